@@ -1,0 +1,271 @@
+"""The canonical dataset: what every converter yields, what is on disk, what every later step reads.
+
+One folder a dataset:
+
+    dataset.json                        `DatasetInfo`
+    <split>/images/*                    the original files
+    <split>/semantic/<stem>.png         class ids, one channel; 0 = background, 255 = void (65535 in 16 bit)
+    <split>/instances.json              COCO detection format, things only, ids from 1, iscrowd kept
+    <split>/panoptic.json, panoptic/<stem>.png   COCO panoptic format
+
+Every dataset has semantic maps: annotated, or derived from instances (painted large to small, crowd = void)
+or from panoptic segments. A panoptic dataset has all three.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from PIL import Image, UnidentifiedImageError
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from segbench.errors import SegbenchError, nearest
+from segbench.files import read_json
+
+Task = Literal["semantic", "instance", "panoptic"]
+TASKS: tuple[Task, ...] = ("semantic", "instance", "panoptic")  # from poorest to richest
+IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".tif", ".tiff", ".gif", ".bmp", ".webp"})
+
+
+class Category(BaseModel):
+    """One class. `id` counts from 1 in the dataset's files; the implicit background has id 0."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    id: int
+    name: str
+    isthing: bool
+    color: tuple[int, int, int]
+
+
+BACKGROUND = Category(id=0, name="background", isthing=False, color=(0, 0, 0))
+
+
+class DatasetInfo(BaseModel):
+    """Contents of `dataset.json`."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    name: str
+    title: str
+    categories: list[Category]
+    background: bool
+    """Whether value 0 of a semantic map is a class of its own (background), as in VOC or DRIVE."""
+    tasks: list[Task]
+    derived: list[Task]
+    """Tasks of `tasks` whose truth was derived from a richer annotation, not annotated as such."""
+    splits: dict[str, int]
+    """Number of images per split; `train`, and one of `test` and `val`, always exist."""
+    evaluation_split: str
+    """The split that is scored. It is never used for model selection."""
+    licence: str
+    citation: str
+    archives: dict[str, str]
+    """SHA-256 of every archive it was made from, by file name."""
+    channels: int
+    mean: list[float]
+    std: list[float]
+    """Channel statistics of the training images, scaled to 0..1."""
+    max_instances: int
+    """Most objects (crowds not counted) in one image over all splits; 0 without instances."""
+
+    @property
+    def void(self) -> int:
+        """Value of unlabelled pixels in semantic maps."""
+        return 255 if len(self.categories) <= 254 else 65535
+
+    @property
+    def validation_split(self) -> str | None:
+        """The split for model selection, or None: the evaluation split may not serve for it."""
+        return "val" if "val" in self.splits and self.evaluation_split != "val" else None
+
+
+@dataclass(frozen=True)
+class View:
+    """What a network trains on: a task, and the classes in the order of the network's logits."""
+
+    task: Task
+    classes: tuple[Category, ...]
+
+    @property
+    def thing_indices(self) -> tuple[int, ...]:
+        return tuple(i for i, c in enumerate(self.classes) if c.isthing)
+
+    @cached_property
+    def index_of(self) -> dict[int, int]:
+        """Category id -> index in the logits."""
+        return {c.id: i for i, c in enumerate(self.classes)}
+
+
+@dataclass
+class Sample:
+    """One annotated image, as a converter yields it. Give only what the source annotates.
+
+    semantic: H x W integer map of category ids, 0 = background, -1 = void.
+    instances: COCO annotations without `id` and `image_id`: `category_id`, `segmentation` (polygons, RLE, or
+        an H x W bool array), `iscrowd`; `area` and `bbox` are filled in where they are missing.
+    panoptic: H x W int map of segment ids (0 = void) and COCO `segments_info` (`id`, `category_id`, `iscrowd`).
+    """
+
+    split: str
+    stem: str
+    image: Path | bytes
+    suffix: str = ""
+    """File name ending of `image` where that is bytes."""
+    semantic: np.ndarray | None = None
+    instances: list[dict[str, Any]] | None = None
+    panoptic: tuple[np.ndarray, list[dict[str, Any]]] | None = None
+
+
+@dataclass
+class Converted:
+    """What a converter returns; `samples` is consumed once, as a stream, in order."""
+
+    categories: list[Category]
+    background: bool
+    evaluation_split: str
+    samples: Iterable[Sample] = field(repr=False)
+
+
+@dataclass(frozen=True)
+class ImageRecord:
+    """One image of a split; `id` counts from 1 in the order of file names, in every file of the split."""
+
+    id: int
+    path: Path
+    stem: str
+
+
+class Dataset:
+    """Read access to a canonical dataset on disk."""
+
+    def __init__(self, root: str | Path) -> None:
+        self.root = Path(root)
+        path = self.root / "dataset.json"
+        try:
+            self.info = DatasetInfo.model_validate(read_json(path))
+        except ValidationError as error:
+            raise SegbenchError(
+                f"is not a segbench dataset ({error.error_count()} errors; first: {error.errors()[0]['msg']} "
+                f"at {'.'.join(map(str, error.errors()[0]['loc']))})",
+                where=path,
+                remedy="convert the dataset again",
+            ) from error
+
+    def split(self, name: str) -> Split:
+        if name not in self.info.splits:
+            hint = nearest(name, self.info.splits)
+            raise SegbenchError(
+                f"no split '{name}' (has: {', '.join(self.info.splits)})",
+                where=self.root,
+                remedy=f"did you mean '{hint}'?" if hint else None,
+            )
+        return Split(self, name)
+
+    def view(self, task: Task) -> View:
+        """The classes that a network sees when it trains for `task` on this dataset."""
+        if task not in self.info.tasks:
+            raise SegbenchError(f"has no {task} truth (has: {', '.join(self.info.tasks)})", where=self.root)
+        categories = self.info.categories
+        if task == "instance":
+            categories = [c for c in categories if c.isthing]
+        elif task == "semantic" and self.info.background:
+            categories = [BACKGROUND, *categories]
+        return View(task, tuple(categories))
+
+
+class Split:
+    """One split: its images in the order of their ids, and where the truth of each lies."""
+
+    def __init__(self, dataset: Dataset, name: str) -> None:
+        self.dataset, self.name = dataset, name
+        self.root = dataset.root / name
+
+    @cached_property
+    def images(self) -> list[ImageRecord]:
+        paths = sorted(p for p in (self.root / "images").iterdir() if p.suffix.lower() in IMAGE_SUFFIXES)
+        return [ImageRecord(i, path, path.stem) for i, path in enumerate(paths, 1)]
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def __iter__(self) -> Iterator[ImageRecord]:
+        return iter(self.images)
+
+    @property
+    def instances_json(self) -> Path:
+        return self.root / "instances.json"
+
+    @property
+    def panoptic_json(self) -> Path:
+        return self.root / "panoptic.json"
+
+    @property
+    def panoptic_folder(self) -> Path:
+        return self.root / "panoptic"
+
+    def semantic_path(self, stem: str) -> Path:
+        return self.root / "semantic" / f"{stem}.png"
+
+    def read_semantic(self, stem: str) -> np.ndarray:
+        """H x W int32 map of category ids; 0 = background, -1 = void."""
+        ids = read_label_map(self.semantic_path(stem)).astype(np.int32)
+        ids[ids == self.dataset.info.void] = -1
+        return ids
+
+
+def open_image(path: Path | Any) -> Image.Image:
+    """Open an image; a broken one is a `SegbenchError` that names the file."""
+    try:
+        image = Image.open(path)
+        image.load()
+        return image
+    except (UnidentifiedImageError, OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+        raise SegbenchError(
+            f"is not a readable image ({error})", where=path, remedy="replace the file or remove it from the set"
+        ) from error
+
+
+def read_image(path: Path, channels: int) -> np.ndarray:
+    """H x W x channels uint8. Grey and colour are converted into each other, alpha is dropped."""
+    image = open_image(path)
+    if image.mode.startswith("I") or image.mode == "F":  # 16 and 32 bit: scale by the type's range
+        array = np.asarray(image, dtype=np.float64)
+        top = 65535.0 if image.mode.startswith("I") else max(float(array.max()), 1e-12)
+        image = Image.fromarray((array / top * 255).clip(0, 255).astype(np.uint8))
+    if channels not in (1, 3):
+        raise SegbenchError(f"{channels} channels asked for; 1 and 3 are supported", where=path)
+    array = np.asarray(image.convert("L" if channels == 1 else "RGB"))
+    return array[:, :, None] if channels == 1 else array
+
+
+def read_label_map(path: Path) -> np.ndarray:
+    """H x W integer map from an 8 or 16 bit PNG; palette images give their indices."""
+    array = np.asarray(open_image(path))
+    if array.ndim != 2 or array.dtype.kind not in "biu":
+        raise SegbenchError(
+            f"is no label map: shape {array.shape}, type {array.dtype}",
+            where=path,
+            remedy="label maps are single-channel PNG files of 8 or 16 bit",
+        )
+    return array
+
+
+def id_to_rgb(ids: np.ndarray) -> np.ndarray:
+    """COCO panoptic: segment id = R + 256 G + 256² B. H x W -> H x W x 3 uint8."""
+    return np.stack([ids % 256, ids // 256 % 256, ids // 65536 % 256], axis=-1).astype(np.uint8)
+
+
+def rgb_to_id(rgb: np.ndarray) -> np.ndarray:
+    """Inverse of `id_to_rgb`. H x W x 3 -> H x W int32."""
+    rgb = rgb.astype(np.int32)
+    return rgb[..., 0] + 256 * rgb[..., 1] + 65536 * rgb[..., 2]
+
+
+Archives = Mapping[str, Path]
+"""Archive name -> folder with its extracted contents, or the file itself where it is no archive."""

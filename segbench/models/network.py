@@ -1,0 +1,114 @@
+"""What every network is: a `torch.nn.Module` with `losses` and `predict` beside `forward`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from segbench.data.dataset import Task, View
+from segbench.models.losses import semantic_losses
+
+Target = dict[str, Any]
+"""Truth of one training image, at the size of its image tensor:
+
+semantic view: `semantic` H x W int64, indices into `View.classes`, `losses.IGNORE` = void.
+instance view: `labels` N int64, `masks` N x H x W bool, `boxes` N x 4 float32 (x0, y0, x1, y1 in pixels),
+    crowds left out, empty ones removed.
+panoptic view: `labels`, `masks` as above, one entry a segment: each object of a thing, each stuff class once.
+Every view has `image_id` int. `valid` H x W bool is False on padding and void.
+"""
+
+
+@dataclass
+class Instances:
+    """Objects of one image: `scores` N, `labels` N (indices into `View.classes`), `masks` N x H x W bool.
+
+    `boxes` N x 4 (x0, y0, x1, y1), or None for the masks' own bounds.
+    """
+
+    scores: Tensor
+    labels: Tensor
+    masks: Tensor
+    boxes: Tensor | None = None
+
+
+@dataclass
+class Panoptic:
+    """`segments` H x W int64, 0 = nothing, else k + 1 for the k-th entry of `labels` and `scores`."""
+
+    segments: Tensor
+    labels: Tensor
+    scores: Tensor
+
+
+@dataclass
+class Prediction:
+    """What a network says of one image, at the size asked for; the parts it cannot answer are None.
+
+    `semantic` is H x W int64, indices into the classes of the view that was trained on.
+    """
+
+    semantic: Tensor | None = None
+    instances: Instances | None = None
+    panoptic: Panoptic | None = None
+
+
+class Network(nn.Module):
+    """Base of all networks.
+
+    Constructor: `(view, in_channels, **options)`; options are the YAML entry's, `backbone` (a timm name) among
+    them where the network has one. Images are B x C x H x W float, normalised, of any size.
+    """
+
+    tasks: ClassVar[tuple[Task, ...]]
+    """Views that it can be trained on."""
+
+    def __init__(self, view: View, in_channels: int) -> None:
+        super().__init__()
+        self.view, self.in_channels = view, in_channels
+
+    def losses(self, images: Tensor, targets: list[Target]) -> dict[str, Tensor]:
+        """Named scalar losses, weighted already; the loop minimises their sum."""
+        raise NotImplementedError
+
+    @torch.inference_mode()
+    def predict(self, images: Tensor, sizes: list[tuple[int, int]]) -> list[Prediction]:
+        """One `Prediction` an image, at (height, width) = `sizes[i]`, the size of the original image.
+
+        All images of the batch have one true size (no padding in it): so batches never change a prediction.
+        A network that needs a multiple of its stride pads and crops by itself.
+        """
+        raise NotImplementedError
+
+    def load_backbone(self, state: dict[str, Tensor]) -> None:
+        """Take pretrained weights of the timm backbone; networks without a backbone do not override this."""
+        raise NotImplementedError(f"{type(self).__name__} has no backbone to load weights into")
+
+
+class SemanticNetwork(Network):
+    """A network whose `forward` gives B x classes x H x W logits at the size of its input."""
+
+    tasks = ("semantic",)
+
+    def __init__(self, view: View, in_channels: int, loss: dict[str, float] | None = None) -> None:
+        super().__init__(view, in_channels)
+        self.loss_weights = loss or {"cross_entropy": 1.0}
+
+    def losses(self, images: Tensor, targets: list[Target]) -> dict[str, Tensor]:
+        truth = torch.stack([t["semantic"] for t in targets])
+        return semantic_losses(self(images), truth, self.loss_weights)
+
+    @torch.inference_mode()
+    def predict(self, images: Tensor, sizes: list[tuple[int, int]]) -> list[Prediction]:
+        logits = self(images).float()
+        return [Prediction(semantic=labels_at(one, size)) for one, size in zip(logits, sizes)]
+
+
+def labels_at(logits: Tensor, size: tuple[int, int]) -> Tensor:
+    """classes x h x w logits -> H x W class indices, by bilinear interpolation of the logits."""
+    if tuple(logits.shape[-2:]) != tuple(size):
+        logits = nn.functional.interpolate(logits[None], size=size, mode="bilinear", align_corners=False)[0]
+    return logits.argmax(0)

@@ -1,0 +1,85 @@
+"""How a network is trained and applied: the part of the configuration that a training depends on."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt
+
+Fraction = Annotated[float, Field(ge=0, le=1)]
+
+
+class Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Optimizer(Strict):
+    name: Literal["adamw", "sgd"] = "adamw"
+    lr: PositiveFloat = 1e-3
+    weight_decay: Annotated[float, Field(ge=0)] = 1e-4
+    momentum: Fraction = 0.9
+    backbone_lr_factor: Annotated[float, Field(ge=0)] = 1.0
+    """Multiplies the learning rate of pretrained parameters; 0 freezes them."""
+    no_decay_on_norm: bool = True
+
+
+class Schedule(Strict):
+    name: Literal["poly", "cosine", "step", "constant"] = "poly"
+    power: PositiveFloat = 0.9
+    milestones: list[Fraction] = []
+    """Fractions of all iterations at which `step` multiplies the rate by `gamma`."""
+    gamma: PositiveFloat = 0.1
+    warmup_iterations: Annotated[int, Field(ge=0)] = 0
+    warmup_factor: PositiveFloat = 0.01
+
+
+class Augment(Strict):
+    """Random changes of training images; image and truth change alike."""
+
+    scale: tuple[PositiveFloat, PositiveFloat] = (1.0, 1.0)
+    """Range of a uniformly drawn factor on the image's size, before the crop."""
+    crop: tuple[PositiveInt, PositiveInt] | None = None
+    """Height and width; smaller images are padded (void). None: whole images."""
+    horizontal_flip: bool = True
+    vertical_flip: bool = False
+    rotate90: bool = False
+    color_jitter: Annotated[float, Field(ge=0, le=1)] = 0.0
+    """Strength of random brightness, contrast and saturation."""
+
+
+class Inference(Strict):
+    """How whole images are fed at prediction."""
+
+    short_side: PositiveInt | None = None
+    """Resize so that the shorter side has this many pixels; None: the image's own size."""
+    max_side: PositiveInt | None = None
+    window: tuple[PositiveInt, PositiveInt] | None = None
+    """Slide a window of this height and width over the image and average logits (semantic networks)."""
+    overlap: Annotated[float, Field(ge=0, lt=1)] = 0.5
+    batch_size: PositiveInt = 1
+
+
+class Recipe(Strict):
+    """A full description of one training. Everything in it changes the result, so everything in it retrains."""
+
+    iterations: PositiveInt
+    """Optimizer steps."""
+    batch_size: PositiveInt
+    """Images in one optimizer step, over all devices and accumulation steps."""
+    accumulate: PositiveInt = 1
+    """Split the batch into this many forward passes."""
+    optimizer: Optimizer = Optimizer()
+    schedule: Schedule = Schedule()
+    clip_norm: PositiveFloat | None = None
+    precision: Literal["auto", "fp32", "bf16"] = "auto"
+    """auto: bf16 autocast where the processor or the GPU has bf16 units, else fp32."""
+    augment: Augment = Augment()
+    inference: Inference = Inference()
+    pretrained: str | None = None
+    """Name of an entry of config/weights/ for the backbone; None: random initialisation."""
+    validate_every: PositiveInt | None = None
+    """Iterations between losses on the `val` split (which is never the split that is scored)."""
+    select: Literal["last", "best"] = "last"
+    """Weights to predict with: the last ones, or those with the lowest validation loss."""
+    options: dict[str, float | int | str | bool | list | dict | None] = {}
+    """Constructor options of the network that override its YAML entry, such as loss weights."""
