@@ -1,0 +1,190 @@
+"""What stands in a cell's folder: the predictions of one network on one split, in the formats of the truth.
+
+    predictions.json                    dataset, split, task (of the view), parts (those below), images
+    semantic/<stem>.png                 category ids, one channel; 8 bit, or 16 where the truth is
+    instances.json                      COCO results: image_id, category_id, score, segmentation (RLE), bbox
+    panoptic.json, panoptic/<stem>.png  COCO panoptic format; every segment carries a score
+
+The parts are the same for every image. Scoring reads only these files and the truth.
+"""
+
+from __future__ import annotations
+
+import json
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TextIO
+
+import numpy as np
+from PIL import Image
+from pycocotools import mask as rle
+
+from segbench.data.dataset import ImageRecord, Split, View, id_to_rgb
+from segbench.files import atomic_folder, write_json
+
+
+@dataclass
+class Instances:
+    """Objects of one image: `scores` N, `labels` N (indices into `View.classes`).
+
+    `masks`: N x H x W bool, or a list of N COCO RLEs.
+    `boxes`: N x 4 (x0, y0, x1, y1), or None for the masks' own bounds.
+    """
+
+    scores: np.ndarray
+    labels: np.ndarray
+    masks: np.ndarray | list[dict[str, Any]]
+    boxes: np.ndarray | None = None
+
+
+@dataclass
+class Panoptic:
+    """`segments` H x W int, 0 = nothing, else k + 1 for the k-th entry of `labels` and `scores`."""
+
+    segments: np.ndarray
+    labels: np.ndarray
+    scores: np.ndarray
+
+
+@dataclass
+class Prediction:
+    """What is said of one image, at the image's own size; the parts that cannot be answered are None.
+
+    `semantic` is H x W int, indices into the classes of the writer's semantic view.
+    """
+
+    semantic: np.ndarray | None = None
+    instances: Instances | None = None
+    panoptic: Panoptic | None = None
+
+
+class PredictionWriter:
+    """Streams predictions to `folder`, which appears only when the `with` block ends without an error.
+
+    `view` names the classes of all labels. `semantic_view` does so for the semantic part where it has other
+    classes, such as background beside the objects of an instance view.
+    """
+
+    def __init__(self, folder: Path, split: Split, view: View, semantic_view: View | None = None) -> None:
+        self._folder, self._split, self._view = folder, split, view
+        self._ids = np.array([c.id for c in view.classes])
+        dtype = np.uint8 if split.dataset.info.void == 255 else np.uint16
+        self._semantic_ids = np.array([c.id for c in (semantic_view or view).classes], dtype)
+        self._stack = ExitStack()
+        self._parts: tuple[str, ...] | None = None
+        self._images: list[dict[str, Any]] = []
+
+    def __enter__(self) -> PredictionWriter:
+        self._partial = self._stack.enter_context(atomic_folder(self._folder))
+        return self
+
+    def __exit__(self, *error: Any) -> bool | None:
+        return self._stack.__exit__(*error)
+
+    def add(self, record: ImageRecord, prediction: Prediction) -> None:
+        """Write one image. Images come in the order of their ids (ValueError), each with the same parts."""
+        given = tuple(p for p in ("semantic", "instances", "panoptic") if getattr(prediction, p) is not None)
+        if self._parts is None:
+            self._start(given)
+        if given != self._parts:
+            raise ValueError(f"image {record.stem} has the parts {given}, the images before it {self._parts}")
+        if self._images and record.id <= self._images[-1]["id"]:
+            raise ValueError(f"image {record.stem} (id {record.id}) after id {self._images[-1]['id']}")
+        self._images.append({"id": record.id, "file_name": record.path.name})
+        if prediction.semantic is not None:
+            self._save_png(self._semantic_ids[prediction.semantic], "semantic", record)
+        if prediction.instances is not None:
+            self._add_instances(record, prediction.instances)
+        if prediction.panoptic is not None:
+            self._add_panoptic(record, prediction.panoptic)
+
+    def _start(self, parts: tuple[str, ...]) -> None:
+        self._parts = parts
+        for part in {"semantic", "panoptic"}.intersection(parts):
+            (self._partial / part).mkdir()
+        if "instances" in parts:
+            self._instances = _JsonArray(self._open("instances.json"))
+        if "panoptic" in parts:
+            file = self._open("panoptic.json")
+            file.write('{"annotations": ')
+            self._panoptic = _JsonArray(file)
+        self._stack.push(self._write_index)
+
+    def _open(self, name: str) -> TextIO:
+        return self._stack.enter_context((self._partial / name).open("w", encoding="utf-8"))
+
+    def _save_png(self, array: np.ndarray, part: str, record: ImageRecord) -> None:
+        Image.fromarray(array).save(self._partial / part / f"{record.stem}.png", compress_level=1)
+
+    def _add_instances(self, record: ImageRecord, found: Instances) -> None:
+        masks = found.masks
+        if isinstance(masks, np.ndarray):
+            masks = rle.encode(np.asfortranarray(masks.transpose(1, 2, 0), dtype=np.uint8))
+        if found.boxes is None:
+            boxes = rle.toBbox(masks) if masks else np.zeros((0, 4))
+        else:
+            boxes = np.concatenate([found.boxes[:, :2], found.boxes[:, 2:] - found.boxes[:, :2]], axis=1)
+        for score, label, mask, box in zip(found.scores, found.labels, masks, boxes, strict=True):
+            counts = mask["counts"]
+            self._instances.append(
+                {
+                    "image_id": record.id,
+                    "category_id": int(self._ids[label]),
+                    "score": float(score),
+                    "segmentation": {
+                        "size": [int(n) for n in mask["size"]],
+                        "counts": counts.decode() if isinstance(counts, bytes) else counts,
+                    },
+                    "bbox": [float(v) for v in box],
+                }
+            )
+
+    def _add_panoptic(self, record: ImageRecord, found: Panoptic) -> None:
+        segments = found.segments.astype(np.int32)
+        height, width = segments.shape
+        self._images[-1].update(height=height, width=width)
+        areas = np.bincount(segments.ravel(), minlength=len(found.labels) + 1)[1:]
+        segments_info = [
+            {"id": k, "category_id": int(self._ids[label]), "score": float(score), "area": int(area)}
+            for k, (label, score, area) in enumerate(zip(found.labels, found.scores, areas, strict=True), 1)
+            if area  # readers of the format refuse a listed segment that has no pixel
+        ]
+        self._save_png(id_to_rgb(segments), "panoptic", record)
+        self._panoptic.append(
+            {"image_id": record.id, "file_name": f"{record.stem}.png", "segments_info": segments_info}
+        )
+
+    def _write_index(self, error: type[BaseException] | None, *_: Any) -> None:
+        if error is not None:
+            return
+        assert self._parts is not None
+        if "instances" in self._parts:
+            self._instances.close()
+        if "panoptic" in self._parts:
+            file = self._panoptic.close()
+            categories = [c.model_dump() | {"isthing": int(c.isthing)} for c in self._view.classes]
+            file.write(f', "images": {json.dumps(self._images)}, "categories": {json.dumps(categories)}}}\n')
+        index = {
+            "dataset": self._split.dataset.info.name,
+            "split": self._split.name,
+            "task": self._view.task,
+            "parts": list(self._parts),
+            "images": len(self._images),
+        }
+        write_json(self._partial / "predictions.json", index)
+
+
+class _JsonArray:
+    """A JSON array written one element at a time, so that none but the last is held."""
+
+    def __init__(self, file: TextIO) -> None:
+        self._file, self._separator = file, "[\n"
+
+    def append(self, value: dict[str, Any]) -> None:
+        self._file.write(self._separator + json.dumps(value))
+        self._separator = ",\n"
+
+    def close(self) -> TextIO:
+        self._file.write("[]" if self._separator == "[\n" else "\n]")
+        return self._file
