@@ -20,6 +20,10 @@ class SegbenchError(Exception):
         super().__init__(f"{message}\n  remedy: {remedy}" if remedy else message)
 
 
+class OutOfMemory(SegbenchError):
+    """A device or the machine ran out of memory; recorded as a status of its own."""
+
+
 def nearest(name: str, known: Iterable[str]) -> str | None:
     """The known name closest in spelling to `name`, or None when nothing is close."""
     found = difflib.get_close_matches(str(name), list(known), n=1, cutoff=0.6)
