@@ -1,0 +1,237 @@
+"""`segbench`: one subcommand a step of the pipeline. Every step imports only what it needs, when it runs."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from segbench.errors import SegbenchError
+from segbench.state import recorded, set_up_logging
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    help="Benchmark segmentation networks.",
+)
+
+Log = Annotated[Path | None, typer.Option(help="File that the messages are appended to as well.")]
+Spec = Annotated[str, typer.Option(help="The step's configuration as JSON.")]
+Out = Annotated[Path, typer.Option(help="Where the result goes.")]
+Data = Annotated[Path, typer.Option(help="Folder of the converted dataset.")]
+Device = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:<n>.")]
+Threads = Annotated[int | None, typer.Option(help="Processor threads; none: as torch decides.")]
+Mirror = Annotated[str | None, typer.Option(help="Folder or address with archives and SHA256SUMS.")]
+
+
+def _json(text: str, option: str = "--spec") -> Any:
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError as error:
+        raise SegbenchError(f"is not valid JSON: {error}", where=option) from error
+
+
+@app.command()
+def fetch(name: str, out: Out, spec: Spec = "{}", mirror: Mirror = None, log: Log = None) -> None:
+    """Fetch one archive and verify it."""
+    set_up_logging(log)
+    from segbench.data.fetch import Archive, fetch_archive
+
+    fetch_archive(name, Archive.model_validate(_json(spec)), out, mirror)
+
+
+@app.command()
+def weights(name: str, out: Out, spec: Spec, mirror: Mirror = None, log: Log = None) -> None:
+    """Fetch pretrained weights of a backbone and verify them."""
+    set_up_logging(log)
+    from segbench.models.weights import WeightsEntry, fetch_weights
+
+    fetch_weights(name, WeightsEntry.model_validate(_json(spec)), out, mirror)
+
+
+@app.command()
+def convert(
+    name: str,
+    out: Out,
+    spec: Spec,
+    archive: Annotated[
+        list[Path] | None, typer.Option(help="A fetched archive; give all, one option each.")
+    ] = None,
+    state: Annotated[Path | None, typer.Option(help="Folder for state.json.")] = None,
+    log: Log = None,
+) -> None:
+    """Convert a dataset to the canonical form, from its archives or generated."""
+    set_up_logging(log)
+    with recorded("convert", state or out.parent / f"{name}.state", log):
+        from segbench.data.convert import convert_dataset
+
+        convert_dataset(name, _json(spec), archive or [], out)
+
+
+@app.command()
+def lint(
+    data: Annotated[Path, typer.Argument(help="Folder of the converted dataset.")],
+    out: Out,
+    state: Annotated[Path | None, typer.Option(help="Folder for state.json.")] = None,
+    log: Log = None,
+) -> None:
+    """Check a converted dataset before any training; an error stops this dataset only."""
+    set_up_logging(log)
+    with recorded("lint", state or out.parent, log):
+        from segbench.data.lint import lint_dataset
+        from segbench.files import write_json
+
+        report = lint_dataset(data)
+        report.raise_on_errors()
+        write_json(out, report.model_dump(mode="json"))
+
+
+@app.command()
+def train(
+    data: Data,
+    out: Out,
+    spec: Spec,
+    weights: Annotated[Path | None, typer.Option(help="Pretrained weights of the backbone.")] = None,
+    code: Annotated[
+        str, typer.Option(help="Fingerprint of the code; a checkpoint of other code is not used.")
+    ] = "",
+    workers: int = 0,
+    threads: Threads = None,
+    device: Device = "auto",
+    log: Log = None,
+) -> None:
+    """Train one network on one dataset; continues from the last checkpoint in OUT."""
+    set_up_logging(log)
+    with recorded("train", out, log):
+        from segbench.training.spec import CellSpec
+        from segbench.training.train import train as run
+
+        run(
+            data,
+            CellSpec.model_validate(_json(spec)),
+            out,
+            weights=weights,
+            code=code,
+            workers=workers,
+            threads=threads,
+            device=device,
+        )
+
+
+@app.command()
+def predict(
+    data: Data,
+    out: Out,
+    model: Annotated[Path | None, typer.Option(help="A trained model.pt.")] = None,
+    control: Annotated[str, typer.Option(help="JSON of a control instead: class_path, task, seed.")] = "",
+    inference: Annotated[str, typer.Option(help="JSON: how whole images are fed.")] = "{}",
+    threads: Threads = None,
+    device: Device = "auto",
+    log: Log = None,
+) -> None:
+    """Predict the evaluation split into OUT."""
+    set_up_logging(log)
+    with recorded("predict", out.parent, log):
+        if control:
+            from segbench.models.controls import run_control
+
+            spec = _json(control, "--control")
+            run_control(spec["class_path"], data, spec["task"], spec["seed"], out)
+        elif model is None:
+            raise SegbenchError("give --model or --control", where="segbench predict")
+        else:
+            from segbench.recipe import Inference
+            from segbench.training.predict import predict as run
+
+            run(
+                data,
+                model,
+                out,
+                inference=Inference.model_validate(_json(inference)),
+                threads=threads,
+                device=device,
+            )
+
+
+@app.command()
+def evaluate(
+    data: Data,
+    predictions: Annotated[Path, typer.Option(help="Folder that `predict` wrote.")],
+    out: Out,
+    options: Annotated[str, typer.Option(help="JSON of the evaluation options.")] = "{}",
+    log: Log = None,
+) -> None:
+    """Score predictions against the truth; reads files only."""
+    set_up_logging(log)
+    with recorded("evaluate", out, log):
+        from segbench.evaluation.evaluate import evaluate as run
+        from segbench.evaluation.options import EvaluationOptions
+
+        run(data, predictions, out, options=EvaluationOptions.model_validate(_json(options, "--options")))
+
+
+@app.command()
+def summarise(
+    run: Annotated[Path, typer.Argument(help="run.json of a run.")],
+    out: Out,
+    log: Log = None,
+) -> None:
+    """Gather the scores of all cells into tables."""
+    set_up_logging(log)
+    from segbench.report.summarise import summarise as gather
+
+    gather(run, out)
+
+
+@app.command()
+def report(
+    run: Annotated[Path, typer.Argument(help="run.json of a run.")],
+    summary: Annotated[Path, typer.Option(help="Folder that `summarise` wrote.")],
+    out: Out,
+    log: Log = None,
+) -> None:
+    """Draw the plots and write the report page."""
+    set_up_logging(log)
+    from segbench.report.page import report as write
+
+    write(run, summary, out)
+
+
+@app.command()
+def segment(
+    model: Annotated[Path, typer.Argument(help="A trained model.pt.")],
+    inputs: Annotated[list[Path], typer.Argument(help="Images, folders of images, or videos.")],
+    out: Out,
+    device: Device = "auto",
+) -> None:
+    """Apply a trained network to your own images or videos; writes overlays."""
+    set_up_logging(None)
+    from segbench.training.predict import predict_files
+
+    predict_files(model, inputs, out, device=device)
+
+
+def _guarded(command: Callable[[], None]) -> None:
+    try:
+        command()
+    except SegbenchError as error:
+        print(f"error: {error}", file=sys.stderr)
+        raise SystemExit(1) from None
+
+
+def main() -> None:
+    """Entry point of the `segbench` command."""
+    if len(sys.argv) > 1 and sys.argv[1] == "score":
+        from segbench.evaluation.score import app as score
+
+        app.add_typer(score, name="score", help="Score anyone's prediction files.")
+    _guarded(app)
+
+
+if __name__ == "__main__":
+    main()

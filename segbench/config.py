@@ -1,0 +1,456 @@
+"""The configuration: what stands in the YAML files, checked as a whole before anything runs.
+
+`resolve` turns a run configuration and the registries (config/datasets, config/models, config/weights) into a `Run`:
+every cell with its recipe, and the pairs left out with the reason. All mistakes are reported at once, each with the
+file, the key, the value and the nearest valid name.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Annotated, Any, Literal, get_args, get_origin
+
+import yaml
+from pydantic import BaseModel, Field, NonNegativeInt, PositiveInt, ValidationError
+
+from segbench.data.archives import Limits
+from segbench.data.dataset import TASKS, Task
+from segbench.data.fetch import Archive
+from segbench.errors import SegbenchError, nearest
+from segbench.evaluation.options import EvaluationOptions
+from segbench.models.weights import WeightsEntry
+from segbench.recipe import Recipe, Strict
+from segbench.report.options import ReportOptions
+
+CONFIG = Path("config")
+Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
+"""Names become folder names, so they hold letters, digits, dot, dash and underscore only."""
+
+
+class DatasetEntry(Strict):
+    """config/datasets/<name>.yaml"""
+
+    title: str
+    convert: Annotated[str, Field(pattern=r"^[\w.]+:\w+$")]
+    """Python path of the converter, `package.module:function`."""
+    tasks: list[Task]
+    channels: Literal[1, 3]
+    options: dict[str, Any] = {}
+    archives: dict[str, Archive] = {}
+    licence: str
+    citation: str
+    recipe: dict[str, Any] = {}
+    """Laid over every network's recipe: what the data allow, such as flips and crops."""
+
+
+class Card(Strict):
+    """What a reader should know of a network, in a few words."""
+
+    paper: str
+    year: int
+    good: str
+    bad: str
+    licence: str
+
+
+class ModelEntry(Strict):
+    """config/models/<name>.yaml"""
+
+    title: str
+    class_: Annotated[str, Field(alias="class", pattern=r"^[\w.]+:\w+$")]
+    """Python path of the network, `package.module:Class`."""
+    tasks: list[Task]
+    options: dict[str, Any] = {}
+    trained: bool = True
+    card: Card | str
+    recipes: dict[str, dict[str, Any]] = {}
+
+
+class Override(Strict):
+    """Laid over the recipe of the cells that it names; without `datasets` or `models`, of all."""
+
+    datasets: list[str] | None = None
+    models: list[str] | None = None
+    recipe: dict[str, Any]
+
+
+class Exclusion(Strict):
+    dataset: str
+    model: str
+
+
+class RunConfig(Strict):
+    """config/config.yaml, or the file given with --configfile."""
+
+    run: Name = "default"
+    """Results go to <results>/<run>/."""
+    results: str = "results"
+    data: str = "results/data"
+    """Converted datasets, shared by all runs that name the same folder."""
+    archives: str = "results/archives"
+    weights: str = "results/weights"
+    mirror: str | None = None
+    """Folder or address with archives and SHA256SUMS, looked in before upstream's addresses."""
+    datasets: list[str]
+    models: list[str]
+    controls: list[str] = ["control_constant", "control_random", "control_truth"]
+    seeds: Annotated[list[NonNegativeInt], Field(min_length=1)] = [0]
+    recipe: str = "demo"
+    exclude: list[Exclusion] = []
+    overrides: list[Override] = []
+    dataset_options: dict[str, dict[str, Any]] = {}
+    """Laid over the `options` of a dataset's entry, such as the number of generated images."""
+    device: str = "auto"
+    threads: PositiveInt = 1
+    """Processor threads of one training; part of what makes it reproducible to the bit."""
+    workers: NonNegativeInt = 0
+    """Loader processes of one training; never changes a result."""
+    limits: Limits = Limits()
+    evaluation: EvaluationOptions = EvaluationOptions()
+    report: ReportOptions = ReportOptions()
+
+    @property
+    def uses_gpu(self) -> bool:
+        """Whether trainings ask for the resource `gpu`."""
+        return self.device.startswith("cuda") or (
+            self.device == "auto" and shutil.which("nvidia-smi") is not None
+        )
+
+
+@dataclass(frozen=True)
+class Cell:
+    """(dataset, model, seed) and what it trains on."""
+
+    dataset: str
+    model: str
+    seed: int
+    task: Task
+    control: bool
+    class_path: str
+    options: Mapping[str, Any]
+    recipe: Recipe | None
+
+    @property
+    def key(self) -> tuple[str, str, int]:
+        return self.dataset, self.model, self.seed
+
+    @cached_property
+    def spec(self) -> str:
+        """What the training step gets, as JSON; everything in it, and nothing else, retrains the cell."""
+        return json.dumps(
+            {
+                "class_path": self.class_path,
+                "options": self.options,
+                "task": self.task,
+                "seed": self.seed,
+                "recipe": self.recipe
+                and self.recipe.model_dump(mode="json", exclude={"options", "inference"}),
+            }
+        )
+
+    def predict_arguments(self, model: Iterable[str]) -> list[str]:
+        """Options of `segbench predict`: the trained network and how images are fed, or the control."""
+        if self.recipe is None:
+            keys = {"class_path": self.class_path, "task": self.task, "seed": self.seed}
+            return ["--control", json.dumps(keys)]
+        return [
+            "--model",
+            *model,
+            "--inference",
+            self.recipe.inference.model_dump_json(exclude_defaults=True),
+        ]
+
+
+@dataclass
+class Run:
+    """A configuration with its registries, resolved."""
+
+    config: RunConfig
+    datasets: dict[str, DatasetEntry]
+    models: dict[str, ModelEntry]
+    weights: dict[str, WeightsEntry]
+    cells: list[Cell]
+    left_out: list[tuple[str, str, str]]
+    """(dataset, model, reason)"""
+    by_key: dict[tuple[str, str, int], Cell] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.by_key = {cell.key: cell for cell in self.cells}
+
+    @cached_property
+    def archives(self) -> dict[str, Archive]:
+        return {name: archive for entry in self.datasets.values() for name, archive in entry.archives.items()}
+
+    def convert_spec(self, dataset: str) -> str:
+        """What the convert step gets, as JSON."""
+        spec = self.datasets[dataset].model_dump(mode="json", exclude={"archives", "recipe"})
+        limits = self.config.limits.model_dump(mode="json", exclude_defaults=True)
+        return json.dumps({**spec, "limits": limits} if limits else spec)
+
+    def as_yaml(self) -> str:
+        """The configuration with every default and every recipe written out."""
+        recipes: dict[str, dict[str, Any]] = {}
+        for cell in self.cells:
+            if cell.recipe:
+                recipes.setdefault(cell.model, {})[cell.dataset] = cell.recipe.model_dump(mode="json")
+        return yaml.safe_dump(
+            {"run": self.config.model_dump(mode="json"), "recipes": recipes},
+            sort_keys=False,
+            allow_unicode=True,
+        )
+
+    @property
+    def digest(self) -> str:
+        """Changes with the cells, the pairs left out and the titles, which the summary shows."""
+        shown = [c.key for c in self.cells], self.left_out, self.as_yaml()
+        return hashlib.sha256(repr(shown).encode()).hexdigest()[:16]
+
+
+@dataclass(frozen=True)
+class Problem:
+    where: str
+    what: str
+
+    def __str__(self) -> str:
+        return f"{self.where}: {self.what}"
+
+
+def resolve(raw: Mapping[str, Any], registry: Path = CONFIG, source: str = "the configuration") -> Run:
+    """Check everything and work out the cells. Raises one `SegbenchError` that lists every mistake."""
+    problems: list[Problem] = []
+    config = _parse(RunConfig, dict(raw), source, problems)
+    names = {kind: _names(registry / kind) for kind in ("datasets", "models", "weights")}
+    wanted = config or RunConfig.model_construct(
+        datasets=_strings(raw.get("datasets")), models=_strings(raw.get("models"))
+    )
+    datasets = _entries(
+        DatasetEntry, registry / "datasets", wanted.datasets, names["datasets"], source, problems
+    )
+    models = _entries(
+        ModelEntry, registry / "models", [*wanted.models, *wanted.controls], names["models"], source, problems
+    )
+    if config is None:
+        raise _error(problems)
+    problems += _unknown(config, names, source)
+    for kind in ("datasets", "models", "controls", "seeds"):
+        listed = getattr(config, kind)
+        problems += [
+            Problem(f"{source}: {kind}", f"'{name}' is listed twice")
+            for name in sorted({n for n in listed if listed.count(n) > 1})
+        ]
+    for name, options in config.dataset_options.items():
+        if name in datasets:
+            merged = overlay(datasets[name].options, options)
+            datasets[name] = datasets[name].model_copy(update={"options": merged})
+    problems += _conflicts(datasets, registry)
+    cells: list[Cell] = []
+    left_out: list[tuple[str, str, str]] = []
+    excluded = {(e.dataset, e.model) for e in config.exclude}
+    for dataset, model in ((d, m) for d in datasets for m in models):
+        if (dataset, model) in excluded:
+            left_out.append((dataset, model, "excluded by the configuration"))
+            continue
+        shared = [t for t in reversed(TASKS) if t in datasets[dataset].tasks and t in models[model].tasks]
+        if not shared:
+            needs, has = ", ".join(models[model].tasks), ", ".join(datasets[dataset].tasks)
+            left_out.append((dataset, model, f"needs {needs} truth; the dataset has {has}"))
+            continue
+        cells += _cells(
+            config, dataset, model, datasets[dataset], models[model], shared[0], registry, problems
+        )
+    needed = dict.fromkeys(c.recipe.pretrained for c in cells if c.recipe and c.recipe.pretrained)
+    weights = _entries(
+        WeightsEntry,
+        registry / "weights",
+        needed,
+        names["weights"],
+        f"{registry}/models: recipe.pretrained",
+        problems,
+    )
+    if problems:
+        raise _error(problems)
+    return Run(config, datasets, models, weights, cells, left_out)
+
+
+def _cells(
+    config: RunConfig,
+    dataset: str,
+    model: str,
+    data: DatasetEntry,
+    entry: ModelEntry,
+    task: Task,
+    registry: Path,
+    problems: list[Problem],
+) -> Iterator[Cell]:
+    recipe = None
+    if entry.trained:
+        where = f"{registry}/models/{model}.yaml"
+        if config.recipe not in entry.recipes:
+            hint = nearest(config.recipe, entry.recipes)
+            problems.append(
+                Problem(
+                    where,
+                    f"has no recipe '{config.recipe}' (has: {', '.join(entry.recipes)})"
+                    + _did_you_mean(hint),
+                )
+            )
+            return
+        layers = [entry.recipes[config.recipe], data.recipe]
+        layers += [
+            o.recipe
+            for o in config.overrides
+            if dataset in (o.datasets or [dataset]) and model in (o.models or [model])
+        ]
+        merged: dict[str, Any] = {}
+        for layer in layers:
+            merged = overlay(merged, layer)
+        recipe = _parse(Recipe, merged, f"recipe of {model} on {dataset}", problems)
+        if recipe is None:
+            return
+    options = {**entry.options, **(recipe.options if recipe else {})}
+    for seed in config.seeds if entry.trained else config.seeds[:1]:
+        yield Cell(dataset, model, seed, task, not entry.trained, entry.class_, options, recipe)
+
+
+def overlay(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
+    """`base` with the keys of `over` laid over it, mapping by mapping; lists and values are replaced."""
+    result = dict(base)
+    for key, value in over.items():
+        both = isinstance(value, Mapping) and isinstance(result.get(key), Mapping)
+        result[key] = overlay(result[key], value) if both else value
+    return result
+
+
+def read_yaml(path: Path) -> Any:
+    try:
+        return yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError, RecursionError) as error:
+        raise SegbenchError(f"cannot be read as YAML: {error}", where=path) from error
+
+
+def _names(folder: Path) -> list[str]:
+    return sorted(path.stem for path in folder.glob("*.yaml"))
+
+
+def _strings(value: Any) -> list[str]:
+    return [v for v in value if isinstance(v, str)] if isinstance(value, list) else []
+
+
+def _entries(
+    kind: type[Any],
+    folder: Path,
+    wanted: Iterable[str],
+    known: list[str],
+    source: str,
+    problems: list[Problem],
+) -> dict[str, Any]:
+    found = {}
+    for name in dict.fromkeys(wanted):
+        if name not in known:
+            problems.append(
+                Problem(
+                    f"{source}: {folder.name}",
+                    f"no {folder}/{name}.yaml" + _did_you_mean(nearest(name, known)),
+                )
+            )
+            continue
+        path = folder / f"{name}.yaml"
+        try:
+            entry = _parse(kind, read_yaml(path), str(path), problems)
+        except SegbenchError as error:
+            problems.append(Problem(str(path), error.what))
+            continue
+        if entry is not None:
+            found[name] = entry
+    return found
+
+
+def _unknown(config: RunConfig, names: Mapping[str, list[str]], source: str) -> Iterator[Problem]:
+    """Names in exclude, overrides and dataset_options that nothing is called by."""
+    mentioned = [
+        *((f"exclude.{i}.dataset", "datasets", e.dataset) for i, e in enumerate(config.exclude)),
+        *((f"exclude.{i}.model", "models", e.model) for i, e in enumerate(config.exclude)),
+        *(
+            (f"overrides.{i}.datasets", "datasets", d)
+            for i, o in enumerate(config.overrides)
+            for d in o.datasets or []
+        ),
+        *(
+            (f"overrides.{i}.models", "models", m)
+            for i, o in enumerate(config.overrides)
+            for m in o.models or []
+        ),
+        *(("dataset_options", "datasets", d) for d in config.dataset_options),
+    ]
+    for key, kind, name in mentioned:
+        if name not in names[kind]:
+            yield Problem(
+                f"{source}: {key}", f"no {kind[:-1]} '{name}'" + _did_you_mean(nearest(name, names[kind]))
+            )
+
+
+def _conflicts(datasets: Mapping[str, DatasetEntry], registry: Path) -> Iterator[Problem]:
+    """The same archive name described differently by two datasets."""
+    seen: dict[str, tuple[str, Archive]] = {}
+    for dataset, entry in datasets.items():
+        for name, archive in entry.archives.items():
+            first, known = seen.setdefault(name, (dataset, archive))
+            if known != archive:
+                yield Problem(
+                    f"{registry}/datasets/{dataset}.yaml: archives.{name}",
+                    f"differs from the one in {first}.yaml",
+                )
+
+
+def _parse(model: type[Any], raw: Any, source: str, problems: list[Problem]) -> Any:
+    """The validated model, or None with every mistake appended to `problems`."""
+    try:
+        return model.model_validate(raw)
+    except ValidationError as error:
+        for one in error.errors():
+            path = ".".join(map(str, one["loc"]))
+            value = "" if one["type"] == "missing" else f" (value: {str(one['input'])[:80]!r})"
+            hint = None
+            if one["type"] == "extra_forbidden":
+                hint = nearest(str(one["loc"][-1]), _keys_at(model, one["loc"][:-1]))
+                value = ""
+            problems.append(
+                Problem(f"{source}: {path}" if path else source, _plain(one) + value + _did_you_mean(hint))
+            )
+        return None
+
+
+def _plain(error: Any) -> str:
+    return {"extra_forbidden": "unknown key", "missing": "missing key"}.get(error["type"], error["msg"])
+
+
+def _keys_at(model: type[Any], path: tuple[Any, ...]) -> list[str]:
+    """Valid keys of the (nested) model that a pydantic error location points into."""
+    current: Any = model
+    for part in path:
+        if isinstance(part, str) and isinstance(current, type) and issubclass(current, BaseModel):
+            found = next((f for n, f in current.model_fields.items() if part in (n, f.alias)), None)
+            current = found.annotation if found else None
+        while get_origin(current) is not None:  # list[X], dict[str, X], X | None
+            current = next((a for a in reversed(get_args(current)) if a is not type(None)), None)
+    if isinstance(current, type) and issubclass(current, BaseModel):
+        return [f.alias or n for n, f in current.model_fields.items()]
+    return []
+
+
+def _did_you_mean(hint: str | None) -> str:
+    return f"; did you mean '{hint}'?" if hint else ""
+
+
+def _error(problems: list[Problem]) -> SegbenchError:
+    lines = list(dict.fromkeys(map(str, problems)))
+    return SegbenchError(
+        f"{len(lines)} mistake{'s' * (len(lines) > 1)} in the configuration\n  " + "\n  ".join(lines),
+        remedy="mend the lines above and start again; nothing was run",
+    )

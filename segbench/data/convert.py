@@ -1,0 +1,70 @@
+"""The convert step: extract the archives, run the converter, write the canonical dataset."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+import logging
+import shutil
+import tempfile
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from segbench.data.archives import Limits, extract, is_archive
+from segbench.data.dataset import Archives, Converted
+from segbench.data.writer import write_dataset
+from segbench.errors import SegbenchError
+
+log = logging.getLogger(__name__)
+
+
+def convert_dataset(name: str, spec: dict[str, Any], archives: Sequence[Path], out: Path) -> None:
+    """Write the canonical dataset `name` to `out`.
+
+    spec: `title`, `convert` (package.module:function), `tasks`, `channels`, `options`, `licence`, `citation` of the
+    dataset's entry, and `limits` of extraction. Archives are extracted beside `out` and removed afterwards.
+    """
+    convert = _converter(spec["convert"])
+    out.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{name}.extracted-") as scratch:
+        limits = Limits.model_validate(spec.get("limits", {}))
+        opened = {
+            a.name: extract(a, Path(scratch) / a.name, limits) if is_archive(a) else a for a in archives
+        }
+        info = write_dataset(
+            convert(opened, spec["options"]),
+            out,
+            name=name,
+            title=spec["title"],
+            licence=spec["licence"],
+            citation=spec["citation"],
+            archives={a.name: _sha256(a) for a in archives},
+            channels=spec["channels"],
+        )
+    if missing := set(spec["tasks"]) - set(info.tasks):
+        shutil.rmtree(out)
+        raise SegbenchError(
+            f"the converted data has no {', '.join(sorted(missing))} truth, which its entry promises",
+            where=f"dataset {name}",
+            remedy=f"write `tasks: [{', '.join(info.tasks)}]` into the entry, or mend the converter",
+        )
+    log.info("%s: %s", name, ", ".join(f"{n} {split}" for split, n in info.splits.items()))
+
+
+def _converter(path: str) -> Callable[[Archives, dict[str, Any]], Converted]:
+    module, _, function = path.partition(":")
+    try:
+        found: Callable[[Archives, dict[str, Any]], Converted] = getattr(
+            importlib.import_module(module), function
+        )
+    except (ImportError, AttributeError) as error:
+        raise SegbenchError(
+            f"no converter '{path}' ({error})", remedy="check the entry's `convert:` key"
+        ) from error
+    return found
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,0 +1,126 @@
+# Names, paths and look-ups that the rules share. The configuration is checked here, before the DAG is built.
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+from snakemake.exceptions import WorkflowError
+
+from segbench.config import resolve
+from segbench.errors import SegbenchError
+from segbench.fingerprint import fingerprint
+
+try:
+    RUN = resolve(
+        config, source=", ".join(map(str, workflow.configfiles)) or "--config"
+    )
+except SegbenchError as error:
+    raise WorkflowError(str(error)) from None
+
+CONFIG = RUN.config
+SEGBENCH = str(Path(sys.executable).with_name("segbench"))
+DATA, ARCHIVES, WEIGHTS = CONFIG.data, CONFIG.archives, CONFIG.weights
+RESULTS = f"{CONFIG.results}/{CONFIG.run}"
+CELL = f"{RESULTS}/cells/{{dataset}}/{{model}}/seed{{seed}}"
+LOGS = f"{RESULTS}/logs"
+CELL_LOG = "{dataset}/{model}-seed{seed}.log"
+MIRROR = ["--mirror", CONFIG.mirror] if CONFIG.mirror else []
+
+
+wildcard_constraints:
+    dataset="|".join(map(re.escape, RUN.datasets)),
+    model="|".join(map(re.escape, RUN.models)),
+    seed=r"\d+",
+
+
+def cell_of(wildcards):
+    return RUN.by_key[wildcards.dataset, wildcards.model, int(wildcards.seed)]
+
+
+def paths_of_cells(pattern, cells=RUN.cells):
+    return [
+        pattern.format(dataset=c.dataset, model=c.model, seed=c.seed) for c in cells
+    ]
+
+
+def code_of(step, class_path=None):
+    """Fingerprint of a step, and of the network or converter that it calls."""
+    return fingerprint(step, *([class_path.partition(":")[0]] if class_path else []))
+
+
+def dumps(model):
+    """The keys that differ from the defaults, as JSON: what a job gets, and nothing that it does not use."""
+    return json.dumps(
+        model.model_dump(mode="json", by_alias=True, exclude_defaults=True)
+    )
+
+
+def run_description():
+    return {
+        "name": CONFIG.run,
+        "cells": [
+            {
+                "dataset": c.dataset,
+                "model": c.model,
+                "seed": c.seed,
+                "task": c.task,
+                "control": c.control,
+            }
+            for c in RUN.cells
+        ],
+        "left_out": [
+            dict(zip(("dataset", "model", "reason"), entry)) for entry in RUN.left_out
+        ],
+        "datasets": {
+            name: {
+                "root": f"{DATA}/{name}",
+                "title": entry.title,
+                "state": f"{RESULTS}/datasets/{name}",
+            }
+            for name, entry in RUN.datasets.items()
+        },
+        "models": {
+            name: {
+                "title": entry.title,
+                "card": (
+                    {"note": entry.card}
+                    if isinstance(entry.card, str)
+                    else entry.card.model_dump()
+                ),
+            }
+            for name, entry in RUN.models.items()
+        },
+        "config_yaml": RUN.as_yaml(),
+        "options": CONFIG.report.model_dump(mode="json"),
+    }
+
+
+def write_run_description():
+    from segbench.files import write_json
+
+    write_json(f"{RESULTS}/run.json", run_description())
+
+
+def left_out_lines():
+    for dataset, model, reason in RUN.left_out:
+        yield f"left out: {model} on {dataset}: {reason}"
+
+
+def report_what_there_is():
+    if Path(RESULTS, "run.json").exists():
+        for step in (
+            ["summarise", f"{RESULTS}/run.json", "--out", f"{RESULTS}/summary"],
+            [
+                "report",
+                f"{RESULTS}/run.json",
+                "--summary",
+                f"{RESULTS}/summary",
+                "--out",
+                f"{RESULTS}/report",
+            ],
+        ):
+            subprocess.run([SEGBENCH, *step], check=False)
+        print(
+            f"Something failed; {RESULTS}/report/index.html shows what and the rest.",
+            file=sys.stderr,
+        )

@@ -1,0 +1,69 @@
+# Archives and weights in, canonical datasets out.
+
+
+localrules:
+    fetch_archive,
+    fetch_weights,
+
+
+rule fetch_archive:
+    output:
+        f"{ARCHIVES}/{{archive}}",
+    log:
+        f"{LOGS}/fetch/{{archive}}.log",
+    retries: 2
+    params:
+        spec=lambda w: dumps(RUN.archives[w.archive]),
+        mirror=MIRROR,
+    shell:
+        "{SEGBENCH} fetch {wildcards.archive} --out {output} --spec {params.spec:q} {params.mirror:q} --log {log}"
+
+
+rule fetch_weights:
+    output:
+        f"{WEIGHTS}/{{weights}}.safetensors",
+    log:
+        f"{LOGS}/fetch/{{weights}}.log",
+    params:
+        spec=lambda w: dumps(RUN.weights[w.weights]),
+        mirror=MIRROR,
+        code=code_of("segbench.models.weights"),
+    shell:
+        "{SEGBENCH} weights {wildcards.weights} --out {output} --spec {params.spec:q} {params.mirror:q} --log {log}"
+
+
+rule convert_dataset:
+    input:
+        archives=lambda w: [
+            f"{ARCHIVES}/{name}" for name in RUN.datasets[w.dataset].archives
+        ],
+    output:
+        f"{DATA}/{{dataset}}/dataset.json",
+    log:
+        f"{LOGS}/convert/{{dataset}}.log",
+    params:
+        spec=lambda w: RUN.convert_spec(w.dataset),
+        archives=lambda w, input: [
+            a for path in input.archives for a in ("--archive", path)
+        ],
+        out=lambda w, output: Path(output[0]).parent,
+        state=f"{RESULTS}/datasets/{{dataset}}",
+        code=lambda w: code_of("segbench.data.convert", RUN.datasets[w.dataset].convert),
+    shell:
+        "{SEGBENCH} convert {wildcards.dataset} --out {params.out} --spec {params.spec:q} {params.archives:q}"
+        " --state {params.state} --log {log}"
+
+
+rule lint_dataset:
+    input:
+        f"{DATA}/{{dataset}}/dataset.json",
+    output:
+        f"{DATA}/{{dataset}}/lint.json",
+    log:
+        f"{LOGS}/lint/{{dataset}}.log",
+    params:
+        data=lambda w, input: Path(input[0]).parent,
+        state=f"{RESULTS}/datasets/{{dataset}}",
+        code=code_of("segbench.data.lint"),
+    shell:
+        "{SEGBENCH} lint {params.data} --out {output} --state {params.state} --log {log}"

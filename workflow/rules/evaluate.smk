@@ -1,0 +1,21 @@
+# Scores from files: no network and no GPU.
+
+
+rule evaluate:
+    input:
+        data=f"{DATA}/{{dataset}}/dataset.json",
+        predictions=f"{CELL}/predictions/predictions.json",
+    output:
+        f"{CELL}/scores.csv",
+        f"{CELL}/per_image.parquet",
+    log:
+        f"{LOGS}/evaluate/{CELL_LOG}",
+    params:
+        data=lambda w, input: Path(input.data).parent,
+        predictions=lambda w, input: Path(input.predictions).parent,
+        out=CELL,
+        options=dumps(CONFIG.evaluation),
+        code=code_of("segbench.evaluation.evaluate"),
+    shell:
+        "{SEGBENCH} evaluate --data {params.data} --predictions {params.predictions} --out {params.out}"
+        " --options {params.options:q} --log {log}"

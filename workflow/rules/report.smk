@@ -1,0 +1,39 @@
+# All cells into tables, plots and one page.
+
+
+rule summarise:
+    input:
+        paths_of_cells(f"{CELL}/scores.csv"),
+    output:
+        f"{RESULTS}/summary/scores.csv",
+        f"{RESULTS}/summary/cells.csv",
+    log:
+        f"{LOGS}/summarise.log",
+    params:
+        run=f"{RESULTS}/run.json",
+        out=lambda w, output: Path(output[0]).parent,
+        described=RUN.digest,
+        code=code_of("segbench.report.summarise"),
+    shell:
+        "{SEGBENCH} summarise {params.run} --out {params.out} --log {log}"
+
+
+rule report:
+    input:
+        rules.summarise.output,
+    output:
+        report(
+            f"{RESULTS}/report/index.html",
+            caption="../report/page.rst",
+            category="Report",
+        ),
+    log:
+        f"{LOGS}/report.log",
+    params:
+        run=f"{RESULTS}/run.json",
+        summary=lambda w, input: Path(input[0]).parent,
+        out=lambda w, output: Path(output[0]).parent,
+        options=dumps(CONFIG.report),
+        code=code_of("segbench.report.page"),
+    shell:
+        "{SEGBENCH} report {params.run} --summary {params.summary} --out {params.out} --log {log}"
