@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import uuid
 from collections.abc import Iterator
@@ -26,7 +25,7 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
     partial = _beside(path)
     try:
         yield partial
-        os.replace(partial, path)
+        partial.replace(path)
     finally:
         partial.unlink(missing_ok=True)
 
@@ -41,8 +40,8 @@ def atomic_folder(path: str | Path) -> Iterator[Path]:
     try:
         yield partial
         if path.exists():
-            os.replace(path, old)
-        os.replace(partial, path)
+            path.replace(old)
+        partial.replace(path)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
         shutil.rmtree(old, ignore_errors=True)

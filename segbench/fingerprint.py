@@ -1,7 +1,7 @@
 """Fingerprint of the code that a step runs: executable changes alter it, comments and docstrings do not.
 
-Snakemake sees neither an edit inside an imported package nor that an edit was only a comment. So every rule passes
-the fingerprint of its step as a param, and the `code` trigger is off.
+Snakemake sees neither an edit inside an imported package nor that an edit was only a comment. So every rule
+passes the fingerprint of its step as a param, and the `code` trigger is off.
 """
 
 from __future__ import annotations
@@ -41,7 +41,9 @@ def _read(module: str) -> tuple[str, tuple[str, ...]]:
     """(hash of the module's code, modules that it names in imports)."""
     path = _source(module)
     if path is None:
-        raise SegbenchError(f"no module '{module}'", remedy="check the `class:` or `convert:` key of its entry")
+        raise SegbenchError(
+            f"no module '{module}'", remedy="check the `class:` or `convert:` key of its entry"
+        )
     tree = ast.parse(path.read_text(encoding="utf-8"), filename=str(path))
     imports = tuple(sorted(set(_imports(tree, module, path.name == "__init__.py"))))
     return hashlib.sha256(ast.dump(_without_docstrings(tree)).encode()).hexdigest(), imports
@@ -84,7 +86,7 @@ def _without_docstrings(tree: ast.Module) -> ast.Module:
         if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
             body = node.body
             # a string on its own does nothing, wherever it stands (attribute docstrings too)
-            node.body = [s for s in body if not (isinstance(s, ast.Expr) and isinstance(s.value, ast.Constant))] or [
-                ast.Pass()
-            ]
+            node.body = [
+                s for s in body if not (isinstance(s, ast.Expr) and isinstance(s.value, ast.Constant))
+            ] or [ast.Pass()]
     return tree

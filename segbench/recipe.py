@@ -60,7 +60,7 @@ class Inference(Strict):
 
 
 class Recipe(Strict):
-    """A full description of one training. Everything in it changes the result, so everything in it retrains."""
+    """A full description of one training. All of it but `inference` changes the weights, and so retrains."""
 
     iterations: PositiveInt
     """Optimizer steps."""

@@ -1,4 +1,4 @@
-"""What became of a step: `state.json` in the folder of the cell or dataset, for tables, `status` and people."""
+"""What became of a step: `state.json` in the folder of the cell or dataset, for tables and people."""
 
 from __future__ import annotations
 
@@ -25,7 +25,11 @@ def set_up_logging(log: Path | None) -> None:
         log.parent.mkdir(parents=True, exist_ok=True)
         handlers.append(logging.FileHandler(log, mode="a", encoding="utf-8"))
     logging.basicConfig(
-        level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S", handlers=handlers, force=True
+        level=logging.INFO,
+        format="%(asctime)s %(message)s",
+        datefmt="%H:%M:%S",
+        handlers=handlers,
+        force=True,
     )
 
 
@@ -51,7 +55,10 @@ def recorded(step: str, folder: Path, log: Path | None) -> Iterator[None]:
     try:
         yield
     except SystemExit as stop:
-        end("ok" if not stop.code else "interrupted", "" if not stop.code else f"stopped with status {stop.code}")
+        end(
+            "ok" if not stop.code else "interrupted",
+            "" if not stop.code else f"stopped with status {stop.code}",
+        )
         raise
     except KeyboardInterrupt:
         end("interrupted", "interrupted by the user")
