@@ -1,8 +1,8 @@
 """The configuration: what stands in the YAML files, checked as a whole before anything runs.
 
 `resolve` turns a run configuration and the registries (config/datasets, config/models, config/weights) into
-a `Run`: every cell with its recipe, and the pairs left out with the reason. All mistakes are reported at once,
-each with the file, the key, the value and the nearest valid name.
+a `Run`: every cell with its recipe, and the pairs left out with the reason. All mistakes are reported at
+once, each with the file, the key, the value and the nearest valid name.
 """
 
 from __future__ import annotations

@@ -22,8 +22,8 @@ log = logging.getLogger(__name__)
 def convert_dataset(name: str, spec: dict[str, Any], archives: Sequence[Path], out: Path) -> None:
     """Write the canonical dataset `name` to `out`.
 
-    spec: `title`, `convert` (package.module:function), `tasks`, `channels`, `options`, `licence`, `citation` of
-    the dataset's entry, and `limits` of extraction. Archives are extracted beside `out` and removed afterwards.
+    spec: `title`, `convert` (package.module:function), `tasks`, `channels`, `options`, `licence`, `citation`
+    of the dataset's entry, and `limits` of extraction. Archives are extracted beside `out`, then removed.
     """
     convert = _converter(spec["convert"])
     out.parent.mkdir(parents=True, exist_ok=True)
