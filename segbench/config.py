@@ -7,7 +7,6 @@ once, each with the file, the key, the value and the nearest valid name.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import shutil
 from collections.abc import Iterable, Iterator, Mapping
@@ -204,12 +203,6 @@ class Run:
             sort_keys=False,
             allow_unicode=True,
         )
-
-    @property
-    def digest(self) -> str:
-        """Changes with the cells, the pairs left out and the titles, which the summary shows."""
-        shown = [c.key for c in self.cells], self.left_out, self.as_yaml()
-        return hashlib.sha256(repr(shown).encode()).hexdigest()[:16]
 
 
 @dataclass(frozen=True)

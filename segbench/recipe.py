@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt
+from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt, model_validator
 
 Fraction = Annotated[float, Field(ge=0, le=1)]
 
@@ -83,3 +83,11 @@ class Recipe(Strict):
     """Weights to predict with: the last ones, or those with the lowest validation loss."""
     options: dict[str, float | int | str | bool | list | dict | None] = {}
     """Constructor options of the network that override its YAML entry, such as loss weights."""
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Recipe:
+        if self.accumulate > self.batch_size:
+            raise ValueError(f"accumulate ({self.accumulate}) is more than batch_size ({self.batch_size})")
+        if self.select == "best" and self.validate_every is None:
+            raise ValueError("select: best needs validate_every")
+        return self

@@ -66,10 +66,14 @@ def test_unrelated_modules_do_not_count(package) -> None:
 def test_steps_do_not_depend_on_each_other() -> None:
     """The rerun rules rest on this: a metric must not retrain, a plot must not evaluate."""
     closure = _closure("segbench.training.train")
-    assert not [m for m in closure if m.startswith(("segbench.evaluation", "segbench.report", "segbench.config"))]
+    assert not [
+        m for m in closure if m.startswith(("segbench.evaluation", "segbench.report", "segbench.config"))
+    ]
     assert not [m for m in closure if m.startswith("segbench.data.converters")]
     closure = _closure("segbench.evaluation.evaluate")
-    assert not [m for m in closure if m.startswith(("segbench.models", "segbench.training", "segbench.report"))]
+    assert not [
+        m for m in closure if m.startswith(("segbench.models", "segbench.training", "segbench.report"))
+    ]
 
 
 def _closure(name: str) -> set[str]:

@@ -1,4 +1,5 @@
 # Names, paths and look-ups that the rules share. The configuration is checked here, before the DAG is built.
+import hashlib
 import json
 import subprocess
 import sys
@@ -93,6 +94,12 @@ def run_description():
         "config_yaml": RUN.as_yaml(),
         "options": CONFIG.report.model_dump(mode="json"),
     }
+
+
+def digest(*keys):
+    """Changes with these parts of the description of the run, which a step shows."""
+    shown = json.dumps([run_description()[key] for key in keys])
+    return hashlib.sha256(shown.encode()).hexdigest()[:16]
 
 
 def write_run_description():

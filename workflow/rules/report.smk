@@ -12,7 +12,8 @@ rule summarise:
     params:
         run=f"{RESULTS}/run.json",
         out=lambda w, output: Path(output[0]).parent,
-        described=RUN.digest,
+        shown=digest("cells", "left_out", "datasets", "models"),
+        primary=json.dumps(CONFIG.report.primary),
         code=code_of("segbench.report.summarise"),
     shell:
         "{SEGBENCH} summarise {params.run} --out {params.out} --log {log}"
@@ -33,7 +34,7 @@ rule report:
         run=f"{RESULTS}/run.json",
         summary=lambda w, input: Path(input[0]).parent,
         out=lambda w, output: Path(output[0]).parent,
-        options=dumps(CONFIG.report),
+        shown=digest("config_yaml", "options"),
         code=code_of("segbench.report.page"),
     shell:
         "{SEGBENCH} report {params.run} --summary {params.summary} --out {params.out} --log {log}"

@@ -1,0 +1,173 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import yaml
+
+from segbench.config import overlay, resolve
+from segbench.errors import SegbenchError
+
+RECIPE = {"iterations": 10, "batch_size": 2}
+CARD = {"paper": "p", "year": 2015, "good": "g", "bad": "b", "licence": "l"}
+
+
+def model(tasks: list[str], **more: object) -> dict:
+    base = {"title": "t", "class": "m:C", "tasks": tasks, "card": CARD, "recipes": {"demo": RECIPE}}
+    return {**base, **more}
+
+
+def dataset(tasks: list[str], **more: object) -> dict:
+    base = {"title": "t", "convert": "m:f", "tasks": tasks, "channels": 3, "licence": "l", "citation": "c"}
+    return {**base, **more}
+
+
+@pytest.fixture
+def registry(tmp_path: Path) -> Path:
+    entries = {
+        "datasets/vessels": dataset(["semantic"]),
+        "datasets/cells": dataset(["semantic", "instance"], recipe={"augment": {"crop": [64, 64]}}),
+        "datasets/street": dataset(["semantic", "instance", "panoptic"], options={"size": [8, 8], "seed": 0}),
+        "models/unet": model(["semantic"]),
+        "models/mask_rcnn": model(["instance"]),
+        "models/mask2former": model(["semantic", "instance", "panoptic"]),
+        "models/control_truth": model(["semantic", "instance", "panoptic"], trained=False, recipes={}),
+    }
+    for name, entry in entries.items():
+        path = tmp_path / f"{name}.yaml"
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(yaml.safe_dump(entry))
+    (tmp_path / "weights").mkdir()
+    return tmp_path
+
+
+def config(**more: object) -> dict:
+    base = {
+        "datasets": ["vessels", "cells", "street"],
+        "models": ["unet", "mask_rcnn", "mask2former"],
+        "controls": ["control_truth"],
+    }
+    return {**base, **more}
+
+
+def test_a_cell_trains_on_the_richest_view_that_both_sides_support(registry: Path) -> None:
+    run = resolve(config(), registry)
+    tasks = {(c.dataset, c.model): c.task for c in run.cells}
+    assert tasks["street", "mask2former"] == "panoptic"
+    assert tasks["cells", "mask2former"] == "instance"
+    assert tasks["cells", "unet"] == "semantic"
+    assert tasks["street", "control_truth"] == "panoptic"
+    assert ("vessels", "mask_rcnn") not in tasks
+
+
+def test_pairs_left_out_come_with_the_reason(registry: Path) -> None:
+    run = resolve(config(exclude=[{"dataset": "cells", "model": "unet"}]), registry)
+    assert ("vessels", "mask_rcnn", "needs instance truth; the dataset has semantic") in run.left_out
+    assert ("cells", "unet", "excluded by the configuration") in run.left_out
+    assert ("cells", "unet", 0) not in run.by_key
+
+
+def test_seeds_multiply_trained_cells_but_not_controls(registry: Path) -> None:
+    run = resolve(config(seeds=[0, 1, 2]), registry)
+    assert len([c for c in run.cells if c.model == "unet"]) == 3 * 3
+    assert len([c for c in run.cells if c.control]) == 3
+
+
+def test_recipe_is_laid_network_dataset_overrides(registry: Path) -> None:
+    overrides = [
+        {"recipe": {"batch_size": 4}},
+        {"datasets": ["cells"], "models": ["unet"], "recipe": {"batch_size": 8, "options": {"widths": [4]}}},
+    ]
+    run = resolve(config(overrides=overrides), registry)
+    unet, other = run.by_key["cells", "unet", 0], run.by_key["cells", "mask2former", 0]
+    assert (unet.recipe.batch_size, other.recipe.batch_size) == (8, 4)
+    assert (
+        unet.recipe.augment.crop == (64, 64) and run.by_key["street", "unet", 0].recipe.augment.crop is None
+    )
+    assert unet.options == {"widths": [4]} and other.options == {}
+
+
+def test_inference_settings_do_not_change_the_training(registry: Path) -> None:
+    plain = resolve(config(), registry).by_key["cells", "unet", 0]
+    tuned = resolve(config(overrides=[{"recipe": {"inference": {"short_side": 99}}}]), registry)
+    tuned = tuned.by_key["cells", "unet", 0]
+    assert tuned.spec == plain.spec
+    assert tuned.predict_arguments(["m"]) != plain.predict_arguments(["m"])
+
+
+def test_dataset_options_are_laid_over_the_entry(registry: Path) -> None:
+    run = resolve(config(dataset_options={"street": {"size": [16, 16]}}), registry)
+    assert run.datasets["street"].options == {"size": [16, 16], "seed": 0}
+
+
+def test_every_mistake_is_reported_at_once_with_path_value_and_nearest_name(registry: Path) -> None:
+    raw = config(
+        models=["unett"], modle=["unet"], seeds=["x"], exclude=[{"dataset": "cell", "model": "unet"}]
+    )
+    with pytest.raises(SegbenchError) as caught:
+        resolve(raw, registry, source="my.yaml")
+    text = str(caught.value)
+    assert "my.yaml: modle: unknown key; did you mean 'models'?" in text
+    assert "my.yaml: seeds.0" in text and "'x'" in text
+    assert "unett.yaml; did you mean 'unet'?" in text
+
+
+def test_unknown_names_in_exclude_and_overrides_are_errors(registry: Path) -> None:
+    raw = config(
+        exclude=[{"dataset": "cell", "model": "unet"}],
+        overrides=[{"models": ["mask2formr"], "recipe": {}}],
+        dataset_options={"stret": {}},
+    )
+    with pytest.raises(SegbenchError) as caught:
+        resolve(raw, registry)
+    text = str(caught.value)
+    assert "exclude.0.dataset: no dataset 'cell'; did you mean 'cells'?" in text
+    assert "overrides.0.models: no model 'mask2formr'; did you mean 'mask2former'?" in text
+    assert "dataset_options: no dataset 'stret'; did you mean 'street'?" in text
+
+
+@pytest.mark.parametrize(
+    ("recipe", "message"),
+    [
+        ({"optimizer": {"lrr": 1}}, "optimizer.lrr: unknown key; did you mean 'lr'?"),
+        ({"augment": {"crop": [0, 4]}}, "augment.crop.0"),
+        ({"schedule": {"name": "polly"}}, "(value: 'polly')"),
+    ],
+)
+def test_mistakes_inside_a_recipe_are_found(registry: Path, recipe: dict, message: str) -> None:
+    with pytest.raises(SegbenchError) as caught:
+        resolve(config(overrides=[{"models": ["unet"], "recipe": recipe}]), registry)
+    assert message in str(caught.value) and "recipe of unet on" in str(caught.value)
+
+
+def test_a_recipe_that_a_network_lacks_is_named(registry: Path) -> None:
+    with pytest.raises(SegbenchError, match=r"has no recipe 'papr' \(has: demo\)"):
+        resolve(config(recipe="papr"), registry)
+
+
+def test_a_name_listed_twice_is_an_error(registry: Path) -> None:
+    with pytest.raises(SegbenchError, match="'unet' is listed twice"):
+        resolve(config(models=["unet", "unet"]), registry)
+
+
+def test_a_broken_registry_file_is_named(registry: Path) -> None:
+    (registry / "models" / "unet.yaml").write_text("title: [")
+    with pytest.raises(SegbenchError, match=r"unet\.yaml: cannot be read as YAML"):
+        resolve(config(), registry)
+
+
+def test_one_archive_described_in_two_ways_is_an_error(registry: Path) -> None:
+    for name, url in (("vessels", "http://a/x.zip"), ("cells", "http://b/x.zip")):
+        entry = dataset(["semantic"], archives={"x.zip": {"url": url}})
+        (registry / "datasets" / f"{name}.yaml").write_text(yaml.safe_dump(entry))
+    with pytest.raises(SegbenchError, match=r"archives\.x\.zip: differs from the one in vessels\.yaml"):
+        resolve(config(), registry)
+
+
+def test_names_that_would_leave_the_results_folder_are_refused(registry: Path) -> None:
+    with pytest.raises(SegbenchError, match="run"):
+        resolve(config(run="../up"), registry)
+
+
+def test_overlay_replaces_lists_and_merges_mappings() -> None:
+    assert overlay({"a": {"b": 1, "c": [1, 2]}}, {"a": {"c": [3]}}) == {"a": {"b": 1, "c": [3]}}

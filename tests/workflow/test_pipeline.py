@@ -1,0 +1,248 @@
+"""The whole workflow on a tiny run: what it makes, and what it makes again after each kind of change."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import yaml
+
+ROOT = Path(__file__).parents[2]
+
+TOY_NETWORK = '''
+import torch
+from segbench.models.network import SemanticNetwork
+
+
+class Toy(SemanticNetwork):
+    """One convolution."""
+
+    def __init__(self, view, in_channels, loss=None):
+        super().__init__(view, in_channels, loss)
+        self.layer = torch.nn.Conv2d(in_channels, len(view.classes), 3, padding=1)
+
+    def forward(self, images):
+        return self.layer(images)
+'''
+
+TOY_DATASET = '''
+import io
+import numpy as np
+from PIL import Image
+from segbench.data.dataset import Category, Converted, Sample
+
+
+def convert(archives, options):
+    """Bright left halves."""
+    categories = [Category(id=1, name="bright", isthing=False, color=(255, 200, 0))]
+    return Converted(categories, background=True, evaluation_split="test", samples=samples())
+
+
+def samples():
+    for split, count in (("test", 2), ("train", 4)):
+        for i in range(count):
+            rng = np.random.default_rng([i, len(split)])
+            truth = np.zeros((24, 32), int)
+            truth[:, : 8 + 2 * i] = 1
+            file = io.BytesIO()
+            image = truth * 120 + rng.integers(0, 60, truth.shape)
+            Image.fromarray(image.astype(np.uint8)).save(file, "PNG")
+            yield Sample(split, f"{i}", file.getvalue(), ".png", semantic=truth)
+'''
+
+CARD = {"paper": "none", "year": 2026, "good": "small", "bad": "weak", "licence": "Apache-2.0"}
+TOY_MODEL_ENTRY = {
+    "title": "Toy",
+    "class": "toy_network:Toy",
+    "tasks": ["semantic"],
+    "card": CARD,
+    "recipes": {"demo": {"iterations": 3, "batch_size": 2}},
+}
+TOY_DATASET_ENTRY = {
+    "title": "Toy data",
+    "convert": "toy_dataset:convert",
+    "tasks": ["semantic"],
+    "channels": 1,
+    "licence": "CC0-1.0",
+    "citation": "none",
+}
+CONFIG = {
+    "run": "tiny",
+    "datasets": ["toy", "vessels"],
+    "models": ["toy", "unet"],
+    "controls": ["control_constant"],
+    "dataset_options": {"vessels": {"size": [64, 64], "images": {"train": 4, "test": 2}}},
+    "overrides": [
+        {
+            "models": ["unet"],
+            "recipe": {
+                "iterations": 2,
+                "batch_size": 2,
+                "options": {"widths": [4, 8]},
+                "augment": {"crop": [32, 32]},
+            },
+        }
+    ],
+}
+
+
+class Project:
+    """A copy of the project in which a test may edit anything."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+
+    def config(self, **changes: object) -> None:
+        (self.root / "tiny.yaml").write_text(yaml.safe_dump({**CONFIG, **changes}))
+
+    def snakemake(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-m", "snakemake", "--configfile", "tiny.yaml", "--cores", "2", *arguments],
+            cwd=self.root,
+            env={**os.environ, "PYTHONPATH": str(self.root), "OMP_NUM_THREADS": "1"},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+
+    def jobs(self) -> dict[str, int]:
+        """Number of jobs a rule that a run would start."""
+        result = self.snakemake("--dry-run")
+        assert result.returncode == 0, result.stdout + result.stderr
+        table = re.search(r"Job stats:\n.*?\n-+ .*?\n(.*?)\n\n", result.stdout + result.stderr, re.DOTALL)
+        if table is None:
+            assert "Nothing to be done" in result.stdout + result.stderr
+            return {}
+        rows = dict(line.split()[:2] for line in table[1].splitlines())
+        return {rule: int(count) for rule, count in rows.items() if rule not in ("all", "total")}
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Project:
+    """A project with a toy network and a toy dataset added, run to its report."""
+    root = tmp_path_factory.mktemp("project")
+    for name in ("Snakefile", "workflow", "segbench", "config", "profiles"):
+        source = ROOT / name
+        (shutil.copytree if source.is_dir() else shutil.copy)(source, root / name)
+    (root / "toy_network.py").write_text(TOY_NETWORK)
+    (root / "toy_dataset.py").write_text(TOY_DATASET)
+    (root / "config/models/toy.yaml").write_text(yaml.safe_dump(TOY_MODEL_ENTRY))
+    (root / "config/datasets/toy.yaml").write_text(yaml.safe_dump(TOY_DATASET_ENTRY))
+    project = Project(root)
+    project.config()
+    result = project.snakemake()
+    assert result.returncode == 0, result.stdout + result.stderr
+    return project
+
+
+@pytest.fixture
+def project(finished: Project) -> Iterator[Project]:
+    """The finished project; edits are undone after the test."""
+    yield finished
+    finished.config()
+    for path in ("segbench", "config"):
+        for file in (ROOT / path).rglob("*"):
+            if file.is_file() and "__pycache__" not in file.parts:
+                copy = finished.root / file.relative_to(ROOT)
+                if copy.read_bytes() != file.read_bytes():
+                    shutil.copy(file, copy)
+
+
+def test_the_run_is_complete_and_a_toy_needs_no_edit_of_a_rule(finished: Project) -> None:
+    scores = pd.read_csv(finished.root / "results/tiny/summary/scores.csv")
+    assert set(scores.model) == {"toy", "unet", "control_constant"}
+    assert set(scores.dataset) == {"toy", "vessels"}
+    assert "Toy data" in (finished.root / "results/tiny/report/index.html").read_text()
+    assert _same_tree(ROOT / "workflow", finished.root / "workflow")
+
+
+def _same_tree(one: Path, other: Path) -> bool:
+    files = [p.relative_to(one) for p in one.rglob("*") if p.is_file()]
+    return all((one / f).read_bytes() == (other / f).read_bytes() for f in files)
+
+
+def test_nothing_changed_starts_no_job(project: Project) -> None:
+    assert project.jobs() == {}
+
+
+def test_a_recipe_key_of_one_network_repeats_only_its_cells(project: Project) -> None:
+    changed = [{**CONFIG["overrides"][0], "recipe": {**CONFIG["overrides"][0]["recipe"], "iterations": 3}}]
+    project.config(overrides=changed)
+    assert project.jobs() == {"train": 2, "predict": 2, "evaluate": 2, "summarise": 1, "report": 1}
+
+
+def test_a_metric_option_repeats_the_evaluation_only(project: Project) -> None:
+    project.config(evaluation={"boundary_ratio": 0.03})
+    assert project.jobs() == {"evaluate": 6, "summarise": 1, "report": 1}
+
+
+def test_a_new_metric_in_the_code_runs_no_training_and_no_prediction(project: Project) -> None:
+    path = project.root / "segbench/evaluation/semantic.py"
+    path.write_text(path.read_text() + "\n\ndef another_metric():\n    return 1\n")
+    assert project.jobs() == {"evaluate": 6, "summarise": 1, "report": 1}
+
+
+def test_a_plot_option_repeats_the_report_only(project: Project) -> None:
+    project.config(report={"gallery_images": 1})
+    assert project.jobs() == {"report": 1}
+
+
+def test_an_edit_of_code_in_a_network_repeats_its_cells(project: Project) -> None:
+    path = project.root / "segbench/models/unet.py"
+    path.write_text(path.read_text() + "\nEDITED = True\n")
+    assert project.jobs() == {"train": 2, "predict": 2, "evaluate": 2, "summarise": 1, "report": 1}
+
+
+def test_an_edit_of_a_comment_repeats_nothing(project: Project) -> None:
+    path = project.root / "segbench/models/unet.py"
+    path.write_text("# a comment\n" + path.read_text())
+    assert project.jobs() == {}
+
+
+def test_a_dataset_added_runs_its_cells_only(project: Project) -> None:
+    project.config(
+        datasets=["toy", "vessels", "bubbles"],
+        dataset_options={
+            **CONFIG["dataset_options"],
+            "bubbles": {"size": [64, 64], "images": {"train": 4, "test": 2}},
+        },
+    )
+    assert project.jobs() == {
+        "convert_dataset": 1,
+        "lint_dataset": 1,
+        "train": 1,
+        "predict": 2,
+        "evaluate": 2,
+        "summarise": 1,
+        "report": 1,
+    }
+
+
+def test_a_failed_cell_is_shown_and_the_rest_is_there(project: Project) -> None:
+    """A training that diverges: exit status non-zero, the report says why, the other cells are done."""
+    broken = {"models": ["toy"], "datasets": ["toy"], "recipe": {"optimizer": {"name": "sgd", "lr": 1e30}}}
+    project.config(run="broken", overrides=[*CONFIG["overrides"], broken])
+    result = project.snakemake()
+    assert result.returncode != 0
+    page = (project.root / "results/broken/report/index.html").read_text()
+    cells = pd.read_csv(project.root / "results/broken/summary/cells.csv").set_index(["dataset", "model"])
+    assert cells.loc[("toy", "toy"), "status"] == "failed"
+    assert "loss" in cells.loc[("toy", "toy"), "reason"]
+    assert (cells.drop(index=("toy", "toy")).status == "ok").all()
+    assert "failed" in page
+
+
+def test_a_typo_in_the_configuration_stops_before_anything_runs(project: Project) -> None:
+    project.config(modle=["unet"], models=["unett"])
+    result = project.snakemake("--dry-run")
+    text = result.stdout + result.stderr
+    assert result.returncode != 0 and "Traceback" not in text
+    assert "tiny.yaml: modle: unknown key; did you mean 'models'?" in text
+    assert "unett.yaml; did you mean 'unet'?" in text
