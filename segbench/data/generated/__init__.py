@@ -1,0 +1,1 @@
+"""Three families of drawn scenes with exact truth, for runs that need no download."""

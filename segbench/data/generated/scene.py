@@ -1,0 +1,109 @@
+"""What the families share: options, the random state of each image, supersampling, noise.
+
+A scene is drawn `FINE` times finer than the image. A pixel of the image is the mean of its `FINE` x `FINE`
+samples; its truth is the middle one, so the truth says what lies at the centre of the pixel.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable, Iterator
+from typing import Annotated, Any, Literal
+
+import numpy as np
+from PIL import Image
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from segbench.data.dataset import Category, Converted, Sample
+from segbench.errors import SegbenchError
+
+FINE = 3
+SplitName = Literal["train", "val", "test"]
+SPLITS: tuple[SplitName, ...] = ("train", "val", "test")
+Size = tuple[int, int]
+Side = Annotated[int, Field(ge=32, le=4096)]
+
+
+class Options(BaseModel):
+    """Options of a generated dataset."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    seed: Annotated[int, Field(ge=0)] = 0
+    size: tuple[Side, Side]
+    """Height and width in pixels."""
+    images: dict[SplitName, Annotated[int, Field(gt=0, le=99_999)]]
+    """Number of images per split; `val` is optional."""
+
+
+def generate(
+    options: dict[str, Any],
+    categories: list[Category],
+    background: bool,
+    draw: Callable[[np.random.Generator, Size], tuple[np.ndarray, dict[str, Any]]],
+) -> Converted:
+    """A dataset of images that are drawn one by one as they are asked for.
+
+    `draw(rng, size)` gives an image (uint8) and the truth's fields of `Sample`. Its random state depends on
+    seed, split and index only, so an image does not change with the number of the others.
+    """
+    try:
+        checked = Options.model_validate(options)
+    except ValidationError as error:
+        faults = "; ".join(
+            f"{'.'.join(map(str, e['loc']))} = {e['input']!r}: {e['msg']}" for e in error.errors()
+        )
+        raise SegbenchError(
+            faults,
+            where="options of a generated dataset",
+            remedy="give seed: N, size: [height, width] of 32 to 4096, images: {train: N, test: N}",
+        ) from error
+    if missing := {"train", "test"} - checked.images.keys():
+        raise SegbenchError(
+            f"images = {checked.images} lacks {' and '.join(sorted(missing))}",
+            where="options of a generated dataset",
+            remedy="give images: {train: N, test: N}; val is optional",
+        )
+
+    def samples() -> Iterator[Sample]:
+        for number, split in enumerate(SPLITS):
+            for index in range(checked.images.get(split, 0)):
+                rng = np.random.default_rng([checked.seed, number, index])
+                image, truth = draw(rng, checked.size)
+                yield Sample(split, f"{split}_{index:05d}", _png(image), ".png", **truth)
+
+    return Converted(categories, background, "test", samples())
+
+
+def coordinates(size: Size) -> tuple[np.ndarray, np.ndarray]:
+    """Row and column (fine height x 1, 1 x fine width) of all samples, in pixels of the image."""
+    rows, columns = ((np.arange(n * FINE, dtype=np.float32) + 0.5) / FINE for n in size)
+    return rows[:, None], columns[None, :]
+
+
+def to_pixels(fine: np.ndarray) -> np.ndarray:
+    """Mean of the samples of each pixel: fine H x W [x C] floats in 0..1 -> H x W [x C] uint8."""
+    height, width = fine.shape[0] // FINE, fine.shape[1] // FINE
+    mean = fine.reshape(height, FINE, width, FINE, *fine.shape[2:]).mean(axis=(1, 3))
+    return (mean.clip(0, 1) * 255 + 0.5).astype(np.uint8)
+
+
+def at_centres(fine: np.ndarray) -> np.ndarray:
+    """The middle sample of each pixel, of the first two axes."""
+    return np.ascontiguousarray(fine[FINE // 2 :: FINE, FINE // 2 :: FINE])
+
+
+def noise(rng: np.random.Generator, shape: Size, cell: float, octaves: int = 1) -> np.ndarray:
+    """Smooth random field of `shape`, deviation about 1; `cell` is its coarsest wavelength in samples."""
+    field = np.zeros(shape, np.float32)
+    for octave in range(octaves):
+        grid = [max(2, round(n / cell * 2**octave) + 1) for n in shape]
+        values = Image.fromarray(rng.standard_normal(grid, dtype=np.float32))
+        field += np.asarray(values.resize(shape[::-1], Image.Resampling.BICUBIC)) / 2**octave
+    return field * 1.5 / np.sqrt(sum(4.0**-o for o in range(octaves)))
+
+
+def _png(image: np.ndarray) -> bytes:
+    buffer = io.BytesIO()
+    Image.fromarray(image).save(buffer, "PNG")
+    return buffer.getvalue()
