@@ -7,7 +7,7 @@ samples; its truth is the middle one, so the truth says what lies at the centre 
 from __future__ import annotations
 
 import io
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Annotated, Any, Literal
 
 import numpy as np
@@ -81,11 +81,30 @@ def coordinates(size: Size) -> tuple[np.ndarray, np.ndarray]:
     return rows[:, None], columns[None, :]
 
 
-def to_pixels(fine: np.ndarray) -> np.ndarray:
-    """Mean of the samples of each pixel: fine H x W [x C] floats in 0..1 -> H x W [x C] uint8."""
-    height, width = fine.shape[0] // FINE, fine.shape[1] // FINE
-    mean = fine.reshape(height, FINE, width, FINE, *fine.shape[2:]).mean(axis=(1, 3))
-    return (mean.clip(0, 1) * 255 + 0.5).astype(np.uint8)
+def around(
+    size: Size, centre: Sequence[float] | np.ndarray, reach: float
+) -> tuple[tuple[slice, slice], np.ndarray, np.ndarray]:
+    """The fine window within `reach` of `centre`, and its samples' offsets down and right; all in pixels."""
+    spans = tuple(
+        slice(*(int(np.clip((at + d) * FINE, 0, n * FINE)) for d in (-reach, reach)))
+        for at, n in zip(centre, size)
+    )
+    down, right = (
+        (np.arange(span.start, span.stop, dtype=np.float32) + 0.5) / FINE - float(at)
+        for span, at in zip(spans, centre)
+    )
+    return (spans[0], spans[1]), down[:, None], right[None, :]
+
+
+def develop(rng: np.random.Generator, fine: np.ndarray, grain: float) -> np.ndarray:
+    """What a camera makes of the scene: fine H x W [x C] in 0..1 -> H x W [x C] uint8.
+
+    `grain` scales a noise that grows with the square root of the light.
+    """
+    image = sum(fine[i::FINE, j::FINE] for i in range(FINE) for j in range(FINE)) / FINE**2
+    image = np.clip(image, 0, 1)
+    image += grain * np.sqrt(image + 0.05) * rng.standard_normal(image.shape, dtype=np.float32)
+    return (image.clip(0, 1) * 255 + 0.5).astype(np.uint8)
 
 
 def at_centres(fine: np.ndarray) -> np.ndarray:

@@ -16,7 +16,15 @@ import numpy as np
 from PIL import Image, ImageFilter
 
 from segbench.data.dataset import Archives, Category, Converted
-from segbench.data.generated.scene import FINE, Size, at_centres, coordinates, generate, noise, to_pixels
+from segbench.data.generated.scene import (
+    FINE,
+    Size,
+    around,
+    at_centres,
+    coordinates,
+    generate,
+    noise,
+)
 
 VESSEL = Category(id=1, name="vessel", isthing=False, color=(220, 50, 60))
 
@@ -37,14 +45,15 @@ def draw(rng: np.random.Generator, size: Size) -> tuple[np.ndarray, dict[str, An
     lit_row, lit_column = rng.uniform(0.3, 0.7, 2) * size
     light -= rng.uniform(0.1, 0.3) * ((rows - lit_row) ** 2 + (columns - lit_column) ** 2) / (90 * unit) ** 2
     macula = disc + np.array([rng.normal(0, 5), side * 62]) * unit
-    light -= rng.uniform(0.06, 0.14) * _bump(rows, columns, macula, 13 * unit)
-    light += 0.3 * _plate(rows, columns, disc, rng.uniform(9, 12) * unit, 1.5 * unit)
-    light += 0.08 * _plate(rows, columns, disc + rng.normal(0, 1.5 * unit, 2), 5 * unit, 1.5 * unit)
+    fall_off = [np.exp(-(((axis - at) / (13 * unit)) ** 2)) for axis, at in zip((rows, columns), macula)]
+    light -= rng.uniform(0.06, 0.14) * fall_off[0] * fall_off[1]
+    _add_plate(light, size, disc, rng.uniform(9, 12) * unit, 1.5 * unit, 0.3)
+    _add_plate(light, size, disc + rng.normal(0, 1.5 * unit, 2), 5 * unit, 1.5 * unit, 0.08)
 
     deep = _grow(rng, rng.uniform(0.3, 0.7, 2) * size, side, size, unit, mains=4, thinnest=1.2 * unit)
     _, strength, _ = _rasterise(*deep, shape)
     light -= rng.uniform(0.03, 0.09) * _blur(strength, 2.2 * unit)
-    _add_lesions(rng, light, rows, columns, size, unit)
+    _add_lesions(rng, light, size, unit)
 
     vessels = _grow(rng, disc, side, size, unit, mains=6, thinnest=0.6 * unit)
     distance, strength, radius = _rasterise(*vessels, shape)
@@ -58,10 +67,9 @@ def draw(rng: np.random.Generator, size: Size) -> tuple[np.ndarray, dict[str, An
     view_distance = np.hypot(rows - centre[0], columns - centre[1])
     light = 0.04 + (light - 0.04) * np.clip((view - view_distance) / unit, 0, 1)
 
-    image = to_pixels(light * rng.uniform(0.9, 1.4)).astype(np.float32) / 255
-    image += rng.normal(0, rng.uniform(0.008, 0.025), size) * np.sqrt(image + 0.05)
+    light *= rng.uniform(0.9, 1.4)
     semantic = at_centres(inside & (view_distance < view)).astype(np.int32)
-    return (image.clip(0, 1) * 255 + 0.5).astype(np.uint8), {"semantic": semantic}
+    return develop(rng, light, rng.uniform(0.008, 0.025)), {"semantic": semantic}
 
 
 @dataclass
@@ -188,34 +196,24 @@ def _rasterise(
     return distance.reshape(shape), strength.reshape(shape), radius.reshape(shape)
 
 
-def _add_lesions(
-    rng: np.random.Generator,
-    light: np.ndarray,
-    rows: np.ndarray,
-    columns: np.ndarray,
-    size: Size,
-    unit: float,
-) -> None:
+def _add_lesions(rng: np.random.Generator, light: np.ndarray, size: Size, unit: float) -> None:
     """Dark bleedings and clusters of bright exudates, in place."""
     for _ in range(rng.integers(0, 5)):
-        centre = rng.uniform(0.15, 0.85, 2) * size
-        light -= rng.uniform(0.08, 0.16) * _plate(rows, columns, centre, rng.uniform(1.2, 3.2) * unit, unit)
+        bleeding = rng.uniform(1.2, 3.2) * unit
+        _add_plate(light, size, rng.uniform(0.15, 0.85, 2) * size, bleeding, unit, -rng.uniform(0.08, 0.16))
     for _ in range(rng.integers(0, 3)):
         cluster = rng.uniform(0.2, 0.8, 2) * size
         for _ in range(rng.integers(3, 9)):
             centre = cluster + rng.normal(0, 6 * unit, 2)
-            light += rng.uniform(0.1, 0.25) * _bump(rows, columns, centre, rng.uniform(0.6, 1.4) * unit)
+            _add_plate(light, size, centre, rng.uniform(0.5, 1.3) * unit, unit, rng.uniform(0.1, 0.25))
 
 
-def _bump(rows: np.ndarray, columns: np.ndarray, centre: np.ndarray, width: float) -> np.ndarray:
-    return np.exp(-((rows - centre[0]) ** 2) / width**2) * np.exp(-((columns - centre[1]) ** 2) / width**2)
-
-
-def _plate(
-    rows: np.ndarray, columns: np.ndarray, centre: np.ndarray, radius: float, edge: float
-) -> np.ndarray:
-    """A disc of height 1 with a soft edge."""
-    return np.clip((radius - np.hypot(rows - centre[0], columns - centre[1])) / edge + 0.5, 0, 1)
+def _add_plate(
+    light: np.ndarray, size: Size, centre: np.ndarray, radius: float, edge: float, height: float
+) -> None:
+    """Add a disc with a soft edge, in place."""
+    window, down, right = around(size, centre, radius + edge)
+    light[window] += height * np.clip((radius - np.hypot(down, right)) / edge + 0.5, 0, 1)
 
 
 def _blur(fine: np.ndarray, pixels: float) -> np.ndarray:
