@@ -46,6 +46,11 @@ class Category(BaseModel):
 BACKGROUND = Category(id=0, name="background", isthing=False, color=(0, 0, 0))
 
 
+def void_value(categories: int) -> int:
+    """Value of unlabelled pixels in the semantic maps of so many categories: the top of 8 or 16 bit."""
+    return 255 if categories <= 254 else 65535
+
+
 class DatasetInfo(BaseModel):
     """Contents of `dataset.json`."""
 
@@ -77,7 +82,7 @@ class DatasetInfo(BaseModel):
     @property
     def void(self) -> int:
         """Value of unlabelled pixels in semantic maps."""
-        return 255 if len(self.categories) <= 254 else 65535
+        return void_value(len(self.categories))
 
     @property
     def validation_split(self) -> str | None:

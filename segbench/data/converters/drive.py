@@ -1,0 +1,34 @@
+"""DRIVE: retinal vessels. Outside of the camera's field of view all is void. Staal et al. 2004."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from segbench.data.converters.common import categories, read_binary, require
+from segbench.data.dataset import Archives, Converted, Sample
+
+NO_TRUTH = "use a release with the test truth (test/1st_manual), such as the one of 2004"
+
+
+def convert(archives: Archives, options: dict[str, Any]) -> Converted:
+    """Options: `observer` (1 or 2), whose outlines of the test images count; training has just 1."""
+    return Converted(
+        categories=categories(["vessel"], isthing=False),
+        background=True,
+        evaluation_split="test",
+        samples=_samples(archives["DRIVE.zip"] / "DRIVE", options.get("observer", 1)),
+    )
+
+
+def _samples(root: Path, observer: int) -> Iterator[Sample]:
+    for split, folder, manual in (("train", "training", 1), ("test", "test", observer)):
+        truths = require(root / folder / ("1st_manual", "2nd_manual")[manual - 1], NO_TRUTH)
+        for image in sorted(require(root / folder / "images").glob("*.tif")):
+            number = image.stem.partition("_")[0]
+            semantic = read_binary(truths / f"{number}_manual{manual}.gif").astype(np.int32)
+            semantic[~read_binary(root / folder / "mask" / f"{image.stem}_mask.gif")] = -1
+            yield Sample(split, image.stem, image, semantic=semantic)

@@ -1,0 +1,59 @@
+"""DSB 2018 (BBBC038): nuclei, one mask file each. Caicedo et al. 2019.
+
+Masks must not overlap, but some do: a pixel of several masks goes to the smallest of them.
+Test: a fixed fifth of the images, by hash of their names.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from segbench.data.converters.common import categories, hashed_test, read_binary, require
+from segbench.data.dataset import Archives, Converted, Sample, open_image
+from segbench.data.masks import objects_of_map
+from segbench.errors import SegbenchError
+
+TEST_SHARE = 0.2
+
+
+def convert(archives: Archives, options: dict[str, Any]) -> Converted:
+    """No options."""
+    return Converted(
+        categories=categories(["nucleus"], isthing=True),
+        background=True,
+        evaluation_split="test",
+        samples=_samples(archives["stage1_train.zip"]),
+    )
+
+
+def _samples(root: Path) -> Iterator[Sample]:
+    folders = sorted(path.parent for path in root.glob("*/images"))
+    test = hashed_test([f.name for f in folders], TEST_SHARE)
+    for folder in folders:
+        image = require(folder / "images" / f"{folder.name}.png")
+        ids = _id_map(image, sorted(require(folder / "masks").glob("*.png")))
+        instances = objects_of_map(ids, dict.fromkeys(range(1, int(ids.max()) + 1), 1))
+        yield Sample("test" if folder.name in test else "train", folder.name, image, instances=instances)
+
+
+def _id_map(image: Path, paths: list[Path]) -> np.ndarray:
+    """H x W, 1 to n for the nuclei from the largest to the smallest."""
+    width, height = open_image(image).size
+    ids = np.zeros((height, width), np.int32)
+    nuclei = []
+    for path in paths:
+        mask = read_binary(path)
+        if mask.shape != ids.shape:
+            raise SegbenchError(
+                f"has {mask.shape[1]}x{mask.shape[0]} pixels, its image {width}x{height}",
+                where=path,
+                remedy="fetch the archive again",
+            )
+        nuclei.append(np.flatnonzero(mask))
+    for number, pixels in enumerate(sorted(nuclei, key=len, reverse=True), 1):
+        ids.flat[pixels] = number
+    return ids

@@ -1,0 +1,35 @@
+"""Penn-Fudan: pedestrians, one map of object numbers an image. Wang et al. 2007.
+
+Test: a fixed quarter of the images, by hash of their names (upstream names no split).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from segbench.data.converters.common import categories, hashed_test, require
+from segbench.data.dataset import Archives, Converted, Sample, read_label_map
+from segbench.data.masks import objects_of_map
+
+TEST_SHARE = 0.25
+
+
+def convert(archives: Archives, options: dict[str, Any]) -> Converted:
+    """No options."""
+    return Converted(
+        categories=categories(["pedestrian"], isthing=True),
+        background=True,
+        evaluation_split="test",
+        samples=_samples(archives["PennFudanPed.zip"] / "PennFudanPed"),
+    )
+
+
+def _samples(root: Path) -> Iterator[Sample]:
+    images = sorted(require(root / "PNGImages").glob("*.png"))
+    test = hashed_test([i.stem for i in images], TEST_SHARE)
+    for image in images:
+        ids = read_label_map(require(root / "PedMasks" / f"{image.stem}_mask.png"))
+        instances = objects_of_map(ids, dict.fromkeys(range(1, int(ids.max()) + 1), 1))
+        yield Sample("test" if image.stem in test else "train", image.stem, image, instances=instances)

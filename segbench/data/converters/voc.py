@@ -1,0 +1,134 @@
+"""PASCAL VOC 2012 and SBD, each alone or joined. Everingham et al. 2010; Hariharan et al. 2011.
+
+Joined, the training images are those of VOC and of SBD, less VOC's `val`, which is scored. An image of both
+is taken once, with VOC's truth.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from scipy.io import loadmat
+
+from segbench.data.converters.common import categories, inside, require
+from segbench.data.dataset import Archives, Converted, Sample, read_label_map
+from segbench.data.masks import objects_of_map
+from segbench.errors import SegbenchError
+
+CLASSES = [
+    "aeroplane",
+    "bicycle",
+    "bird",
+    "boat",
+    "bottle",
+    "bus",
+    "car",
+    "cat",
+    "chair",
+    "cow",
+    "diningtable",
+    "dog",
+    "horse",
+    "motorbike",
+    "person",
+    "pottedplant",
+    "sheep",
+    "sofa",
+    "train",
+    "tvmonitor",
+]
+VOID = 255
+
+
+def convert(archives: Archives, options: dict[str, Any]) -> Converted:
+    """Options: `voc` and `sbd` (both default to false), the sources to take."""
+    voc = _Voc(archives["VOCtrainval_11-May-2012.tar"]) if options.get("voc") else None
+    sbd = _Sbd(archives["benchmark.tgz"]) if options.get("sbd") else None
+    return Converted(
+        categories=categories(CLASSES, isthing=True),
+        background=True,
+        evaluation_split="val",
+        samples=_samples(voc, sbd),
+    )
+
+
+def _samples(voc: _Voc | None, sbd: _Sbd | None) -> Iterator[Sample]:
+    if voc:
+        for split in ("train", "val"):
+            yield from (voc.sample(split, name) for name in voc.names(split))
+    if voc and sbd:
+        taken = {*voc.names("train"), *voc.names("val")}
+        joined = dict.fromkeys([*sbd.names("train"), *sbd.names("val")])
+        yield from (sbd.sample("train", name) for name in joined if name not in taken)
+    elif sbd:
+        for split in ("train", "val"):
+            yield from (sbd.sample(split, name) for name in sbd.names(split))
+
+
+class _Voc:
+    """Palette PNGs of classes and of objects; 255 = border or difficult."""
+
+    def __init__(self, archive: Path) -> None:
+        self.root = archive / "VOCdevkit" / "VOC2012"
+
+    def names(self, split: str) -> list[str]:
+        return _lines(self.root / "ImageSets" / "Segmentation" / f"{split}.txt")
+
+    def sample(self, split: str, name: str) -> Sample:
+        path = require(inside(self.root, f"SegmentationClass/{name}.png"))
+        classes = read_label_map(path).astype(np.int32)
+        objects = read_label_map(require(inside(self.root, f"SegmentationObject/{name}.png")))
+        if classes.shape != objects.shape:
+            raise SegbenchError(
+                "differs in size from the map of objects", where=path, remedy="fetch the archive again"
+            )
+        category_of = {}
+        for k in np.unique(objects[(objects != 0) & (objects != VOID)]).tolist():
+            inner = classes[objects == k]
+            counts = np.bincount(inner[(inner != 0) & (inner != VOID)])
+            if counts.any():  # an object whose every pixel is void is none
+                category_of[k] = int(counts.argmax())
+        return Sample(
+            split,
+            name,
+            require(inside(self.root, f"JPEGImages/{name}.jpg")),
+            semantic=np.where(classes == VOID, -1, classes),
+            instances=objects_of_map(objects, category_of),
+        )
+
+
+class _Sbd:
+    """MATLAB files of classes and of objects, without void."""
+
+    def __init__(self, archive: Path) -> None:
+        self.root = archive / "benchmark_RELEASE" / "dataset"
+
+    def names(self, split: str) -> list[str]:
+        return _lines(self.root / f"{split}.txt")
+
+    def sample(self, split: str, name: str) -> Sample:
+        objects = self._load(name, "inst", "GTinst")
+        numbers = np.atleast_1d(objects["Categories"]).tolist()
+        return Sample(
+            split,
+            name,
+            require(inside(self.root, f"img/{name}.jpg")),
+            semantic=self._load(name, "cls", "GTcls")["Segmentation"].astype(np.int32),
+            instances=objects_of_map(objects["Segmentation"], dict(enumerate(numbers, 1))),
+        )
+
+    def _load(self, name: str, folder: str, key: str) -> dict[str, Any]:
+        path = require(inside(self.root, f"{folder}/{name}.mat"))
+        try:
+            return loadmat(path, simplify_cells=True)[key]
+        except Exception as error:  # loadmat raises many types on a broken file
+            raise SegbenchError(
+                f"is not a MATLAB file with '{key}' ({error})", where=path, remedy="fetch the archive again"
+            ) from error
+
+
+def _lines(path: Path) -> list[str]:
+    return [line.strip() for line in require(path).read_text(encoding="utf-8").splitlines() if line.strip()]

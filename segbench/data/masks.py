@@ -1,0 +1,119 @@
+"""Masks in the form that COCO files hold them: polygons or run lengths."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Container, Mapping
+from typing import Any
+
+import numpy as np
+from pycocotools import mask as coco
+
+RLE = dict[str, Any]
+"""COCO's compressed run lengths: `size` [height, width] and `counts` as a string."""
+Segmentation = RLE | list[list[float]]
+
+
+def encode(mask: np.ndarray) -> RLE:
+    """H x W bool -> run lengths."""
+    return _text(coco.encode(np.asfortranarray(mask, dtype=np.uint8)))
+
+
+def decode(rle: RLE) -> np.ndarray:
+    """Run lengths -> H x W bool."""
+    return coco.decode(rle).astype(bool)
+
+
+def standardise(segmentation: Any, height: int, width: int) -> Segmentation:
+    """A valid COCO segmentation of an H x W image: polygons stay polygons, all else becomes run lengths.
+
+    segmentation: polygons, run lengths (compressed or not), or an H x W bool array. Polygons of fewer than
+    three points have no area and are left out. pycocotools trusts its input, reads beyond short run lengths
+    and takes unbounded memory for far points, so everything is checked here: ValueError says what is wrong.
+    """
+    if isinstance(segmentation, np.ndarray):
+        if segmentation.shape != (height, width):
+            raise ValueError(f"mask of shape {segmentation.shape}, image of shape {(height, width)}")
+        return encode(segmentation)
+    if isinstance(segmentation, dict):
+        return _checked_rle(segmentation, height, width)
+    if isinstance(segmentation, list):
+        polygons = [_checked_polygon(p, height, width) for p in segmentation]
+        return [p for p in polygons if len(p) >= 6]
+    raise ValueError(f"segmentation of type {type(segmentation).__name__}")
+
+
+def to_rle(segmentation: Segmentation, height: int, width: int) -> RLE:
+    """What `standardise` returned -> run lengths; several polygons are joined."""
+    if isinstance(segmentation, dict):
+        return segmentation
+    if not segmentation:
+        return encode(np.zeros((height, width), bool))
+    return _text(coco.merge(coco.frPyObjects(segmentation, height, width)))
+
+
+def area(rle: RLE) -> int:
+    return int(coco.area(rle))
+
+
+def bbox(rle: RLE) -> list[float]:
+    """x, y, width, height."""
+    return [float(v) for v in coco.toBbox(rle)]
+
+
+def objects_of_map(
+    ids: np.ndarray, category_of: Mapping[int, int], crowd: Container[int] = ()
+) -> list[dict[str, Any]]:
+    """COCO annotations (run lengths) of the objects in an H x W map, in the order of `category_of`.
+
+    category_of: object id in the map -> category id; ids that it lacks are left out.
+    """
+    return [
+        {"category_id": category, "segmentation": encode(ids == k), "iscrowd": int(k in crowd)}
+        for k, category in category_of.items()
+    ]
+
+
+def _text(rle: RLE) -> RLE:
+    return {"size": [int(n) for n in rle["size"]], "counts": rle["counts"].decode()}
+
+
+def _checked_polygon(points: Any, height: int, width: int) -> list[float]:
+    if not isinstance(points, list) or len(points) % 2:
+        raise ValueError("a polygon that is no list of x, y pairs")
+    for value, extent in zip(points, [width, height] * (len(points) // 2)):
+        if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+            raise ValueError(f"polygon coordinate {value!r} is no number")
+        if not -extent <= value <= 2 * extent:
+            raise ValueError(f"polygon coordinate {value} lies far outside of the image ({width}x{height})")
+    return points
+
+
+def _checked_rle(rle: dict[str, Any], height: int, width: int) -> RLE:
+    size, counts = rle.get("size"), rle.get("counts")
+    if size != [height, width]:
+        raise ValueError(f"run lengths of size {size}, image of size {[height, width]} (height, width)")
+    if isinstance(counts, str | bytes):
+        counts = _run_lengths(counts.encode() if isinstance(counts, str) else counts)
+    if not isinstance(counts, list) or not all(isinstance(n, int) and n >= 0 for n in counts):
+        raise ValueError("run lengths that are neither a list of counts nor a string")
+    if sum(counts) != height * width:
+        raise ValueError(f"run lengths that add up to {sum(counts)} of {height * width} pixels")
+    return _text(coco.frPyObjects({"size": size, "counts": counts}, height, width))
+
+
+def _run_lengths(text: bytes) -> list[int]:
+    """COCO's packing: 5 bits a character, lowest first, bit 6 = more follows; from the fourth count on, the
+    difference to the count before the last."""
+    counts: list[int] = []
+    value = shift = 0
+    for char in text:
+        bits = char - 48
+        value |= (bits & 0x1F) << shift
+        shift += 5
+        if not bits & 0x20:
+            if bits & 0x10:
+                value -= 1 << shift
+            counts.append(value + (counts[-2] if len(counts) > 2 else 0))
+            value = shift = 0
+    return counts

@@ -1,0 +1,182 @@
+"""Checks what a converter says of one image, and derives what follows from it without loss."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NoReturn
+
+import numpy as np
+from scipy import ndimage
+
+from segbench.data import masks
+from segbench.data.dataset import Category, Sample
+from segbench.errors import SegbenchError
+
+
+@dataclass
+class Truth:
+    """The truth of one image as it goes to disk.
+
+    semantic: H x W int32, 0 = background, -1 = void. instances: COCO annotations without ids.
+    panoptic: H x W map of segment ids and `segments_info`. `dropped` counts masks that had no pixel.
+    """
+
+    semantic: np.ndarray
+    instances: list[dict[str, Any]] | None
+    panoptic: tuple[np.ndarray, list[dict[str, Any]]] | None
+    dropped: int = 0
+
+
+def complete_truth(
+    sample: Sample, height: int, width: int, categories: Sequence[Category], background: bool
+) -> Truth:
+    """The truth of an H x W image, checked and completed. Rules, beside those of `masks.standardise`:
+
+    - panoptic -> semantic: the class of every segment, crowds included; unlabelled = void.
+    - panoptic -> instances: the thing segments; crowds stay crowds.
+    - instances -> semantic: background 0, crowds void, then objects from large to small, so that small ones
+      stay visible.
+    - masks without a pixel are dropped and counted.
+    Anything else that does not fit is a `SegbenchError`.
+    """
+    image = _Image(sample, height, width, categories)
+    panoptic = None if sample.panoptic is None else image.panoptic(*sample.panoptic)
+    annotations = sample.instances
+    if annotations is None and panoptic is not None:
+        annotations = image.things(*panoptic)
+    instances = None if annotations is None else image.instances(annotations)
+    if sample.semantic is not None:
+        semantic = image.semantic(sample.semantic, lowest=0 if background else 1)
+    elif panoptic is not None:
+        semantic = image.classes_of(*panoptic)
+    elif instances is not None:
+        if not background:
+            raise ValueError("objects alone leave a background, which the converter does not declare")
+        semantic = image.painted(instances)
+    else:
+        raise ValueError(f"sample {sample.stem} has no annotation")
+    return Truth(semantic, instances, panoptic, image.dropped)
+
+
+class _Image:
+    """Checks and derivations on one image."""
+
+    def __init__(self, sample: Sample, height: int, width: int, categories: Sequence[Category]) -> None:
+        self.height, self.width = height, width
+        self.categories = {c.id: c for c in categories}
+        in_memory = f"{sample.split}/{sample.stem}{sample.suffix}"
+        self.where = sample.image if isinstance(sample.image, Path) else in_memory
+        self.dropped = 0
+
+    def fail(self, what: str, remedy: str) -> NoReturn:
+        raise SegbenchError(what, where=self.where, remedy=remedy)
+
+    def check_map(self, array: np.ndarray, kind: str) -> np.ndarray:
+        if array.dtype.kind not in "iu" or array.ndim != 2:
+            raise ValueError(f"{kind} map of type {array.dtype}, shape {array.shape}")
+        if array.shape != (self.height, self.width):
+            self.fail(
+                f"the {kind} mask has {array.shape[1]}x{array.shape[0]} pixels, "
+                f"the image {self.width}x{self.height}",
+                "annotate the image at its own size, or remove the pair from the set",
+            )
+        return array.astype(np.int32)
+
+    def category(self, annotation: dict[str, Any]) -> Category:
+        number = annotation.get("category_id")
+        if number not in self.categories:
+            self.fail(
+                f"category {number!r} is not in the class list (1 to {len(self.categories)})",
+                "mend the annotation, or add the class to the dataset's classes",
+            )
+        return self.categories[number]
+
+    def semantic(self, ids: np.ndarray, lowest: int) -> np.ndarray:
+        ids = self.check_map(ids, "semantic")
+        wrong = (ids != -1) & ((ids < lowest) | (ids > len(self.categories)))
+        if wrong.any():
+            y, x = np.argwhere(wrong)[0]
+            self.fail(
+                f"label {ids[y, x]} at x={x}, y={y} is not in the class list "
+                f"({lowest} to {len(self.categories)}, {np.count_nonzero(wrong)} such pixels)",
+                "mend the mask, or add the class to the dataset's classes",
+            )
+        return ids
+
+    def panoptic(
+        self, ids: np.ndarray, info: list[dict[str, Any]]
+    ) -> tuple[np.ndarray, list[dict[str, Any]]]:
+        ids = self.check_map(ids, "panoptic")
+        found, inverse = np.unique(ids, return_inverse=True)
+        inverse = inverse.reshape(ids.shape)
+        extents = dict(zip(found.tolist(), ndimage.find_objects(inverse + 1)))
+        counts = dict(zip(found.tolist(), np.bincount(inverse.ravel()).tolist()))
+        if unknown := set(counts) - {0} - {s["id"] for s in info}:
+            self.fail(
+                f"segment id {min(unknown)} of the panoptic mask is not listed in its segments_info",
+                "mend the mask or its JSON entry",
+            )
+        if len({s["id"] for s in info} - {0}) < len(info):
+            self.fail("segments_info lists a segment id twice, or 0", "mend the JSON entry")
+        segments = []
+        for segment in info:
+            category = self.category(segment)
+            if segment["id"] not in counts:
+                self.dropped += 1
+                continue
+            y, x = extents[segment["id"]]
+            segments.append(
+                {
+                    "id": segment["id"],
+                    "category_id": category.id,
+                    "iscrowd": int(segment.get("iscrowd", 0)),
+                    "area": counts[segment["id"]],
+                    "bbox": [x.start, y.start, x.stop - x.start, y.stop - y.start],
+                }
+            )
+        return ids, segments
+
+    def classes_of(self, ids: np.ndarray, segments: list[dict[str, Any]]) -> np.ndarray:
+        found, inverse = np.unique(ids, return_inverse=True)
+        category_of = {s["id"]: s["category_id"] for s in segments}
+        table = np.array([category_of.get(k, -1) for k in found.tolist()], np.int32)
+        return table[inverse].reshape(ids.shape)
+
+    def things(self, ids: np.ndarray, segments: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        things = {s["id"]: s["category_id"] for s in segments if self.categories[s["category_id"]].isthing}
+        return masks.objects_of_map(ids, things, crowd={s["id"] for s in segments if s["iscrowd"]})
+
+    def instances(self, annotations: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        objects = []
+        for number, annotation in enumerate(annotations, 1):
+            category = self.category(annotation)
+            if not category.isthing:
+                raise ValueError(f"object of the class '{category.name}', which is declared as no thing")
+            try:
+                segmentation = masks.standardise(annotation["segmentation"], self.height, self.width)
+            except ValueError as error:
+                self.fail(f"object {number} ({category.name}): {error}", "mend the annotation or remove it")
+            rle = masks.to_rle(segmentation, self.height, self.width)
+            if not (area := masks.area(rle)):
+                self.dropped += 1
+                continue
+            objects.append(
+                {
+                    "category_id": category.id,
+                    "iscrowd": int(annotation.get("iscrowd", 0)),
+                    "area": annotation.get("area", area),
+                    "bbox": annotation.get("bbox") or masks.bbox(rle),
+                    "segmentation": segmentation,
+                }
+            )
+        return objects
+
+    def painted(self, objects: list[dict[str, Any]]) -> np.ndarray:
+        semantic = np.zeros((self.height, self.width), np.int32)
+        painted = [(masks.to_rle(o["segmentation"], self.height, self.width), o) for o in objects]
+        painted.sort(key=lambda pair: (not pair[1]["iscrowd"], -masks.area(pair[0])))
+        for rle, found in painted:
+            semantic[masks.decode(rle)] = -1 if found["iscrowd"] else found["category_id"]
+        return semantic

@@ -1,0 +1,272 @@
+"""Writes the canonical dataset (`segbench.data.dataset`) from the stream that a converter yields."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import shutil
+import tempfile
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+from PIL import Image
+
+from segbench.data.dataset import (
+    IMAGE_SUFFIXES,
+    TASKS,
+    Category,
+    Converted,
+    DatasetInfo,
+    Sample,
+    Task,
+    id_to_rgb,
+    read_image,
+    void_value,
+)
+from segbench.data.truth import Truth, complete_truth
+from segbench.errors import SegbenchError
+from segbench.files import atomic_folder, write_json
+
+log = logging.getLogger(__name__)
+
+
+def write_dataset(
+    converted: Converted,
+    root: Path,
+    *,
+    name: str,
+    title: str,
+    licence: str,
+    citation: str,
+    archives: dict[str, str],
+    channels: int,
+) -> DatasetInfo:
+    """Write the dataset folder `root`, which appears only when it is complete.
+
+    One image is held at a time, so the size of the set does not matter. Samples may come in any order.
+    Raises `SegbenchError` for a sample that is not valid, for two images of one name in a split, and where
+    the training or the evaluation split stays empty. The other arguments are copied to `dataset.json`.
+    """
+    if [c.id for c in converted.categories] != list(range(1, len(converted.categories) + 1)):
+        raise ValueError("category ids must count from 1")
+    with ExitStack() as stack:
+        folder = stack.enter_context(atomic_folder(root))
+        splits: dict[str, _SplitWriter] = {}
+        statistics = _ChannelStatistics(channels)
+        given: set[Task] | None = None
+        dropped = 0
+        for count, sample in enumerate(converted.samples, 1):
+            if given is None:
+                given = _given(sample)
+            elif given != _given(sample):
+                raise ValueError(f"sample {sample.stem} has the parts {_given(sample)}, others have {given}")
+            if sample.split not in splits:
+                splits[sample.split] = _SplitWriter(folder / sample.split, converted.categories)
+                stack.callback(splits[sample.split].close)
+            path = splits[sample.split].add_image(sample)
+            image = read_image(path, channels)
+            truth = complete_truth(
+                sample, image.shape[0], image.shape[1], converted.categories, converted.background
+            )
+            splits[sample.split].add_truth(path, truth)
+            dropped += truth.dropped
+            if sample.split == "train":
+                statistics.add(image)
+            if count % 1000 == 0:
+                log.info("%s: %d images", name, count)
+        for needed in ("train", converted.evaluation_split):
+            if needed not in splits:
+                raise SegbenchError(
+                    f"the split '{needed}' has no image",
+                    where=f"dataset {name}",
+                    remedy="check the archive and the dataset's options that divide it",
+                )
+        for split in splits.values():
+            split.finish()
+        if dropped:
+            log.warning("%s: %d masks without a pixel were left out", name, dropped)
+        assert given is not None
+        tasks = _offered(given, converted.categories)
+        mean, std = statistics.result()
+        info = DatasetInfo(
+            name=name,
+            title=title,
+            categories=converted.categories,
+            background=converted.background,
+            tasks=[t for t in TASKS if t in tasks],
+            derived=[t for t in TASKS if t in tasks - given],
+            splits={split: len(splits[split].offsets) for split in sorted(splits)},
+            evaluation_split=converted.evaluation_split,
+            licence=licence,
+            citation=citation,
+            archives=archives,
+            channels=channels,
+            mean=mean,
+            std=std,
+            max_instances=max(s.max_instances for s in splits.values()),
+        )
+        write_json(folder / "dataset.json", info.model_dump())
+    return info
+
+
+def _given(sample: Sample) -> set[Task]:
+    parts: dict[Task, Any] = {
+        "semantic": sample.semantic,
+        "instance": sample.instances,
+        "panoptic": sample.panoptic,
+    }
+    return {task for task, part in parts.items() if part is not None}
+
+
+def _offered(given: set[Task], categories: list[Category]) -> set[Task]:
+    derived: set[Task] = {"semantic"}
+    if "panoptic" in given and any(c.isthing for c in categories):
+        derived.add("instance")
+    return given | derived
+
+
+class _ChannelStatistics:
+    """Mean and standard deviation of a channel, exact, from its histogram."""
+
+    def __init__(self, channels: int) -> None:
+        self._counts = np.zeros((channels, 256), np.int64)
+
+    def add(self, image: np.ndarray) -> None:
+        for channel, counts in enumerate(self._counts):
+            counts += np.bincount(image[:, :, channel].ravel(), minlength=256)
+
+    def result(self) -> tuple[list[float], list[float]]:
+        values = np.arange(256) / 255
+        weights = self._counts / self._counts.sum(axis=1, keepdims=True)
+        mean = weights @ values
+        std = np.sqrt(np.maximum(weights @ values**2 - mean**2, 0))
+        return mean.tolist(), std.tolist()
+
+
+class _SplitWriter:
+    """Files of one split. Ids follow from the sorted file names, which are known only at the end, so the
+    annotations wait in a temporary file, one line an image."""
+
+    def __init__(self, folder: Path, categories: list[Category]) -> None:
+        self.folder, self.categories = folder, categories
+        self.void = void_value(len(categories))
+        self.dtype = np.uint8 if self.void == 255 else np.uint16
+        for part in ("images", "semantic"):
+            (folder / part).mkdir(parents=True)
+        self.offsets: dict[str, int] = {}
+        self.max_instances = 0
+        self._stems: set[str] = set()
+        self._spool: IO[bytes] = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115  closed by `close`
+
+    def close(self) -> None:
+        self._spool.close()
+
+    def add_image(self, sample: Sample) -> Path:
+        suffix = sample.suffix if isinstance(sample.image, bytes) else sample.image.suffix
+        self._check_name(sample, suffix)
+        path = self.folder / "images" / f"{sample.stem}{suffix}"
+        if isinstance(sample.image, bytes):
+            path.write_bytes(sample.image)
+            return path
+        source = sample.image.resolve()  # a link to a link would break when its folder goes
+        try:
+            os.link(source, path)
+        except FileNotFoundError as error:
+            raise SegbenchError(
+                "the image does not exist", where=sample.image, remedy="fetch the archive again"
+            ) from error
+        except OSError:  # another file system, or one without hard links
+            shutil.copyfile(source, path)
+        return path
+
+    def _check_name(self, sample: Sample, suffix: str) -> None:
+        stem = sample.stem
+        if stem in ("", ".", "..") or any(c in "/\\" or not c.isprintable() for c in stem):
+            raise SegbenchError(
+                f"{stem!r} cannot be the name of an image", where=sample.split, remedy="rename the image"
+            )
+        if suffix.lower() not in IMAGE_SUFFIXES:
+            raise SegbenchError(
+                f"images of type '{suffix}' are not supported",
+                where=f"{sample.split}/{stem}{suffix}",
+                remedy=f"convert it to one of {', '.join(sorted(IMAGE_SUFFIXES))}",
+            )
+        if stem in self._stems:
+            raise SegbenchError(
+                f"two images of the split '{sample.split}' are named '{stem}'",
+                where=sample.image if isinstance(sample.image, Path) else None,
+                remedy="rename one of them (file names without their endings must differ)",
+            )
+        self._stems.add(stem)
+
+    def add_truth(self, path: Path, truth: Truth) -> None:
+        semantic = np.where(truth.semantic < 0, self.void, truth.semantic).astype(self.dtype)
+        self._save_png(semantic, "semantic", path.stem)
+        height, width = semantic.shape
+        record: dict[str, Any] = {
+            "image": {"file_name": path.name, "width": width, "height": height},
+            "instances": truth.instances,
+        }
+        if truth.instances:
+            objects = sum(not o["iscrowd"] for o in truth.instances)
+            self.max_instances = max(self.max_instances, objects)
+        if truth.panoptic is not None:
+            segments, record["segments_info"] = truth.panoptic
+            (self.folder / "panoptic").mkdir(exist_ok=True)
+            self._save_png(id_to_rgb(segments), "panoptic", path.stem)
+        self.offsets[path.name] = self._spool.tell()
+        self._spool.write(json.dumps(record).encode() + b"\n")
+
+    def _save_png(self, array: np.ndarray, part: str, stem: str) -> None:
+        Image.fromarray(array).save(self.folder / part / f"{stem}.png", compress_level=1)
+
+    def finish(self) -> None:
+        """Write the JSON files, now that the order of the images is known."""
+        self._spool.seek(0)
+        first = json.loads(self._spool.readline())
+        if first["instances"] is not None:
+            things = [c for c in self.categories if c.isthing]
+            self._write_json("instances.json", self._instances(), things)
+        if "segments_info" in first:
+            self._write_json("panoptic.json", self._panoptic(), self.categories)
+
+    def _records(self) -> Iterator[dict[str, Any]]:
+        for number, name in enumerate(sorted(self.offsets), 1):  # as `Split.images` counts
+            self._spool.seek(self.offsets[name])
+            record = json.loads(self._spool.readline())
+            record["image"] = {"id": number} | record["image"]
+            yield record
+
+    def _instances(self) -> Iterator[dict[str, Any]]:
+        number = 0
+        for record in self._records():
+            for annotation in record["instances"]:
+                number += 1
+                yield {"id": number, "image_id": record["image"]["id"]} | annotation
+
+    def _panoptic(self) -> Iterator[dict[str, Any]]:
+        for record in self._records():
+            image = record["image"]
+            yield {
+                "image_id": image["id"],
+                "file_name": f"{Path(image['file_name']).stem}.png",
+                "segments_info": record["segments_info"],
+            }
+
+    def _write_json(self, name: str, annotations: Iterable[Any], categories: list[Category]) -> None:
+        parts: dict[str, Iterable[Any]] = {
+            "images": (record["image"] for record in self._records()),
+            "annotations": annotations,
+            "categories": (c.model_dump() | {"isthing": int(c.isthing)} for c in categories),
+        }
+        with (self.folder / name).open("w", encoding="utf-8") as file:
+            for number, (key, values) in enumerate(parts.items()):
+                file.write(f'{"," if number else "{"}"{key}": [')
+                for place, value in enumerate(values):
+                    file.write(("," if place else "") + "\n" + json.dumps(value))
+                file.write("]\n")
+            file.write("}\n")
