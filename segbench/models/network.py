@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from segbench.data.dataset import Task, View
+from segbench.errors import SegbenchError
 from segbench.models.losses import semantic_losses
 
 Target = dict[str, Any]
@@ -84,8 +85,15 @@ class Network(nn.Module):
         raise NotImplementedError
 
     def load_backbone(self, state: dict[str, Tensor]) -> None:
-        """Take pretrained weights of the timm backbone; networks without a backbone do not override this."""
-        raise NotImplementedError(f"{type(self).__name__} has no backbone to load weights into")
+        """Take pretrained weights (a timm state dict) of the `Backbone` that the network holds as `backbone`."""
+        backbone = getattr(self, "backbone", None)
+        if backbone is None:
+            raise SegbenchError(
+                f"{type(self).__name__} has no backbone to load pretrained weights into",
+                where="pretrained",
+                remedy="leave `pretrained` out, or set the network's option `backbone` where it has one",
+            )
+        backbone.load(state)
 
 
 class SemanticNetwork(Network):

@@ -1,0 +1,98 @@
+"""FCN-32s, 16s and 8s (Shelhamer, Long, Darrell: Fully Convolutional Networks for Semantic Segmentation, 2016)."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+from timm.models.vgg import ConvMlp
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from segbench.data.dataset import View
+from segbench.models.backbones import Backbone, pad_to_multiple
+from segbench.models.network import SemanticNetwork
+
+
+class BilinearUp(nn.ConvTranspose2d):
+    """Learned upsampling by `factor`, at the start equal to bilinear interpolation (away from the border).
+
+    With kernel 2f, stride f, padding f/2 the output is exactly f times as large and aligned by pixel centres.
+    """
+
+    def __init__(self, channels: int, factor: int) -> None:
+        super().__init__(channels, channels, 2 * factor, stride=factor, padding=factor // 2, bias=False)
+        offset = (torch.arange(2 * factor) + 0.5) / factor - 1
+        hat = 1 - offset.abs()
+        with torch.no_grad():
+            self.weight.zero_()
+            self.weight[range(channels), range(channels)] = hat[:, None] * hat
+
+
+class FCN(SemanticNetwork):
+    """Class scores at strides 32, 16 and 8 down to `stride`, added from coarse to fine, then upsampled at once.
+
+    On a VGG, `fc6` and `fc7` are the classifier's convolutions (7x7 and 1x1, `fc_channels` wide, dropout after
+    each) and the skips start at pool4 and pool3, as in the paper; other backbones (timm names) give their
+    features of stride 32, 16 and 8. Scoring layers start at zero, as in the paper.
+    The paper pads the input by 100 and crops what comes out with an offset. Here images are padded to a multiple
+    of 32 and fc6 is padded by 3, so all levels are aligned as they are and any input size gives its own size.
+    Parameters of the scores are named by their stride: FCN-16s and 8s load what they share with the coarser net.
+    """
+
+    def __init__(
+        self,
+        view: View,
+        in_channels: int,
+        backbone: str = "vgg16",
+        stride: Literal[8, 16, 32] = 8,
+        fc_channels: int = 4096,
+        dropout: float = 0.5,
+        frozen_norm: bool = False,
+        loss: dict[str, float] | None = None,
+    ) -> None:
+        super().__init__(view, in_channels, loss)
+        classes = len(view.classes)
+        self.backbone = Backbone(backbone, in_channels, frozen_norm=frozen_norm)
+        self.strides = [s for s in (32, 16, 8) if s >= stride]
+        self.is_vgg = backbone.startswith("vgg")
+        channels = dict(zip(self.backbone.reductions, self.backbone.channels))
+        self.fc: nn.Module = nn.Identity()
+        if self.is_vgg:
+            self.fc = ConvMlp(channels[32], fc_channels, kernel_size=7, drop_rate=dropout)
+            # timm's features end before each pooling, so that of stride s is the pooled one of stride s / 2
+            channels = {32: fc_channels, 16: channels[8], 8: channels[4]}
+        self.dropout = nn.Dropout(dropout)
+        self.scores = nn.ModuleDict({str(s): nn.Conv2d(channels[s], classes, 1) for s in self.strides})
+        for score in self.scores.values():
+            nn.init.zeros_(score.weight)
+            nn.init.zeros_(score.bias)
+        self.fuse = nn.ModuleDict({str(s): BilinearUp(classes, 2) for s in self.strides[:-1]})
+        self.upsample = BilinearUp(classes, stride)
+
+    def features(self, images: Tensor) -> dict[int, Tensor]:
+        """B x channels x H / s x W / s for s = 32, 16, 8; the sides of the images must divide by 32."""
+        by_stride = dict(zip(self.backbone.reductions, self.backbone(images)))
+        if self.is_vgg:
+            by_stride = {
+                32: self.fc(F.pad(by_stride[32], (3, 3, 3, 3))),
+                **{s: F.max_pool2d(by_stride[s // 2], 2) for s in self.strides[1:]},
+            }
+        by_stride[32] = self.dropout(by_stride[32])
+        return by_stride
+
+    def forward(self, images: Tensor) -> Tensor:
+        height, width = images.shape[-2:]
+        features = self.features(pad_to_multiple(images, 32))
+        logits = self.scores["32"](features[32])
+        for coarse, fine in zip(self.strides, self.strides[1:]):
+            logits = self.fuse[str(coarse)](logits) + self.scores[str(fine)](features[fine])
+        return self.upsample(logits)[..., :height, :width]
+
+    def load_backbone(self, state: dict[str, Tensor]) -> None:
+        """Weights of timm's VGG bring fc6 and fc7 along, unless `fc_channels` says otherwise."""
+        super().load_backbone(state)
+        fc = {k.removeprefix("pre_logits."): v for k, v in state.items() if k.startswith("pre_logits.")}
+        own = self.fc.state_dict()
+        if fc and {k: v.shape for k, v in fc.items()} == {k: v.shape for k, v in own.items()}:
+            self.fc.load_state_dict(fc)

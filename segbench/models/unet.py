@@ -1,0 +1,107 @@
+"""U-Net (Ronneberger, Fischer, Brox 2015): an encoder, a decoder, and concatenation between their levels."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from segbench.data.dataset import View
+from segbench.errors import SegbenchError
+from segbench.models.backbones import Backbone, pad_to_multiple
+from segbench.models.network import SemanticNetwork
+
+
+class DoubleConv(nn.Sequential):
+    """Twice: 3x3 convolution that keeps the size, batch norm, ReLU."""
+
+    def __init__(self, inputs: int, outputs: int) -> None:
+        layers: list[nn.Module] = []
+        for channels in (inputs, outputs):
+            layers += [
+                nn.Conv2d(channels, outputs, 3, padding=1, bias=False),
+                nn.BatchNorm2d(outputs),
+                nn.ReLU(inplace=True),
+            ]
+        super().__init__(*layers)
+
+
+class Encoder(nn.Module):
+    """The paper's encoder: a double convolution at every level, 2x2 max pooling between."""
+
+    def __init__(self, in_channels: int, widths: Sequence[int]) -> None:
+        super().__init__()
+        self.channels = list(widths)
+        self.reductions = [2**level for level in range(len(widths))]
+        self.stages = nn.ModuleList(DoubleConv(a, b) for a, b in zip((in_channels, *widths), widths))
+
+    def forward(self, images: Tensor) -> list[Tensor]:
+        features: list[Tensor] = []
+        for stage in self.stages:
+            features.append(stage(F.max_pool2d(features[-1], 2) if features else images))
+        return features
+
+
+class Up(nn.Module):
+    """2x2 transposed convolution, concatenation with the encoder's features where it has any, double convolution."""
+
+    def __init__(self, inputs: int, skip: int, outputs: int) -> None:
+        super().__init__()
+        self.up = nn.ConvTranspose2d(inputs, outputs, 2, stride=2)
+        self.conv = DoubleConv(outputs + skip, outputs)
+
+    def forward(self, features: Tensor, skip: Tensor | None) -> Tensor:
+        features = self.up(features)
+        return self.conv(features if skip is None else torch.cat([features, skip], 1))
+
+
+class UNet(SemanticNetwork):
+    """Logits at the input's size, which may be any.
+
+    widths[i] are the channels at reduction 2^i, of the decoder and, without a `backbone`, of the encoder. With a
+    backbone (timm name) the encoder is that; the decoder goes up to the full size without skips where the
+    backbone has no features. Unlike the paper, convolutions are padded, so output and input sizes agree, and
+    followed by batch norm.
+    """
+
+    def __init__(
+        self,
+        view: View,
+        in_channels: int,
+        widths: Sequence[int] = (32, 64, 128, 256, 512),
+        backbone: str | None = None,
+        frozen_norm: bool = False,
+        loss: dict[str, float] | None = None,
+    ) -> None:
+        super().__init__(view, in_channels, loss)
+        self.backbone = Backbone(backbone, in_channels, frozen_norm=frozen_norm) if backbone else None
+        self.encoder = None if backbone else Encoder(in_channels, widths)
+        encoder = self.backbone or self.encoder
+        assert encoder is not None
+        self.reductions = encoder.reductions
+        levels = self.reductions[-1].bit_length() - 1
+        if len(widths) < levels:
+            raise SegbenchError(
+                f"{list(widths)} has {len(widths)} entries, the backbone {backbone} needs {levels}",
+                where="widths",
+                remedy="give one width for each of the reductions 1, 2, 4, ...",
+            )
+        channels = dict(zip(self.reductions, encoder.channels))
+        inputs = encoder.channels[-1]
+        self.decoder = nn.ModuleDict()
+        for level in reversed(range(levels)):
+            self.decoder[str(2**level)] = Up(inputs, channels.get(2**level, 0), widths[level])
+            inputs = widths[level]
+        self.head = nn.Conv2d(inputs, len(view.classes), 1)
+
+    def forward(self, images: Tensor) -> Tensor:
+        height, width = images.shape[-2:]
+        encoder = self.backbone or self.encoder
+        features = encoder(pad_to_multiple(images, self.reductions[-1]))
+        skips = dict(zip(self.reductions, features))
+        x = features[-1]
+        for reduction, up in self.decoder.items():
+            x = up(x, skips.get(int(reduction)))
+        return self.head(x)[..., :height, :width]
