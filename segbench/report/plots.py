@@ -1,0 +1,333 @@
+"""The plots of the report. One look for all: a colour and a marker a network, words instead of legends."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from itertools import cycle
+from pathlib import Path
+
+import matplotlib
+
+matplotlib.use("Agg")
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import seaborn as sns
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, MaxNLocator, NullFormatter
+
+from segbench.data.dataset import Task
+from segbench.report.run import Run
+from segbench.report.tables import DERIVED, duration, header, main_scores, metrics_of
+
+PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#7F6A55")
+"""Okabe and Ito's colours that hold for all kinds of colour vision, without the yellow that white swallows."""
+MARKERS = "osD^vPX"
+INK, FAINT, RULE = "#22252b", "#6b7280", "#d5d9e0"
+RC = {
+    "font.family": "DejaVu Sans",
+    "font.size": 10,
+    "text.color": INK,
+    "axes.edgecolor": RULE,
+    "axes.labelcolor": INK,
+    "axes.titlesize": 11,
+    "axes.titleweight": "bold",
+    "axes.titlelocation": "left",
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "grid.color": RULE,
+    "grid.linewidth": 0.6,
+    "xtick.color": FAINT,
+    "ytick.color": FAINT,
+    "xtick.labelcolor": INK,
+    "ytick.labelcolor": INK,
+    "text.parse_math": False,
+    "svg.hashsalt": "segbench",
+    "savefig.dpi": 144,
+}
+
+
+@dataclass(frozen=True)
+class Plot:
+    """A drawn plot: `stem` is its file name without the ending."""
+
+    kind: str
+    dataset: str
+    task: Task | None
+    stem: str
+    caption: str
+
+
+@dataclass(frozen=True)
+class Look:
+    color: str
+    marker: str
+
+
+def looks(run: Run) -> dict[str, Look]:
+    """The same look for a network in every plot; beyond seven networks colours return with another marker."""
+    pairs = zip(cycle(PALETTE), (m for m in cycle(MARKERS) for _ in PALETTE))
+    return {model: Look(*pair) for model, pair in zip(run.networks, pairs)}
+
+
+def draw(
+    run: Run, scores: pd.DataFrame, cells: pd.DataFrame, tables: Mapping[tuple[str, Task], pd.DataFrame], folder: Path
+) -> list[Plot]:
+    """Write all plots of a run to `folder` in every format of its options."""
+    folder.mkdir(parents=True, exist_ok=True)
+    drawn = []
+    with sns.axes_style("white"), plt.rc_context(RC):
+        for plot, figure in _figures(run, scores, cells, tables):
+            box = figure.get_tightbbox().padded(0.08)
+            for suffix in run.options.formats:
+                figure.savefig(
+                    folder / f"{plot.stem}.{suffix}",
+                    bbox_inches=box,
+                    transparent=suffix == "svg",
+                    metadata={"Date": None} if suffix == "svg" else None,
+                )
+            plt.close(figure)
+            drawn.append(plot)
+    return drawn
+
+
+def _figures(
+    run: Run, scores: pd.DataFrame, cells: pd.DataFrame, tables: Mapping[tuple[str, Task], pd.DataFrame]
+) -> Iterator[tuple[Plot, Figure]]:
+    look = looks(run)
+    for (dataset, task), table in tables.items():
+        metric = metrics_of(table)[0]
+        rows = main_scores(run, scores, dataset, task)
+        rows = rows[rows["column"] == metric]
+        networks = table[~table["control"] & table[metric].notna()]
+        if networks.empty:
+            continue
+        name, of = header(metric), f"{run.dataset_title(dataset)}, {task}"
+        stem = f"{dataset}_{task}"
+        yield (
+            Plot(
+                "scores", dataset, task, f"scores_{stem}",
+                f"{name} on {of}: a point a seed, a bar at the mean; dashed lines are the controls.",
+            ),
+            by_model(run, look, table, rows, metric),
+        )  # fmt: skip
+        costs = cells[(cells["dataset"] == dataset) & cells["model"].isin(networks["model"])]
+        if "train_seconds" in costs and costs["train_seconds"].notna().any():
+            merged = rows.merge(costs[["model", "seed", "train_seconds"]].dropna(), on=["model", "seed"])
+            yield (
+                Plot(
+                    "cost", dataset, task, f"cost_{stem}",
+                    f"{name} on {of} against the time of training; a small point a seed, a large one the mean.",
+                ),
+                against_time(run, look, merged, metric),
+            )  # fmt: skip
+        classes = scores[
+            (scores["dataset"] == dataset)
+            & (scores["task"] == task)
+            & (scores["metric"] == run.primary(task))
+            & (scores["class"] != "")
+            & scores["model"].isin(table["model"])
+        ]
+        if classes["class"].nunique() > 1:
+            yield (
+                Plot(
+                    "classes", dataset, task, f"classes_{stem}",
+                    f"{header(run.primary(task))} of each class on {of}, mean over the seeds.",
+                ),
+                by_class(run, classes, table["model"].tolist()),
+            )  # fmt: skip
+    for dataset in run.datasets:
+        histories = read_histories(run, dataset)
+        if not histories.empty:
+            yield (
+                Plot(
+                    "learning", dataset, None, f"learning_{dataset}",
+                    f"Training loss on {run.dataset_title(dataset)}, a line a seed, dotted on the validation "
+                    "split. The networks minimise unlike losses: compare shapes, not heights.",
+                ),
+                learning(run, look, histories),
+            )  # fmt: skip
+
+
+def by_model(run: Run, look: Mapping[str, Look], table: pd.DataFrame, rows: pd.DataFrame, metric: str) -> Figure:
+    """Score on x, a row a network, best on top."""
+    networks = table[~table["control"] & table[metric].notna()].iloc[::-1]
+    figure, ax = plt.subplots(figsize=(7, 1.15 + 0.46 * len(networks)))
+    for y, (_, row) in enumerate(networks.iterrows()):
+        style = look[row["model"]]
+        values = rows.loc[rows["model"] == row["model"], "value"]
+        ax.hlines(y, 0, row[metric], color=style.color, lw=1.2, alpha=0.35)
+        ax.scatter(values, [y] * len(values), color=style.color, marker=style.marker, s=34, alpha=0.55, lw=0)
+        ax.vlines(row[metric], y - 0.26, y + 0.26, color=style.color, lw=2.4)
+        right = values.max() < 0.9
+        ax.annotate(
+            f"{row[metric]:.3f}",
+            (values.max() if right else values.min(), y),
+            xytext=(8 if right else -8, 0),
+            textcoords="offset points",
+            ha="left" if right else "right",
+            va="center",
+            weight="bold",
+            color=style.color,
+        )
+    ax.set_yticks(range(len(networks)), [_name(run, r["model"], r["derived"]) for _, r in networks.iterrows()])
+    ax.set(xlim=(0, 1.005), ylim=(-0.6, len(networks) - 0.4), xlabel=header(metric))
+    ax.tick_params(length=0)
+    ax.grid(visible=False, axis="y")
+    _reference_lines(ax, table[table["control"] & table[metric].notna()].set_index("model")[metric])
+    return figure
+
+
+def _reference_lines(ax: Axes, controls: pd.Series) -> None:
+    """Dashed lines, named above the plot; names that would touch stand one above the other."""
+    last, level = -1.0, 0
+    for model, value in controls.sort_values().items():
+        name = str(model).removeprefix("control_")
+        level = level + 1 if value - last < 0.03 + 0.011 * len(name) else 0
+        last = value
+        ax.axvline(value, color=FAINT, lw=1, ls=(0, (4, 3)), zorder=0.5)
+        ax.annotate(
+            name,
+            (value, 1),
+            xycoords=("data", "axes fraction"),
+            xytext=(0, 4 + 12 * level),
+            textcoords="offset points",
+            ha="right" if value > 0.9 else "left" if value < 0.05 else "center",
+            color=FAINT,
+            size=9,
+        )
+
+
+def against_time(run: Run, look: Mapping[str, Look], rows: pd.DataFrame, metric: str) -> Figure:
+    """Score on y, seconds of training on a logarithmic x."""
+    figure, ax = plt.subplots(figsize=(7, 3.6))
+    means = rows.groupby("model", sort=False)[["train_seconds", "value"]].mean()
+    for model, style in look.items():
+        own = rows[rows["model"] == model]
+        if not own.empty:
+            ax.scatter(own["train_seconds"], own["value"], s=16, color=style.color, alpha=0.5, lw=0)
+            ax.scatter(*means.loc[model], s=80, color=style.color, marker=style.marker, lw=0)
+    ax.set_xscale("log")
+    low, high = rows["train_seconds"].min(), rows["train_seconds"].max()
+    ax.set_xlim(low / 1.25, high * max(2.0, (high / low) ** 0.45 * 1.3))  # room for the names
+    margin = max(0.05, 0.2 * (rows["value"].max() - rows["value"].min()))
+    bottom, top = max(0, rows["value"].min() - margin), min(1, rows["value"].max() + margin)
+    ax.set_ylim(bottom, top + 0.002)
+    ax.set(xlabel="Time of training", ylabel=header(metric))
+    ticks = _time_ticks(*ax.get_xlim())
+    ax.set_xticks(ticks, [duration(t) for t in ticks])
+    ax.xaxis.set_minor_formatter(NullFormatter())
+    ax.tick_params(which="both", length=0)
+    means = means.sort_values("value")
+    derived = rows.groupby("model")["derived"].any()
+    for (model, mean), y in zip(means.iterrows(), _apart(means["value"].to_numpy(), 0.062 * (top - bottom))):
+        ax.annotate(
+            _name(run, model, derived[model]),
+            (mean["train_seconds"], y),
+            xytext=(9, 0),
+            textcoords="offset points",
+            va="center",
+            color=look[model].color,
+            weight="bold",
+            size=9,
+        )
+    return figure
+
+
+def _time_ticks(low: float, high: float) -> list[float]:
+    """Round times from low to high seconds, none crowding another."""
+    ticks: list[float] = []
+    for unit in (1e-3, 1, 60, 3600, 86400):
+        for step in (1, 2, 5, 10, 20, 30, 100, 300):
+            close = ticks and step * unit / ticks[-1] < (high / low) ** 0.16
+            if low <= step * unit <= high and not close:
+                ticks.append(step * unit)
+    return ticks
+
+
+def _apart(sorted_values: np.ndarray, gap: float) -> np.ndarray:
+    """Move sorted values as little as is simple until neighbours are `gap` apart."""
+    moved = sorted_values.astype(float).copy()
+    for _ in range(50):
+        for i in range(len(moved) - 1):
+            lacking = gap - (moved[i + 1] - moved[i])
+            if lacking > 1e-6:
+                moved[i] -= lacking / 2
+                moved[i + 1] += lacking / 2
+    return moved
+
+
+def by_class(run: Run, rows: pd.DataFrame, order: list[str]) -> Figure:
+    """Heat map, a row a class in the order of the dataset, a column a model."""
+    wide = rows.pivot_table("value", "class", "model", "mean", sort=False, dropna=False)
+    wide = wide[[m for m in order if m in wide]]
+    numbers = len(wide) <= 60
+    cell = 0.32 if numbers else 0.17
+    figure, ax = plt.subplots(figsize=(2.2 + 0.85 * wide.shape[1], 0.9 + cell * len(wide)))
+    sns.heatmap(
+        wide, ax=ax, vmin=0, vmax=1, cmap=sns.light_palette(PALETTE[0], as_cmap=True), annot=numbers, fmt=".2f", annot_kws={"size": 8.5},
+        linewidths=1 if numbers else 0, cbar=not numbers, cbar_kws={"shrink": 0.3} if not numbers else None,
+    )  # fmt: skip
+    ax.xaxis.tick_top()
+    ax.set_xticklabels([_short(run.title(m)) for m in wide], rotation=35, ha="left", rotation_mode="anchor")
+    ax.set_yticks(np.arange(len(wide)) + 0.5, [_short(c) for c in wide.index], rotation=0)
+    ax.tick_params(length=0, labelsize=9 if numbers else 6.5)
+    ax.set(xlabel="", ylabel="")
+    return figure
+
+
+def read_histories(run: Run, dataset: str) -> pd.DataFrame:
+    """Losses of all trainings on a dataset: model, seed, and the columns of history.csv."""
+    found = []
+    for cell in run.cells:
+        path = run.folder(cell) / "history.csv"
+        if cell.dataset == dataset and path.exists():
+            try:
+                history = pd.read_csv(path)
+            except ValueError:
+                continue  # a training that was killed in its first line
+            if {"iteration", "total"} <= set(history):
+                found.append(history.assign(model=cell.model, seed=cell.seed))
+    return pd.concat(found, ignore_index=True) if found else pd.DataFrame(columns=["model", "seed"])
+
+
+def learning(run: Run, look: Mapping[str, Look], histories: pd.DataFrame) -> Figure:
+    """A panel a network, a line a seed."""
+    models = [m for m in look if m in set(histories["model"])]
+    columns = min(4, len(models))
+    rows = -(-len(models) // columns)
+    figure, axes = plt.subplots(
+        rows, columns, figsize=(max(2.4 * columns, 4), 2.1 * rows), squeeze=False, layout="constrained"
+    )
+    for ax, model in zip(axes.flat, models):
+        for _, one in histories[histories["model"] == model].groupby("seed"):
+            ax.plot(one["iteration"], one["total"], color=look[model].color, lw=1.3, alpha=0.8)
+            if "validation" in one and one["validation"].notna().any():
+                seen = one.dropna(subset=["validation"])
+                ax.plot(seen["iteration"], seen["validation"], color=INK, lw=1, ls=":")
+        ax.set_title(_short(run.title(model)), color=look[model].color, size=9.5)
+        ax.set_ylim(bottom=0)
+        ax.tick_params(length=0, labelsize=8.5)
+        ax.xaxis.set_major_locator(MaxNLocator(3, integer=True))
+        ax.yaxis.set_major_locator(MaxNLocator(4))
+        ax.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:,.0f}"))
+    for ax in axes.flat[len(models) :]:
+        ax.set_axis_off()
+    axes[0, 0].set_ylabel("Loss")
+    figure.supxlabel("Iteration", size=10, color=INK)
+    return figure
+
+
+def _name(run: Run, model: str, derived: bool) -> str:
+    return _short(run.title(model)) + (f" {DERIVED}" if derived else "")
+
+
+def _short(text: str, limit: int = 28) -> str:
+    """One line of bounded length."""
+    text = " ".join(text.split())
+    return text if len(text) <= limit else text[: limit - 1] + "…"

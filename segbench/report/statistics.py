@@ -1,0 +1,60 @@
+"""Which network is better over several datasets: mean ranks, and a test where there is enough to test."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+
+import pandas as pd
+
+from segbench.data.dataset import TASKS
+from segbench.report.tables import metrics_of
+
+ENOUGH_DATASETS = 6
+"""Fewer blocks than this give the chi-square approximation of Friedman's test no footing."""
+SIGNIFICANT = 0.05
+
+
+def ranks(tables: Mapping[tuple[str, str], pd.DataFrame]) -> pd.DataFrame:
+    """Mean rank of each network over the datasets, by task: 1 is best, ties share the mean.
+
+    Ranked are the networks with a score on every dataset where at least two have one; the others have a NaN.
+    Columns: task, model, mean_rank, datasets (n), p (Friedman's test over all ranked, NaN if n is below
+    `ENOUGH_DATASETS` or fewer than three networks are ranked), worse_than (networks that are significantly
+    better by Nemenyi's test where p < .05; Demšar, "Statistical comparisons of classifiers", JMLR 2006).
+    """
+    rows = []
+    for task in TASKS:
+        scores = {}
+        for (dataset, of), table in tables.items():
+            own = table[~table["control"]].set_index("model")[metrics_of(table)[0]] if of == task else None
+            if own is not None and own.notna().sum() > 1:
+                scores[dataset] = own
+        if len(scores) < 2:
+            continue
+        wide = pd.DataFrame(scores).T  # datasets x networks
+        whole = wide.dropna(axis="columns")
+        mean = whole.rank(axis="columns", ascending=False).mean()
+        p, pairs = math.nan, None
+        if len(whole) >= ENOUGH_DATASETS and whole.shape[1] >= 3:
+            import scikit_posthocs  # takes seconds, and few runs come here
+            from scipy.stats import friedmanchisquare
+
+            p = float(friedmanchisquare(*whole.to_numpy().T).pvalue)
+            pairs = scikit_posthocs.posthoc_nemenyi_friedman(whole) if p < SIGNIFICANT else None
+        for model in sorted(wide, key=lambda m: mean.get(m, math.inf)):
+            worse = []
+            if pairs is not None and model in mean:
+                better = mean.index[mean < mean[model]]
+                worse = [m for m in better if pairs.loc[model, m] < SIGNIFICANT]
+            rows.append(
+                {
+                    "task": task,
+                    "model": model,
+                    "mean_rank": mean.get(model, math.nan),
+                    "datasets": int(wide[model].notna().sum()),
+                    "p": p,
+                    "worse_than": " ".join(worse),
+                }
+            )
+    return pd.DataFrame(rows, columns=["task", "model", "mean_rank", "datasets", "p", "worse_than"])

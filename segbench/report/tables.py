@@ -1,0 +1,200 @@
+"""The comparison of the models on one dataset and task, as a table, and its forms."""
+
+from __future__ import annotations
+
+import math
+from functools import cache
+from typing import Any
+
+import pandas as pd
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from segbench.data.dataset import TASKS, Task
+from segbench.evaluation.contract import CONTRACT_KEYS
+from segbench.report.run import Run
+
+METRICS: dict[Task, dict[str, str]] = {
+    "semantic": {
+        "miou": "mIoU",
+        "miou_no_background": "mIoU w/o background",
+        "pixel_accuracy": "Pixel accuracy",
+        "dice_no_background": "Dice of objects",
+        "dice": "Dice",
+    },
+    "instance": {"ap": "AP", "ap50": "AP50", "ap75": "AP75", "box_ap": "Box AP"},
+    "panoptic": {"pq": "PQ", "sq": "SQ", "rq": "RQ", "pq_things": "PQ things", "pq_stuff": "PQ stuff"},
+}
+"""Metrics that are compared, and their headers; all are better when higher."""
+COSTS = {"parameters": "Parameters", "train_seconds": "Training", "latency_ms": "Latency"}
+DERIVED = "†"
+DERIVED_NOTE = f"{DERIVED} derived: not the network's own output, but computed from its output for another task."
+
+
+def main_scores(run: Run, scores: pd.DataFrame, dataset: str, task: Task) -> pd.DataFrame:
+    """Scores over all classes of the metrics that are compared, with the `column` that each belongs to.
+
+    A metric that was measured under unlike contracts has a column a contract, named by what differs.
+    """
+    order = {m: i for i, m in enumerate(dict.fromkeys([run.primary(task), *METRICS[task]]))}
+    of_task = (scores["dataset"] == dataset) & (scores["task"] == task)
+    rows = scores[of_task & scores["metric"].isin(list(order)) & (scores["class"] == "")].copy()
+    if "dice_no_background" in set(rows["metric"]):
+        rows = rows[rows["metric"] != "dice"]
+    rows["column"] = rows["metric"]
+    for metric, same in rows.groupby("metric"):
+        unlike = [c for c in CONTRACT_KEYS if same[c].nunique(dropna=False) > 1]
+        if unlike:
+            named = same[unlike].apply(lambda row: ", ".join(f"{k}={v}" for k, v in row.items()), axis=1)
+            rows.loc[same.index, "column"] = f"{metric} [" + named + "]"
+    return rows.sort_values("metric", key=lambda metric: metric.map(order), kind="stable")
+
+
+def compare(run: Run, scores: pd.DataFrame, cells: pd.DataFrame, dataset: str, task: Task) -> pd.DataFrame:
+    """One row a model, networks by their primary score, then controls in the order of the configuration.
+
+    Columns: model, control, derived, status ("ok" where any seed is), seeds (those scored), planned, for each
+    metric its mean and `<metric>_sd` (sample standard deviation over the seeds), the means of `COSTS`, reason.
+    """
+    rows = main_scores(run, scores, dataset, task)
+    columns = list(dict.fromkeys(rows["column"])) or [run.primary(task)]
+    planned = cells[(cells["dataset"] == dataset) & (cells["status"] != "not-applicable")]
+    table = []
+    for model, seeds in planned.groupby("model", sort=False):
+        own = rows[rows["model"] == model]
+        view = seeds["task"].iloc[0]
+        if own.empty and ((seeds["status"] == "ok").all() or TASKS.index(task) > TASKS.index(view)):
+            continue  # a model that cannot answer this task
+        bad = seeds[seeds["status"] != "ok"]
+        ok = seeds[seeds["seed"].isin(own["seed"])]
+        row: dict[str, Any] = {
+            "model": model,
+            "control": bool(seeds["control"].iloc[0]),
+            "derived": bool(own["derived"].any()),
+            "status": "ok" if len(own) else bad["status"].iloc[0],
+            "seeds": own["seed"].nunique(),
+            "planned": len(seeds),
+        }
+        for column in columns:
+            values = own.loc[own["column"] == column, "value"]
+            row |= {column: values.mean(), f"{column}_sd": values.std()}
+        row |= {k: pd.to_numeric(ok[k], errors="coerce").mean() if k in ok else math.nan for k in COSTS}
+        row["reason"] = "; ".join(
+            f"seed {s.seed}: {s.status}" + (f" ({s.reason})" if s.reason else "") for s in bad.itertuples()
+        )
+        table.append(row)
+    names = ["model", "control", "derived", "status", "seeds", "planned"]
+    names += [c + suffix for c in columns for suffix in ("", "_sd")]
+    frame = pd.DataFrame(table, columns=[*names, *COSTS, "reason"])
+    return frame.sort_values(
+        ["control", columns[0]],
+        ascending=[True, False],
+        key=lambda c: c.where(~frame["control"], 0) if c.name == columns[0] else c,
+        kind="stable",
+        ignore_index=True,
+    )
+
+
+def metrics_of(table: pd.DataFrame) -> list[str]:
+    """Metric columns of a comparison, the one that ranks the networks first."""
+    return [c for c in table if f"{c}_sd" in table]
+
+
+def best_of(table: pd.DataFrame, metric: str) -> pd.DataFrame:
+    """Rows of the networks with the highest score, to the three digits that are shown."""
+    values = table.loc[~table["control"], metric].round(3)
+    return table.loc[values.index[values == values.max()]]
+
+
+def header(metric: str) -> str:
+    name, bracket, rest = metric.partition(" [")
+    return {k: v for m in METRICS.values() for k, v in m.items()}.get(name, name) + bracket + rest
+
+
+def score(value: float, sd: float = math.nan) -> str:
+    if math.isnan(value):
+        return "–"
+    return f"{value:.3f}" if math.isnan(sd) else f"{value:.3f} ± {sd:.3f}"
+
+
+def count(value: float) -> str:
+    """1234567 -> '1.2 M'."""
+    for size, unit in ((1e12, " T"), (1e9, " G"), (1e6, " M"), (1e3, " k")):
+        if value >= size:
+            return f"{value / size:.3g}{unit}"
+    return "–" if math.isnan(value) else f"{value:.3g}"
+
+
+def duration(seconds: float) -> str:
+    for size, unit in ((86400, "d"), (3600, "h"), (60, "min"), (1, "s")):
+        if seconds >= size:
+            return f"{seconds / size:.3g} {unit}"
+    return "–" if math.isnan(seconds) else f"{seconds * 1000:.3g} ms"
+
+
+def cost(name: str, value: float) -> str:
+    if name == "parameters":
+        return count(value)
+    return duration(value / 1000 if name.endswith("_ms") else value)
+
+
+@cache
+def environment() -> Environment:
+    env = Environment(
+        loader=PackageLoader("segbench.report"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    env.filters |= {"score": score, "count": count, "duration": duration, "header": header}
+    return env
+
+
+def _shown(run: Run, table: pd.DataFrame) -> list[dict[str, Any]]:
+    """The cells of the table as text, for Markdown and HTML alike."""
+    metrics = metrics_of(table)
+    best = {m: set(best_of(table, m).index) if (~table["control"]).sum() > 1 else set() for m in metrics}
+    return [
+        {
+            "title": run.title(row["model"]),
+            "row": row,
+            "mark": DERIVED if row["derived"] else "",
+            "scores": [(score(row[m], row[f"{m}_sd"]), i in best[m]) for m in metrics],
+            "seeds": str(row["seeds"]) + (f" of {row['planned']}" if row["seeds"] < row["planned"] else ""),
+            "costs": [cost(k, row[k]) for k in COSTS],
+        }
+        for i, row in table.iterrows()
+    ]
+
+
+def to_html(run: Run, table: pd.DataFrame) -> str:
+    """A `<table>` without a page around it; the page of the report takes it as it is."""
+    template = environment().get_template("table.html.j2")
+    return template.render(
+        rows=_shown(run, table), metrics=metrics_of(table), costs=COSTS, note=DERIVED_NOTE, derived=DERIVED
+    )
+
+
+def to_markdown(run: Run, table: pd.DataFrame) -> str:
+    metrics = metrics_of(table)
+    heads = ["Model", *map(header, metrics), "Seeds", *COSTS.values()]
+    lines = [heads, ["---"] + ["---:"] * (len(heads) - 1)]
+    for shown in _shown(run, table):
+        row = shown["row"]
+        name = _plain(shown["title"]) + (f" {DERIVED}" if row["derived"] else "")
+        name = f"*{name}* (control)" if row["control"] else name
+        if row["status"] != "ok":
+            scores = [f"{row['status']}: {_plain(row['reason'])}", *[""] * (len(metrics) - 1)]
+        else:
+            scores = [f"**{text}**" if best else text for text, best in shown["scores"]]
+        lines.append([name, *scores, shown["seeds"], *shown["costs"]])
+    text = "\n".join("| " + " | ".join(line) + " |" for line in lines) + "\n"
+    return text + (f"\n{DERIVED_NOTE}\n" if table["derived"].any() else "")
+
+
+def _plain(text: str) -> str:
+    """Free text for one cell of a Markdown table: one line, nothing of it is markup."""
+    text = " ".join(text.split())
+    for character in "\\`*_|[]":
+        text = text.replace(character, "\\" + character)
+    return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
