@@ -1,0 +1,77 @@
+"""The exact state of a training, so that going on from it ends in the same bits."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import random
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from segbench.errors import SegbenchError
+from segbench.training.model import load, save
+
+log = logging.getLogger(__name__)
+
+
+def seed_all(seed: int) -> None:
+    random.seed(seed)
+    np.random.seed(seed % 2**32)
+    torch.manual_seed(seed)
+
+
+def random_state() -> dict[str, Any]:
+    """States of all global random generators, in types that `weights_only` loading accepts."""
+    numpy: Any = np.random.get_state(legacy=True)
+    return {
+        "python": random.getstate(),
+        "numpy": [value.tolist() if isinstance(value, np.ndarray) else value for value in numpy],
+        "torch": torch.get_rng_state(),
+        "cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
+    }
+
+
+def set_random_state(state: dict[str, Any]) -> None:
+    random.setstate(state["python"])
+    np.random.set_state(tuple(state["numpy"]))
+    torch.set_rng_state(state["torch"])
+    if len(state["cuda"]) == torch.cuda.device_count():
+        torch.cuda.set_rng_state_all(state["cuda"])
+
+
+def save_checkpoint(path: Path, state: dict[str, Any]) -> bool:
+    """False, with a warning, where it cannot be written: the older checkpoint stays and training goes on."""
+    try:
+        save(path, state)
+    except OSError as error:
+        log.warning("%s: no checkpoint could be written (%s); training goes on without it", path, error)
+        return False
+    return True
+
+
+def load_checkpoint(path: Path, identity: str) -> dict[str, Any] | None:
+    """The checkpoint of the training called `identity`; None, with the reason logged, where there is none."""
+    if not path.exists():
+        return None
+    try:
+        state = load(path)
+    except SegbenchError as error:
+        log.warning("%s; training starts over", error)
+        return None
+    if not isinstance(state, dict) or state.get("identity") != identity:
+        log.warning("%s is of another recipe, dataset or code; training starts over", path)
+        return None
+    return state
+
+
+def weights_digest(weights: dict[str, Tensor]) -> str:
+    """SHA-256 over names and values."""
+    digest = hashlib.sha256()
+    for name, value in sorted(weights.items()):
+        digest.update(f"{name} {value.dtype} {tuple(value.shape)};".encode())
+        digest.update(value.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()

@@ -1,0 +1,54 @@
+"""What a person sees of a training: a bar on a terminal, a line every few seconds in a log."""
+
+from __future__ import annotations
+
+import logging
+import sys
+import time
+from datetime import timedelta
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+log = logging.getLogger(__name__)
+LOG_SECONDS = 5.0
+
+
+class TrainingProgress:
+    """Shows iterations `start` to `total`."""
+
+    def __init__(self, start: int, total: int) -> None:
+        self._start, self._total = start, total
+        self._began = self._logged = time.monotonic()
+        self._bar: Progress | None = None
+        if sys.stderr.isatty():
+            columns = (
+                TextColumn("training"),
+                BarColumn(),
+                MofNCompleteColumn(),
+                TextColumn("{task.fields[text]}"),
+            )
+            self._bar = Progress(*columns, TimeRemainingColumn(), console=Console(stderr=True))
+            self._task = self._bar.add_task("", total=total, completed=start, text="")
+
+    def __enter__(self) -> TrainingProgress:
+        if self._bar:
+            self._bar.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._bar:
+            self._bar.stop()
+
+    def show(self, iteration: int, loss: float, images_per_second: float) -> None:
+        """`iteration` of them are done."""
+        text = f"loss {loss:.4g}, {images_per_second:.3g} images/s"
+        if self._bar:
+            self._bar.update(self._task, completed=iteration, text=text)
+            return
+        now = time.monotonic()
+        if now - self._logged >= LOG_SECONDS or iteration == self._total:
+            self._logged = now
+            left = (now - self._began) / (iteration - self._start) * (self._total - iteration)
+            text = f"{text}, {timedelta(seconds=round(left))} left"
+            log.info("iteration %d/%d: %s", iteration, self._total, text)

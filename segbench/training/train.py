@@ -1,0 +1,307 @@
+"""The training loop, one for all networks.
+
+In the folder of the cell, while it runs:
+    checkpoint.pt          exact state; a training that finds its own goes on from there
+    history.partial.csv    a row an iteration
+and when it is done, instead of these:
+    model.pt               weights, specification, classes, normalisation
+    history.csv            iteration, epoch, lr, loss_<name>, total, grad_norm, validation, seconds, ...
+    training.json          time, memory, speed, and where and from what it was made
+The first two are no outputs of the workflow, which deletes those of a job that failed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import math
+import shutil
+import time
+from collections import defaultdict
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from segbench.data.dataset import Dataset
+from segbench.data.loader import (
+    Batch,
+    MicroBatches,
+    SegmentationDataset,
+    TrainingStream,
+    collate,
+    training_batches,
+)
+from segbench.data.transforms import plain_transform, training_transform
+from segbench.errors import SegbenchError
+from segbench.files import atomic_path, write_json
+from segbench.fingerprint import fingerprint
+from segbench.state import EX_TEMPFAIL
+from segbench.training.checkpoint import (
+    load_checkpoint,
+    random_state,
+    save_checkpoint,
+    seed_all,
+    set_random_state,
+    weights_digest,
+)
+from segbench.training.history import History
+from segbench.training.model import build_network, load_backbone_weights, save_model
+from segbench.training.optimizer import build_optimizer, rate_factor, set_rate
+from segbench.training.precision import Precision, memory_errors, pick_device
+from segbench.training.progress import TrainingProgress
+from segbench.training.provenance import peak_memory, provenance, sha256
+from segbench.training.signals import StopSignals
+from segbench.training.spec import CellSpec
+
+log = logging.getLogger(__name__)
+
+
+def train(
+    dataset_root: Path,
+    spec: CellSpec,
+    out: Path,
+    *,
+    weights: Path | None = None,
+    workers: int = 0,
+    threads: int | None = None,
+    device: str = "auto",
+    checkpoint_every: float = 60.0,
+) -> None:
+    """Train one cell into `out`, going on from its checkpoint where there is one.
+
+    `weights`: state dict of the backbone, where the recipe asks for a pretrained one. `workers` never changes
+    the result, `threads` can (in the last bits). `checkpoint_every` is in seconds.
+    Raises SegbenchError (a loss that is not finite, OutOfMemory, bad data) and, after SIGTERM or SIGUSR1,
+    SystemExit with status 75 once a checkpoint is written: the same call goes on from there.
+    """
+    if threads:
+        torch.set_num_threads(threads)
+    remedy = "use a smaller batch_size or crop, more accumulate, or a device with more memory"
+    with StopSignals() as signals, memory_errors(f"training {spec.class_path}", remedy):
+        training = Training(Path(dataset_root), spec, Path(out), weights, pick_device(device))
+        training.run(signals, workers, checkpoint_every)
+        training.finish()
+
+
+class Training:
+    """One cell's training: its state, a step, and what is written."""
+
+    def __init__(
+        self, dataset_root: Path, spec: CellSpec, out: Path, weights: Path | None, device: torch.device
+    ) -> None:
+        out.mkdir(parents=True, exist_ok=True)
+        self.spec, self.recipe, self.out = spec, spec.recipe, out
+        self.checkpoint_path, self.history_path = out / "checkpoint.pt", out / "history.partial.csv"
+        self.dataset = Dataset(dataset_root)
+        self.info = self.dataset.info
+        self.view = self.dataset.view(spec.task)
+        self.sources = {
+            "data": sha256(dataset_root / "dataset.json"),
+            "archives": self.info.archives,
+            "weights": sha256(weights) if weights else None,
+            "code": fingerprint("segbench.training.train", spec.class_path.partition(":")[0]),
+        }
+        self.precision = Precision.of(self.recipe.precision, device)
+        # order of sums fixed where torch offers it; operations that have no such form only warn
+        torch.use_deterministic_algorithms(device.type == "cpu", warn_only=True)
+        torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
+        seed_all(spec.seed)
+        network = build_network(spec, self.view, self.info.channels)
+        if self.recipe.pretrained:
+            if weights is None:
+                raise SegbenchError(
+                    f"asks for the weights '{self.recipe.pretrained}'; none are given",
+                    where="recipe.pretrained",
+                    remedy="give --weights, or set pretrained: null",
+                )
+            network.load_backbone(load_backbone_weights(weights))
+        self.network = self.precision.place_network(network)
+        self.optimizer = build_optimizer(self.network, self.recipe.optimizer)
+        self.iteration, self.seconds, self.memory = 0, 0.0, 0
+        self.best: dict[str, Any] | None = None
+        self.validation = self._validation_set()
+        self._resume()
+
+    def run(self, signals: StopSignals, workers: int, checkpoint_every: float) -> None:
+        """All iterations that are left."""
+        recipe = self.recipe
+        transform = training_transform(recipe.augment, self.info.mean, self.info.std)
+        images = SegmentationDataset(self.dataset.split("train"), self.view, transform)
+        positions = MicroBatches(recipe.iterations, recipe.batch_size, recipe.accumulate, self.iteration)
+        batches = training_batches(
+            TrainingStream(images, self.spec.seed),
+            positions,
+            workers=workers,
+            pin_memory=self.precision.device.type == "cuda",
+        )
+        history = History(self.history_path, self.iteration)
+        began = saved = time.monotonic()
+        seconds_before = self.seconds
+        self._train_mode()
+        with TrainingProgress(self.iteration, recipe.iterations) as progress:
+            while self.iteration < recipe.iterations:
+                started = time.monotonic()
+                row = self._step(batches)
+                now = time.monotonic()
+                speed = recipe.batch_size / (now - started)
+                row["validation"] = self._validate() if self._validation_due() else None
+                self.seconds = seconds_before + time.monotonic() - began
+                epoch = self.iteration * recipe.batch_size / len(images)
+                history.append(
+                    {"iteration": self.iteration, "epoch": round(epoch, 4)}
+                    | row
+                    | {"seconds": round(self.seconds, 3), "images_per_second": round(speed, 3)}
+                )
+                progress.show(self.iteration, row["total"], speed)
+                if signals.received:
+                    self._stop(signals.received)
+                if time.monotonic() - saved >= checkpoint_every:
+                    self._checkpoint()
+                    saved = time.monotonic()
+        history.close()
+
+    def finish(self) -> None:
+        """Write the results; the checkpoint goes last, so that a kill in between loses nothing."""
+        weights = self.best["weights"] if self.best else self.network.state_dict()
+        with atomic_path(self.out / "history.csv") as partial:
+            shutil.copyfile(self.history_path, partial)
+        write_json(
+            self.out / "training.json",
+            {
+                "parameters": sum(p.numel() for p in self.network.parameters()),
+                "iterations": self.recipe.iterations,
+                "images": self.recipe.iterations * self.recipe.batch_size,
+                "selected_iteration": self.best["iteration"] if self.best else self.iteration,
+                "seconds": self.seconds,
+                "images_per_second": self.recipe.iterations * self.recipe.batch_size / self.seconds,
+                "peak_memory": self._peak_memory(),
+                "precision": self.precision.name,
+                "weights_digest": weights_digest(weights),
+                "sources": self.sources,
+                **provenance(self.precision.device),
+            },
+        )
+        save_model(self.out / "model.pt", self.spec, self.view, self.info, weights)
+        self.checkpoint_path.unlink(missing_ok=True)
+        self.history_path.unlink(missing_ok=True)
+
+    def _step(self, batches: Iterator[Batch]) -> dict[str, Any]:
+        """One optimizer step over the whole batch, in `accumulate` parts. Returns its part of the history."""
+        factor = rate_factor(self.recipe.schedule, self.iteration, self.recipe.iterations)
+        set_rate(self.optimizer, factor)
+        self.optimizer.zero_grad(set_to_none=True)
+        sums: dict[str, Tensor] = defaultdict(lambda: torch.zeros((), device=self.precision.device))
+        for _ in range(self.recipe.accumulate):
+            images, targets = next(batches)
+            losses = self._losses(images, targets)
+            share = len(targets) / self.recipe.batch_size
+            (torch.stack([loss.float() for loss in losses.values()]).sum() * share).backward()
+            for name, loss in losses.items():
+                sums[name] += loss.detach() * share
+        norm = torch.nn.utils.clip_grad_norm_(
+            [p for group in self.optimizer.param_groups for p in group["params"]],
+            self.recipe.clip_norm or math.inf,
+        )
+        *values, grad_norm = torch.stack([*sums.values(), norm.float()]).tolist()  # waits for the device once
+        named = {f"loss_{name}": value for name, value in zip(sums, values)}
+        self._check_finite(named | {"gradient norm": grad_norm})
+        self.optimizer.step()
+        self.iteration += 1
+        rate = self.recipe.optimizer.lr * factor
+        return {"lr": rate, **named, "total": sum(values), "grad_norm": grad_norm}
+
+    def _losses(self, images: Tensor, targets: list[dict[str, Any]]) -> dict[str, Tensor]:
+        images = self.precision.place(images)
+        with self.precision.autocast():
+            return self.network.losses(images, [self.precision.place_target(t) for t in targets])
+
+    def _check_finite(self, values: dict[str, float]) -> None:
+        bad = {name: value for name, value in values.items() if not math.isfinite(value)}
+        if bad:
+            what = ", ".join(f"{name} is {value}" for name, value in bad.items())
+            raise SegbenchError(
+                f"{what} at iteration {self.iteration + 1} of {self.recipe.iterations}",
+                where=f"training {self.spec.class_path}",
+                remedy="lower optimizer.lr, lengthen the warm-up, set clip_norm, or use precision: fp32",
+            )
+
+    def _train_mode(self) -> None:
+        self.network.train()
+        if self.recipe.optimizer.backbone_lr_factor == 0:  # frozen: running statistics stay too
+            self.network.get_submodule("backbone").eval()
+
+    def _validation_set(self) -> SegmentationDataset | None:
+        if self.recipe.validate_every is None:
+            return None
+        name = self.info.validation_split
+        if name is None:
+            log.warning("%s has no split for validation: the last weights count", self.info.name)
+            return None
+        transform = plain_transform(self.info.mean, self.info.std)
+        return SegmentationDataset(self.dataset.split(name), self.view, transform)
+
+    def _validation_due(self) -> bool:
+        every = self.recipe.validate_every
+        last = self.iteration == self.recipe.iterations
+        return self.validation is not None and every is not None and (last or self.iteration % every == 0)
+
+    @torch.no_grad()
+    def _validate(self) -> float:
+        """Mean total loss of the validation images; keeps the best weights where they are selected."""
+        assert self.validation is not None
+        state = random_state()
+        seed_all(self.spec.seed)
+        self.network.eval()
+        total = 0.0
+        for i in range(len(self.validation)):
+            batch = collate([self.validation[i]])
+            assert isinstance(batch, tuple)
+            total += float(sum(loss.float() for loss in self._losses(*batch).values()))
+        self._train_mode()
+        set_random_state(state)
+        loss = total / len(self.validation)
+        if self.recipe.select == "best" and (self.best is None or loss < self.best["loss"]):
+            weights = {name: value.cpu().clone() for name, value in self.network.state_dict().items()}
+            self.best = {"loss": loss, "iteration": self.iteration, "weights": weights}
+        return loss
+
+    def _stop(self, signal_name: str) -> None:
+        self._checkpoint()
+        log.info("%s: stopped after iteration %d; run again to go on", signal_name, self.iteration)
+        raise SystemExit(EX_TEMPFAIL)
+
+    @property
+    def _identity(self) -> str:
+        return hashlib.sha256(f"{self.spec.model_dump_json()} {self.sources}".encode()).hexdigest()
+
+    def _checkpoint(self) -> None:
+        save_checkpoint(
+            self.checkpoint_path,
+            {
+                "identity": self._identity,
+                "iteration": self.iteration,  # the loader's position follows from it
+                "seconds": self.seconds,
+                "memory": self._peak_memory(),
+                "weights": self.network.state_dict(),
+                "optimizer": self.optimizer.state_dict(),
+                "random": random_state(),
+                "best": self.best,
+            },
+        )
+
+    def _resume(self) -> None:
+        state = load_checkpoint(self.checkpoint_path, self._identity)
+        if state is None:
+            return
+        self.network.load_state_dict(state["weights"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        set_random_state(state["random"])
+        self.iteration, self.seconds, self.memory = state["iteration"], state["seconds"], state["memory"]
+        self.best = state["best"]
+        log.info("%s: going on after iteration %d", self.checkpoint_path, self.iteration)
+
+    def _peak_memory(self) -> int:
+        return max(self.memory, peak_memory(self.precision.device))
