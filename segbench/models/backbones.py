@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import timm
 from timm.layers import freeze_batch_norm_2d
@@ -38,14 +39,16 @@ class Backbone(nn.Module):
                 where="backbone",
                 remedy=f"did you mean '{hint}'?" if hint else "timm.list_models() names all",
             )
-        # windows of any image size, shifted in every stage as in the published detectors
-        options = {"strict_img_size": False, "always_partition": True} if name.startswith("swin_") else {}
+        options: dict[str, Any] = {}
+        # windows on images of any size, shifted in every stage as in the published detectors
+        if name.startswith("swin_"):
+            options = {"strict_img_size": False, "always_partition": True}
         if out_indices is not None:
             options["out_indices"] = tuple(out_indices)
         if output_stride != 32:
             options["output_stride"] = output_stride
         try:
-            net = timm.create_model(
+            net: Any = timm.create_model(
                 name, in_chans=in_channels, features_only=True, feature_cls="getter", **options
             )
         except (AssertionError, AttributeError, IndexError, RuntimeError, TypeError) as error:
@@ -58,7 +61,7 @@ class Backbone(nn.Module):
         self.channels: list[int] = net.feature_info.channels()
         self.reductions: list[int] = net.feature_info.reduction()
         self.patch = self.reductions[0] if hasattr(net.model, "patch_embed") else 1
-        self.net = freeze_batch_norm_2d(net) if frozen_norm else net
+        self.net: Any = freeze_batch_norm_2d(net) if frozen_norm else net
 
     def forward(self, images: Tensor) -> list[Tensor]:
         return self.net(pad_to_multiple(images, self.patch))
@@ -87,7 +90,7 @@ class Backbone(nn.Module):
 
 
 def pad_to_multiple(images: Tensor, multiple: int) -> Tensor:
-    """Zeros (the mean of normalised images) to the right and below, so that both sides divide by `multiple`."""
+    """Zeros (the mean of normalised images) on the right and below: both sides divide by `multiple`."""
     height, width = images.shape[-2:]
     right, below = -width % multiple, -height % multiple
     return F.pad(images, (0, right, 0, below)) if right or below else images

@@ -1,4 +1,4 @@
-"""FCN-32s, 16s and 8s (Shelhamer, Long, Darrell: Fully Convolutional Networks for Semantic Segmentation, 2016)."""
+"""FCN-32s, 16s and 8s: Shelhamer, Long, Darrell 2016, "Fully Convolutional Networks" (1605.06211)."""
 
 from __future__ import annotations
 
@@ -30,14 +30,14 @@ class BilinearUp(nn.ConvTranspose2d):
 
 
 class FCN(SemanticNetwork):
-    """Class scores at strides 32, 16 and 8 down to `stride`, added from coarse to fine, then upsampled at once.
+    """Class scores at strides 32, 16, 8 down to `stride`, added from coarse to fine, then upsampled at once.
 
-    On a VGG, `fc6` and `fc7` are the classifier's convolutions (7x7 and 1x1, `fc_channels` wide, dropout after
-    each) and the skips start at pool4 and pool3, as in the paper; other backbones (timm names) give their
-    features of stride 32, 16 and 8. Scoring layers start at zero, as in the paper.
-    The paper pads the input by 100 and crops what comes out with an offset. Here images are padded to a multiple
-    of 32 and fc6 is padded by 3, so all levels are aligned as they are and any input size gives its own size.
-    Parameters of the scores are named by their stride: FCN-16s and 8s load what they share with the coarser net.
+    On a VGG, `fc6` and `fc7` are the classifier's convolutions (7x7 and 1x1, `fc_channels` wide, dropout
+    after each) and the skips start at pool4 and pool3, as in the paper; other backbones (timm names) give
+    their features of stride 32, 16 and 8. Scoring layers start at zero, as in the paper.
+    The paper pads the input by 100 and crops what comes out with an offset. Here images are padded to a
+    multiple of 32 and fc6 is padded by 3, so all levels are aligned, and any input size gives its own size.
+    Score layers are named by their stride: FCN-16s and 8s can load what they share with the coarser net.
     """
 
     def __init__(
@@ -64,9 +64,8 @@ class FCN(SemanticNetwork):
             channels = {32: fc_channels, 16: channels[8], 8: channels[4]}
         self.dropout = nn.Dropout(dropout)
         self.scores = nn.ModuleDict({str(s): nn.Conv2d(channels[s], classes, 1) for s in self.strides})
-        for score in self.scores.values():
-            nn.init.zeros_(score.weight)
-            nn.init.zeros_(score.bias)
+        for parameter in self.scores.parameters():
+            nn.init.zeros_(parameter)
         self.fuse = nn.ModuleDict({str(s): BilinearUp(classes, 2) for s in self.strides[:-1]})
         self.upsample = BilinearUp(classes, stride)
 

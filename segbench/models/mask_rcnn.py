@@ -1,4 +1,4 @@
-"""Mask R-CNN (He et al. 2017) with a feature pyramid (Lin et al. 2017): torchvision's parts on a timm backbone."""
+"""Mask R-CNN (He et al. 2017) with a feature pyramid (Lin et al. 2017), from torchvision's parts."""
 
 from __future__ import annotations
 
@@ -105,7 +105,7 @@ class MaskRCNN(Network):
         return ImageList(padded, [tuple(images.shape[-2:])] * len(images)), features
 
     def forward(self, images: Tensor) -> list[dict[str, Tensor]]:
-        """Detections in the input's pixels: boxes N x 4, labels N from 1, scores N, masks N x 1 x 28 x 28 in 0..1."""
+        """Detections in the input's pixels: boxes N x 4, labels N (from 1), scores N, masks N x 1 x 28 x 28."""
         self.rpn.eval()
         self.roi_heads.eval()
         batch, features = self.pyramid(images)

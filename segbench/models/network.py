@@ -60,8 +60,8 @@ class Prediction:
 class Network(nn.Module):
     """Base of all networks.
 
-    Constructor: `(view, in_channels, **options)`; options are the YAML entry's, `backbone` (a timm name) among
-    them where the network has one. Images are B x C x H x W float, normalised, of any size.
+    Constructor: `(view, in_channels, **options)`; options are the YAML entry's, `backbone` (a timm name)
+    among them where the network has one. Images are B x C x H x W float, normalised, of any size.
     """
 
     tasks: ClassVar[tuple[Task, ...]]
@@ -85,7 +85,7 @@ class Network(nn.Module):
         raise NotImplementedError
 
     def load_backbone(self, state: dict[str, Tensor]) -> None:
-        """Take pretrained weights (a timm state dict) of the `Backbone` that the network holds as `backbone`."""
+        """Take pretrained weights (a timm state dict) of the `Backbone` that is the attribute `backbone`."""
         backbone = getattr(self, "backbone", None)
         if backbone is None:
             raise SegbenchError(

@@ -45,7 +45,7 @@ class Encoder(nn.Module):
 
 
 class Up(nn.Module):
-    """2x2 transposed convolution, concatenation with the encoder's features where it has any, double convolution."""
+    """2x2 transposed convolution, concatenation with the encoder's features if any, double convolution."""
 
     def __init__(self, inputs: int, skip: int, outputs: int) -> None:
         super().__init__()
@@ -60,10 +60,10 @@ class Up(nn.Module):
 class UNet(SemanticNetwork):
     """Logits at the input's size, which may be any.
 
-    widths[i] are the channels at reduction 2^i, of the decoder and, without a `backbone`, of the encoder. With a
-    backbone (timm name) the encoder is that; the decoder goes up to the full size without skips where the
-    backbone has no features. Unlike the paper, convolutions are padded, so output and input sizes agree, and
-    followed by batch norm.
+    widths[i] are the channels at reduction 2^i, of the decoder and, without a `backbone`, of the encoder.
+    With a backbone (timm name) the encoder is that; the decoder goes up to the full size, without skips where
+    the backbone has no features. Unlike the paper's, convolutions are padded (output and input sizes agree)
+    and followed by batch norm.
     """
 
     def __init__(
@@ -76,10 +76,11 @@ class UNet(SemanticNetwork):
         loss: dict[str, float] | None = None,
     ) -> None:
         super().__init__(view, in_channels, loss)
-        self.backbone = Backbone(backbone, in_channels, frozen_norm=frozen_norm) if backbone else None
-        self.encoder = None if backbone else Encoder(in_channels, widths)
-        encoder = self.backbone or self.encoder
-        assert encoder is not None
+        encoder: Backbone | Encoder
+        if backbone:
+            encoder = self.backbone = Backbone(backbone, in_channels, frozen_norm=frozen_norm)
+        else:
+            encoder = self.encoder = Encoder(in_channels, widths)
         self.reductions = encoder.reductions
         levels = self.reductions[-1].bit_length() - 1
         if len(widths) < levels:
@@ -98,7 +99,7 @@ class UNet(SemanticNetwork):
 
     def forward(self, images: Tensor) -> Tensor:
         height, width = images.shape[-2:]
-        encoder = self.backbone or self.encoder
+        encoder = self.backbone if hasattr(self, "backbone") else self.encoder
         features = encoder(pad_to_multiple(images, self.reductions[-1]))
         skips = dict(zip(self.reductions, features))
         x = features[-1]
