@@ -1,0 +1,77 @@
+"""Multi-scale deformable attention in plain PyTorch (Zhu et al. 2021, Deformable DETR, arXiv 2010.04159)."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+Shapes = list[tuple[int, int]]
+"""Height and width of each level, in the order in which their pixels are concatenated."""
+
+
+def reference_points(shapes: Shapes, device: torch.device) -> Tensor:
+    """Centre of every pixel of every level, (x, y) in 0..1: sum(height x width) x 2."""
+    centres = []
+    for height, width in shapes:
+        y = (torch.arange(height, device=device) + 0.5) / height
+        x = (torch.arange(width, device=device) + 0.5) / width
+        centres.append(torch.stack(torch.meshgrid(y, x, indexing="ij")[::-1], dim=-1).flatten(0, 1))
+    return torch.cat(centres)
+
+
+class DeformableAttention(nn.Module):
+    """Each query reads `points` places a level and head, at offsets that it predicts from its reference point."""
+
+    def __init__(self, channels: int, heads: int = 8, levels: int = 3, points: int = 4) -> None:
+        super().__init__()
+        self.heads, self.levels, self.points = heads, levels, points
+        self.sampling_offsets = nn.Linear(channels, heads * levels * points * 2)
+        self.attention_weights = nn.Linear(channels, heads * levels * points)
+        self.value_proj = nn.Linear(channels, channels)
+        self.output_proj = nn.Linear(channels, channels)
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        """Head h starts by looking in direction 2 pi h / heads, its points 1, 2, ... pixels away."""
+        angle = torch.arange(self.heads) * (2 * math.pi / self.heads)
+        direction = torch.stack([angle.cos(), angle.sin()], dim=-1)
+        direction = direction / direction.abs().amax(-1, keepdim=True)
+        steps = torch.arange(1, self.points + 1)
+        offsets = direction[:, None, None] * steps[:, None]
+        nn.init.zeros_(self.sampling_offsets.weight)
+        with torch.no_grad():
+            self.sampling_offsets.bias.copy_(offsets.expand(-1, self.levels, -1, -1).flatten())
+        nn.init.zeros_(self.attention_weights.weight)
+        nn.init.zeros_(self.attention_weights.bias)
+        for projection in (self.value_proj, self.output_proj):
+            nn.init.xavier_uniform_(projection.weight)
+            nn.init.zeros_(projection.bias)
+
+    def forward(self, query: Tensor, value: Tensor, reference: Tensor, shapes: Shapes) -> Tensor:
+        """query B x N x C, value B x S x C (all pixels of all levels), reference N x 2 -> B x N x C.
+
+        Sampling runs in float32, also under autocast.
+        """
+        batch, count, _ = query.shape
+        split = (batch, count, self.heads, self.levels, self.points)
+        offsets = self.sampling_offsets(query).float().view(*split, 2)
+        weights = self.attention_weights(query).float().view(*split[:3], -1).softmax(-1).view(split)
+        # B x S x C -> (B x heads) x C / heads x S
+        value = self.value_proj(value).float().transpose(1, 2).reshape(batch * self.heads, -1, value.shape[1])
+
+        # grid_sample wants -1..1; an offset of one is one pixel of the level that it points into
+        start = 2 * reference[:, None, None] - 1
+        output = torch.zeros((), device=query.device)
+        for level, (pixels, (height, width)) in enumerate(
+            zip(value.split([h * w for h, w in shapes], 2), shapes)
+        ):
+            scale = torch.tensor([2 / width, 2 / height], device=query.device)
+            grid = (start + offsets[:, :, :, level] * scale).transpose(1, 2).flatten(0, 1)
+            sampled = F.grid_sample(pixels.unflatten(2, (height, width)), grid, align_corners=False)
+            output = output + (sampled * weights[:, :, :, level].transpose(1, 2).flatten(0, 1)[:, None]).sum(
+                -1
+            )
+        return self.output_proj(output.reshape(batch, -1, count).transpose(1, 2).to(query.dtype))

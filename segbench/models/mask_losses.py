@@ -1,0 +1,101 @@
+"""Losses of networks that predict a set of (class, mask) pairs, and the segments that they are compared with."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from segbench.data.dataset import Task
+from segbench.models.losses import IGNORE
+from segbench.models.network import Target
+
+
+@dataclass
+class Segments:
+    """True segments of a batch, all images in one row of T.
+
+    labels T, masks T x H x W bool, image T (the image of each, ascending), valid B x H x W bool.
+    """
+
+    labels: Tensor
+    masks: Tensor
+    image: Tensor
+    valid: Tensor
+    counts: list[int]
+    """Segments of each image."""
+
+    @property
+    def slot(self) -> Tensor:
+        """T: place of each segment among those of its image."""
+        counts = torch.tensor(self.counts, device=self.image.device)
+        return (
+            torch.arange(len(self.image), device=self.image.device) - (counts.cumsum(0) - counts)[self.image]
+        )
+
+    def by_image(self, values: Tensor) -> Tensor:
+        """T x ... values -> B x max(counts) x ..., zero where an image has fewer segments."""
+        padded = values.new_zeros(len(self.counts), max(self.counts), *values.shape[1:])
+        padded[self.image, self.slot] = values
+        return padded
+
+
+def segments_of(task: Task, targets: list[Target]) -> Segments:
+    """A semantic map has one segment a class that is present; other targets bring their segments."""
+    valid = torch.stack([t["valid"] for t in targets])
+    if task == "semantic":
+        semantic = torch.stack([t["semantic"] for t in targets])
+        valid = valid & (semantic != IGNORE)
+        images = torch.arange(len(targets), device=semantic.device)[:, None, None].expand_as(semantic)
+        image, labels = torch.stack([images[valid], semantic[valid]]).unique(dim=1)
+        masks = (semantic[image] == labels[:, None, None]) & valid[image]
+    else:
+        labels = torch.cat([t["labels"] for t in targets])
+        masks = torch.cat([t["masks"] for t in targets])
+        each = torch.tensor([len(t["labels"]) for t in targets], device=labels.device)
+        image = torch.arange(len(targets), device=labels.device).repeat_interleave(each)
+    return Segments(labels, masks, image, valid, image.bincount(minlength=len(targets)).tolist())
+
+
+def pairwise_cross_entropy(logits: Tensor, truth: Tensor, weight: Tensor) -> Tensor:
+    """Mean sigmoid cross-entropy of every prediction with every truth over weighted points.
+
+    logits ... x Q x P, truth ... x N x P, weight ... x P -> ... x Q x N.
+    """
+    # -t log s(x) - (1 - t) log(1 - s(x)) = softplus(x) - t x
+    total = (F.softplus(logits) @ weight[..., None]) - logits @ (truth * weight[..., None, :]).mT
+    return total / weight.sum(-1)[..., None, None].clamp(min=1)
+
+
+def pairwise_dice(logits: Tensor, truth: Tensor, weight: Tensor) -> Tensor:
+    """1 - soft Dice (smoothed by 1) of every prediction with every truth; shapes as `pairwise_cross_entropy`."""
+    probability, truth = logits.sigmoid() * weight[..., None, :], truth * weight[..., None, :]
+    total = probability.sum(-1)[..., :, None] + truth.sum(-1)[..., None, :]
+    return 1 - (2 * probability @ truth.mT + 1) / (total + 1)
+
+
+def mask_cross_entropy(logits: Tensor, truth: Tensor, weight: Tensor) -> Tensor:
+    """Mean sigmoid cross-entropy of each mask over its weighted points: all N x P -> N."""
+    loss = F.binary_cross_entropy_with_logits(logits, truth, reduction="none")
+    return (loss * weight).sum(-1) / weight.sum(-1).clamp(min=1)
+
+
+def mask_dice(logits: Tensor, truth: Tensor, weight: Tensor) -> Tensor:
+    """1 - soft Dice (smoothed by 1) of each mask over its weighted points: all N x P -> N."""
+    probability, truth = logits.sigmoid() * weight, truth * weight
+    return 1 - (2 * (probability * truth).sum(-1) + 1) / (probability.sum(-1) + truth.sum(-1) + 1)
+
+
+def set_cross_entropy(logits: Tensor, labels: Tensor, no_object: float) -> Tensor:
+    """Cross-entropy of every layer's queries, summed over layers.
+
+    logits layers x B x Q x (classes + 1), labels layers x B x Q; the last class, "no object", weighs `no_object`.
+    """
+    weight = logits.new_ones(logits.shape[-1])
+    weight[-1] = no_object
+    loss = F.cross_entropy(logits.flatten(0, 2), labels.flatten(), weight, reduction="none").view(
+        labels.shape
+    )
+    return (loss.sum((1, 2)) / weight[labels].sum((1, 2))).sum()
