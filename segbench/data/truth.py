@@ -109,8 +109,7 @@ class _Image:
         self, ids: np.ndarray, info: list[dict[str, Any]]
     ) -> tuple[np.ndarray, list[dict[str, Any]]]:
         ids = self.check_map(ids, "panoptic")
-        found, inverse = np.unique(ids, return_inverse=True)
-        inverse = inverse.reshape(ids.shape)
+        found, inverse = _compact(ids)
         extents = dict(zip(found.tolist(), ndimage.find_objects(inverse + 1)))
         counts = dict(zip(found.tolist(), np.bincount(inverse.ravel()).tolist()))
         if unknown := set(counts) - {0} - {s["id"] for s in info}:
@@ -139,10 +138,10 @@ class _Image:
         return ids, segments
 
     def classes_of(self, ids: np.ndarray, segments: list[dict[str, Any]]) -> np.ndarray:
-        found, inverse = np.unique(ids, return_inverse=True)
+        found, inverse = _compact(ids)
         category_of = {s["id"]: s["category_id"] for s in segments}
         table = np.array([category_of.get(k, -1) for k in found.tolist()], np.int32)
-        return table[inverse].reshape(ids.shape)
+        return table[inverse]
 
     def things(self, ids: np.ndarray, segments: list[dict[str, Any]]) -> list[dict[str, Any]]:
         things = {s["id"]: s["category_id"] for s in segments if self.categories[s["category_id"]].isthing}
@@ -180,3 +179,9 @@ class _Image:
         for rle, found in painted:
             semantic[masks.decode(rle)] = -1 if found["iscrowd"] else found["category_id"]
         return semantic
+
+
+def _compact(ids: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The sorted values of a map, and the map with each value's place (faster than `return_inverse`)."""
+    found = np.unique(ids)
+    return found, np.searchsorted(found, ids)

@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from pydantic import BaseModel, ConfigDict
 
-from segbench.data.converters.common import color, inside, require
+from segbench.data.converters.common import color, inside, parse_options, require
 from segbench.data.dataset import Archives, Category, Converted, Sample, open_image, rgb_to_id
 from segbench.errors import SegbenchError
 from segbench.files import read_json
@@ -20,9 +21,16 @@ from segbench.files import read_json
 SPLITS = ("train", "val")
 
 
+class Options(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+    panoptic: bool = True
+    """False reads the instance files alone."""
+
+
 def convert(archives: Archives, options: dict[str, Any]) -> Converted:
-    """Options: `panoptic` (default true); false reads the instance files alone."""
-    panoptic = options.get("panoptic", True)
+    """Options: see `Options`."""
+    panoptic = parse_options(Options, options).panoptic
     source = _Source(archives, "panoptic" if panoptic else "instances")
     return Converted(
         categories=source.categories,

@@ -5,11 +5,31 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import Any, TypeVar
 
 import numpy as np
+from pydantic import BaseModel, ValidationError
 
 from segbench.data.dataset import Category, open_image
-from segbench.errors import SegbenchError
+from segbench.errors import SegbenchError, nearest
+
+Options = TypeVar("Options", bound=BaseModel)
+
+
+def parse_options(model: type[Options], options: dict[str, Any]) -> Options:
+    """The dataset's `options`, checked."""
+    try:
+        return model.model_validate(options)
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = ".".join(map(str, first["loc"]))
+        known = model.model_fields
+        hint = nearest(key, known)
+        raise SegbenchError(
+            f"{first['msg']} (is {first['input']!r})",
+            where=f"options.{key}",
+            remedy=f"did you mean '{hint}'?" if hint not in (None, key) else f"known: {', '.join(known)}",
+        ) from error
 
 
 def require(path: Path, remedy: str = "fetch the archive again, or check that it is upstream's") -> Path:

@@ -4,23 +4,32 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
+from pydantic import BaseModel, ConfigDict
 
-from segbench.data.converters.common import categories, read_binary, require
+from segbench.data.converters.common import categories, parse_options, read_binary, require
 from segbench.data.dataset import Archives, Converted, Sample
 
 NO_TRUTH = "use a release with the test truth (test/1st_manual), such as the one of 2004"
 
 
+class Options(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+    observer: Literal[1, 2] = 1
+    """Whose outlines of the test images count; for training there is just the first."""
+
+
 def convert(archives: Archives, options: dict[str, Any]) -> Converted:
-    """Options: `observer` (1 or 2), whose outlines of the test images count; training has just 1."""
+    """Options: see `Options`."""
+    chosen = parse_options(Options, options)
     return Converted(
         categories=categories(["vessel"], isthing=False),
         background=True,
         evaluation_split="test",
-        samples=_samples(archives["DRIVE.zip"] / "DRIVE", options.get("observer", 1)),
+        samples=_samples(archives["DRIVE.zip"] / "DRIVE", chosen.observer),
     )
 
 

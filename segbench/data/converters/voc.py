@@ -11,9 +11,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from pydantic import BaseModel, ConfigDict
 from scipy.io import loadmat
 
-from segbench.data.converters.common import categories, inside, require
+from segbench.data.converters.common import categories, inside, parse_options, require
 from segbench.data.dataset import Archives, Converted, Sample, read_label_map
 from segbench.data.masks import objects_of_map
 from segbench.errors import SegbenchError
@@ -43,10 +44,20 @@ CLASSES = [
 VOID = 255
 
 
+class Options(BaseModel):
+    """The sources to take."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    voc: bool = False
+    sbd: bool = False
+
+
 def convert(archives: Archives, options: dict[str, Any]) -> Converted:
-    """Options: `voc` and `sbd` (both default to false), the sources to take."""
-    voc = _Voc(archives["VOCtrainval_11-May-2012.tar"]) if options.get("voc") else None
-    sbd = _Sbd(archives["benchmark.tgz"]) if options.get("sbd") else None
+    """Options: see `Options`."""
+    chosen = parse_options(Options, options)
+    voc = _Voc(archives["VOCtrainval_11-May-2012.tar"]) if chosen.voc else None
+    sbd = _Sbd(archives["benchmark.tgz"]) if chosen.sbd else None
     return Converted(
         categories=categories(CLASSES, isthing=True),
         background=True,

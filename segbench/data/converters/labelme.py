@@ -1,0 +1,260 @@
+"""A labelme folder, images with a JSON file each: the way in for a user's own data.
+
+Shapes: polygon, rectangle, circle, and mask; points and lines have no area and are skipped with a warning.
+Shapes of one label and `group_id` are one object. `__ignore__` is void and `_background_` is background;
+neither is an object. In the semantic map later shapes cover earlier ones, as in labelme's own exports;
+objects keep their whole outlines, so they may overlap.
+
+The split: the subfolders train, val, test where there are any; else `test` or `test_fraction`.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import io
+import logging
+import math
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from fnmatch import fnmatch
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import numpy as np
+from PIL import Image, ImageOps
+from pydantic import BaseModel, ConfigDict, Field
+
+from segbench.data import masks
+from segbench.data.converters.common import categories, hashed_test, parse_options, require
+from segbench.data.dataset import Archives, Converted, Sample, open_image
+from segbench.errors import SegbenchError, nearest
+from segbench.files import read_json
+
+log = logging.getLogger(__name__)
+
+SPLITS = ("train", "val", "test")
+IGNORE, BACKGROUND = "__ignore__", "_background_"
+CIRCLE_POINTS = 64
+ORIENTATION = 0x0112  # EXIF
+MEND = "open the file in labelme and save it again, or remove it"
+
+
+class Options(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+    folder: Path | None = None
+    """The user's own folder; None: the entry's one archive."""
+    labels: list[str] | None = None
+    """The classes in order; None: all that are found, sorted."""
+    task: Literal["instance", "semantic"] = "instance"
+    test_fraction: Annotated[float, Field(gt=0, lt=1)] = 0.25
+    """Share of the images to test on, chosen by hash of their names."""
+    test: list[str] = []
+    """Patterns of the names to test on, such as `video3*`, in place of a share: for images that are alike."""
+
+
+def convert(archives: Archives, options: dict[str, Any]) -> Converted:
+    """Options: see `Options`."""
+    chosen = parse_options(Options, options)
+    roots = [chosen.folder] if chosen.folder else list(archives.values())
+    if len(roots) != 1:
+        raise SegbenchError(
+            f"{len(roots)} archives to read", where="options.folder", remedy="name one folder, or one archive"
+        )
+    root = _base(require(roots[0], "check `folder` in the dataset's options"))
+    files = _files(root, chosen)
+    labels = chosen.labels or sorted({s["label"] for f in files for s in f.read()["shapes"]})
+    labels = [label for label in labels if label not in (IGNORE, BACKGROUND)]
+    if not labels:
+        raise SegbenchError(
+            "no labelled shape in any .json file", where=root, remedy="is it a labelme folder?"
+        )
+    return Converted(
+        categories=categories(labels, isthing=chosen.task == "instance"),
+        background=True,
+        evaluation_split="test" if any(f.split == "test" for f in files) else "val",
+        samples=_samples(files, root, labels, chosen.task),
+    )
+
+
+@dataclass
+class _File:
+    path: Path
+    name: str
+    split: str = "train"
+
+    def read(self) -> dict[str, Any]:
+        content = read_json(self.path)
+        for number, shape in enumerate(content["shapes"], 1):
+            if not isinstance(shape, dict) or not isinstance(shape.get("label"), str):
+                raise SegbenchError(f"shape {number} has no label", where=self.path, remedy=MEND)
+        return content
+
+
+def _base(root: Path) -> Path:
+    """The folder itself, below folders that only wrap it."""
+    while True:
+        inner = [p for p in root.iterdir() if not p.name.startswith((".", "__MACOSX"))]
+        if len(inner) != 1 or not inner[0].is_dir() or inner[0].name in SPLITS:
+            return root
+        root = inner[0]
+
+
+def _files(root: Path, options: Options) -> list[_File]:
+    split_folders = [s for s in SPLITS if (root / s).is_dir()]
+    files = []
+    for split in split_folders or [""]:
+        top = root / split
+        for path in sorted(top.rglob("*.json")):
+            content = read_json(path)
+            if not isinstance(content, dict) or not isinstance(content.get("shapes"), list):
+                log.warning("%s: skipped, it is not a labelme file", path)
+                continue
+            files.append(_File(path, "_".join(path.relative_to(top).with_suffix("").parts), split))
+    if not split_folders:
+        names = [f.name for f in files]
+        if options.test:
+            test = {n for n in names if any(fnmatch(n, pattern) for pattern in options.test)}
+        else:
+            test = hashed_test(names, options.test_fraction)
+        for file in files:
+            file.split = "test" if file.name in test else "train"
+    return files
+
+
+def _samples(files: Sequence[_File], root: Path, labels: Sequence[str], task: str) -> Iterator[Sample]:
+    value_of = {label: i for i, label in enumerate(labels, 1)} | {IGNORE: -1, BACKGROUND: 0}
+    skipped: Counter[str] = Counter()
+    for file in files:
+        content = file.read()
+        image, suffix, (width, height) = _image(file.path, content, root)
+        semantic = np.zeros((height, width), np.int32)
+        objects: dict[Any, dict[str, Any]] = {}
+        for number, shape in enumerate(content["shapes"], 1):
+            label, group = shape["label"], shape.get("group_id")
+            if label not in value_of:
+                hint = nearest(label, labels)
+                raise SegbenchError(
+                    f"shape {number} has the label {label!r}, which is not in the class list",
+                    where=file.path,
+                    remedy=f"did you mean '{hint}'?" if hint else "add it to `labels`, or rename the shape",
+                )
+            try:
+                segmentation = _segmentation(shape, height, width)
+                if segmentation is None:
+                    skipped[shape["shape_type"]] += 1
+                    continue
+                mask = masks.decode(masks.to_rle(segmentation, height, width))
+                value = value_of[label]
+                semantic[mask] = value
+                if value > 0:
+                    key = number if group is None else (label, str(group))
+                    found = objects.setdefault(key, {"category_id": value, "segmentation": None})
+                    found["segmentation"] = _joined(found["segmentation"], segmentation, height, width)
+            except (ValueError, TypeError, KeyError, IndexError) as error:
+                raise SegbenchError(
+                    f"shape {number} ({label}): {error}", where=file.path, remedy=MEND
+                ) from error
+        instances = list(objects.values()) if task == "instance" else None
+        yield Sample(file.split, file.name, image, suffix=suffix, semantic=semantic, instances=instances)
+    for kind, count in skipped.items():
+        log.warning("%s: %d shapes of type '%s' skipped, they have no area", root, count, kind)
+
+
+def _segmentation(shape: dict[str, Any], height: int, width: int) -> masks.Segmentation | None:
+    """The shape as polygon or run lengths; None for a type without area. ValueError where it is malformed."""
+    kind = shape.get("shape_type") or "polygon"  # labelme before 3.5 knew polygons only
+    points = [[float(x), float(y)] for x, y in shape["points"]]
+    if kind == "mask":
+        return masks.encode(_pasted(shape["mask"], points, height, width))
+    if kind == "rectangle":
+        (x0, y0), (x1, y1) = points
+        points = [[x0, y0], [x1, y0], [x1, y1], [x0, y1]]
+    elif kind == "circle":
+        (x, y), edge = points
+        radius = math.dist((x, y), edge)
+        angles = [2 * math.pi * i / CIRCLE_POINTS for i in range(CIRCLE_POINTS)]
+        points = [[x + radius * math.cos(a), y + radius * math.sin(a)] for a in angles]
+    elif kind != "polygon":
+        return None
+    return masks.standardise([[v for point in points for v in point]], height, width)
+
+
+def _pasted(text: str, points: list[list[float]], height: int, width: int) -> np.ndarray:
+    """labelme's `mask` shape: a PNG in base64, and the two corners (inclusive) where it belongs."""
+    part = np.asarray(_opened(_decoded(text)).convert("L")) > 0
+    x, y = (int(v) for v in points[0])
+    if min(x, y) < 0 or y + part.shape[0] > height or x + part.shape[1] > width:
+        raise ValueError(f"mask of {part.shape[1]}x{part.shape[0]} at {x}, {y} leaves the image")
+    mask = np.zeros((height, width), bool)
+    mask[y : y + part.shape[0], x : x + part.shape[1]] = part
+    return mask
+
+
+def _joined(
+    first: masks.Segmentation | None, second: masks.Segmentation, height: int, width: int
+) -> masks.Segmentation:
+    if first is None:
+        return second
+    if isinstance(first, list) and isinstance(second, list):
+        return first + second
+    a, b = (masks.decode(masks.to_rle(s, height, width)) for s in (first, second))
+    return masks.encode(a | b)
+
+
+def _image(path: Path, content: dict[str, Any], root: Path) -> tuple[Path | bytes, str, tuple[int, int]]:
+    """Image, file name ending (of embedded ones), and width and height.
+
+    The path in the file is not trusted: it counts only where it leads to a file inside of `root`.
+    """
+    name, embedded = content.get("imagePath"), content.get("imageData")
+    beside = path.parent / str(name or "").replace("\\", "/")
+    image: Path | bytes
+    if beside.resolve().is_relative_to(root.resolve()) and beside.is_file():
+        image, opened, suffix = beside, open_image(beside), ""
+    elif embedded:
+        try:
+            image = _decoded(embedded)
+            opened = _opened(image)
+        except ValueError as error:
+            raise SegbenchError(f"imageData: {error}", where=path, remedy=MEND) from error
+        suffix = ".jpeg" if opened.format == "MPO" else f".{opened.format}".lower()
+    else:
+        raise SegbenchError(
+            f"imagePath {name!r} is no file inside of {root}, and there is no imageData",
+            where=path,
+            remedy="put the image beside the .json file and mend imagePath",
+        )
+    if opened.getexif().get(ORIENTATION, 1) != 1:  # labelme shows, and outlines, the upright image
+        opened = ImageOps.exif_transpose(opened)
+        image, suffix = _png(opened), ".png"
+    stated = (content.get("imageWidth") or opened.width, content.get("imageHeight") or opened.height)
+    if stated != opened.size:
+        raise SegbenchError(
+            f"was drawn on {stated[0]}x{stated[1]} pixels, the image has {opened.width}x{opened.height}",
+            where=path,
+            remedy="put the image back that was annotated",
+        )
+    return image, suffix, opened.size
+
+
+def _decoded(text: str) -> bytes:
+    try:
+        return base64.b64decode(text, validate=True)
+    except (binascii.Error, TypeError) as error:
+        raise ValueError(f"not valid base64 ({error})") from error
+
+
+def _opened(content: bytes) -> Image.Image:
+    try:
+        return open_image(io.BytesIO(content))
+    except SegbenchError as error:
+        raise ValueError(error.what) from error
+
+
+def _png(image: Image.Image) -> bytes:
+    file = io.BytesIO()
+    image.save(file, "PNG")
+    return file.getvalue()
