@@ -19,6 +19,7 @@ from segbench.data.generated.scene import (
     around,
     at_centres,
     coordinates,
+    develop,
     generate,
     noise,
 )

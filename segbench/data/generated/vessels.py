@@ -22,6 +22,7 @@ from segbench.data.generated.scene import (
     around,
     at_centres,
     coordinates,
+    develop,
     generate,
     noise,
 )

@@ -1,0 +1,145 @@
+"""How the street is seen: the camera, the light of a time of day, and the canvas with its truth."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from PIL import Image, ImageDraw
+
+Colour = Sequence[float] | np.ndarray
+"""RGB in 0..1."""
+
+
+@dataclass(frozen=True)
+class Camera:
+    """Looks along the street: x to the right, y up from the ground, z ahead, in metres.
+
+    The image's positions are in fine samples.
+    """
+
+    focal: float
+    column: float
+    row: float
+    """Vanishing point."""
+    height: float
+
+    def project(self, points: Sequence[Sequence[float]] | np.ndarray) -> np.ndarray:
+        """N x 3 (x, y, z) -> N x 2 (column, row)."""
+        x, y, z = np.asarray(points, float).T
+        scale = self.focal / z
+        return np.stack([self.column + x * scale, self.row + (self.height - y) * scale], axis=1)
+
+
+@dataclass(frozen=True)
+class Light:
+    """Colours of a time of day."""
+
+    zenith: Colour
+    horizon: Colour
+    sun: Colour
+    """Factor on what faces the sun."""
+    shade: Colour
+    """Factor on what turns away from it."""
+    shadow: float
+    """Darkness of cast shadows."""
+    windows: float
+    """Share of lit windows."""
+    clouds: float
+    """Cover, 0 to 1."""
+    reach: float
+    """Length of a shadow across the street, in heights of what casts it."""
+    side: int
+    """Where the sun stands: -1 left, 1 right."""
+
+    def on(self, colour: Colour, towards_sun: float) -> np.ndarray:
+        """The colour of a face; `towards_sun` is 1 where it faces the sun and 0 where it turns away."""
+        sun, shade = np.asarray(self.sun), np.asarray(self.shade)
+        return np.asarray(colour) * (towards_sun * sun + (1 - towards_sun) * shade)
+
+    def through_air(self, colour: np.ndarray, distance: float | np.ndarray) -> np.ndarray:
+        """The colour (... x 3) after `distance` metres of haze."""
+        clear = np.exp(-np.asarray(distance) / 130)[..., None]
+        return (colour * clear + np.asarray(self.horizon) * (1 - clear)).astype(np.float32)
+
+
+TIMES = {
+    "noon": (
+        (0.25, 0.47, 0.82),
+        (0.72, 0.84, 0.93),
+        (1.08, 1.05, 1.0),
+        (0.66, 0.7, 0.78),
+        0.5,
+        0.0,
+        0.45,
+        0.4,
+    ),
+    "evening": (
+        (0.3, 0.37, 0.62),
+        (1, 0.72, 0.47),
+        (1.15, 0.92, 0.68),
+        (0.52, 0.5, 0.6),
+        0.42,
+        0.15,
+        0.5,
+        1.1,
+    ),
+    "overcast": (
+        (0.6, 0.64, 0.69),
+        (0.8, 0.82, 0.83),
+        (0.86, 0.88, 0.9),
+        (0.7, 0.72, 0.75),
+        0.18,
+        0.1,
+        0.9,
+        0.2,
+    ),
+    "dusk": (
+        (0.09, 0.12, 0.27),
+        (0.5, 0.38, 0.46),
+        (0.54, 0.52, 0.62),
+        (0.36, 0.37, 0.5),
+        0.12,
+        0.45,
+        0.4,
+        0.3,
+    ),
+}
+
+
+class Canvas:
+    """Draws on the image and, with the same shapes, the current `ident` on the truth."""
+
+    def __init__(self, fine: np.ndarray, idents: np.ndarray) -> None:
+        self._image = Image.fromarray((fine.clip(0, 1) * 255).astype(np.uint8))
+        self._idents = Image.fromarray(idents.astype(np.int32))
+        self._pen, self._marker = ImageDraw.Draw(self._image), ImageDraw.Draw(self._idents)
+        self.ident = 0
+
+    def polygon(self, points: np.ndarray, colour: Colour) -> None:
+        corners = [tuple(p) for p in points.tolist()]
+        self._pen.polygon(corners, fill=_bytes(colour))
+        self._marker.polygon(corners, fill=self.ident)
+
+    def ellipse(
+        self, column: float, row: float, radius_column: float, radius_row: float, colour: Colour
+    ) -> None:
+        box = (column - radius_column, row - radius_row, column + radius_column, row + radius_row)
+        self._pen.ellipse(box, fill=_bytes(colour))
+        self._marker.ellipse(box, fill=self.ident)
+
+    def limb(self, start: Sequence[float], end: Sequence[float], width: float, colour: Colour) -> None:
+        """A straight bar with round ends; positions are (column, row)."""
+        for pen, fill in ((self._pen, _bytes(colour)), (self._marker, self.ident)):
+            pen.line([*start, *end], fill=fill, width=max(1, round(width)))
+        for column, row in (start, end):
+            self.ellipse(column, row, width / 2, width / 2, colour)
+
+    def arrays(self) -> tuple[np.ndarray, np.ndarray]:
+        """Fine image in 0..1 and fine map of idents."""
+        return np.asarray(self._image, np.float32) / np.float32(255), np.asarray(self._idents)
+
+
+def _bytes(colour: Colour) -> tuple[int, ...]:
+    return tuple(int(255 * min(max(c, 0.0), 1.0)) for c in colour)
