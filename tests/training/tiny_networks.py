@@ -1,0 +1,93 @@
+"""Networks small enough to train in a test; subprocesses import them by class path."""
+
+from __future__ import annotations
+
+import signal
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from segbench.data.dataset import View
+from segbench.models.network import Instances, Network, Panoptic, Prediction, SemanticNetwork
+
+
+class Plain(SemanticNetwork):
+    """Two convolutions. `dropout` draws from the global generator in training."""
+
+    def __init__(self, view: View, in_channels: int, width: int = 8, dropout: float = 0.0) -> None:
+        super().__init__(view, in_channels)
+        self.backbone = nn.Conv2d(in_channels, width, 3, padding=1)
+        self.dropout = nn.Dropout(dropout)
+        self.head = nn.Conv2d(width, len(view.classes), 1)
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.head(self.dropout(self.backbone(images).relu()))
+
+
+class Normalised(Plain):
+    """With batch normalisation in its backbone."""
+
+    def __init__(self, view: View, in_channels: int, width: int = 8) -> None:
+        super().__init__(view, in_channels, width)
+        self.backbone = nn.Sequential(self.backbone, nn.BatchNorm2d(width))
+
+
+class Diverging(Plain):
+    """Its loss is not a number from the third call on."""
+
+    calls = 0
+
+    def losses(self, images: Tensor, targets: list[dict[str, Any]]) -> dict[str, Tensor]:
+        self.calls += 1
+        found = super().losses(images, targets)
+        return {**found, "broken": found["cross_entropy"] * (float("nan") if self.calls > 2 else 1.0)}
+
+
+class Signalled(Plain):
+    """Sends its own process SIGTERM in the third step."""
+
+    calls = 0
+
+    def losses(self, images: Tensor, targets: list[dict[str, Any]]) -> dict[str, Tensor]:
+        self.calls += 1
+        if self.calls == 3:
+            signal.raise_signal(signal.SIGTERM)
+        return super().losses(images, targets)
+
+
+class Hungry(Plain):
+    def losses(self, images: Tensor, targets: list[dict[str, Any]]) -> dict[str, Tensor]:
+        return {"total": torch.empty(2**60).sum()}
+
+
+class Everything(Network):
+    """Answers panoptic, semantic and instances from one map of class logits: one segment a class."""
+
+    tasks = ("panoptic",)
+
+    def __init__(self, view: View, in_channels: int) -> None:
+        super().__init__(view, in_channels)
+        self.head = nn.Conv2d(in_channels, len(view.classes), 1)
+
+    def losses(self, images: Tensor, targets: list[dict[str, Any]]) -> dict[str, Tensor]:
+        logits = self.head(images)
+        rows = [
+            (one[label] * mask).mean()
+            for one, target in zip(logits, targets)
+            for label, mask in zip(target["labels"], target["masks"])
+        ]
+        return {"masks": torch.stack(rows).square().mean()}
+
+    @torch.inference_mode()
+    def predict(self, images: Tensor, sizes: list[tuple[int, int]]) -> list[Prediction]:
+        found = []
+        for logits, size in zip(self.head(images), sizes):
+            large = nn.functional.interpolate(logits[None], size=size)[0]
+            semantic = large.argmax(0)
+            labels = semantic.unique()
+            masks = semantic == labels[:, None, None]
+            scores = torch.ones(len(labels))
+            segments = (masks * torch.arange(1, len(labels) + 1)[:, None, None]).sum(0)
+            found.append(Prediction(semantic, Instances(scores, labels, masks), Panoptic(segments, labels, scores)))
+        return found
