@@ -23,7 +23,7 @@ def reference_points(shapes: Shapes, device: torch.device) -> Tensor:
 
 
 class DeformableAttention(nn.Module):
-    """Each query reads `points` places a level and head, at offsets that it predicts from its reference point."""
+    """Each query reads `points` places a level and head, at predicted offsets from its reference point."""
 
     def __init__(self, channels: int, heads: int = 8, levels: int = 3, points: int = 4) -> None:
         super().__init__()
@@ -60,18 +60,16 @@ class DeformableAttention(nn.Module):
         offsets = self.sampling_offsets(query).float().view(*split, 2)
         weights = self.attention_weights(query).float().view(*split[:3], -1).softmax(-1).view(split)
         # B x S x C -> (B x heads) x C / heads x S
-        value = self.value_proj(value).float().transpose(1, 2).reshape(batch * self.heads, -1, value.shape[1])
+        pixels = self.value_proj(value).float().mT.reshape(batch * self.heads, -1, value.shape[1])
 
         # grid_sample wants -1..1; an offset of one is one pixel of the level that it points into
         start = 2 * reference[:, None, None] - 1
         output = torch.zeros((), device=query.device)
-        for level, (pixels, (height, width)) in enumerate(
-            zip(value.split([h * w for h, w in shapes], 2), shapes)
-        ):
+        levels = pixels.split([h * w for h, w in shapes], dim=2)
+        for i, (level, (height, width)) in enumerate(zip(levels, shapes)):
             scale = torch.tensor([2 / width, 2 / height], device=query.device)
-            grid = (start + offsets[:, :, :, level] * scale).transpose(1, 2).flatten(0, 1)
-            sampled = F.grid_sample(pixels.unflatten(2, (height, width)), grid, align_corners=False)
-            output = output + (sampled * weights[:, :, :, level].transpose(1, 2).flatten(0, 1)[:, None]).sum(
-                -1
-            )
-        return self.output_proj(output.reshape(batch, -1, count).transpose(1, 2).to(query.dtype))
+            grid = (start + offsets[:, :, :, i] * scale).transpose(1, 2).flatten(0, 1)
+            sampled = F.grid_sample(level.unflatten(2, (height, width)), grid, align_corners=False)
+            weight = weights[:, :, :, i].transpose(1, 2).reshape(-1, 1, count, self.points)
+            output = output + (sampled * weight).sum(-1)
+        return self.output_proj(output.reshape(batch, -1, count).mT.to(query.dtype))

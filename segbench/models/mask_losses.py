@@ -1,4 +1,4 @@
-"""Losses of networks that predict a set of (class, mask) pairs, and the segments that they are compared with."""
+"""Losses of networks that predict a set of (class, mask) pairs, and the segments to compare these with."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def pairwise_cross_entropy(logits: Tensor, truth: Tensor, weight: Tensor) -> Ten
 
 
 def pairwise_dice(logits: Tensor, truth: Tensor, weight: Tensor) -> Tensor:
-    """1 - soft Dice (smoothed by 1) of every prediction with every truth; shapes as `pairwise_cross_entropy`."""
+    """1 - soft Dice (smoothed by 1) of all pairs; shapes as in `pairwise_cross_entropy`."""
     probability, truth = logits.sigmoid() * weight[..., None, :], truth * weight[..., None, :]
     total = probability.sum(-1)[..., :, None] + truth.sum(-1)[..., None, :]
     return 1 - (2 * probability @ truth.mT + 1) / (total + 1)
@@ -91,7 +91,8 @@ def mask_dice(logits: Tensor, truth: Tensor, weight: Tensor) -> Tensor:
 def set_cross_entropy(logits: Tensor, labels: Tensor, no_object: float) -> Tensor:
     """Cross-entropy of every layer's queries, summed over layers.
 
-    logits layers x B x Q x (classes + 1), labels layers x B x Q; the last class, "no object", weighs `no_object`.
+    logits layers x B x Q x (classes + 1), labels layers x B x Q. The last class, "no object", weighs
+    `no_object`, the others 1.
     """
     weight = logits.new_ones(logits.shape[-1])
     weight[-1] = no_object

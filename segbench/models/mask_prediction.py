@@ -1,7 +1,7 @@
-"""From a set of (class, mask) pairs to segmentations (Cheng et al. 2021, MaskFormer, arXiv 2107.06278, section 3.4).
+"""From a set of (class, mask) pairs to segmentations.
 
-Masks are enlarged to the size asked for in strips of rows, so that memory does not grow with the number of queries
-times the size of the image.
+Cheng et al. 2021, MaskFormer, arXiv 2107.06278, section 3.4. Masks are enlarged to the size asked for in
+strips of rows, so that memory does not grow with the number of queries times the size of the image.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ STRIP = 2**24
 
 
 def _taps(
-    size: int, covered: int, cells: int, stride: float, device: torch.device
+    size: int, covered: int, cells: int, stride: int, device: torch.device
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Lower and upper cell and the upper one's weight for each of `size` pixels.
 
@@ -30,13 +30,11 @@ def _taps(
     return lower, (lower + 1).clamp(max=cells - 1), place - lower
 
 
-def enlarged(
-    masks: Tensor, covered: tuple[int, int], stride: float, size: tuple[int, int]
-) -> Iterator[Tensor]:
+def enlarged(masks: Tensor, covered: tuple[int, int], stride: int, size: tuple[int, int]) -> Iterator[Tensor]:
     """Bilinear enlargement of Q x h x w masks to Q x H x W, strip after strip: each Q x rows x W.
 
-    The masks' upper left part of `covered` input pixels (`stride` of them a cell) becomes the H x W = `size` image;
-    what lies beyond is the padding of the input.
+    The masks' upper left part of `covered` input pixels (`stride` of them a cell) becomes the image of
+    H x W = `size`; what lies beyond is the padding of the input.
     """
     top, bottom, down = _taps(size[0], covered[0], masks.shape[1], stride, masks.device)
     left, right, across = _taps(size[1], covered[1], masks.shape[2], stride, masks.device)
@@ -83,8 +81,8 @@ def panoptic(
 ) -> Panoptic:
     """Segments from N labels, N scores and the `enlarged` logits of N masks.
 
-    A pixel goes to the mask of highest score x probability, if its probability is at least 1/2. A mask that wins
-    less than the share `overlap` of its own pixels is dropped; segments of one stuff class are merged.
+    A pixel goes to the mask of highest score x probability, if its probability is at least 1/2. A mask that
+    wins less than the share `overlap` of its own pixels is dropped; segments of one stuff class are merged.
     """
     owners, sure, area = [], [], torch.zeros_like(scores)
     if not len(labels):

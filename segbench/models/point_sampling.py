@@ -1,6 +1,6 @@
 """Masks at a set of points instead of at every pixel (PointRend, Kirillov et al. 2020, arXiv 1912.08193).
 
-Points are N x P x 2, (x, y) as fractions of the map's width and height, so that maps of any resolution share them.
+Points are N x P x 2, (x, y) as fractions of the map's width and height: maps of any resolution share them.
 """
 
 from __future__ import annotations

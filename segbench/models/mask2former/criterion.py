@@ -19,7 +19,7 @@ from segbench.models.point_sampling import lookup, sample_points, uncertain_poin
 
 
 class Criterion:
-    """`class_weight`, `mask_weight`, `dice_weight` weigh both costs and losses; `points` are sampled a mask."""
+    """`class_weight`, `mask_weight`, `dice_weight` weigh costs and losses; `points` are sampled a mask."""
 
     def __init__(
         self,

@@ -1,11 +1,14 @@
-"""Mask2Former: Cheng et al. 2022, "Masked-attention Mask Transformer for Universal Image Segmentation" (2112.01527).
+"""Mask2Former: Cheng et al. 2022, "Masked-attention Mask Transformer for Universal Image Segmentation".
 
-Where the paper leaves a choice, this follows the authors' code (github.com/facebookresearch/Mask2Former), but for:
+arXiv 2112.01527. Where the paper leaves a choice, this follows the authors' code
+(github.com/facebookresearch/Mask2Former), but for two things:
 - void pixels and padding, which the code counts as outside of every mask, take no part in the mask losses;
 - the points of the matching are drawn once an image, not once an image and layer.
 """
 
 from __future__ import annotations
+
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -25,9 +28,9 @@ STRIDE, MASK_STRIDE = 32, 4
 class Mask2Former(Network):
     """Semantic, instance and panoptic segmentation by one architecture.
 
-    `decoder_layers` visit strides 32, 16, 8, 32, ... in turn. `loss` overrides weights and numbers of `Criterion`.
-    `detections`: objects an image at most. `object_threshold`: class score from which a query becomes a panoptic
-    segment; `overlap_threshold`: share of its own mask that it must win.
+    The `decoder_layers` visit strides 32, 16, 8, 32, ... in turn. `loss`: arguments of `Criterion`.
+    `detections`: objects an image at most. `object_threshold`: class score from which a query becomes a
+    panoptic segment; `overlap_threshold`: share of its own mask that it must win.
     """
 
     tasks = ("semantic", "instance", "panoptic")
@@ -45,7 +48,7 @@ class Mask2Former(Network):
         encoder_feedforward: int = 1024,
         decoder_layers: int = 9,
         decoder_feedforward: int = 2048,
-        loss: dict[str, float] | None = None,
+        loss: dict[str, Any] | None = None,
         detections: int = 100,
         object_threshold: float = 0.8,
         overlap_threshold: float = 0.8,

@@ -24,12 +24,18 @@ class EncoderLayer(nn.Module):
             nn.Linear(channels, feedforward), nn.ReLU(), nn.Linear(feedforward, channels)
         )
         self.feedforward_norm = nn.LayerNorm(channels)
-        for linear in (self.feedforward[0], self.feedforward[2]):
-            nn.init.xavier_uniform_(linear.weight)
+        for parameter in self.feedforward.parameters():
+            if parameter.dim() > 1:
+                nn.init.xavier_uniform_(parameter)
 
     def forward(self, pixels: Tensor, position: Tensor, reference: Tensor, shapes: Shapes) -> Tensor:
-        pixels = self.attention_norm(pixels + self.attention(pixels + position, pixels, reference, shapes))
+        attended = self.attention(pixels + position, pixels, reference, shapes)
+        pixels = self.attention_norm(pixels + attended)
         return self.feedforward_norm(pixels + self.feedforward(pixels))
+
+
+def _normalised(convolution: nn.Conv2d, *after: nn.Module) -> nn.Sequential:
+    return nn.Sequential(convolution, nn.GroupNorm(GROUPS, convolution.out_channels), *after)
 
 
 class PixelDecoder(nn.Module):
@@ -39,39 +45,33 @@ class PixelDecoder(nn.Module):
         self, in_channels: Sequence[int], channels: int, heads: int, layers: int, feedforward: int
     ) -> None:
         super().__init__()
-        self.projections = nn.ModuleList(
-            nn.Sequential(nn.Conv2d(n, channels, 1), nn.GroupNorm(GROUPS, channels))
-            for n in in_channels[:0:-1]
-        )
-        levels = len(self.projections)
+        projections = [nn.Conv2d(n, channels, 1) for n in in_channels[:0:-1]]
+        lateral = nn.Conv2d(in_channels[0], channels, 1, bias=False)
+        output = nn.Conv2d(channels, channels, 3, padding=1, bias=False)
+        self.mask_projection = nn.Conv2d(channels, channels, 1)
+        for projection in projections:
+            nn.init.xavier_uniform_(projection.weight)
+        for convolution in (lateral, output, self.mask_projection):
+            nn.init.kaiming_uniform_(convolution.weight, a=1)  # "Xavier" of Caffe2
+        for convolution in (*projections, self.mask_projection):
+            nn.init.constant_(convolution.get_parameter("bias"), 0)
+        self.projections = nn.ModuleList(_normalised(projection) for projection in projections)
+        self.lateral = _normalised(lateral)
+        self.output = _normalised(output, nn.ReLU())
+        levels = len(projections)
         self.level_embedding = nn.Parameter(torch.randn(levels, channels))
         self.layers = nn.ModuleList(EncoderLayer(channels, heads, levels, feedforward) for _ in range(layers))
-        self.lateral = nn.Sequential(
-            nn.Conv2d(in_channels[0], channels, 1, bias=False), nn.GroupNorm(GROUPS, channels)
-        )
-        self.output = nn.Sequential(
-            nn.Conv2d(channels, channels, 3, padding=1, bias=False), nn.GroupNorm(GROUPS, channels), nn.ReLU()
-        )
-        self.mask_projection = nn.Conv2d(channels, channels, 1)
-        for projection in self.projections:
-            nn.init.xavier_uniform_(projection[0].weight)
-            nn.init.zeros_(projection[0].bias)
-        for convolution in (self.lateral[0], self.output[0], self.mask_projection):
-            nn.init.kaiming_uniform_(convolution.weight, a=1)  # "Xavier" of Caffe2
-        nn.init.zeros_(self.mask_projection.bias)
 
     def forward(self, features: Sequence[Tensor]) -> tuple[Tensor, list[Tensor]]:
         """-> mask features (stride 4), and the refined levels of stride 32, 16, 8."""
         levels = [project(level) for project, level in zip(self.projections, features[:0:-1])]
         shapes = [(level.shape[2], level.shape[3]) for level in levels]
-        position = torch.cat(
-            [
-                sine_position(*shape, level.shape[1], level.device).flatten(2).mT + embedding
-                for shape, level, embedding in zip(shapes, levels, self.level_embedding)
-            ],
-            dim=1,
-        )
-        reference = reference_points(shapes, levels[0].device)
+        channels, device = levels[0].shape[1], levels[0].device
+        positions = [
+            sine_position(*shape, channels, device).flatten(2).mT + embedding
+            for shape, embedding in zip(shapes, self.level_embedding)
+        ]
+        position, reference = torch.cat(positions, dim=1), reference_points(shapes, device)
         pixels = torch.cat([level.flatten(2).mT for level in levels], dim=1)
         for layer in self.layers:
             pixels = layer(pixels, position, reference, shapes)
@@ -80,5 +80,5 @@ class PixelDecoder(nn.Module):
             for level, shape in zip(pixels.split([h * w for h, w in shapes], dim=1), shapes)
         ]
         lateral = self.lateral(features[0])
-        upsampled = F.interpolate(refined[-1], size=lateral.shape[-2:], mode="bilinear", align_corners=False)
-        return self.mask_projection(self.output(lateral + upsampled)), refined
+        finest = F.interpolate(refined[-1], size=lateral.shape[-2:], mode="bilinear", align_corners=False)
+        return self.mask_projection(self.output(lateral + finest)), refined

@@ -1,4 +1,4 @@
-"""The transformer decoder: queries read one scale after the other, each only within the mask it has predicted."""
+"""The transformer decoder: queries read one scale after the other, each within the mask it has predicted."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class Attention(nn.Module):
 
 
 class DecoderLayer(nn.Module):
-    """Cross-attention, then self-attention, then the feed-forward network, each normalised after; no dropout."""
+    """Cross-attention, self-attention and feed-forward network, each normalised afterwards; no dropout."""
 
     def __init__(self, channels: int, heads: int, feedforward: int) -> None:
         super().__init__()
@@ -102,15 +102,14 @@ class QueryDecoder(nn.Module):
 
     def forward(self, mask_features: Tensor, levels: list[Tensor]) -> MaskQueries:
         """levels: B x C x h x w of stride 32, 16, 8."""
-        shapes = [level.shape[-2:] for level in levels]
+        shapes = [(level.shape[2], level.shape[3]) for level in levels]
         pixels = [level.flatten(2).mT + e for level, e in zip(levels, self.level_embedding)]
-        positions = [
-            sine_position(*s, level.shape[1], level.device).flatten(2).mT for s, level in zip(shapes, levels)
-        ]
+        channels, device = mask_features.shape[1], mask_features.device
+        positions = [sine_position(*shape, channels, device).flatten(2).mT for shape in shapes]
         with torch.no_grad():  # interpolated masks = embeddings x interpolated features
             small = [
-                F.interpolate(mask_features, s, mode="bilinear", align_corners=False).flatten(2)
-                for s in shapes
+                F.interpolate(mask_features, shape, mode="bilinear", align_corners=False).flatten(2)
+                for shape in shapes
             ]
 
         query = self.query_features.expand(len(mask_features), -1, -1)

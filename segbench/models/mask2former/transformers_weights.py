@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
 
-RENAMED = [
+from segbench.models.mask2former.network import Mask2Former
+
+Rules = list[tuple[str, str | Callable[[re.Match[str]], str]]]
+"""Pattern and replacement, applied in turn."""
+
+DECODERS: Rules = [
     (r"^class_predictor\.", "query_decoder.classifier."),
     (r"^model\.pixel_level_module\.decoder\.", "pixel_decoder."),
     (r"^model\.transformer_module\.", "query_decoder."),
@@ -35,7 +41,7 @@ RENAMED = [
     (r"\.final_layer_norm\.", ".feedforward_norm."),
 ]
 
-RESNET = [
+RESNET: Rules = [
     (r"^embedder\.embedder\.convolution\.", "conv1."),
     (r"^embedder\.embedder\.normalization\.", "bn1."),
     (r"^encoder\.stages\.(\d+)\.layers\.", lambda m: f"layer{int(m[1]) + 1}."),
@@ -48,23 +54,24 @@ RESNET = [
 BACKBONE = "model.pixel_level_module.encoder."
 
 
-def from_transformers(state: dict[str, Tensor]) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-    """-> weights of the decoders in our names, weights of the backbone (a ResNet) in timm's names."""
+def load_transformers_state(network: Mask2Former, state: dict[str, Tensor]) -> None:
+    """Take every weight of a transformers model of the same sizes; its backbone must be a ResNet."""
     decoders: dict[str, Tensor] = {}
     backbone: dict[str, Tensor] = {}
     for key, value in state.items():
         if key.startswith(BACKBONE):
             backbone[_renamed(key.removeprefix(BACKBONE), RESNET)] = value
         elif not key.startswith("criterion."):
-            decoders[_renamed(key, RENAMED)] = value
-    # transformers keeps query, key and value of the self-attention apart, torch's and ours stacks them
-    for key in [k for k in decoders if ".self_attention.q_proj." in k]:
+            decoders[_renamed(key, DECODERS)] = value
+    # transformers keeps query, key and value of the self-attention apart; here they are one matrix
+    for key in [key for key in decoders if ".self_attention.q_proj." in key]:
         parts = [decoders.pop(key.replace("q_proj", f"{part}_proj")) for part in "qkv"]
         decoders[key.replace("q_proj", "projection")] = torch.cat(parts)
-    return decoders, backbone
+    network.load_backbone(backbone)
+    network.load_state_dict(decoders | network.backbone.state_dict(prefix="backbone."))
 
 
-def _renamed(key: str, rules: list) -> str:
+def _renamed(key: str, rules: Rules) -> str:
     for pattern, replacement in rules:
         key = re.sub(pattern, replacement, key)
     return key
