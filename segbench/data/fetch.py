@@ -9,11 +9,11 @@ import re
 import shutil
 import tempfile
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 from urllib.parse import quote, urlsplit
 from urllib.request import url2pathname
 
-from pydantic import BaseModel, ConfigDict, field_validator, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, model_validator
 
 from segbench.data.download import Unreachable, discard, download, exists
 from segbench.errors import SegbenchError
@@ -26,33 +26,32 @@ RETRIES = 5
 TIMEOUT = 30.0
 
 
+def _known_scheme(url: str) -> str:
+    if urlsplit(url).scheme not in ("http", "https", "file"):
+        raise ValueError("the address must begin with http://, https:// or file://")
+    return url
+
+
+def _well_formed(checksum: str) -> str:
+    if not re.fullmatch("sha256:[0-9a-f]{8,64}|md5:[0-9a-f]{32}", checksum.lower()):
+        raise ValueError("a checksum is 'sha256:' and 8 to 64 hexadecimal digits, or 'md5:' and 32")
+    return checksum.lower()
+
+
+Address = Annotated[str, AfterValidator(_known_scheme)]
+Checksum = Annotated[str, AfterValidator(_well_formed)]
+"""`sha256:<hex>` (or its first 8 or more digits, which PyTorch's file names carry) or `md5:<hex>`."""
+
+
 class Archive(BaseModel):
     """Where an archive comes from, as the registry says."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    url: str | None = None
-    """Upstream's address: http, https or file."""
-    checksum: str | None = None
-    """`sha256:<hex>` (or its first 8 or more digits, which PyTorch's file names carry) or `md5:<hex>`."""
+    url: Address | None = None
+    checksum: Checksum | None = None
     manual: str | None = None
     """For sets that nobody may hand on: what to get, where, and what to accept there."""
-
-    @field_validator("url")
-    @classmethod
-    def _url_has_a_known_scheme(cls, url: str | None) -> str | None:
-        if url is not None and urlsplit(url).scheme not in ("http", "https", "file"):
-            raise ValueError("the address must begin with http://, https:// or file://")
-        return url
-
-    @field_validator("checksum")
-    @classmethod
-    def _checksum_is_well_formed(cls, checksum: str | None) -> str | None:
-        if checksum is not None and not re.fullmatch(
-            "sha256:[0-9a-f]{8,64}|md5:[0-9a-f]{32}", checksum.lower()
-        ):
-            raise ValueError("a checksum is 'sha256:' and 8 to 64 hexadecimal digits, or 'md5:' and 32")
-        return checksum.lower() if checksum else None
 
     @model_validator(mode="after")
     def _has_a_source(self) -> Archive:
