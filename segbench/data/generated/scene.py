@@ -112,14 +112,20 @@ def at_centres(fine: np.ndarray) -> np.ndarray:
     return np.ascontiguousarray(fine[FINE // 2 :: FINE, FINE // 2 :: FINE])
 
 
-def noise(rng: np.random.Generator, shape: Size, cell: float, octaves: int = 1) -> np.ndarray:
-    """Smooth random field of `shape`, deviation about 1; `cell` is its coarsest wavelength in samples."""
+def noise(
+    rng: np.random.Generator, shape: Size, cell: float | tuple[float, float], octaves: int = 1
+) -> np.ndarray:
+    """Smooth random field of `shape`, deviation about 1.
+
+    `cell` is its coarsest wavelength in samples, or one for rows and one for columns.
+    """
+    cells = cell if isinstance(cell, tuple) else (cell, cell)
     field = np.zeros(shape, np.float32)
     for octave in range(octaves):
-        grid = [max(2, round(n / cell * 2**octave) + 1) for n in shape]
+        grid = [max(2, round(n / c * 2**octave) + 1) for n, c in zip(shape, cells)]
         values = Image.fromarray(rng.standard_normal(grid, dtype=np.float32))
         field += np.asarray(values.resize(shape[::-1], Image.Resampling.BICUBIC)) / 2**octave
-    return field * 1.5 / np.sqrt(sum(4.0**-o for o in range(octaves)))
+    return field * (1.5 / sum(4.0**-o for o in range(octaves)) ** 0.5)
 
 
 def _png(image: np.ndarray) -> bytes:

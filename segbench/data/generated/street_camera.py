@@ -55,13 +55,13 @@ class Light:
 
     def on(self, colour: Colour, towards_sun: float) -> np.ndarray:
         """The colour of a face; `towards_sun` is 1 where it faces the sun and 0 where it turns away."""
-        sun, shade = np.asarray(self.sun), np.asarray(self.shade)
-        return np.asarray(colour) * (towards_sun * sun + (1 - towards_sun) * shade)
+        sun, shade = np.asarray(self.sun, np.float32), np.asarray(self.shade, np.float32)
+        return np.asarray(colour, np.float32) * (towards_sun * sun + (1 - towards_sun) * shade)
 
     def through_air(self, colour: np.ndarray, distance: float | np.ndarray) -> np.ndarray:
         """The colour (... x 3) after `distance` metres of haze."""
-        clear = np.exp(-np.asarray(distance) / 130)[..., None]
-        return (colour * clear + np.asarray(self.horizon) * (1 - clear)).astype(np.float32)
+        clear = np.exp(-np.asarray(distance, np.float32) / 130)[..., None]
+        return colour * clear + np.asarray(self.horizon, np.float32) * (1 - clear)
 
 
 TIMES = {

@@ -69,18 +69,18 @@ def _house(rng: np.random.Generator, near: float, far: float, height: float) -> 
 
 
 def paint_sky(rng: np.random.Generator, fine: np.ndarray, camera: Camera, light: Light) -> None:
-    bottom = min(int(camera.row) + 8, len(fine))
-    height, width = bottom, fine.shape[1]
-    up = (np.linspace(1, 0, height, dtype=np.float32)[:, None, None]) ** 0.8
-    sky = np.asarray(light.zenith) * up + np.asarray(light.horizon) * (1 - up)
-    sun = width * (0.5 + light.side * rng.uniform(0.1, 0.45))
-    glow = np.exp(-(((np.arange(width) - sun) / (0.3 * width)) ** 2))[None, :, None] * (1 - up) ** 1.5
-    sky = sky + 0.3 * glow * np.asarray(light.sun)
-    thickness = noise(rng, (3 * height, width), 0.45 * width, 5)[::3]  # wider than high
-    cover = np.clip((thickness + 2.4 * light.clouds - 1.2) / 1.1, 0, 1)[..., None] ** 1.2
-    bright = np.clip(0.75 + 0.25 * np.roll(thickness, 6, axis=0) - 0.25 * thickness, 0.4, 1.1)[..., None]
-    cloud = bright * (0.45 + 0.55 * np.asarray(light.horizon)) * (0.55 + 0.45 * np.asarray(light.sun))
-    fine[:bottom] = sky * (1 - 0.85 * cover) + 0.85 * cover * cloud
+    height, width = min(int(camera.row) + 8, len(fine)), fine.shape[1]
+    zenith, horizon, sun = (np.asarray(c, np.float32) for c in (light.zenith, light.horizon, light.sun))
+    up = np.linspace(1, 0, height, dtype=np.float32)[:, None, None] ** 0.8
+    centre = width * (0.5 + light.side * rng.uniform(0.1, 0.45))
+    across = (np.arange(width, dtype=np.float32) - float(centre)) / (0.3 * width)
+    glow = np.exp(-(across**2))[None, :, None] * (1 - up) ** 1.5
+    sky = zenith * up + horizon * (1 - up) + 0.3 * glow * sun
+    thickness = noise(rng, (height, width), (0.15 * width, 0.45 * width), 5)
+    cover = 0.85 * np.clip((thickness + 2.4 * light.clouds - 1.2) / 1.1, 0, 1)[..., None] ** 1.2
+    above = thickness[np.maximum(np.arange(height) - 6, 0)]
+    bright = np.clip(0.75 + 0.25 * (above - thickness), 0.4, 1.1)[..., None]
+    fine[:height] = sky * (1 - cover) + cover * bright * (0.45 + 0.55 * horizon) * (0.55 + 0.45 * sun)
 
 
 def paint_ground(
@@ -156,7 +156,7 @@ class HousePainter:
         scale = self.camera.focal / z
         columns = self._columns(self.camera.column + left * scale, self.camera.column + right * scale)
         x = (columns + 0.5 - self.camera.column) / scale
-        self._wall(house, columns, x - left, np.full(len(columns), z), towards_sun)
+        self._wall(house, columns, x - left, np.full(len(columns), z, np.float32), towards_sun)
 
     def _along(self, house: House, side: int, wall: float) -> None:
         scale = self.camera.focal * wall
@@ -168,7 +168,7 @@ class HousePainter:
     def _columns(self, left: float, right: float) -> np.ndarray:
         """Columns whose centre lies between two positions."""
         first, last = (int(np.clip(np.ceil(at - 0.5), 0, self.fine.shape[1])) for at in (left, right))
-        return np.arange(first, last)
+        return np.arange(first, last, dtype=np.float32)
 
     def _wall(
         self, house: House, columns: np.ndarray, along: np.ndarray, z: np.ndarray, towards_sun: float
@@ -181,11 +181,11 @@ class HousePainter:
             np.clip(camera.row + (camera.height - house.height) * camera.focal / z.min(), 0, camera.row)
         )
         bottom = int(np.clip(camera.row + camera.height * camera.focal / z.min() + 2, 0, len(self.fine)))
-        rows = np.arange(top, bottom)[:, None]
+        rows = np.arange(top, bottom, dtype=np.float32)[:, None]
         y = camera.height - (rows + 0.5 - camera.row) * z / camera.focal
         on_wall = (y > 0) & (y < house.height)
         colour = self._facade(house, np.broadcast_to(along, y.shape), y, towards_sun)
-        window = np.s_[top:bottom, columns[0] : columns[-1] + 1]
+        window = np.s_[top:bottom, int(columns[0]) : int(columns[-1]) + 1]
         self.fine[window][on_wall] = self.light.through_air(colour, z)[on_wall]
         self.idents[window][on_wall] = self.ident
 
@@ -207,7 +207,9 @@ class HousePainter:
         colour[frame] = wall * 0.4 + 0.45 * light.on((1, 1, 1), towards_sun)
         lit = pane & (cell < light.windows)
         reflection = np.clip(0.25 + 0.5 * cell + 0.25 * v, 0, 1)[..., None]
-        glass = 0.12 + 0.45 * reflection * np.asarray(light.horizon) * np.array([0.8, 0.95, 1.1])
+        glass = 0.12 + 0.45 * reflection * np.asarray(light.horizon, np.float32) * np.array(
+            [0.8, 0.95, 1.1], np.float32
+        )
         colour[pane] = (glass * light.on((1, 1, 1), 0.5))[pane]
         colour[lit] = np.array([1.0, 0.84, 0.5]) * (
             0.7 + 0.5 * cell[lit, None] / max(light.windows, 1e-6) * 0.6
