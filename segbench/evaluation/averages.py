@@ -1,0 +1,20 @@
+"""Quotients and means of scores that may be undefined."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+
+def ratio(part: Any, whole: Any) -> np.ndarray:
+    """part / whole as float; NaN where whole is 0."""
+    part, whole = np.asarray(part, float), np.asarray(whole, float)
+    shape = np.broadcast_shapes(part.shape, whole.shape)
+    return np.divide(part, whole, out=np.full(shape, np.nan), where=whole != 0)
+
+
+def mean(values: np.ndarray, axis: int = -1) -> np.ndarray:
+    """Mean of what is defined (not NaN); NaN where nothing is."""
+    defined = ~np.isnan(values)
+    return ratio(np.where(defined, values, 0).sum(axis), defined.sum(axis))

@@ -1,0 +1,86 @@
+"""Intervals of the primary scores by resampling images, and of the difference of two cells (paired)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from segbench.data.dataset import Task
+from segbench.evaluation import instance, panoptic, semantic
+from segbench.evaluation.averages import mean
+from segbench.evaluation.matching import THRESHOLDS
+from segbench.evaluation.statistics import Statistics, positions
+
+_LEVELS = (2.5, 97.5)
+_AT_ONCE = 2_000_000
+"""Numbers in one array of resampled curves: it bounds the memory."""
+
+
+def draws(images: int, samples: int, seed: int) -> np.ndarray:
+    """How often each image is in each resample, samples x images. Equal arguments give equal draws."""
+    rng = np.random.default_rng(seed)
+    drawn = [np.bincount(rng.integers(0, images, images), minlength=images) for _ in range(samples)]
+    return np.array(drawn, np.uint16).reshape(samples, images)
+
+
+def resampled(statistics: Statistics, task: Task, samples: int, seed: int) -> np.ndarray:
+    """The primary score of `task` on each of `samples` resamples of the images."""
+    weights = draws(len(statistics.heading.image_ids), samples, seed)
+    if task == "instance":
+        return _resampled_ap(statistics, weights)
+    counts: Any = panoptic.counts if task == "panoptic" else semantic.counts
+    score: Any = panoptic.pq if task == "panoptic" else semantic.miou
+    columns = (
+        ("ious", "false_positives", "false_negatives") if task == "panoptic" else ("predicted", "pixels")
+    )
+    ids = [c.id for c in statistics.heading.tasks[task].classes]
+    total: Any = 0.0
+    for batch in statistics.batches(task, columns):
+        at = positions(batch.image_ids, statistics.heading.image_ids)
+        total = total + np.tensordot(weights[:, at].astype(float), counts(batch, ids).astype(float), 1)
+    return score(total)
+
+
+def _resampled_ap(statistics: Statistics, weights: np.ndarray) -> np.ndarray:
+    """AP, with each recall level met exactly: it may differ from COCO's floats in a level or two."""
+    found = instance.detections(statistics, "mask")
+    values = np.full((len(found), len(weights)), np.nan)
+    for k, own in enumerate(found):
+        hits, misses = own.hits(0)
+        step = max(1, _AT_ONCE // max(1, hits.size))
+        for start in range(0, len(weights), step):
+            drawn = weights[start : start + step].astype(np.int64)
+            truths = drawn[:, own.true_images] @ own.truths[:, 0].astype(np.int64)
+            weight = drawn[:, None, own.images]
+            true, false = (weight * hits).cumsum(-1), (weight * misses).cumsum(-1)
+            precision = true / np.maximum(true + false, 1)
+            precision = np.maximum.accumulate(precision[..., ::-1], -1)[..., ::-1]
+            levels = 100 * true // np.maximum(truths, 1)[:, None, None] + 1  # recalls reached, of 101
+            new = np.diff(levels, axis=-1, prepend=0)
+            area = (precision * new).sum((1, 2)) / (101 * len(THRESHOLDS))
+            values[k, start : start + step] = np.where(truths > 0, area, np.nan)
+    return mean(values, 0)
+
+
+def interval(statistics: Statistics, task: Task) -> tuple[float, float] | None:
+    """95 % interval of the primary score by the file's own options; None where it is undefined."""
+    options = statistics.heading.options
+    return _bounds(resampled(statistics, task, options.bootstrap_samples, options.bootstrap_seed))
+
+
+def difference(
+    a: Statistics, b: Statistics, task: Task, *, samples: int, seed: int
+) -> tuple[float, float] | None:
+    """95 % interval of the primary score of `a` less that of `b`, both on the same resamples."""
+    if a.heading.image_ids != b.heading.image_ids:
+        raise ValueError(f"{a.path} and {b.path} are not on the same images")
+    return _bounds(resampled(a, task, samples, seed) - resampled(b, task, samples, seed))
+
+
+def _bounds(values: np.ndarray) -> tuple[float, float] | None:
+    values = values[~np.isnan(values)]
+    if not values.size:
+        return None
+    low, high = np.percentile(values, _LEVELS)
+    return float(low), float(high)

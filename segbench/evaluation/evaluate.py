@@ -1,0 +1,162 @@
+"""The evaluate step: the predictions of one cell against the truth, by files only."""
+
+from __future__ import annotations
+
+import csv
+import logging
+import math
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from segbench.data.dataset import Dataset, ImageRecord, Split, Task
+from segbench.errors import SegbenchError
+from segbench.evaluation import boundary, instance, panoptic, semantic
+from segbench.evaluation.bootstrap import interval
+from segbench.evaluation.contract import SCORE_COLUMNS, Score
+from segbench.evaluation.instance_files import read_truth
+from segbench.evaluation.maps import read_labels
+from segbench.evaluation.options import EvaluationOptions
+from segbench.evaluation.panoptic_files import PanopticFiles
+from segbench.evaluation.predicted import CONVERSIONS, Predicted
+from segbench.evaluation.statistics import Heading, Rows, Scored, Statistics, Writer
+from segbench.evaluation.workers import in_chunks
+from segbench.files import atomic_path, read_json, write_json
+
+log = logging.getLogger(__name__)
+PRIMARY: dict[Task, str] = {
+    "semantic": semantic.PRIMARY,
+    "instance": instance.PRIMARY,
+    "panoptic": panoptic.PRIMARY,
+}
+"""The metric that ranks networks, by task. Its row with an empty class is the mean over the classes."""
+
+
+def evaluate(dataset_root: Path, predictions: Path, out: Path, *, options: EvaluationOptions) -> None:
+    """Score a folder of predictions on every task of the dataset that it can answer.
+
+    Writes into `out`: per_image.parquet (see `segbench.evaluation.statistics`), scores.csv (tidy rows) and
+    scores.json (the same, confusion matrix, intervals, conversions).
+    """
+    dataset = Dataset(dataset_root)
+    index = read_json(predictions / "predictions.json")
+    if index["dataset"] != dataset.info.name:
+        raise SegbenchError(
+            f"predictions of dataset '{index['dataset']}', not '{dataset.info.name}'", where=predictions
+        )
+    split = dataset.split(index["split"])
+    predicted = Predicted(split, predictions, index["parts"], index["task"], options.min_score)
+    tasks = {task: _scored(dataset, task, source, options) for task, source in predicted.sources.items()}
+    with Writer(out / "per_image.parquet", Heading(options, tasks, tuple(r.id for r in split))) as writer:
+        for task, scored in tasks.items():
+            log.info("scoring %s (%s)", task, scored.conversion or "as predicted")
+            predicted.open(task)
+            add = _COMPARE[task](split, predicted, scored, options)
+            for batch in in_chunks(partial(_gather, task, add), split.images):
+                writer.add(batch)
+    write_scores(Statistics(out / "per_image.parquet"), out)
+
+
+def pool(statistics: Statistics) -> list[Score]:
+    """Every score of a statistics file; nothing else is read."""
+    pooled = {"semantic": semantic.pooled, "instance": instance.pooled, "panoptic": panoptic.pooled}
+    return [score for task in statistics.heading.tasks for score in pooled[task](statistics)]
+
+
+def write_scores(statistics: Statistics, out: Path) -> None:
+    """Write scores.csv and scores.json of a statistics file into the folder `out`."""
+    heading = statistics.heading
+    rows = [score.row() for score in pool(statistics)]
+    with (
+        atomic_path(out / "scores.csv") as partial_path,
+        partial_path.open("w", newline="", encoding="utf-8") as file,
+    ):
+        writer = csv.DictWriter(file, SCORE_COLUMNS)
+        writer.writeheader()
+        writer.writerows(
+            {**row, "value": "" if math.isnan(row["value"]) else repr(row["value"])} for row in rows
+        )
+    document: dict[str, Any] = {
+        "images": len(heading.image_ids),
+        "options": heading.options.model_dump(),
+        "conversions": {task: scored.conversion for task, scored in heading.tasks.items()},
+        "intervals": {},
+    }
+    if heading.options.bootstrap_samples:
+        for task in heading.tasks:
+            document["intervals"][task] = {PRIMARY[task]: interval(statistics, task)}
+    if "semantic" in heading.tasks:
+        document["confusion"] = {
+            "classes": [c.name for c in heading.tasks["semantic"].classes],
+            "rows are truth, last column is unlabelled": semantic.matrix(statistics).tolist(),
+        }
+    document["scores"] = [
+        {**row, "value": None if math.isnan(row["value"]) else row["value"]} for row in rows
+    ]
+    write_json(out / "scores.json", document, indent=1)
+
+
+def _scored(dataset: Dataset, task: Task, source: Task, options: EvaluationOptions) -> Scored:
+    crowded = math.ceil(dataset.info.max_instances / 100) * 100
+    return Scored(
+        dataset.view(task).classes,
+        CONVERSIONS.get((task, source), ""),
+        options.max_detections or max(100, crowded),
+    )
+
+
+Add = Callable[[Rows, ImageRecord], None]
+
+
+def _gather(task: Task, add: Add, records: Sequence[ImageRecord]) -> pa.RecordBatch:
+    rows = Rows(task)
+    for record in records:
+        add(rows, record)
+    return rows.batch()
+
+
+def _semantic(split: Split, predicted: Predicted, scored: Scored, options: EvaluationOptions) -> Add:
+    index = semantic.ClassIndex([c.id for c in scored.classes], split.dataset.info.void)
+    bounds = None
+    if "boundary" in options.families:
+        bounds = boundary.Settings(options.boundary_width, options.contour_tolerance)
+
+    def add(rows: Rows, record: ImageRecord) -> None:
+        path = split.semantic_path(record.stem)
+        true = index.truth(read_labels(path), path)
+        guess = index.prediction(predicted.semantic(record, true.shape), predicted.folder / record.stem)
+        semantic.add_image(rows, record.id, record.stem, true, guess, index, bounds)
+
+    return add
+
+
+def _instance(split: Split, predicted: Predicted, scored: Scored, options: EvaluationOptions) -> Add:
+    truth, images, _ = read_truth(split.instances_json, masks=True)
+    min_score = None
+    if "objects" in options.families:
+        # components of a class map are certain of themselves, whatever share of the image they cover
+        min_score = options.min_score if predicted.sources["instance"] != "semantic" else 0.0
+
+    def add(rows: Rows, record: ImageRecord) -> None:
+        shape = images[record.id]["height"], images[record.id]["width"]
+        found, true = predicted.instances(record, shape), truth.found(record.id, shape)
+        instance.add_image(rows, record.id, record.stem, true, found, scored.max_detections, min_score)
+
+    return add
+
+
+def _panoptic(split: Split, predicted: Predicted, scored: Scored, options: EvaluationOptions) -> Add:
+    truth = PanopticFiles(split.panoptic_json, split.panoptic_folder, [c.id for c in scored.classes])
+
+    def add(rows: Rows, record: ImageRecord) -> None:
+        true, _ = truth.read(record.id)
+        guess = predicted.panoptic(record, true.index.shape)
+        panoptic.add_image(rows, record.id, record.stem, true, guess)
+
+    return add
+
+
+_COMPARE = {"semantic": _semantic, "instance": _instance, "panoptic": _panoptic}

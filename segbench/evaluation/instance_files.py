@@ -1,0 +1,148 @@
+"""COCO's detection format on disk: annotations and results."""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Collection
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from pycocotools import mask as rle
+
+from segbench.errors import SegbenchError
+from segbench.evaluation.instance import Found
+from segbench.files import read_json
+
+log = logging.getLogger(__name__)
+
+
+@dataclass
+class InstanceFile:
+    """Objects by the id of their image."""
+
+    path: Path
+    by_image: dict[int, list[dict[str, Any]]]
+    masks: bool
+    """Whether objects are read with their masks, or as boxes only."""
+    boxes_decide: bool = False
+    """Area where none is given: the box's, as pycocotools has it for results with boxes; else the mask's."""
+
+    def found(self, image_id: int, shape: tuple[int, int]) -> Found:
+        """The objects of an image of `shape` (height, width)."""
+        items = self.by_image.get(image_id, [])
+        masks = [self._rle(item, shape) for item in items] if self.masks else []
+        bounds = rle.toBbox(masks) if masks else np.zeros((len(items), 4))
+        boxes = np.array([item.get("bbox") or b for item, b in zip(items, bounds)], float).reshape(-1, 4)
+        areas = boxes[:, 2] * boxes[:, 3] if self.boxes_decide or not masks else rle.area(masks)
+        return Found(
+            np.array([item["category_id"] for item in items], np.int64),
+            masks,
+            boxes,
+            np.array([item.get("area", area) for item, area in zip(items, areas)], float),
+            np.array([item.get("score", 1.0) for item in items], float),
+            np.array([bool(item.get("iscrowd", 0)) for item in items], bool),
+        )
+
+    def _rle(self, item: dict[str, Any], shape: tuple[int, int]) -> dict[str, Any]:
+        mask: Any = item.get("segmentation")
+        image_id = item["image_id"]
+        try:
+            if isinstance(mask, list):
+                return rle.merge(rle.frPyObjects(mask, *shape))
+            size = tuple(mask["size"])
+            encoded = rle.frPyObjects(mask, *shape) if isinstance(mask["counts"], list) else mask
+        except (TypeError, KeyError, ValueError, IndexError) as error:
+            raise SegbenchError(
+                f"image {image_id}: a segmentation is neither polygons nor RLE ({error!r})",
+                where=self.path,
+                remedy="give [[x, y, ...], ...] or {size, counts}, or score boxes",
+            ) from error
+        if size != tuple(shape):
+            raise SegbenchError(
+                f"image {image_id}: a mask is {size[1]}x{size[0]} (width x height), "
+                f"its image {shape[1]}x{shape[0]}",
+                where=self.path,
+                remedy="give masks at the image's own size",
+            )
+        return encoded
+
+
+def read_truth(
+    path: Path, *, masks: bool
+) -> tuple[InstanceFile, dict[int, dict[str, Any]], list[dict[str, Any]]]:
+    """(annotations, images by id, categories) of a file of COCO annotations."""
+    data = read_json(path)
+    try:
+        images = {int(i["id"]): i for i in data["images"]}
+        categories, annotations = data["categories"], data["annotations"]
+        ids = [a["id"] for a in annotations]
+        by_image = _by_image(annotations, path, images, {c["id"] for c in categories})
+    except (TypeError, KeyError) as error:
+        raise SegbenchError(
+            f"is not a file of COCO annotations ({error!r})",
+            where=path,
+            remedy="it needs images, categories and annotations with their ids",
+        ) from error
+    if 0 in ids:
+        log.warning(
+            "%s: annotation ids count from 0; pycocotools takes the object with id 0 for unmatched, "
+            "here it is scored like any other",
+            path,
+        )
+    if len(set(ids)) < len(ids):
+        log.warning("%s: annotation ids are not unique; objects are scored all the same", path)
+    return InstanceFile(path, by_image, masks), images, categories
+
+
+def read_results(
+    path: Path, images: Collection[int], classes: Collection[int], *, masks: bool
+) -> InstanceFile:
+    """A list of COCO results; what it says of unknown images or categories is an error."""
+    results = read_json(path)
+    if not isinstance(results, list) or not all(isinstance(r, dict) for r in results):
+        raise SegbenchError(
+            "is not a list of COCO results",
+            where=path,
+            remedy="it is a JSON array of {image_id, category_id, score, segmentation or bbox}",
+        )
+    try:
+        by_image = _by_image(results, path, images, classes)
+        bad = next((r for r in results if not math.isfinite(r["score"])), None)
+    except (TypeError, KeyError) as error:
+        raise SegbenchError(f"a result lacks {error}", where=path) from error
+    if bad is not None:
+        raise SegbenchError(f"image {bad['image_id']}: score {bad['score']} is not a number", where=path)
+    lacking = next((r for r in results if ("segmentation" if masks else "bbox") not in r), None)
+    if lacking is not None:
+        raise SegbenchError(
+            f"image {lacking['image_id']}: a result has no {'segmentation' if masks else 'bbox'}",
+            where=path,
+            remedy="score boxes with --boxes" if masks else "give bbox as [x, y, width, height]",
+        )
+    decide = bool(results and results[0].get("bbox"))
+    return InstanceFile(path, by_image, masks, boxes_decide=decide)
+
+
+def _by_image(
+    items: list[dict[str, Any]], path: Path, images: Collection[int], classes: Collection[int]
+) -> dict[int, list[dict[str, Any]]]:
+    groups: dict[int, list[dict[str, Any]]] = {}
+    for item in items:
+        groups.setdefault(item["image_id"], []).append(item)
+        if item["category_id"] not in classes:
+            raise SegbenchError(
+                f"image {item['image_id']}: category {item['category_id']} is not in the class list",
+                where=path,
+                remedy=f"categories are {', '.join(map(str, sorted(classes)))}",
+            )
+    if unknown := groups.keys() - set(images):
+        raise SegbenchError(
+            f"objects of image {min(unknown)}, which the truth does not list"
+            + (f" (and {len(unknown) - 1} more such images)" if len(unknown) > 1 else ""),
+            where=path,
+            remedy="score results on the split that they were made for",
+        )
+    return groups

@@ -1,0 +1,133 @@
+"""Read access to large JSON files whose top level holds arrays of records, without holding them."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from segbench.errors import SegbenchError
+
+_CHUNK = 1 << 20
+_SPACE = re.compile(r"[\s,:]*")
+
+
+class _Scanner:
+    """Decodes one value after the other from a file, read as Latin-1: a character is a byte."""
+
+    def __init__(self, path: Path) -> None:
+        self._path, self._file = path, path.open(encoding="latin-1", newline="")
+        self._decoder, self._text, self._at, self._start = json.JSONDecoder(), "", 0, 0
+
+    @property
+    def offset(self) -> int:
+        """Byte position of the next value."""
+        return self._start + self._at
+
+    def peek(self) -> str:
+        """The next character that is neither space nor separator; "" at the end."""
+        while True:
+            match = _SPACE.match(self._text, self._at)
+            assert match is not None
+            self._at = match.end()
+            if self._at < len(self._text) or not self._read():
+                return self._text[self._at : self._at + 1]
+
+    def skip(self) -> None:
+        self._at += 1
+
+    def value(self) -> Any:
+        self.peek()
+        while True:
+            try:
+                value, end = self._decoder.raw_decode(self._text, self._at)
+            except json.JSONDecodeError as error:
+                if self._read():
+                    continue
+                raise _malformed(self._path, str(error)) from error
+            if end == len(self._text) and self._read():
+                continue  # a number may go on
+            self._at = end
+            return value
+
+    def _read(self) -> bool:
+        more = self._file.read(max(_CHUNK, len(self._text) - self._at))
+        self._start += self._at
+        self._text, self._at = self._text[self._at :] + more, 0
+        return bool(more)
+
+    def close(self) -> None:
+        self._file.close()
+
+
+def _malformed(path: Path, why: str) -> SegbenchError:
+    return SegbenchError(f"is not valid JSON ({why})", where=path, remedy="write it again or fetch it again")
+
+
+def scan(path: Path) -> Iterator[tuple[str, Any, int, int]]:
+    """(key, value, first byte, last byte + 1) of each entry of the top-level object.
+
+    A value that is an array comes element by element. Text that is not ASCII comes garbled.
+    """
+    try:
+        scanner = _Scanner(path)
+    except OSError as error:
+        raise SegbenchError(f"cannot be read ({error.strerror})", where=path) from error
+    try:
+        if scanner.peek() != "{":
+            raise _malformed(path, "the top level is no object")
+        scanner.skip()
+        while scanner.peek() != "}":
+            key = scanner.value()
+            if scanner.peek() != "[":
+                start = scanner.offset
+                yield key, scanner.value(), start, scanner.offset
+                continue
+            scanner.skip()
+            while scanner.peek() != "]":
+                start = scanner.offset
+                yield key, scanner.value(), start, scanner.offset
+            scanner.skip()
+    finally:
+        scanner.close()
+
+
+class Records:
+    """The annotations of a file by their `image_id`, each parsed when asked for."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.categories: list[dict[str, Any]] = []
+        places: list[tuple[int, int, int]] = []
+        for key, value, start, stop in scan(path):
+            if key == "annotations":
+                try:
+                    places.append((int(value["image_id"]), start, stop))
+                except (TypeError, KeyError, ValueError) as error:
+                    raise SegbenchError(
+                        f"annotation {len(places) + 1} has no image_id", where=path
+                    ) from error
+            elif key == "categories":
+                self.categories.append(value)
+        table = np.array(sorted(places), np.int64).reshape(-1, 3)
+        self.image_ids, self._places = table[:, 0], table[:, 1:]
+        twice = np.flatnonzero(np.diff(self.image_ids) == 0)
+        if len(twice):
+            raise SegbenchError(f"image {self.image_ids[twice[0]]} is annotated twice", where=path)
+
+    def __len__(self) -> int:
+        return len(self.image_ids)
+
+    def __contains__(self, image_id: int) -> bool:
+        at = int(np.searchsorted(self.image_ids, image_id))
+        return at < len(self.image_ids) and self.image_ids[at] == image_id
+
+    def __getitem__(self, image_id: int) -> dict[str, Any]:
+        start, stop = self._places[np.searchsorted(self.image_ids, image_id)]
+        with self.path.open("rb") as file:
+            file.seek(start)
+            return json.loads(file.read(stop - start))

@@ -1,0 +1,103 @@
+"""The answers of one folder of predictions, converted where it has none of its own for a task."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+
+from segbench.data.dataset import ImageRecord, Split, Task
+from segbench.errors import SegbenchError
+from segbench.evaluation import derive
+from segbench.evaluation.instance import Found
+from segbench.evaluation.instance_files import InstanceFile, read_results
+from segbench.evaluation.maps import read_labels
+from segbench.evaluation.panoptic import Segments
+from segbench.evaluation.panoptic_files import PanopticFiles
+
+_PARTS: dict[Task, str] = {"semantic": "semantic", "instance": "instances", "panoptic": "panoptic"}
+CONVERSIONS = {
+    ("semantic", "panoptic"): "each segment painted with its class",
+    ("semantic", "instance"): "objects painted by ascending score, from min_score on",
+    ("instance", "panoptic"): "segments of things, with their scores",
+    ("instance", "semantic"): "8-connected components of things, scored by their share of the image",
+    ("panoptic", "semantic"): "8-connected components of things, one segment for each stuff class",
+    ("panoptic", "instance"): "things by descending score without overlap, from min_score on",
+}
+"""(task, task of the prediction) -> how the one is made of the other."""
+
+
+class Predicted:
+    """Predictions on a split: `parts` as predictions.json lists them, `task` of the network's view.
+
+    Maps hold category ids; void and unlabelled pixels come as 0, or as the dataset's void value.
+    """
+
+    def __init__(
+        self, split: Split, folder: Path, parts: Sequence[str], task: Task, min_score: float
+    ) -> None:
+        self.folder, self._split, self._min_score = folder, split, min_score
+        self._info = split.dataset.info
+        self._things = [c.id for c in self._info.categories if c.isthing]
+        given: list[Task] = [t for t, part in _PARTS.items() if part in parts]
+        self.sources: dict[Task, Task] = {}
+        """For each task with truth that can be answered: the task of the part that answers."""
+        for wanted in self._info.tasks:
+            order: tuple[Task, ...] = (wanted, "panoptic", task, "semantic", "instance")
+            if source := next((t for t in order if t in given), None):
+                self.sources[wanted] = source
+        if not self.sources:
+            raise SegbenchError(f"no part of {list(parts)} answers a task of the dataset", where=folder)
+
+    @cached_property
+    def _results(self) -> InstanceFile:
+        images = [record.id for record in self._split]
+        return read_results(self.folder / "instances.json", images, self._things, masks=True)
+
+    @cached_property
+    def _segments(self) -> PanopticFiles:
+        known = [c.id for c in self._info.categories]
+        return PanopticFiles(self.folder / "panoptic.json", self.folder / "panoptic", known)
+
+    def open(self, task: Task) -> None:
+        """Read what the answers to `task` need, ahead of a fork."""
+        if self.sources[task] == "instance":
+            _ = self._results
+        elif self.sources[task] == "panoptic":
+            _ = self._segments
+
+    def semantic(self, record: ImageRecord, shape: tuple[int, int]) -> np.ndarray:
+        """H x W map of category ids; 0 where nothing is."""
+        source = self.sources["semantic"]
+        if source == "panoptic":
+            return derive.semantic_from_panoptic(self._segments.read(record.id, shape)[0])
+        if source == "instance":
+            found = self._results.found(record.id, shape)
+            return derive.semantic_from_panoptic(
+                derive.panoptic_from_instances(found, shape, self._min_score)
+            )
+        return self._labels(record, shape)
+
+    def instances(self, record: ImageRecord, shape: tuple[int, int]) -> Found:
+        source = self.sources["instance"]
+        if source == "panoptic":
+            return derive.instances_from_panoptic(*self._segments.read(record.id, shape), self._things)
+        if source == "semantic":
+            return derive.instances_from_semantic(self._labels(record, shape), self._things)
+        return self._results.found(record.id, shape)
+
+    def panoptic(self, record: ImageRecord, shape: tuple[int, int]) -> Segments:
+        source = self.sources["panoptic"]
+        if source == "semantic":
+            labels = self._labels(record, shape)
+            known = [c.id for c in self._info.categories]
+            return derive.panoptic_from_semantic(np.where(np.isin(labels, known), labels, 0), self._things)
+        if source == "instance":
+            found = self._results.found(record.id, shape)
+            return derive.panoptic_from_instances(found, shape, self._min_score)
+        return self._segments.read(record.id, shape)[0]
+
+    def _labels(self, record: ImageRecord, shape: tuple[int, int]) -> np.ndarray:
+        return read_labels(self.folder / "semantic" / f"{record.stem}.png", shape)

@@ -1,0 +1,227 @@
+"""The per-image sufficient statistics of a cell: one Parquet file from which every figure is recomputed.
+
+A row is (task, image, class). Columns that do not belong to the row's task are null.
+
+semantic    `predicted`, `pixels`: the row of the confusion matrix of this true class, sparse: predicted class
+            (-1 = none) and pixel count. `boundary_*`, `contour_*`: see `segbench.evaluation.boundary`.
+instance    `truths`: true objects that count, for each of the four area ranges. `scores`: of the detections,
+            best first. `mask_matched`, `mask_ignored`, `box_matched`, `box_ignored`: for each detection and
+            area range a bit mask over the ten IoU thresholds. `error`: TIDE's class of error.
+            `object_*`, `aji_*`: see `segbench.evaluation.objects`.
+panoptic    `ious` of the matched segments, `false_positives`, `false_negatives`.
+
+Each row group holds whole images. The file's metadata name the images, classes and options, so that nothing
+else is needed to pool.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from segbench.data.dataset import Category, Task
+from segbench.errors import SegbenchError
+from segbench.evaluation.options import EvaluationOptions
+from segbench.files import atomic_path
+
+NONE = -1
+"""Class id of a pixel that the prediction leaves unlabelled."""
+
+_LISTS = {
+    "predicted": pa.int32(),
+    "pixels": pa.int64(),
+    "truths": pa.int32(),
+    "scores": pa.float64(),
+    "mask_matched": pa.uint16(),
+    "mask_ignored": pa.uint16(),
+    "box_matched": pa.uint16(),
+    "box_ignored": pa.uint16(),
+    "error": pa.uint8(),
+    "object_ious": pa.float64(),
+    "ious": pa.float64(),
+}
+_NUMBERS = (
+    "boundary_intersection",
+    "boundary_union",
+    "contour_truth",
+    "contour_truth_hit",
+    "contour_predicted",
+    "contour_predicted_hit",
+    "object_truths",
+    "object_predictions",
+    "aji_intersection",
+    "aji_union",
+    "false_positives",
+    "false_negatives",
+)
+SCHEMA = pa.schema(
+    [
+        ("task", pa.dictionary(pa.int8(), pa.string())),
+        ("image_id", pa.int64()),
+        ("image", pa.string()),
+        ("class_id", pa.int32()),
+        *((name, pa.list_(kind)) for name, kind in _LISTS.items()),
+        *((name, pa.int64()) for name in _NUMBERS),
+    ]
+)
+
+
+@dataclass(frozen=True)
+class Scored:
+    """What was scored for one task, and how."""
+
+    classes: tuple[Category, ...]
+    conversion: str = ""
+    """How the prediction was derived from one for another task; "" where it was not."""
+    max_detections: int = 100
+    kinds: tuple[str, ...] = ("mask", "box")
+    """What AP is taken of."""
+
+
+@dataclass(frozen=True)
+class Heading:
+    """Metadata of a statistics file."""
+
+    options: EvaluationOptions
+    tasks: dict[Task, Scored]
+    image_ids: tuple[int, ...]
+
+    def dumps(self) -> bytes:
+        tasks = {
+            task: {**vars(scored), "classes": [c.model_dump() for c in scored.classes]}
+            for task, scored in self.tasks.items()
+        }
+        return json.dumps(
+            {"options": self.options.model_dump(), "tasks": tasks, "image_ids": self.image_ids}
+        ).encode()
+
+    @classmethod
+    def loads(cls, data: bytes) -> Heading:
+        raw = json.loads(data)
+        tasks = {
+            task: Scored(
+                **{**scored, "classes": tuple(Category.model_validate(c) for c in scored["classes"])}
+            )
+            for task, scored in raw["tasks"].items()
+        }
+        return cls(EvaluationOptions.model_validate(raw["options"]), tasks, tuple(raw["image_ids"]))
+
+
+_KEY = b"segbench"
+
+
+class Writer:
+    """Appends images to a statistics file, which appears when the `with` block ends without an error."""
+
+    def __init__(self, path: Path, heading: Heading) -> None:
+        self._context = atomic_path(path)
+        self._schema = SCHEMA.with_metadata({_KEY: heading.dumps()})
+
+    def __enter__(self) -> Writer:
+        self._writer = pq.ParquetWriter(self._context.__enter__(), self._schema, compression="zstd")
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._writer.close()
+        self._context.__exit__(kind, error, trace)
+
+    def add(self, rows: pa.RecordBatch) -> None:
+        """Rows of whole images, as `Rows.batch` makes them; they become one row group."""
+        if rows.num_rows:
+            self._writer.write_table(pa.Table.from_batches([rows]).cast(self._schema))
+
+
+@dataclass
+class Rows:
+    """Rows of one task, gathered image by image in a worker."""
+
+    task: Task
+    columns: dict[str, list[Any]] = field(default_factory=dict)
+
+    def add(self, image_id: int, image: str, class_id: int, **values: Any) -> None:
+        for name, value in {"image_id": image_id, "image": image, "class_id": class_id, **values}.items():
+            self.columns.setdefault(name, []).append(value)
+
+    def batch(self) -> pa.RecordBatch:
+        length = len(self.columns.get("image_id", ()))
+        arrays = []
+        for entry in SCHEMA:
+            if entry.name == "task":
+                arrays.append(pa.array([self.task] * length, pa.string()).cast(entry.type))
+            elif entry.name in self.columns:
+                arrays.append(_array(self.columns[entry.name], entry.type))
+            else:
+                arrays.append(pa.nulls(length, entry.type))
+        return pa.RecordBatch.from_arrays(arrays, schema=SCHEMA)
+
+
+def _array(values: list[Any], kind: pa.DataType) -> pa.Array:
+    if not pa.types.is_list(kind):
+        return pa.array(values, kind)
+    offsets = np.cumsum([0, *map(len, values)], dtype=np.int32)
+    flat = np.concatenate([np.asarray(v).ravel() for v in values]) if values else np.zeros(0)
+    return pa.ListArray.from_arrays(offsets, pa.array(flat.astype(kind.value_type.to_pandas_dtype())))
+
+
+class Batch:
+    """Rows of one task and of whole images, as arrays."""
+
+    def __init__(self, rows: pa.RecordBatch) -> None:
+        self.rows = rows
+        self.image_ids, self.image = np.unique(rows["image_id"].to_numpy(), return_inverse=True)
+        """Ids of the images, and the index into them of each row."""
+        self.class_ids = rows["class_id"].to_numpy()
+
+    def __len__(self) -> int:
+        return self.rows.num_rows
+
+    def numbers(self, name: str) -> np.ndarray:
+        return self.rows[name].to_numpy()
+
+    def lists(self, name: str) -> tuple[np.ndarray, np.ndarray]:
+        """(values of all rows, length of each row)"""
+        column = self.rows[name]
+        return column.flatten().to_numpy(), np.diff(column.offsets.to_numpy())
+
+    def names(self) -> list[str]:
+        """Name of each of `image_ids`."""
+        first = np.unique(self.image, return_index=True)[1]
+        return self.rows["image"].take(pa.array(first)).to_pylist()
+
+
+def positions(values: np.ndarray, ids: Sequence[int]) -> np.ndarray:
+    """Index of each value in `ids`, which need not be sorted and hold every value."""
+    order = np.argsort(ids)
+    return order[np.searchsorted(np.asarray(ids)[order], values)]
+
+
+class Statistics:
+    """Read access to a statistics file; memory does not grow with it."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        try:
+            self._file = pq.ParquetFile(path)
+            self.heading = Heading.loads(self._file.schema_arrow.metadata[_KEY])
+        except (OSError, pa.ArrowException, KeyError, TypeError) as error:
+            raise SegbenchError(
+                f"is no file of per-image statistics ({error})", where=path, remedy="evaluate the cell again"
+            ) from error
+
+    def batches(self, task: Task, columns: Sequence[str]) -> Iterator[Batch]:
+        """The rows of `task`, some images at a time, in the order in which they were scored."""
+        wanted = ["task", "image_id", "image", "class_id", *columns]
+        for group in range(self._file.num_row_groups):
+            table = self._file.read_row_group(group, columns=wanted, use_threads=False)
+            if table.num_rows and table["task"][0].as_py() == task:
+                yield Batch(table.combine_chunks().to_batches()[0])

@@ -1,0 +1,46 @@
+"""Work on many images by several processes, in order and in bounded memory."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor
+from itertools import islice
+from typing import Any, TypeVar
+
+T = TypeVar("T")
+_CHUNK = 64
+"""Images that one process takes at a time."""
+_FEW = 4 * _CHUNK
+"""So many images are sooner done than a second process is started."""
+_job: Callable[[Sequence[Any]], Any]
+
+
+def in_chunks(job: Callable[[Sequence[Any]], T], items: Sequence[Any]) -> Iterator[T]:
+    """`job` of some items at a time, in order. Processes are forked: they see what `job` refers to."""
+    chunks = (items[i : i + _CHUNK] for i in range(0, len(items), _CHUNK))
+    workers = len(os.sched_getaffinity(0))
+    if workers == 1 or len(items) <= _FEW:
+        yield from map(job, chunks)
+        return
+    context = multiprocessing.get_context("fork")
+    with ProcessPoolExecutor(workers, context, initializer=_set, initargs=(job,)) as pool:
+        waiting: deque[Future[T]] = deque(pool.submit(_run, c) for c in islice(chunks, 2 * workers))
+        try:
+            while waiting:
+                yield waiting.popleft().result()
+                waiting.extend(pool.submit(_run, c) for c in islice(chunks, 1))
+        finally:
+            for future in waiting:
+                future.cancel()
+
+
+def _set(job: Callable[[Sequence[Any]], Any]) -> None:
+    global _job
+    _job = job
+
+
+def _run(items: Sequence[Any]) -> Any:
+    return _job(items)
