@@ -168,8 +168,9 @@ class Rows:
 def _array(values: list[Any], kind: pa.DataType) -> pa.Array:
     if not pa.types.is_list(kind):
         return pa.array(values, kind)
+    values = [np.ravel(v) for v in values]
     offsets = np.cumsum([0, *map(len, values)], dtype=np.int32)
-    flat = np.concatenate([np.asarray(v).ravel() for v in values]) if values else np.zeros(0)
+    flat = np.concatenate(values) if values else np.zeros(0)
     return pa.ListArray.from_arrays(offsets, pa.array(flat.astype(kind.value_type.to_pandas_dtype())))
 
 
