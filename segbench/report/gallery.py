@@ -76,7 +76,9 @@ def gallery(
     strips = []
     for record in rows:
         image = Image.fromarray(read_image(record.path, 3))
-        tiles = [image.resize((tile, max(1, round(image.height * tile / image.width))), Image.Resampling.LANCZOS)]
+        tiles = [
+            image.resize((tile, max(1, round(image.height * tile / image.width))), Image.Resampling.LANCZOS)
+        ]
         for read in (truth, *readers.values()):
             regions = read(record)
             seen |= {r.category.id: r.category for r in regions}
@@ -246,10 +248,15 @@ def _fit(text: str, font: ImageFont.FreeTypeFont, width: int) -> str:
 def _compose(
     titles: Sequence[str], strips: Sequence[tuple[str, list[Image.Image]]], legend: list[Category], tile: int
 ) -> Image.Image:
-    font, small = _font(15 if tile > 200 else 12), _font(11)
+    font, small = _font(17 if tile > 200 else 13), _font(13)
     width = GAP + len(titles) * (tile + GAP)
     entries = _legend_places(legend, small, width)
-    height = 30 + sum(tiles[0].height + GAP for _, tiles in strips) + 24 * (entries[-1][1] + 1 if entries else 0) + 6
+    height = (
+        30
+        + sum(tiles[0].height + GAP for _, tiles in strips)
+        + 24 * (entries[-1][1] + 1 if entries else 0)
+        + 6
+    )
     canvas = Image.new("RGB", (width, height), CANVAS)
     draw = ImageDraw.Draw(canvas)
     for i, title in enumerate(titles):
@@ -260,8 +267,8 @@ def _compose(
             canvas.paste(image, (GAP + i * (tile + GAP), y))
         label = _fit(name, small, tile - 10)
         bottom = y + tiles[0].height
-        draw.rectangle([GAP, bottom - 17, GAP + small.getlength(label) + 8, bottom - 1], CANVAS)
-        draw.text((GAP + 4, bottom - 9), label, TEXT, small, anchor="lm")
+        draw.rectangle([GAP, bottom - 19, GAP + small.getlength(label) + 8, bottom - 1], CANVAS)
+        draw.text((GAP + 4, bottom - 10), label, TEXT, small, anchor="lm")
         y = bottom + GAP
     for x, line, category, label in entries:
         middle = y + 24 * line + 12

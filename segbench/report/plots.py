@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from itertools import cycle
 from pathlib import Path
+from typing import Any
 
 import matplotlib
 
@@ -24,10 +25,10 @@ from segbench.report.run import Run
 from segbench.report.tables import DERIVED, duration, header, main_scores, metrics_of
 
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#7F6A55")
-"""Okabe and Ito's colours that hold for all kinds of colour vision, without the yellow that white swallows."""
+"""Okabe and Ito's colours, which hold for all kinds of colour vision, less the yellow that white swallows."""
 MARKERS = "osD^vPX"
 INK, FAINT, RULE = "#22252b", "#6b7280", "#d5d9e0"
-RC = {
+RC: dict[Any, Any] = {
     "font.family": "DejaVu Sans",
     "font.size": 10,
     "text.color": INK,
@@ -47,6 +48,7 @@ RC = {
     "xtick.labelcolor": INK,
     "ytick.labelcolor": INK,
     "text.parse_math": False,
+    "figure.constrained_layout.use": True,
     "svg.hashsalt": "segbench",
     "savefig.dpi": 144,
 }
@@ -76,18 +78,20 @@ def looks(run: Run) -> dict[str, Look]:
 
 
 def draw(
-    run: Run, scores: pd.DataFrame, cells: pd.DataFrame, tables: Mapping[tuple[str, Task], pd.DataFrame], folder: Path
+    run: Run,
+    scores: pd.DataFrame,
+    cells: pd.DataFrame,
+    tables: Mapping[tuple[str, Task], pd.DataFrame],
+    folder: Path,
 ) -> list[Plot]:
     """Write all plots of a run to `folder` in every format of its options."""
     folder.mkdir(parents=True, exist_ok=True)
     drawn = []
     with sns.axes_style("white"), plt.rc_context(RC):
         for plot, figure in _figures(run, scores, cells, tables):
-            box = figure.get_tightbbox().padded(0.08)
             for suffix in run.options.formats:
                 figure.savefig(
                     folder / f"{plot.stem}.{suffix}",
-                    bbox_inches=box,
                     transparent=suffix == "svg",
                     metadata={"Date": None} if suffix == "svg" else None,
                 )
@@ -122,7 +126,7 @@ def _figures(
             yield (
                 Plot(
                     "cost", dataset, task, f"cost_{stem}",
-                    f"{name} on {of} against the time of training; a small point a seed, a large one the mean.",
+                    f"{name} on {of} against the time of training; small points are seeds, large ones means.",
                 ),
                 against_time(run, look, merged, metric),
             )  # fmt: skip
@@ -154,10 +158,12 @@ def _figures(
             )  # fmt: skip
 
 
-def by_model(run: Run, look: Mapping[str, Look], table: pd.DataFrame, rows: pd.DataFrame, metric: str) -> Figure:
+def by_model(
+    run: Run, look: Mapping[str, Look], table: pd.DataFrame, rows: pd.DataFrame, metric: str
+) -> Figure:
     """Score on x, a row a network, best on top."""
     networks = table[~table["control"] & table[metric].notna()].iloc[::-1]
-    figure, ax = plt.subplots(figsize=(7, 1.15 + 0.46 * len(networks)))
+    figure, ax = plt.subplots(figsize=(6.2, max(3.3, 1.3 + 0.42 * len(networks))))
     for y, (_, row) in enumerate(networks.iterrows()):
         style = look[row["model"]]
         values = rows.loc[rows["model"] == row["model"], "value"]
@@ -175,7 +181,9 @@ def by_model(run: Run, look: Mapping[str, Look], table: pd.DataFrame, rows: pd.D
             weight="bold",
             color=style.color,
         )
-    ax.set_yticks(range(len(networks)), [_name(run, r["model"], r["derived"]) for _, r in networks.iterrows()])
+    ax.set_yticks(
+        range(len(networks)), [_name(run, r["model"], r["derived"]) for _, r in networks.iterrows()]
+    )
     ax.set(xlim=(0, 1.005), ylim=(-0.6, len(networks) - 0.4), xlabel=header(metric))
     ax.tick_params(length=0)
     ax.grid(visible=False, axis="y")
@@ -205,13 +213,16 @@ def _reference_lines(ax: Axes, controls: pd.Series) -> None:
 
 def against_time(run: Run, look: Mapping[str, Look], rows: pd.DataFrame, metric: str) -> Figure:
     """Score on y, seconds of training on a logarithmic x."""
-    figure, ax = plt.subplots(figsize=(7, 3.6))
+    figure, ax = plt.subplots(figsize=(6.2, 3.3))
     means = rows.groupby("model", sort=False)[["train_seconds", "value"]].mean()
     for model, style in look.items():
         own = rows[rows["model"] == model]
         if not own.empty:
+            mean = means.loc[model]
             ax.scatter(own["train_seconds"], own["value"], s=16, color=style.color, alpha=0.5, lw=0)
-            ax.scatter(*means.loc[model], s=80, color=style.color, marker=style.marker, lw=0)
+            ax.scatter(
+                mean["train_seconds"], mean["value"], s=80, color=style.color, marker=style.marker, lw=0
+            )
     ax.set_xscale("log")
     low, high = rows["train_seconds"].min(), rows["train_seconds"].max()
     ax.set_xlim(low / 1.25, high * max(2.0, (high / low) ** 0.45 * 1.3))  # room for the names
@@ -225,10 +236,11 @@ def against_time(run: Run, look: Mapping[str, Look], rows: pd.DataFrame, metric:
     ax.tick_params(which="both", length=0)
     means = means.sort_values("value")
     derived = rows.groupby("model")["derived"].any()
-    for (model, mean), y in zip(means.iterrows(), _apart(means["value"].to_numpy(), 0.062 * (top - bottom))):
+    heights = _apart(means["value"].to_numpy(), 0.062 * (top - bottom))
+    for model, x, y in zip(means.index, means["train_seconds"], heights):
         ax.annotate(
             _name(run, model, derived[model]),
-            (mean["train_seconds"], y),
+            (x, y),
             xytext=(9, 0),
             textcoords="offset points",
             va="center",
@@ -270,11 +282,22 @@ def by_class(run: Run, rows: pd.DataFrame, order: list[str]) -> Figure:
     cell = 0.32 if numbers else 0.17
     figure, ax = plt.subplots(figsize=(2.2 + 0.85 * wide.shape[1], 0.9 + cell * len(wide)))
     sns.heatmap(
-        wide, ax=ax, vmin=0, vmax=1, cmap=sns.light_palette(PALETTE[0], as_cmap=True), annot=numbers, fmt=".2f", annot_kws={"size": 8.5},
-        linewidths=1 if numbers else 0, cbar=not numbers, cbar_kws={"shrink": 0.3} if not numbers else None,
-    )  # fmt: skip
+        wide,
+        ax=ax,
+        vmin=0,
+        vmax=1,
+        cmap=sns.light_palette(PALETTE[0], as_cmap=True),
+        annot=numbers,
+        fmt=".2f",
+        annot_kws={"size": 8.5},
+        linewidths=1 if numbers else 0,
+        cbar=not numbers,
+        cbar_kws=None if numbers else {"shrink": 0.3},
+    )
     ax.xaxis.tick_top()
-    ax.set_xticklabels([_short(run.title(m)) for m in wide], rotation=35, ha="left", rotation_mode="anchor")
+    ax.set_xticklabels(
+        [_short(run.title(str(m))) for m in wide], rotation=35, ha="left", rotation_mode="anchor"
+    )
     ax.set_yticks(np.arange(len(wide)) + 0.5, [_short(c) for c in wide.index], rotation=0)
     ax.tick_params(length=0, labelsize=9 if numbers else 6.5)
     ax.set(xlabel="", ylabel="")
@@ -282,16 +305,20 @@ def by_class(run: Run, rows: pd.DataFrame, order: list[str]) -> Figure:
 
 
 def read_histories(run: Run, dataset: str) -> pd.DataFrame:
-    """Losses of all trainings on a dataset: model, seed, and the columns of history.csv."""
+    """Losses of all trainings on a dataset: model, seed, iteration, total, validation; thinned."""
     found = []
     for cell in run.cells:
-        path = run.folder(cell) / "history.csv"
+        whole = run.folder(cell) / "history.csv"
+        path = whole if whole.exists() else whole.with_name("history.partial.csv")
         if cell.dataset == dataset and path.exists():
             try:
                 history = pd.read_csv(path)
             except ValueError:
                 continue  # a training that was killed in its first line
             if {"iteration", "total"} <= set(history):
+                history = history.reindex(columns=["iteration", "total", "validation"])
+                step = -(-len(history) // 200)  # means of so many points: more would be noise
+                history = history.groupby(history.index // step).mean()
                 found.append(history.assign(model=cell.model, seed=cell.seed))
     return pd.concat(found, ignore_index=True) if found else pd.DataFrame(columns=["model", "seed"])
 
@@ -301,14 +328,12 @@ def learning(run: Run, look: Mapping[str, Look], histories: pd.DataFrame) -> Fig
     models = [m for m in look if m in set(histories["model"])]
     columns = min(4, len(models))
     rows = -(-len(models) // columns)
-    figure, axes = plt.subplots(
-        rows, columns, figsize=(max(2.4 * columns, 4), 2.1 * rows), squeeze=False, layout="constrained"
-    )
+    figure, axes = plt.subplots(rows, columns, figsize=(max(2.4 * columns, 4), 2.1 * rows), squeeze=False)
     for ax, model in zip(axes.flat, models):
         for _, one in histories[histories["model"] == model].groupby("seed"):
             ax.plot(one["iteration"], one["total"], color=look[model].color, lw=1.3, alpha=0.8)
-            if "validation" in one and one["validation"].notna().any():
-                seen = one.dropna(subset=["validation"])
+            seen = one.dropna(subset=["validation"])
+            if not seen.empty:
                 ax.plot(seen["iteration"], seen["validation"], color=INK, lw=1, ls=":")
         ax.set_title(_short(run.title(model)), color=look[model].color, size=9.5)
         ax.set_ylim(bottom=0)

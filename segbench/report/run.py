@@ -35,6 +35,8 @@ class LeftOut(BaseModel):
 class DatasetEntry(BaseModel):
     root: Path
     title: str = ""
+    state: Path | None = None
+    """Folder with the state.json of fetch, convert and lint."""
 
 
 class ModelEntry(BaseModel):

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 import pandas as pd
 
-from segbench.data.dataset import TASKS
+from segbench.data.dataset import TASKS, Task
 from segbench.report.tables import metrics_of
 
 ENOUGH_DATASETS = 6
@@ -15,7 +15,7 @@ ENOUGH_DATASETS = 6
 SIGNIFICANT = 0.05
 
 
-def ranks(tables: Mapping[tuple[str, str], pd.DataFrame]) -> pd.DataFrame:
+def ranks(tables: Mapping[tuple[str, Task], pd.DataFrame]) -> pd.DataFrame:
     """Mean rank of each network over the datasets, by task: 1 is best, ties share the mean.
 
     Ranked are the networks with a score on every dataset where at least two have one; the others have a NaN.
@@ -45,7 +45,7 @@ def ranks(tables: Mapping[tuple[str, str], pd.DataFrame]) -> pd.DataFrame:
         for model in sorted(wide, key=lambda m: mean.get(m, math.inf)):
             worse = []
             if pairs is not None and model in mean:
-                better = mean.index[mean < mean[model]]
+                better = mean.index[mean < mean.loc[model]]
                 worse = [m for m in better if pairs.loc[model, m] < SIGNIFICANT]
             rows.append(
                 {

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import logging
+import os
+import platform
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from segbench.data.dataset import TASKS
+from segbench.data.dataset import TASKS, Task
 from segbench.errors import SegbenchError
 from segbench.evaluation.contract import SCORE_COLUMNS
 from segbench.files import atomic_folder, read_json, write_text
@@ -18,7 +20,7 @@ from segbench.report.tables import compare, to_html, to_markdown
 
 logger = logging.getLogger(__name__)
 
-STATES = frozenset({"ok", "failed", "out-of-memory", "timeout", "interrupted"})
+FAULTS = frozenset({"failed", "out-of-memory", "timeout", "interrupted"})
 
 
 def summarise(run_json: Path, out: Path) -> None:
@@ -37,9 +39,8 @@ def summarise(run_json: Path, out: Path) -> None:
         scores.to_csv(folder / "scores.csv", index=False)
         cells.to_csv(folder / "cells.csv", index=False)
         (folder / "tables").mkdir()
-        tables = {}
-        for dataset, task in scored_tasks(run, scores):
-            table = tables[dataset, task] = compare(run, scores, cells, dataset, task)
+        tables = comparisons(run, scores, cells)
+        for (dataset, task), table in tables.items():
             stem = f"{dataset}_{task}"
             table.to_csv(folder / "tables" / f"{stem}.csv", index=False)
             write_text(folder / "tables" / f"{stem}.md", to_markdown(run, table))
@@ -67,49 +68,80 @@ def collect(run: Run) -> tuple[pd.DataFrame, pd.DataFrame]:
     return scores[[*whose, *SCORE_COLUMNS]], frame
 
 
-def scored_tasks(run: Run, scores: pd.DataFrame) -> list[tuple[str, str]]:
-    """(dataset, task) of every comparison: what was scored, and what was planned and failed."""
-    have = set(zip(scores["dataset"], scores["task"]))
-    have |= {(c.dataset, c.task) for c in run.cells if not c.control}
-    return [(d, t) for d in run.datasets for t in TASKS if (d, t) in have]
+def comparisons(run: Run, scores: pd.DataFrame, cells: pd.DataFrame) -> dict[tuple[str, Task], pd.DataFrame]:
+    """The table of every dataset and task that was scored, or planned and failed; see `compare`."""
+    have = set(zip(scores["dataset"], scores["task"])) | {(c.dataset, c.task) for c in run.cells}
+    pairs = [(d, t) for d in run.datasets for t in TASKS if (d, t) in have]
+    return {pair: compare(run, scores, cells, *pair) for pair in pairs}
+
+
+def read_summary(folder: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """(all scores, all cells) as `summarise` wrote them."""
+    text = ["dataset", "model", "task", "status", "reason"]
+    cells = pd.read_csv(folder / "cells.csv", dtype=dict.fromkeys(text, "str"), low_memory=False)
+    cells[text] = cells[text].fillna("")
+    cells["seed"] = cells["seed"].astype("Int64")
+    scores = read_scores(folder / "scores.csv")
+    return scores.astype({"seed": int}), cells
 
 
 def _outcome(run: Run, cell: Cell) -> tuple[str, str, pd.DataFrame | None]:
     """Status, the last message, and the scores of a cell; only a finished cell has scores."""
     folder = run.folder(cell)
-    try:
-        state = read_json(folder / "state.json") if (folder / "state.json").exists() else {}
-        status, step = str(state.get("state", "pending")), str(state.get("step", ""))
-        reason = str(state.get("reason") or "").strip()
-    except (SegbenchError, AttributeError) as error:
-        return "failed", f"state.json: {error}", None
+    data = run.datasets[cell.dataset].state
+    for place, of in ((data, " of the dataset"), (folder, "")):
+        try:
+            state = read_json(place / "state.json") if place and (place / "state.json").exists() else {}
+            status, step = str(state.get("state", "pending")), str(state.get("step", ""))
+            reason = str(state.get("reason") or "").strip()
+        except (SegbenchError, AttributeError) as error:
+            return "failed", f"state.json: {error}", None
+        if of and status in FAULTS:
+            return status, f"{step}{of}: {reason}", None
     if status == "running":
+        if _is_dead(state):
+            return "failed", f"{step} was killed (out of memory, perhaps) or its machine stopped", None
         return "pending", f"{step} has begun and has not ended", None
     if status == "ok" and step != "evaluate":
         return "pending", f"{step} is done, evaluation is not", None
     if status != "ok":
-        return (status if status in STATES or status == "pending" else "failed"), reason, None
+        return (status if status in FAULTS or status == "pending" else "failed"), reason, None
     try:
         return "ok", "", read_scores(folder / "scores.csv")
     except (OSError, ValueError) as error:
         return "failed", f"scores.csv: {error}", None
 
 
+def _is_dead(state: dict[str, Any]) -> bool:
+    """Whether the process that wrote this state ran on this machine and is gone."""
+    if state.get("node") != platform.node() or not isinstance(state.get("pid"), int):
+        return False
+    try:
+        os.kill(state["pid"], 0)
+    except ProcessLookupError:
+        return True
+    except PermissionError:
+        pass
+    return False
+
+
 def _costs(run: Run, cell: Cell) -> dict[str, Any]:
-    """Plain values of training.json and efficiency.json; controls and hand-made cells have neither."""
+    """Plain values of training.json as train_<key> and of efficiency.json as predict_<key>."""
     costs: dict[str, Any] = {}
-    for name in ("training.json", "efficiency.json"):
+    for name, prefix in (("training.json", "train"), ("efficiency.json", "predict")):
         path = run.folder(cell) / name
         try:
             values = read_json(path) if path.exists() else {}
-            costs |= {k: v for k, v in values.items() if isinstance(v, str | int | float)}
-        except (SegbenchError, AttributeError) as error:
+            values |= {f"version_{package}": v for package, v in values.get("versions", {}).items()}
+        except (SegbenchError, TypeError, AttributeError) as error:
             logger.warning("%s is left out: %s", path, error)
+            continue
+        costs |= {f"{prefix}_{k}": v for k, v in values.items() if isinstance(v, str | int | float)}
     return costs
 
 
 def read_scores(path: Path) -> pd.DataFrame:
-    """A tidy file of scores; `class` is "" where a score is over all classes. Raises OSError or ValueError."""
+    """Tidy scores; `class` is "" for the mean over the classes. Raises OSError or ValueError."""
     scores = pd.read_csv(path, dtype=str, keep_default_na=False)  # a class may be called NA
     missing = set(SCORE_COLUMNS) - set(scores)
     if missing:

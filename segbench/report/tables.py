@@ -25,9 +25,10 @@ METRICS: dict[Task, dict[str, str]] = {
     "panoptic": {"pq": "PQ", "sq": "SQ", "rq": "RQ", "pq_things": "PQ things", "pq_stuff": "PQ stuff"},
 }
 """Metrics that are compared, and their headers; all are better when higher."""
-COSTS = {"parameters": "Parameters", "train_seconds": "Training", "latency_ms": "Latency"}
+COSTS = {"train_parameters": "Parameters", "train_seconds": "Training", "predict_latency_ms": "Latency"}
+NOTHING = "\N{EN DASH}"
 DERIVED = "†"
-DERIVED_NOTE = f"{DERIVED} derived: not the network's own output, but computed from its output for another task."
+DERIVED_NOTE = f"{DERIVED} derived: not the network's own output, but converted from that for another task."
 
 
 def main_scores(run: Run, scores: pd.DataFrame, dataset: str, task: Task) -> pd.DataFrame:
@@ -45,7 +46,7 @@ def main_scores(run: Run, scores: pd.DataFrame, dataset: str, task: Task) -> pd.
         unlike = [c for c in CONTRACT_KEYS if same[c].nunique(dropna=False) > 1]
         if unlike:
             named = same[unlike].apply(lambda row: ", ".join(f"{k}={v}" for k, v in row.items()), axis=1)
-            rows.loc[same.index, "column"] = f"{metric} [" + named + "]"
+            rows.loc[same.index, "column"] = str(metric) + " [" + named + "]"
     return rows.sort_values("metric", key=lambda metric: metric.map(order), kind="stable")
 
 
@@ -53,7 +54,7 @@ def compare(run: Run, scores: pd.DataFrame, cells: pd.DataFrame, dataset: str, t
     """One row a model, networks by their primary score, then controls in the order of the configuration.
 
     Columns: model, control, derived, status ("ok" where any seed is), seeds (those scored), planned, for each
-    metric its mean and `<metric>_sd` (sample standard deviation over the seeds), the means of `COSTS`, reason.
+    metric its mean and `<metric>_sd` (sample standard deviation over the seeds), means of `COSTS`, reason.
     """
     rows = main_scores(run, scores, dataset, task)
     columns = list(dict.fromkeys(rows["column"])) or [run.primary(task)]
@@ -96,7 +97,7 @@ def compare(run: Run, scores: pd.DataFrame, cells: pd.DataFrame, dataset: str, t
 
 def metrics_of(table: pd.DataFrame) -> list[str]:
     """Metric columns of a comparison, the one that ranks the networks first."""
-    return [c for c in table if f"{c}_sd" in table]
+    return [c for c in table.columns if f"{c}_sd" in table]
 
 
 def best_of(table: pd.DataFrame, metric: str) -> pd.DataFrame:
@@ -112,27 +113,31 @@ def header(metric: str) -> str:
 
 def score(value: float, sd: float = math.nan) -> str:
     if math.isnan(value):
-        return "–"
+        return NOTHING
     return f"{value:.3f}" if math.isnan(sd) else f"{value:.3f} ± {sd:.3f}"
 
 
 def count(value: float) -> str:
     """1234567 -> '1.2 M'."""
-    for size, unit in ((1e12, " T"), (1e9, " G"), (1e6, " M"), (1e3, " k")):
+    for size, unit in ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k")):
         if value >= size:
-            return f"{value / size:.3g}{unit}"
-    return "–" if math.isnan(value) else f"{value:.3g}"
+            return f"{value / size:.1f} {unit}"
+    return NOTHING if math.isnan(value) else f"{value:.0f}"
 
 
 def duration(seconds: float) -> str:
     for size, unit in ((86400, "d"), (3600, "h"), (60, "min"), (1, "s")):
         if seconds >= size:
             return f"{seconds / size:.3g} {unit}"
-    return "–" if math.isnan(seconds) else f"{seconds * 1000:.3g} ms"
+    return NOTHING if math.isnan(seconds) else f"{seconds * 1000:.3g} ms"
+
+
+def memory(size: float) -> str:
+    return NOTHING if math.isnan(size) else f"{size / 2**30:.2g} GiB"
 
 
 def cost(name: str, value: float) -> str:
-    if name == "parameters":
+    if name.endswith("parameters"):
         return count(value)
     return duration(value / 1000 if name.endswith("_ms") else value)
 
@@ -159,7 +164,7 @@ def _shown(run: Run, table: pd.DataFrame) -> list[dict[str, Any]]:
             "title": run.title(row["model"]),
             "row": row,
             "mark": DERIVED if row["derived"] else "",
-            "scores": [(score(row[m], row[f"{m}_sd"]), i in best[m]) for m in metrics],
+            "scores": [(row[m], row[f"{m}_sd"], i in best[m]) for m in metrics],
             "seeds": str(row["seeds"]) + (f" of {row['planned']}" if row["seeds"] < row["planned"] else ""),
             "costs": [cost(k, row[k]) for k in COSTS],
         }
@@ -186,7 +191,7 @@ def to_markdown(run: Run, table: pd.DataFrame) -> str:
         if row["status"] != "ok":
             scores = [f"{row['status']}: {_plain(row['reason'])}", *[""] * (len(metrics) - 1)]
         else:
-            scores = [f"**{text}**" if best else text for text, best in shown["scores"]]
+            scores = [f"**{score(*one)}**" if best else score(*one) for *one, best in shown["scores"]]
         lines.append([name, *scores, shown["seeds"], *shown["costs"]])
     text = "\n".join("| " + " | ".join(line) + " |" for line in lines) + "\n"
     return text + (f"\n{DERIVED_NOTE}\n" if table["derived"].any() else "")

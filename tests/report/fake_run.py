@@ -12,8 +12,8 @@ from PIL import Image, ImageDraw, ImageFilter
 from pycocotools import mask as rle
 
 from segbench.data.dataset import BACKGROUND, Category, Dataset, View, id_to_rgb
-from segbench.evaluation.contract import SCORE_COLUMNS
 from segbench.data.predictions import Instances, Panoptic, Prediction, PredictionWriter
+from segbench.evaluation.contract import SCORE_COLUMNS
 
 CATEGORIES = {
     "vessels": [Category(id=1, name="vessel", isthing=False, color=(220, 60, 60))],
@@ -62,7 +62,8 @@ def scene(dataset: str, rng: np.random.Generator, size: tuple[int, int]) -> Scen
         lines = []
         for _ in range(7):
             steps = np.cumsum(rng.normal([width / 14, 0], [4, height / 16], (16, 2)), axis=0)
-            points = [tuple(p) for p in steps + [0, rng.uniform(0.1, 0.9) * height]]
+            steps[:, 1] += rng.uniform(0.1, 0.9) * height
+            points = [tuple(p) for p in steps]
             lines.append(drawn("line", points, width=int(rng.integers(2, 6))))
         return [(1, np.any(lines, axis=0))]
     if dataset == "bubbles":
@@ -73,14 +74,11 @@ def scene(dataset: str, rng: np.random.Generator, size: tuple[int, int]) -> Scen
         (1, drawn("rectangle", [0, 0, width, horizon])),
         (2, drawn("rectangle", [0, horizon, width, height])),
     ]
-    for x in range(0, width, 45):
-        parts.append((3, drawn("rectangle", [x, horizon - rng.uniform(20, 70), x + 38, horizon])))
-    for x in rng.uniform(0, width, 4):
-        parts.append((6, drawn("ellipse", box(x, horizon - 12, 34, 44))))
-    for x in rng.uniform(0, width, 4):
-        parts.append((4, drawn("rounded_rectangle", box(x, horizon + 22, 48, 24), 8)))
-    for x in rng.uniform(0, width, 3):
-        parts.append((5, drawn("ellipse", box(x, horizon + 24, 12, 42))))
+    houses = [[x, horizon - rng.uniform(20, 70), x + 38, horizon] for x in range(0, width, 45)]
+    parts += [(3, drawn("rectangle", house)) for house in houses]
+    parts += [(6, drawn("ellipse", box(x, horizon - 12, 34, 44))) for x in rng.uniform(0, width, 4)]
+    parts += [(4, drawn("ellipse", box(x, horizon + 22, 48, 24))) for x in rng.uniform(0, width, 4)]
+    parts += [(5, drawn("ellipse", box(x, horizon + 24, 12, 42))) for x in rng.uniform(0, width, 3)]
     return parts
 
 
@@ -185,7 +183,9 @@ def make_scores(folder: Path, dataset: str, view: str, quality: float, seed: int
             names = [(c.name, near * rng.uniform(0.8, 1) if near < 1 else 1.0) for c in CATEGORIES[dataset]]
             for name, value in [("", near), *(names if metric in ("miou", "ap", "pq") else [])]:
                 most = "100" if task == "instance" else ""
-                lines.append(f"{task},{metric},{name},{value:.6f},{derived},dataset,void,undefined,truth,,{most},")
+                lines.append(
+                    f"{task},{metric},{name},{value:.6f},{derived},dataset,void,undefined,truth,,{most},"
+                )
     (folder / "scores.csv").write_text("\n".join(lines) + "\n")
 
 
@@ -202,7 +202,7 @@ def make_run(
     size: tuple[int, int] = (120, 180),
     **options: Any,
 ) -> Path:
-    """Write the whole run below `root`; returns its run.json. Everything in it is `ok`; tests break parts of it."""
+    """Write a run below `root` in which every cell is `ok`; returns its run.json. Tests break parts of it."""
     run_root = root / "results" / "demo"
     cells, left_out = [], []
     for dataset in datasets:
@@ -246,11 +246,16 @@ def make_training(folder: Path, seed: int, parameters: int, seconds: float) -> N
     training = {
         "parameters": parameters,
         "flops": parameters * 900,
-        "train_seconds": seconds * rng.uniform(0.95, 1.05),
+        "seconds": seconds * rng.uniform(0.95, 1.05),
     }
-    where = {"device": "cpu", "processor": "A processor of two cores", "torch": "2.15.0", "python": "3.11.2"}
+    where = {
+        "device": "cpu",
+        "processor": "A processor of two cores",
+        "versions": {"torch": "2.15.0"},
+        "python": "3.11.2",
+    }
     write(folder / "training.json", training | where)
-    write(folder / "efficiency.json", {"latency_ms": seconds / 4, "peak_memory_bytes": parameters * 60})
+    write(folder / "efficiency.json", {"latency_ms": seconds / 4, "flops": parameters * 900})
     lines = ["iteration,epoch,lr,total,validation,seconds"]
     for i in range(10, 401, 10):
         loss = 0.3 + 1.4 * np.exp(-i / 90) + rng.normal(0, 0.06)

@@ -1,0 +1,269 @@
+"""The report: one HTML file with everything in it, which opens without a network."""
+
+from __future__ import annotations
+
+import base64
+import logging
+import math
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from markupsafe import Markup
+
+from segbench.data.dataset import TASKS, Dataset, Task
+from segbench.errors import SegbenchError
+from segbench.evaluation.contract import CONTRACT_KEYS
+from segbench.files import atomic_folder, write_text
+from segbench.report.gallery import gallery
+from segbench.report.plots import Plot, draw
+from segbench.report.run import Run
+from segbench.report.statistics import ENOUGH_DATASETS, ranks
+from segbench.report.summarise import comparisons, read_summary
+from segbench.report.tables import (
+    count,
+    duration,
+    environment,
+    header,
+    main_scores,
+    memory,
+    metrics_of,
+    score,
+    to_html,
+)
+
+logger = logging.getLogger(__name__)
+
+Tables = Mapping[tuple[str, Task], pd.DataFrame]
+MEDIA = {"svg": "image/svg+xml", "png": "image/png", "jpg": "image/jpeg"}
+TRUTH = "control_truth"
+COSTS: dict[str, Callable[[float], str]] = {
+    "train_parameters": count,
+    "predict_flops": count,
+    "train_seconds": duration,
+    "predict_latency_ms": lambda ms: duration(ms / 1000),
+    "train_peak_memory": memory,
+}
+CONTRACT_WORDS = {
+    "pooling": "Pooling",
+    "ignored": "Left out before counting",
+    "absent": "A class without truth and prediction",
+    "resolution": "Compared at the size of",
+    "match": "Match",
+    "max_detections": "Most detections",
+    "min_score": "Least score",
+}
+
+
+def report(run_json: Path, summary: Path, out: Path) -> None:
+    """Write the report of a run, from its cells and the folder that `summarise` wrote, to the folder `out`.
+
+    index.html: the page, whole in itself. plots/*.{svg,png}, gallery/*.jpg: its pictures, for use elsewhere.
+    """
+    run = Run.read(run_json)
+    scores, cells = read_summary(summary)
+    tables = comparisons(run, scores, cells)
+    with atomic_folder(out) as folder:
+        plots = draw(run, scores, cells, tables, folder / "plots")
+        galleries = _galleries(run, tables, folder / "gallery")
+        page = environment().get_template("page.html.j2").render(
+            run=run,
+            title=run.options.title or f"Run {run.name}",
+            datasets=[_dataset(run, name, tables, plots, galleries, folder) for name in run.datasets],
+            networks=_networks(run, cells),
+            places=_places(cells),
+            progress=_progress(run, cells),
+            troubles=cells[~cells["status"].isin(["ok", "not-applicable"])].to_dict("records"),
+            left_out=cells[cells["status"] == "not-applicable"].to_dict("records"),
+            ranks=_ranks(tables),
+            enough=ENOUGH_DATASETS,
+            controls=_controls(run, tables),
+            contracts=_contracts(run, scores, tables),
+            contract_words=CONTRACT_WORDS,
+        )  # fmt: skip
+        write_text(folder / "index.html", page)
+    logger.info("report in %s", out / "index.html")
+
+
+def data_uri(path: Path) -> str:
+    data = base64.b64encode(path.read_bytes()).decode("ascii")
+    return f"data:{MEDIA[path.suffix[1:]]};base64,{data}"
+
+
+def _galleries(run: Run, tables: Tables, folder: Path) -> dict[tuple[str, Task], dict[str, str]]:
+    drawn = {}
+    for (dataset, task), table in tables.items():
+        path = folder / f"{dataset}_{task}.jpg"
+        networks = table[~table["control"] & (table["status"] == "ok")]["model"].tolist()
+        try:
+            caption = gallery(run, dataset, task, networks, [], path)
+        except (SegbenchError, OSError, KeyError, ValueError) as error:
+            logger.warning("no gallery for %s, %s: %s", dataset, task, error)
+            continue
+        if caption:
+            drawn[dataset, task] = {"uri": data_uri(path), "caption": caption}
+    return drawn
+
+
+def _dataset(
+    run: Run,
+    name: str,
+    tables: Tables,
+    plots: list[Plot],
+    galleries: Mapping[tuple[str, Task], dict[str, str]],
+    folder: Path,
+) -> dict[str, Any]:
+    """All that the page shows of one dataset."""
+    try:
+        info = Dataset(run.datasets[name].root).info
+    except SegbenchError:
+        info = None
+
+    def pictures(kind: str, task: Task | None) -> list[dict[str, str]]:
+        suffix = run.options.formats[0]
+        return [
+            {"uri": data_uri(folder / "plots" / f"{p.stem}.{suffix}"), "caption": p.caption, "kind": kind}
+            for p in plots
+            if (p.kind, p.dataset, p.task) == (kind, name, task)
+        ]
+
+    return {
+        "name": name,
+        "title": run.dataset_title(name),
+        "info": info,
+        "learning": pictures("learning", None),
+        "tasks": [
+            {
+                "task": task,
+                "answer": _answer(run, table),
+                "table": Markup(to_html(run, table)),  # escaped by its own template
+                "plots": pictures("scores", task) + pictures("cost", task),
+                "classes": pictures("classes", task),
+                "gallery": galleries.get((name, task)),
+            }
+            for (dataset, task), table in tables.items()
+            if dataset == name
+        ],
+    }
+
+
+def _answer(run: Run, table: pd.DataFrame) -> dict[str, Any] | None:
+    """The best network of a table, what it cost, and how far ahead of the next it is."""
+    metric = metrics_of(table)[0]
+    networks = table[~table["control"] & table[metric].notna()]
+    if networks.empty:
+        return None
+    best = networks.iloc[0]
+    answer = {
+        "title": run.title(best["model"]),
+        "metric": header(metric),
+        "score": score(best[metric], best[f"{metric}_sd"]),
+        "seeds": best["seeds"],
+        "row": best,
+        "next": None,
+    }
+    if len(networks) > 1:
+        second = networks.iloc[1]
+        spread = max(best[f"{metric}_sd"], second[f"{metric}_sd"])  # NaN with one seed
+        margin = best[metric] - second[metric]
+        answer |= {"next": run.title(second["model"]), "margin": margin, "within_spread": margin <= spread}
+    return answer
+
+
+def _networks(run: Run, cells: pd.DataFrame) -> list[dict[str, Any]]:
+    """What each network is, and its cost as the range over the datasets."""
+    rows = []
+    for model in run.networks:
+        own = cells[cells["model"] == model]
+        entry = run.models.get(model)
+        costs = {}
+        for column, show in COSTS.items():
+            values = own[column].dropna().tolist() if column in own else []
+            ends = (min(values), max(values)) if values else (math.nan,)
+            costs[column] = " … ".join(dict.fromkeys(map(show, ends)))
+        rows.append({"title": run.title(model), "card": entry.card if entry else {}, "costs": costs})
+    return rows
+
+
+def _places(cells: pd.DataFrame) -> list[dict[str, Any]]:
+    """Where the trained cells ran: machine and versions, and how many cells each."""
+    words = {
+        "train_processor": "Processor",
+        "train_gpu": "GPU",
+        "train_processors": "Processors",
+        "train_threads": "Threads",
+        "train_precision": "Precision",
+        "train_version_torch": "torch",
+        "train_python": "Python",
+        "train_git_commit": "Commit",
+    }
+    known = [c for c in words if c in cells and cells[c].notna().any()]
+    trained = cells[cells["train_seconds"].notna()] if "train_seconds" in cells else cells[:0]
+    if trained.empty or not known:
+        return []
+    groups = (
+        trained.fillna(dict.fromkeys(known, "")).astype(dict.fromkeys(known, str)).groupby(known, sort=False)
+    )
+    return [
+        {"cells": len(rows), "facts": {words[c]: v for c, v in zip(known, values) if v}}
+        for values, rows in groups
+    ]
+
+
+def _progress(run: Run, cells: pd.DataFrame) -> dict[str, Any]:
+    planned = cells[cells["status"] != "not-applicable"]
+    return {
+        "planned": len(planned),
+        "ok": int((planned["status"] == "ok").sum()),
+        "seeds": sorted({c.seed for c in run.cells if not c.control}),
+        "train_seconds": float(cells["train_seconds"].sum()) if "train_seconds" in cells else 0.0,
+    }
+
+
+def _ranks(tables: Tables) -> list[dict[str, Any]]:
+    groups = ranks(tables).groupby("task", sort=False)
+    return [
+        {"task": task, "rows": rows.to_dict("records"), "p": rows["p"].iloc[0], "n": rows["datasets"].max()}
+        for task, rows in groups
+    ]
+
+
+def _controls(run: Run, tables: Tables) -> list[dict[str, Any]]:
+    """The primary score of each control, and the networks that do not beat the untrained ones."""
+    found = []
+    for (dataset, task), table in tables.items():
+        metric = metrics_of(table)[0]
+        controls = table[table["control"]].set_index("model")[metric]
+        floor = controls.drop(TRUTH, errors="ignore").max()
+        networks = table[~table["control"] & table[metric].notna()]
+        beaten = networks[~(networks[metric] > floor)] if not math.isnan(floor) else networks[:0]
+        found.append(
+            {
+                "dataset": run.dataset_title(dataset),
+                "task": task,
+                "metric": header(metric),
+                "scores": {m: controls.get(m, math.nan) for m in run.controls},
+                "networks": len(networks),
+                "not_better": [run.title(m) for m in beaten["model"]] if len(networks) else [],
+            }
+        )
+    return found
+
+
+def _contracts(run: Run, scores: pd.DataFrame, tables: Tables) -> list[dict[str, Any]]:
+    """The contracts of the compared metrics, each once, with what they hold for."""
+    found: dict[tuple[str, ...], dict[str, list[str]]] = {}
+    for dataset, task in tables:
+        rows = main_scores(run, scores, dataset, task)
+        rows = rows[["task", "metric", *CONTRACT_KEYS]].drop_duplicates()
+        for values in rows.itertuples(index=False, name=None):
+            entry = found.setdefault((values[0], *values[2:]), {"metrics": [], "datasets": []})
+            for key, value in (("metrics", header(values[1])), ("datasets", run.dataset_title(dataset))):
+                if value not in entry[key]:
+                    entry[key].append(value)
+    order = [str(task) for task in TASKS]
+    return [
+        {"task": key[0], **entry, "contract": dict(zip(CONTRACT_KEYS, key[1:]))}
+        for key, entry in sorted(found.items(), key=lambda item: order.index(item[0][0]))
+    ]
