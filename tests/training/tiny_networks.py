@@ -89,5 +89,7 @@ class Everything(Network):
             masks = semantic == labels[:, None, None]
             scores = torch.ones(len(labels))
             segments = (masks * torch.arange(1, len(labels) + 1)[:, None, None]).sum(0)
-            found.append(Prediction(semantic, Instances(scores, labels, masks), Panoptic(segments, labels, scores)))
+            found.append(
+                Prediction(semantic, Instances(scores, labels, masks), Panoptic(segments, labels, scores))
+            )
         return found

@@ -1,0 +1,48 @@
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from segbench.training.spec import CellSpec
+from segbench.training.train import train
+
+
+def make_spec(
+    network: str = "Plain", *, task: str = "semantic", seed: int = 1, options: Any = None, **recipe: Any
+):
+    """A short training of a network in tiny_networks.py."""
+    settings = {"iterations": 8, "batch_size": 4, "augment": {"crop": [24, 24]}, "optimizer": {"lr": 0.01}}
+    return CellSpec.model_validate(
+        {
+            "class_path": f"tiny_networks:{network}",
+            "options": options or {},
+            "task": task,
+            "seed": seed,
+            "recipe": settings | recipe,
+        }
+    )
+
+
+@pytest.fixture
+def run(shapes: Path, tmp_path: Path) -> Callable[..., dict[str, Any]]:
+    """Train on `shapes` in a folder of this name; gives training.json."""
+
+    def run(folder: str, spec: CellSpec, **options: Any) -> dict[str, Any]:
+        train(shapes, spec, tmp_path / folder, threads=1, **options)
+        return json.loads((tmp_path / folder / "training.json").read_text())
+
+    return run
+
+
+@pytest.fixture(autouse=True)
+def _torch_settings():
+    """Training sets the threads of the process."""
+    threads = torch.get_num_threads()
+    yield
+    torch.set_num_threads(threads)
+    torch.use_deterministic_algorithms(False)

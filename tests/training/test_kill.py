@@ -1,0 +1,85 @@
+"""Real kills of real processes."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from conftest import make_spec
+
+from segbench.state import EX_TEMPFAIL
+
+ITERATIONS = 150
+SPEC = make_spec(
+    "Normalised",
+    iterations=ITERATIONS,
+    validate_every=40,
+    select="best",
+    augment={"crop": [32, 32], "scale": [0.5, 2.0], "rotate90": True, "color_jitter": 0.4},
+)
+CODE = """
+import sys
+from pathlib import Path
+from segbench.training.spec import CellSpec
+from segbench.training.train import train
+train(Path(sys.argv[1]), CellSpec.model_validate_json(sys.argv[2]), Path(sys.argv[3]),
+      threads=1, workers=int(sys.argv[4]), checkpoint_every=0.05)
+"""
+
+
+def start(root: Path, out: Path, workers: int = 0) -> subprocess.Popen[bytes]:
+    command = [sys.executable, "-c", CODE, str(root), SPEC.model_dump_json(), str(out), str(workers)]
+    path = os.pathsep.join([str(Path(__file__).parent), os.environ.get("PYTHONPATH", "")])
+    return subprocess.Popen(command, env={**os.environ, "PYTHONPATH": path}, start_new_session=True)
+
+
+def rows(out: Path) -> int:
+    try:
+        return max(0, (out / "history.partial.csv").read_bytes().count(b"\n") - 1)
+    except FileNotFoundError:
+        return 0
+
+
+def wait_for(process: subprocess.Popen[bytes], out: Path, iteration: int) -> None:
+    while rows(out) < iteration and process.poll() is None:
+        time.sleep(0.002)
+    assert process.poll() is None, "ended before it was to be killed"
+
+
+def test_killed_trainings_end_in_the_same_bits(run, shapes: Path, tmp_path: Path) -> None:
+    seed = random.randrange(10**6)
+    print(f"seed {seed}")
+    draw = random.Random(seed)
+    whole = run("whole", SPEC)
+    out = tmp_path / "killed"
+    done = 0
+    for _ in range(2):
+        done = draw.randrange(done + 5, done + 60)
+        process = start(shapes, out)
+        wait_for(process, out, done)
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+        assert not (out / "model.pt").exists() and (out / "checkpoint.pt").exists()
+    assert start(shapes, out).wait(120) == 0
+    result = json.loads((out / "training.json").read_text())
+    assert result["weights_digest"] == whole["weights_digest"]
+    assert result["selected_iteration"] == whole["selected_iteration"]
+    iterations = [line.split(",")[0] for line in (out / "history.csv").read_text().splitlines()[1:]]
+    assert iterations == [str(i) for i in range(1, ITERATIONS + 1)]
+
+
+def test_a_signal_to_the_whole_group_ends_with_a_checkpoint(shapes: Path, tmp_path: Path) -> None:
+    """As schedulers send it: to the loader processes as well."""
+    for name in (signal.SIGTERM, signal.SIGUSR1):
+        out = tmp_path / name.name
+        process = start(shapes, out, workers=1)
+        wait_for(process, out, 10)
+        os.killpg(process.pid, name)
+        assert process.wait(60) == EX_TEMPFAIL
+        assert (out / "checkpoint.pt").exists() and rows(out) >= 10

@@ -1,0 +1,95 @@
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+from torch import nn
+from torch.optim import lr_scheduler
+
+from segbench.recipe import Optimizer, Schedule
+from segbench.training.optimizer import build_optimizer, parameter_groups, rate_factor, set_rate
+
+TOTAL = 40
+
+
+def torchs(make) -> list[float]:
+    """Learning rates that a scheduler of torch gives from a rate of 1."""
+    optimizer = torch.optim.SGD([nn.Parameter(torch.zeros(1))], lr=1.0)
+    scheduler = make(optimizer)
+    rates = []
+    for _ in range(TOTAL):
+        rates.append(optimizer.param_groups[0]["lr"])
+        optimizer.step()
+        scheduler.step()
+    return rates
+
+
+@pytest.mark.parametrize(
+    ("schedule", "make"),
+    [
+        (Schedule(power=0.9), lambda o: lr_scheduler.PolynomialLR(o, TOTAL, 0.9)),
+        (Schedule(name="cosine"), lambda o: lr_scheduler.CosineAnnealingLR(o, TOTAL)),
+        (
+            Schedule(name="step", milestones=[0.5, 0.7], gamma=0.3),
+            lambda o: lr_scheduler.MultiStepLR(o, [20, 28], 0.3),
+        ),
+        (Schedule(name="constant"), lambda o: lr_scheduler.ConstantLR(o, 1.0)),
+        (
+            Schedule(name="constant", warmup_iterations=10, warmup_factor=0.2),
+            lambda o: lr_scheduler.LinearLR(o, 0.2, 1.0, 10),
+        ),
+    ],
+)
+def test_schedules_are_torchs(schedule: Schedule, make) -> None:
+    ours = [rate_factor(schedule, i, TOTAL) for i in range(TOTAL)]
+    assert ours == pytest.approx(torchs(make), abs=1e-9)
+
+
+def test_warm_up_multiplies_the_schedule() -> None:
+    schedule = Schedule(name="cosine", warmup_iterations=8, warmup_factor=0.1)
+    assert rate_factor(schedule, 0, TOTAL) == pytest.approx(0.1)
+    assert rate_factor(schedule, 4, TOTAL) == pytest.approx(0.55 * (1 + math.cos(math.pi * 0.1)) / 2)
+    assert rate_factor(schedule, 8, TOTAL) == rate_factor(Schedule(name="cosine"), 8, TOTAL)
+
+
+class Net(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.backbone = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4))
+        self.head = nn.Sequential(nn.GroupNorm(2, 4), nn.Conv2d(4, 2, 1))
+
+
+def test_groups() -> None:
+    net = Net()
+    groups = parameter_groups(net, Optimizer(lr=0.1, weight_decay=0.2, backbone_lr_factor=0.5))
+    found = {id(p): (g["lr"], g["weight_decay"]) for g in groups for p in g["params"]}
+    assert len(found) == len(list(net.parameters())) == sum(len(g["params"]) for g in groups)
+    assert found[id(net.backbone[0].weight)] == (0.05, 0.2)
+    assert found[id(net.backbone[0].bias)] == found[id(net.backbone[1].weight)] == (0.05, 0)
+    assert found[id(net.head[1].weight)] == (0.1, 0.2)
+    assert found[id(net.head[0].weight)] == found[id(net.head[1].bias)] == (0.1, 0)
+
+
+def test_decay_on_everything_on_request() -> None:
+    groups = parameter_groups(Net(), Optimizer(weight_decay=0.2, no_decay_on_norm=False))
+    assert {g["weight_decay"] for g in groups} == {0.2}
+
+
+def test_a_factor_of_zero_freezes_the_backbone() -> None:
+    net = Net()
+    groups = parameter_groups(net, Optimizer(backbone_lr_factor=0))
+    assert not any(p.requires_grad for p in net.backbone.parameters())
+    assert sum(len(g["params"]) for g in groups) == 4
+
+
+@pytest.mark.parametrize("name", ["adamw", "sgd"])
+def test_rate_is_set_on_every_group(name: str) -> None:
+    options = Optimizer(name=name, lr=0.1, momentum=0.7, backbone_lr_factor=0.5)
+    optimizer = build_optimizer(Net(), options)
+    assert type(optimizer).__name__.lower() == name
+    if name == "sgd":
+        assert {g["momentum"] for g in optimizer.param_groups} == {0.7}
+    set_rate(optimizer, 0.5)
+    set_rate(optimizer, 0.25)
+    assert {g["lr"] for g in optimizer.param_groups} == {0.025, 0.0125}

@@ -1,0 +1,236 @@
+from __future__ import annotations
+
+import csv
+import logging
+import signal
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from conftest import make_spec
+
+from segbench.data.dataset import Dataset
+from segbench.errors import OutOfMemory, SegbenchError
+from segbench.state import EX_TEMPFAIL
+from segbench.training import train as module
+from segbench.training.model import load_model
+from segbench.training.train import Training, train
+
+CPU = torch.device("cpu")
+
+
+def history(folder: Path, name: str = "history.csv") -> list[dict[str, str]]:
+    with (folder / name).open() as file:
+        return list(csv.DictReader(file))
+
+
+def timeless(rows: list[dict[str, str]]) -> list[dict[str, str]]:
+    return [{k: v for k, v in row.items() if k not in ("seconds", "images_per_second")} for row in rows]
+
+
+def test_a_training_learns_and_leaves_its_results(run, tmp_path: Path) -> None:
+    spec = make_spec(
+        iterations=60, optimizer={"lr": 0.03}, schedule={"name": "cosine", "warmup_iterations": 4}
+    )
+    result = run("a", spec)
+    rows = history(tmp_path / "a")
+    assert [int(row["iteration"]) for row in rows] == list(range(1, 61))
+    assert float(rows[-1]["total"]) < 0.5 * float(rows[0]["total"])
+    assert float(rows[-1]["epoch"]) == 20 and float(rows[4]["lr"]) > float(rows[0]["lr"])
+    assert rows[0]["total"] == rows[0]["loss_cross_entropy"]
+    assert sorted(p.name for p in (tmp_path / "a").iterdir()) == ["history.csv", "model.pt", "training.json"]
+    assert result["iterations"] == 60 and result["images"] == 240 and result["seconds"] > 0
+    assert result["parameters"] == sum(
+        p.numel() for p in load_model(tmp_path / "a" / "model.pt", CPU).network.parameters()
+    )
+    for key in ("node", "processor", "threads", "device", "versions", "peak_memory", "images_per_second"):
+        assert result[key]
+    assert len(result["sources"]["data"]) == 64 and result["sources"]["code"]
+
+
+def test_same_seed_same_bits(run, tmp_path: Path) -> None:
+    spec = make_spec("Normalised", augment={"crop": [24, 24], "scale": [0.5, 2], "color_jitter": 0.3})
+    first, second = run("a", spec), run("b", spec)
+    assert first["weights_digest"] == second["weights_digest"]
+    assert timeless(history(tmp_path / "a")) == timeless(history(tmp_path / "b"))
+    assert first["weights_digest"] != run("c", spec.model_copy(update={"seed": 2}))["weights_digest"]
+
+
+def test_workers_do_not_change_the_weights(run) -> None:
+    spec = make_spec(
+        options={"dropout": 0.3}, augment={"crop": [24, 24], "rotate90": True, "color_jitter": 0.3}
+    )
+    assert run("a", spec, workers=0)["weights_digest"] == run("b", spec, workers=2)["weights_digest"]
+
+
+def test_checkpoints_do_not_change_the_weights(run) -> None:
+    spec = make_spec(options={"dropout": 0.3})
+    assert run("a", spec)["weights_digest"] == run("b", spec, checkpoint_every=0)["weights_digest"]
+
+
+def test_accumulated_batches_are_one_large_batch(run, tmp_path: Path) -> None:
+    """Without padding or void, and without batch statistics."""
+    augment = {"crop": [24, 24], "scale": [1.0, 1.0]}
+    run("a", make_spec(batch_size=6, augment=augment, optimizer={"name": "sgd", "lr": 0.01}))
+    run("b", make_spec(batch_size=6, augment=augment, optimizer={"name": "sgd", "lr": 0.01}, accumulate=3))
+    one, many = (load_model(tmp_path / f / "model.pt", CPU).network.state_dict() for f in "ab")
+    for name in one:
+        assert torch.allclose(one[name], many[name], atol=2e-3), name
+    for a, b in zip(history(tmp_path / "a"), history(tmp_path / "b")):
+        assert float(a["total"]) == pytest.approx(float(b["total"]), rel=2e-2)
+
+
+def test_shares_of_uneven_parts(shapes: Path, tmp_path: Path) -> None:
+    """Five images in two parts: three weigh 3/5, two weigh 2/5."""
+    spec = make_spec(batch_size=5, accumulate=2, optimizer={"name": "sgd", "lr": 1e-9}, clip_norm=1e9)
+    training = Training(shapes, spec, tmp_path, None, CPU)
+    seen: list[tuple[int, float]] = []
+    compute = training._losses
+
+    def losses(images: torch.Tensor, targets: list[Any]) -> dict[str, torch.Tensor]:
+        found = compute(images, targets)
+        seen.append((len(targets), sum(found.values()).item()))
+        return found
+
+    training._losses = losses  # type: ignore[method-assign]
+    items = [
+        (torch.rand(n, 3, 8, 8), [{"semantic": torch.ones(8, 8, dtype=torch.int64)}] * n) for n in (3, 2)
+    ]
+    row = training._step(iter(items))
+    assert row["total"] == pytest.approx(sum(n * value for n, value in seen) / 5, rel=1e-6)
+
+
+def test_clipping_bounds_the_step(shapes: Path, tmp_path: Path) -> None:
+    spec = make_spec(optimizer={"name": "sgd", "lr": 1.0, "momentum": 0, "weight_decay": 0}, clip_norm=1e-3)
+    training = Training(shapes, spec, tmp_path, None, CPU)
+    before = [p.clone() for p in training.network.parameters()]
+    item = (torch.rand(4, 3, 8, 8), [{"semantic": torch.ones(8, 8, dtype=torch.int64)}] * 4)
+    row = training._step(iter([item]))
+    moved = torch.stack([(p - b).norm() for p, b in zip(training.network.parameters(), before)]).norm()
+    assert row["grad_norm"] > 1e-3 and moved.item() == pytest.approx(1e-3, rel=1e-2)
+
+
+def test_frozen_backbone_does_not_move(run, shapes: Path, tmp_path: Path) -> None:
+    spec = make_spec("Normalised", optimizer={"lr": 0.1, "backbone_lr_factor": 0})
+    start = Training(shapes, spec, tmp_path / "start", None, CPU).network.state_dict()
+    run("a", spec)
+    end = load_model(tmp_path / "a" / "model.pt", CPU).network.state_dict()
+    for name in start:
+        assert torch.equal(start[name], end[name]) == name.startswith("backbone"), name
+
+
+def test_bf16_trains(run, tmp_path: Path) -> None:
+    result = run("a", make_spec("Normalised", iterations=30, precision="bf16", optimizer={"lr": 0.03}))
+    rows = history(tmp_path / "a")
+    assert result["precision"] == "bf16" and float(rows[-1]["total"]) < float(rows[0]["total"])
+    weights = load_model(tmp_path / "a" / "model.pt", CPU).network.state_dict()
+    assert weights["head.weight"].dtype == torch.float32
+
+
+def test_validation_and_best_weights(run, tmp_path: Path) -> None:
+    """With a rate that destroys what was learned, the best weights are not the last."""
+    recipe = {"iterations": 12, "validate_every": 4, "schedule": {"name": "constant"}}
+    spec = make_spec(optimizer={"lr": 0.5}, select="best", **recipe)
+    result = run("a", spec)
+    rows = history(tmp_path / "a")
+    losses = {int(row["iteration"]): float(row["validation"]) for row in rows if row["validation"]}
+    assert list(losses) == [4, 8, 12]
+    assert result["selected_iteration"] == min(losses, key=losses.__getitem__)
+    last = run("b", spec.model_copy(update={"recipe": spec.recipe.model_copy(update={"select": "last"})}))
+    assert last["selected_iteration"] == 12
+    same = last["weights_digest"] == result["weights_digest"]
+    assert same == (result["selected_iteration"] == 12)
+
+
+def test_validation_does_not_disturb_the_training(run) -> None:
+    plain = run("a", make_spec(options={"dropout": 0.3}))
+    validated = run("b", make_spec(options={"dropout": 0.3}, validate_every=2))
+    assert plain["weights_digest"] == validated["weights_digest"]
+
+
+def test_the_split_that_is_scored_never_selects(shapes: Path, tmp_path: Path, caplog, monkeypatch) -> None:
+    monkeypatch.setattr(type(Dataset(shapes).info), "validation_split", None)
+    train(shapes, make_spec(validate_every=2, select="best"), tmp_path, threads=1)
+    assert "no split for validation" in caplog.text
+    assert all(not row["validation"] for row in history(tmp_path))
+
+
+def test_loss_that_is_not_a_number(run, tmp_path: Path) -> None:
+    with pytest.raises(SegbenchError, match="loss_broken is nan.* at iteration 3 of 8") as caught:
+        run("a", make_spec("Diverging"))
+    assert "lr" in str(caught.value.remedy)
+    assert not (tmp_path / "a" / "model.pt").exists()
+
+
+def test_out_of_memory_is_recognised(run) -> None:
+    with pytest.raises(OutOfMemory, match="out of memory.*"):
+        run("a", make_spec("Hungry"))
+
+
+@pytest.mark.parametrize("when", [4, 8])
+def test_sigterm_saves_and_the_next_call_goes_on(run, tmp_path: Path, monkeypatch, caplog, when: int) -> None:
+    caplog.set_level(logging.INFO)
+    spec = make_spec(options={"dropout": 0.3}, validate_every=3, select="best")
+    whole = run("a", spec)
+    step = Training._step
+
+    def signalled(self: Training, batches: Any) -> dict[str, Any]:
+        row = step(self, batches)
+        if self.iteration == when:
+            signal.raise_signal(signal.SIGTERM)
+        return row
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Training, "_step", signalled)
+        with pytest.raises(SystemExit) as stop:
+            run("b", spec)
+    assert stop.value.code == EX_TEMPFAIL
+    assert f"SIGTERM: stopped after iteration {when}" in caplog.text
+    folder = tmp_path / "b"
+    assert sorted(p.name for p in folder.iterdir()) == ["checkpoint.pt", "history.partial.csv"]
+    resumed = run("b", spec)
+    assert f"going on after iteration {when}" in caplog.text
+    assert resumed["weights_digest"] == whole["weights_digest"]
+    assert resumed["selected_iteration"] == whole["selected_iteration"]
+    assert timeless(history(folder)) == timeless(history(tmp_path / "a"))
+    assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
+
+
+def interrupted(run, spec: Any) -> None:
+    with pytest.raises(SystemExit):
+        run("b", spec)
+
+
+def test_checkpoint_of_another_recipe_is_not_used(run, tmp_path: Path, caplog) -> None:
+    interrupted(run, make_spec("Signalled"))
+    spec = make_spec(options={"dropout": 0.1})
+    assert run("b", spec)["weights_digest"] == run("a", spec)["weights_digest"]
+    assert "another recipe" in caplog.text
+    assert len(history(tmp_path / "b")) == 8
+
+
+@pytest.mark.parametrize("damage", [b"", b"nonsense", None])
+def test_broken_checkpoint_starts_over(run, tmp_path: Path, caplog, damage: bytes | None) -> None:
+    interrupted(run, make_spec("Signalled", iterations=3, batch_size=2))
+    path = tmp_path / "b" / "checkpoint.pt"
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2] if damage is None else damage)
+    run("b", make_spec())
+    assert "checkpoint.pt: cannot be read" in caplog.text and "starts over" in caplog.text
+
+
+def test_full_disk_at_a_checkpoint_does_not_stop(run, tmp_path: Path, monkeypatch, caplog) -> None:
+    def full(state: Any, file: Any) -> None:
+        raise RuntimeError("[enforce fail at inline_container.cc] . PytorchStreamWriter failed writing file")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(torch, "save", full)
+        patch.setattr(module, "save_model", lambda path, *_: path.write_text("model"))
+        run("a", make_spec(), checkpoint_every=0)
+    assert "no checkpoint could be written" in caplog.text
+    assert sorted(p.name for p in (tmp_path / "a").iterdir()) == ["history.csv", "model.pt", "training.json"]
+
+
+def test_pretrained_recipe_needs_weights(run) -> None:
+    with pytest.raises(SegbenchError, match="asks for the weights 'resnet50'"):
+        run("a", make_spec(pretrained="resnet50"))
