@@ -64,8 +64,8 @@ class Control:
 class Constant(Control):
     """What is most frequent in the training split, everywhere.
 
-    Semantic map: the class with most pixels. Objects: one over the whole image, of the class with most objects.
-    Panoptic: one segment over the whole image, of the class with most pixels.
+    Semantic map: the class with most pixels. Objects: one over the whole image, of the class with most
+    objects. Panoptic: one segment over the whole image, of the class with most pixels.
     """
 
     def semantic(self, record: ImageRecord, shape: Shape) -> np.ndarray:

@@ -59,9 +59,9 @@ def draw(rng: np.random.Generator, size: Size) -> tuple[np.ndarray, dict[str, An
     things = place_things(rng, size, camera, street)
     _cast_shadows(fine[top:], top, things, camera, light)
     painter = HousePainter(fine, segments, ID["building"], camera, light)
-    paint_skyline(rng, painter)
     for side, wall in street.walls.items():
         painter.row_of_houses(side, wall, street.houses[side])
+    paint_skyline(rng, painter)
 
     canvas = Canvas(fine, segments)
     categories = {c.id: c.id for c in CATEGORIES if not c.isthing}

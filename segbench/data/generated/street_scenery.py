@@ -112,11 +112,9 @@ def paint_ground(
     ground[kerb] = 0.64
 
     wall = street.walls[light.side]
-    starts = np.array([h.near for h in street.houses[light.side]])
-    index = np.searchsorted(starts, z, side="right") - 1
-    heights = np.array([h.height for h in street.houses[light.side]])[index.clip(0)]
-    ends = np.array([h.far for h in street.houses[light.side]])[index.clip(0)]
-    shaded = (wall - light.side * x < light.reach * heights) & (z < ends)
+    near, far, height = np.array([(h.near, h.far, h.height) for h in street.houses[light.side]]).T
+    index = np.searchsorted(near, z, side="right").clip(1) - 1
+    shaded = (wall - light.side * x < light.reach * height[index]) & (z < far[index])
     ground *= light.on((1, 1, 1), 1.0) * np.where(shaded, 1 - light.shadow, 1)[..., None]
     for side, at in street.walls.items():
         ground *= (1 - 0.3 * np.exp(-np.abs(at - side * x) / 0.7))[..., None]
@@ -131,12 +129,12 @@ def paint_skyline(rng: np.random.Generator, painter: HousePainter) -> None:
         width = rng.uniform(8, 26)
         if rng.random() < 0.85:
             house = _house(rng, 0, 0, rng.uniform(6, 26))
-            painter.front(house, x, x + width, 0.98 * FARTHEST, 0.5)
+            painter.front(house, x, x + width, 0.8 * FARTHEST, 0.5)
         x += width
 
 
 class HousePainter:
-    """Paints walls on `fine` and marks them in `idents`."""
+    """Paints walls on `fine` and marks them in `idents`; nearer first, as none paints over another."""
 
     def __init__(
         self, fine: np.ndarray, idents: np.ndarray, ident: int, camera: Camera, light: Light
@@ -144,12 +142,12 @@ class HousePainter:
         self.fine, self.idents, self.ident, self.camera, self.light = fine, idents, ident, camera, light
 
     def row_of_houses(self, side: int, wall: float, houses: list[House]) -> None:
-        """From far to near: the wall along the street and the end that faces the camera."""
-        for house in reversed(houses):
-            if house.near > 2:
-                edges = sorted((side * wall, side * (wall + 30)))
-                self.front(house, edges[0], edges[1], house.near, 0.35)
+        """The walls along the street, and the ends that face the camera."""
+        for house in houses:
             self._along(house, side, wall)
+            if house.near > 2:
+                left, right = sorted((side * wall, side * (wall + 30)))
+                self.front(house, left, right, house.near, 0.35)
 
     def front(self, house: House, left: float, right: float, z: float, towards_sun: float) -> None:
         """A wall across the street at distance `z`."""
@@ -183,13 +181,15 @@ class HousePainter:
         bottom = int(np.clip(camera.row + camera.height * camera.focal / z.min() + 2, 0, len(self.fine)))
         rows = np.arange(top, bottom, dtype=np.float32)[:, None]
         y = camera.height - (rows + 0.5 - camera.row) * z / camera.focal
-        on_wall = (y > 0) & (y < house.height)
-        colour = self._facade(house, np.broadcast_to(along, y.shape), y, towards_sun)
         window = np.s_[top:bottom, int(columns[0]) : int(columns[-1]) + 1]
-        self.fine[window][on_wall] = self.light.through_air(colour, z)[on_wall]
-        self.idents[window][on_wall] = self.ident
+        seen = (y > 0) & (y < house.height) & (self.idents[window] != self.ident)
+        at = np.nonzero(seen)[1]
+        colour = self._facade(house, along[at], y[seen], towards_sun)
+        self.fine[window][seen] = self.light.through_air(colour, z[at])
+        self.idents[window][seen] = self.ident
 
     def _facade(self, house: House, along: np.ndarray, y: np.ndarray, towards_sun: float) -> np.ndarray:
+        """Colours (N x 3) of N places on a wall."""
         light = self.light
         bay, storey = np.floor(along / house.bay).astype(int), np.floor(y / house.storey).astype(int)
         u, v = along / house.bay - bay, y / house.storey - storey
@@ -202,18 +202,12 @@ class HousePainter:
 
         shading = (0.8 + 0.2 * np.clip(y / 5, 0, 1)) * (1 - 0.05 * ((y % 0.3) < 0.06))
         wall = light.on(house.wall, towards_sun)
-        colour = shading[..., None] * wall
+        colour = shading[:, None] * wall
         colour[y > house.height - 0.45] = wall * 1.15
         colour[frame] = wall * 0.4 + 0.45 * light.on((1, 1, 1), towards_sun)
+        reflection = np.clip(0.25 + 0.5 * cell + 0.25 * v, 0, 1)[pane, None]
+        colour[pane] = light.on(0.12 + 0.42 * reflection * np.asarray(light.horizon), 0.5)
         lit = pane & (cell < light.windows)
-        reflection = np.clip(0.25 + 0.5 * cell + 0.25 * v, 0, 1)[..., None]
-        glass = 0.12 + 0.45 * reflection * np.asarray(light.horizon, np.float32) * np.array(
-            [0.8, 0.95, 1.1], np.float32
-        )
-        colour[pane] = (glass * light.on((1, 1, 1), 0.5))[pane]
-        colour[lit] = np.array([1.0, 0.84, 0.5]) * (
-            0.7 + 0.5 * cell[lit, None] / max(light.windows, 1e-6) * 0.6
-        )
-        awning = shop & (v > 0.74) & (v < 0.93)
-        colour[awning] = light.on(house.awning, towards_sun)
+        colour[lit] = np.array([1.0, 0.84, 0.5]) * (0.7 + 0.3 * cell[lit, None] / (light.windows + 1e-6))
+        colour[shop & (v > 0.74) & (v < 0.93)] = light.on(house.awning, towards_sun)
         return colour
