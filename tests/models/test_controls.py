@@ -1,0 +1,171 @@
+"""Controls score what theory says, on every generated family and through the files of the evaluation."""
+
+from __future__ import annotations
+
+import csv
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from segbench.data.dataset import Dataset, Sample, read_label_map
+from segbench.data.generated import bubbles, street, vessels
+from segbench.data.writer import write_dataset
+from segbench.evaluation.evaluate import evaluate
+from segbench.evaluation.options import EvaluationOptions
+from segbench.files import read_json
+from segbench.models.controls import run_control
+
+FAMILIES = {"vessels": vessels, "bubbles": bubbles, "street": street}
+TASK = {"vessels": "semantic", "bubbles": "instance", "street": "panoptic"}
+family = pytest.mark.parametrize("name", FAMILIES)
+
+
+def write(root: Path, converted, name: str) -> Path:
+    about = {"title": name, "licence": "", "citation": "", "archives": {}}
+    write_dataset(converted, root, name=name, channels=1 if name == "vessels" else 3, **about)
+    return root
+
+
+@pytest.fixture(scope="module")
+def roots(tmp_path_factory) -> dict[str, Path]:
+    folder = tmp_path_factory.mktemp("generated")
+    options = {"size": [64, 96], "images": {"train": 4, "test": 3}}
+    return {n: write(folder / n, m.convert({}, options), n) for n, m in FAMILIES.items()}
+
+
+def predict(control: str, root: Path, task: str, out: Path, seed: int = 0) -> Path:
+    run_control(f"segbench.models.controls:{control}", root, task, seed, out)
+    return out
+
+
+def scores(root: Path, predictions: Path) -> dict[tuple[str, str, str, str], float]:
+    """(task, metric, class, pooling) -> value, of those that are defined."""
+    out = predictions.parent / "evaluation"
+    evaluate(root, predictions, out, options=EvaluationOptions())
+    with (out / "scores.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    return {
+        (r["task"], r["metric"], r["class"], r["pooling"]): float(r["value"])
+        for r in rows
+        if r["value"] not in ("", "nan")
+    }
+
+
+def mean_score(root: Path, predictions: Path, task: str, metric: str) -> float:
+    return scores(root, predictions)[task, metric, "", "dataset"]
+
+
+@family
+@pytest.mark.parametrize("control", ["Constant", "Random", "Truth"])
+def test_every_task_is_answered_and_repeats(control, name, roots, tmp_path):
+    first = predict(control, roots[name], TASK[name], tmp_path / "first")
+    again = predict(control, roots[name], TASK[name], tmp_path / "again")
+    parts = read_json(first / "predictions.json")["parts"]
+    assert len(parts) == {"vessels": 1, "bubbles": 2, "street": 3}[name]
+    files = sorted(p.relative_to(first) for p in first.rglob("*") if p.is_file())
+    assert all((first / f).read_bytes() == (again / f).read_bytes() for f in files)
+
+
+@family
+def test_random_depends_on_seed_and_image(name, roots, tmp_path):
+    one = predict("Random", roots[name], TASK[name], tmp_path / "one", seed=0)
+    two = predict("Random", roots[name], TASK[name], tmp_path / "two", seed=1)
+    maps = [
+        read_label_map(p).tobytes() for folder in (one, two) for p in sorted((folder / "semantic").iterdir())
+    ]
+    assert len(set(maps)) == len(maps) == 6
+
+
+@family
+def test_truth_scores_one(name, roots, tmp_path):
+    found = scores(roots[name], predict("Truth", roots[name], TASK[name], tmp_path / "predictions"))
+    primary = {"semantic": "miou", "instance": "ap", "panoptic": "pq"}
+    for task in Dataset(roots[name]).info.tasks:
+        assert found[task, primary[task], "", "dataset"] == 1
+    errors = ("ece", "calibration_error", "count_error", "count_mae", "hausdorff")
+    short = {k: v for k, v in found.items() if v != 1 and k[1] not in errors}
+    assert not short
+
+
+@family
+def test_random_labels_hit_one_pixel_in_as_many_as_there_are_classes(name, roots, tmp_path):
+    out = predict("Random", roots[name], TASK[name], tmp_path / "p")
+    split = Dataset(roots[name]).split("test")
+    classes = len(split.dataset.view("semantic").classes)
+    hits = [split.read_semantic(r.stem) == read_label_map(out / f"semantic/{r.stem}.png") for r in split]
+    share = np.mean(hits)
+    assert abs(share - 1 / classes) < 5 * np.sqrt(1 / classes * (1 - 1 / classes) / np.size(hits))
+
+
+@family
+def test_constant_is_the_majority_of_the_training_split(name, roots, tmp_path):
+    out = predict("Constant", roots[name], TASK[name], tmp_path / "p")
+    dataset = Dataset(roots[name])
+    train = dataset.split("train")
+    maps = np.stack([train.read_semantic(r.stem) for r in train])
+    majority = np.bincount(maps.ravel()).argmax()
+    for path in (out / "semantic").iterdir():
+        assert (read_label_map(path) == majority).all()
+    if "instance" in dataset.info.tasks:
+        objects = [o["category_id"] for o in read_json(train.instances_json)["annotations"]]
+        found = read_json(out / "instances.json")
+        assert {o["category_id"] for o in found} == {np.bincount(objects).argmax()}
+        assert [o["image_id"] for o in found] == [1, 2, 3]
+        assert {tuple(o["bbox"]) for o in found} == {(0, 0, 96, 64)}
+    if "panoptic" in dataset.info.tasks:
+        for annotation in read_json(out / "panoptic.json")["annotations"]:
+            (segment,) = annotation["segments_info"]
+            assert (segment["category_id"], segment["area"]) == (majority, 64 * 96)
+
+
+def test_random_counts_are_those_of_the_training_split(roots, tmp_path):
+    out = predict("Random", roots["street"], "panoptic", tmp_path / "p")
+    train = Dataset(roots["street"]).split("train")
+    mean = len(read_json(train.instances_json)["annotations"]) / 4
+    assert len(read_json(out / "instances.json")) == 3 * round(mean)
+    stuff = {c.id for c in train.dataset.info.categories if not c.isthing}
+    for annotation in read_json(out / "panoptic.json")["annotations"]:
+        classes = [s["category_id"] for s in annotation["segments_info"]]
+        assert all(classes.count(c) <= 1 for c in stuff)
+
+
+def test_constant_and_random_are_far_from_the_truth(roots, tmp_path):
+    for control in ("Constant", "Random"):
+        found = scores(
+            roots["street"], predict(control, roots["street"], "panoptic", tmp_path / control / "p")
+        )
+        assert found["semantic", "miou", "", "dataset"] < 0.3
+        assert found["instance", "ap", "", "dataset"] < 0.05
+        assert found["panoptic", "pq", "", "dataset"] < 0.2
+
+
+def test_truth_with_crowds_and_void(tmp_path):
+    """Crowds and unlabelled pixels are neither copied nor punished."""
+    from segbench.data.dataset import Converted
+
+    segments = np.zeros((32, 48), np.int32)
+    segments[:10], segments[10:20, :30], segments[20:, 5:25], segments[20:, 25:40] = 1, 2, 3, 4
+    info = [
+        {"id": 1, "category_id": 1, "iscrowd": 0},
+        {"id": 2, "category_id": 4, "iscrowd": 0},
+        {"id": 3, "category_id": 4, "iscrowd": 1},
+        {"id": 4, "category_id": 5, "iscrowd": 0},
+    ]
+    picture = next(
+        iter(street.convert({}, {"size": [32, 48], "images": {"train": 1, "test": 1}}).samples)
+    ).image
+    pictures = [Sample(s, "a", picture, ".png", panoptic=(segments, info)) for s in ("train", "test")]
+    root = write(tmp_path / "crowd", Converted(street.CATEGORIES, False, "test", pictures), "crowd")
+    out = predict("Truth", root, "panoptic", tmp_path / "cell" / "predictions")
+    assert len(read_json(out / "instances.json")) == 2
+    assert len(read_json(out / "panoptic.json")["annotations"][0]["segments_info"]) == 3
+    for task, metric in (("semantic", "miou"), ("instance", "ap"), ("panoptic", "pq")):
+        assert mean_score(root, out, task, metric) == 1
+
+
+def test_controls_start_without_torch():
+    code = "import sys, segbench.models.controls; sys.exit('torch' in sys.modules)"
+    subprocess.run([sys.executable, "-c", code], check=True)
