@@ -18,6 +18,7 @@ import numpy as np
 
 from segbench.evaluation.averages import ratio
 from segbench.evaluation.contract import Contract
+from segbench.evaluation.options import EvaluationOptions
 from segbench.evaluation.statistics import Statistics, positions
 
 COLUMNS = (
@@ -36,6 +37,13 @@ class Settings:
     """Of the band, as a share of the image's diagonal."""
     tolerance: float
     """Of the contour, as a share of the image's diagonal."""
+
+
+def settings(options: EvaluationOptions) -> Settings | None:
+    """None where boundaries are not scored."""
+    if "boundary" not in options.families:
+        return None
+    return Settings(options.boundary_width, options.contour_tolerance)
 
 
 def measure(

@@ -8,6 +8,11 @@ from typing import Any, Literal
 
 from segbench.data.dataset import Task
 
+PRIMARY: dict[Task, str] = {"semantic": "miou", "instance": "ap", "panoptic": "pq"}
+"""The metric that ranks networks, by task; its row without a class."""
+PRIMARY_BINARY = "dice_no_background"
+"""What is quoted beside it where there is one class and background."""
+
 
 @dataclass(frozen=True)
 class Contract:

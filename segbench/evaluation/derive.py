@@ -9,7 +9,6 @@ from collections.abc import Sequence
 
 import numpy as np
 from pycocotools import mask as rle
-from scipy import ndimage
 
 from segbench.evaluation.instance import Found
 from segbench.evaluation.panoptic import Segments
@@ -38,6 +37,8 @@ def instances_from_semantic(labels: np.ndarray, things: Sequence[int]) -> Found:
 
 def panoptic_from_semantic(labels: np.ndarray, things: Sequence[int]) -> Segments:
     """8-connected components of things, and one segment for each other class of the map."""
+    from scipy import ndimage  # half of the step's start-up, and few cells need it
+
     index = np.zeros(labels.shape, np.int32)
     class_ids: list[int] = []
     for c in np.unique(labels[labels > 0]):
@@ -62,8 +63,7 @@ def panoptic_from_instances(found: Found, shape: tuple[int, int], min_score: flo
 
 
 def _objects(index: np.ndarray, numbers: np.ndarray, class_ids: np.ndarray, scores: np.ndarray) -> Found:
-    boxes = ndimage.find_objects(index)
-    present = [k for k, n in enumerate(numbers) if n <= len(boxes) and boxes[n - 1]]
+    present = np.isin(numbers, index).nonzero()[0]
     masks = [rle.encode(np.asfortranarray(index == numbers[k], dtype=np.uint8)) for k in present]
     bounds = rle.toBbox(masks) if masks else np.zeros((0, 4))
     areas = np.asarray(rle.area(masks) if masks else [], float)

@@ -2,37 +2,28 @@
 
 from __future__ import annotations
 
-import csv
 import logging
 import math
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import pyarrow as pa
 
 from segbench.data.dataset import Dataset, ImageRecord, Split, Task
 from segbench.errors import SegbenchError
 from segbench.evaluation import boundary, instance, panoptic, semantic
-from segbench.evaluation.bootstrap import interval
-from segbench.evaluation.contract import SCORE_COLUMNS, Score
 from segbench.evaluation.instance_files import read_truth
 from segbench.evaluation.maps import read_labels
 from segbench.evaluation.options import EvaluationOptions
 from segbench.evaluation.panoptic_files import PanopticFiles
+from segbench.evaluation.pooling import write_scores
 from segbench.evaluation.predicted import CONVERSIONS, Predicted
 from segbench.evaluation.statistics import Heading, Rows, Scored, Statistics, Writer
 from segbench.evaluation.workers import in_chunks
-from segbench.files import atomic_path, read_json, write_json
+from segbench.files import read_json
 
 log = logging.getLogger(__name__)
-PRIMARY: dict[Task, str] = {
-    "semantic": semantic.PRIMARY,
-    "instance": instance.PRIMARY,
-    "panoptic": panoptic.PRIMARY,
-}
-"""The metric that ranks networks, by task. Its row with an empty class is the mean over the classes."""
 
 
 def evaluate(dataset_root: Path, predictions: Path, out: Path, *, options: EvaluationOptions) -> None:
@@ -60,51 +51,12 @@ def evaluate(dataset_root: Path, predictions: Path, out: Path, *, options: Evalu
     write_scores(Statistics(out / "per_image.parquet"), out)
 
 
-def pool(statistics: Statistics) -> list[Score]:
-    """Every score of a statistics file; nothing else is read."""
-    pooled = {"semantic": semantic.pooled, "instance": instance.pooled, "panoptic": panoptic.pooled}
-    return [score for task in statistics.heading.tasks for score in pooled[task](statistics)]
-
-
-def write_scores(statistics: Statistics, out: Path) -> None:
-    """Write scores.csv and scores.json of a statistics file into the folder `out`."""
-    heading = statistics.heading
-    rows = [score.row() for score in pool(statistics)]
-    with (
-        atomic_path(out / "scores.csv") as partial_path,
-        partial_path.open("w", newline="", encoding="utf-8") as file,
-    ):
-        writer = csv.DictWriter(file, SCORE_COLUMNS)
-        writer.writeheader()
-        writer.writerows(
-            {**row, "value": "" if math.isnan(row["value"]) else repr(row["value"])} for row in rows
-        )
-    document: dict[str, Any] = {
-        "images": len(heading.image_ids),
-        "options": heading.options.model_dump(),
-        "conversions": {task: scored.conversion for task, scored in heading.tasks.items()},
-        "intervals": {},
-    }
-    if heading.options.bootstrap_samples:
-        for task in heading.tasks:
-            document["intervals"][task] = {PRIMARY[task]: interval(statistics, task)}
-    if "semantic" in heading.tasks:
-        document["confusion"] = {
-            "classes": [c.name for c in heading.tasks["semantic"].classes],
-            "rows are truth, last column is unlabelled": semantic.matrix(statistics).tolist(),
-        }
-    document["scores"] = [
-        {**row, "value": None if math.isnan(row["value"]) else row["value"]} for row in rows
-    ]
-    write_json(out / "scores.json", document, indent=1)
-
-
 def _scored(dataset: Dataset, task: Task, source: Task, options: EvaluationOptions) -> Scored:
     crowded = math.ceil(dataset.info.max_instances / 100) * 100
     return Scored(
         dataset.view(task).classes,
         CONVERSIONS.get((task, source), ""),
-        options.max_detections or max(100, crowded),
+        (1, 10, options.max_detections or max(100, crowded)),
     )
 
 
@@ -120,9 +72,7 @@ def _gather(task: Task, add: Add, records: Sequence[ImageRecord]) -> pa.RecordBa
 
 def _semantic(split: Split, predicted: Predicted, scored: Scored, options: EvaluationOptions) -> Add:
     index = semantic.ClassIndex([c.id for c in scored.classes], split.dataset.info.void)
-    bounds = None
-    if "boundary" in options.families:
-        bounds = boundary.Settings(options.boundary_width, options.contour_tolerance)
+    bounds = boundary.settings(options)
 
     def add(rows: Rows, record: ImageRecord) -> None:
         path = split.semantic_path(record.stem)
@@ -143,7 +93,7 @@ def _instance(split: Split, predicted: Predicted, scored: Scored, options: Evalu
     def add(rows: Rows, record: ImageRecord) -> None:
         shape = images[record.id]["height"], images[record.id]["width"]
         found, true = predicted.instances(record, shape), truth.found(record.id, shape)
-        instance.add_image(rows, record.id, record.stem, true, found, scored.max_detections, min_score)
+        instance.add_image(rows, record.id, record.stem, true, found, scored, min_score)
 
     return add
 

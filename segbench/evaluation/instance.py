@@ -14,9 +14,8 @@ from segbench.evaluation import objects
 from segbench.evaluation.averages import mean
 from segbench.evaluation.contract import Contract, Score, Sheet
 from segbench.evaluation.matching import AREAS, THRESHOLDS, Group, match, outside
-from segbench.evaluation.statistics import Rows, Statistics, positions
+from segbench.evaluation.statistics import Rows, Scored, Statistics, positions
 
-PRIMARY = "ap"
 RECALLS = np.linspace(0, 1, 101)
 
 
@@ -27,7 +26,7 @@ class Found:
     class_ids: np.ndarray
     """N"""
     masks: list[dict[str, Any]]
-    """N COCO RLEs"""
+    """N COCO RLEs; none where only boxes are scored"""
     boxes: np.ndarray
     """N x 4: x, y, width, height"""
     areas: np.ndarray
@@ -40,7 +39,7 @@ class Found:
     def take(self, at: np.ndarray) -> Found:
         return Found(
             self.class_ids[at],
-            [self.masks[i] for i in at],
+            [self.masks[i] for i in at] if self.masks else [],
             self.boxes[at],
             self.areas[at],
             self.scores[at],
@@ -62,14 +61,12 @@ def add_image(
     image: str,
     truth: Found,
     detected: Found,
-    max_detections: int,
+    scored: Scored,
     min_score: float | None,
 ) -> None:
     """Add the statistics of one image; those of `objects` where their `min_score` is given."""
-    detected = ranked(detected, max_detections)
+    detected = ranked(detected, scored.max_detections[-1])
     classes = np.union1d(truth.class_ids, detected.class_ids)
-    masks: list[Group] = []
-    boxes: list[Group] = []
     pairs = [
         (
             detected.take(np.flatnonzero(detected.class_ids == c)),
@@ -77,28 +74,23 @@ def add_image(
         )
         for c in classes
     ]
-    for d, g in pairs:
-        for groups, a, b in ((masks, d.masks, g.masks), (boxes, d.boxes, g.boxes)):
-            iou = rle.iou(a, b, g.crowd.tolist()) if len(a) and len(b) else np.zeros((len(a), len(b)))
-            groups.append(Group(iou, d.areas, g.areas, g.crowd))
-    mask_hits, box_hits = match(masks), match(boxes)
+    columns: dict[str, list[np.ndarray]] = {}
+    for kind in scored.kinds:
+        groups = [Group(_iou(d, g, kind), d.areas, g.areas, g.crowd) for d, g in pairs]
+        columns[f"{kind}_matched"], columns[f"{kind}_ignored"] = match(groups)
     for k, (class_id, (d, g)) in enumerate(zip(classes, pairs)):
-        extra: dict[str, Any] = {}
+        values: dict[str, Any] = {name: column[k] for name, column in columns.items()}
         if min_score is not None:
-            sure = np.flatnonzero(d.scores >= min_score)
-            extra = objects.measure(masks[k].iou[sure], pixels(d.take(sure)), pixels(g), g.crowd)
-        rows.add(
-            image_id,
-            image,
-            int(class_id),
-            truths=(~outside(g.areas) & ~g.crowd[:, None]).sum(0),
-            scores=d.scores,
-            mask_matched=mask_hits[0][k],
-            mask_ignored=mask_hits[1][k],
-            box_matched=box_hits[0][k],
-            box_ignored=box_hits[1][k],
-            **extra,
-        )
+            sure = d.take(np.flatnonzero(d.scores >= min_score))
+            values |= objects.measure(_iou(sure, g, "mask"), pixels(sure), pixels(g), g.crowd)
+        counted = (~outside(g.areas) & ~g.crowd[:, None]).sum(0)
+        rows.add(image_id, image, int(class_id), truths=counted, scores=d.scores, **values)
+
+
+def _iou(detected: Found, truth: Found, kind: str) -> np.ndarray:
+    """D x G; of crowds: intersection over detection."""
+    a, b = (detected.masks, truth.masks) if kind == "mask" else (detected.boxes, truth.boxes)
+    return rle.iou(a, b, truth.crowd.tolist()) if len(a) and len(b) else np.zeros((len(a), len(b)))
 
 
 def pixels(found: Found) -> np.ndarray:
@@ -186,7 +178,7 @@ def _defined_mean(values: np.ndarray) -> float:
 def pooled(statistics: Statistics) -> list[Score]:
     """Every instance score of a statistics file."""
     scored, options = statistics.heading.tasks["instance"], statistics.heading.options
-    last = scored.max_detections
+    last = scored.max_detections[-1]
     sheet = Sheet("instance", [c.name for c in scored.classes], bool(scored.conversion))
 
     def contract(rule: str, limit: int = last) -> Contract:
@@ -195,7 +187,7 @@ def pooled(statistics: Statistics) -> list[Score]:
     for kind in scored.kinds:
         found = detections(statistics, kind)
         prefix = "" if kind == "mask" else f"{kind}_"
-        for metric, values, rule, limit in _coco_figures(found, last):
+        for metric, values, rule, limit in _coco_figures(found, scored.max_detections):
             classes = [_defined_mean(v) for v in np.moveaxis(values, -1, 0)]
             sheet.add(prefix + metric, _defined_mean(values), classes, contract(rule, limit))
         if "calibration" in options.families and not scored.conversion:
@@ -209,19 +201,22 @@ def pooled(statistics: Statistics) -> list[Score]:
     return sheet.scores
 
 
-def _coco_figures(found: list[Detections], last: int) -> Iterator[tuple[str, np.ndarray, str, int]]:
+def _coco_figures(
+    found: list[Detections], limits: tuple[int, ...]
+) -> Iterator[tuple[str, np.ndarray, str, int]]:
     """COCO's twelve: (metric, values, when they match, maxDets). The last axis of the values is the class.
 
     It comes last as in pycocotools, since the order of a sum decides its last bit.
     """
     sweep = "IoU >= 0.50:0.05:0.95"
+    last = limits[-1]
     for area, name in enumerate(AREAS):
         curves = np.stack([precision(f, area) for f in found], -1)
         if name == "all":
             yield "ap", curves, sweep, last
             yield "ap50", curves[:1], "IoU >= 0.50", last
             yield "ap75", curves[5:6], "IoU >= 0.75", last
-            for limit in sorted({min(1, last), min(10, last), last}):
+            for limit in limits:
                 yield f"ar{limit}", np.stack([recall(f, area, limit) for f in found], -1), sweep, limit
         else:
             yield f"ap_{name}", curves, sweep, last

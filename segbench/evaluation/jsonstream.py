@@ -122,7 +122,10 @@ class Records:
     def __len__(self) -> int:
         return len(self.image_ids)
 
-    def __contains__(self, image_id: int) -> bool:
+    def __iter__(self) -> Iterator[int]:
+        return iter(self.image_ids.tolist())
+
+    def __contains__(self, image_id: Any) -> bool:
         at = int(np.searchsorted(self.image_ids, image_id))
         return at < len(self.image_ids) and self.image_ids[at] == image_id
 

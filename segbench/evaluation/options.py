@@ -15,7 +15,7 @@ class EvaluationOptions(BaseModel):
 
     families: tuple[Family, ...] = FAMILIES
     """What is scored beside the class maps, AP and PQ, which always are."""
-    max_detections: Annotated[int, Field(ge=1)] | None = None
+    max_detections: Annotated[int, Field(ge=10)] | None = None
     """Last maxDets of AP. None: 100, or the next hundred that holds the dataset's most crowded image."""
     min_score: Annotated[float, Field(ge=0, le=1)] = 0.5
     """Predicted objects below it are no objects for object F1, AJI and conversions; AP takes all."""

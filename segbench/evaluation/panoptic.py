@@ -16,7 +16,6 @@ from segbench.evaluation.averages import mean, ratio
 from segbench.evaluation.contract import Contract, Score, Sheet
 from segbench.evaluation.statistics import Batch, Rows, Statistics, positions
 
-PRIMARY = "pq"
 _MATCH = "IoU > 0.5"
 POOLED = Contract("dataset", "void, crowd", "class skipped", match=_MATCH)
 PER_IMAGE = Contract("image", "void, crowd", "class skipped in that image", match=_MATCH)

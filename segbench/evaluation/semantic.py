@@ -19,7 +19,6 @@ from segbench.evaluation.averages import mean, ratio
 from segbench.evaluation.contract import Contract, Score, Sheet
 from segbench.evaluation.statistics import NONE, Batch, Rows, Statistics, positions
 
-PRIMARY = "miou"
 POOLED = Contract(pooling="dataset", ignored="void", absent="class skipped")
 PER_IMAGE = Contract(pooling="image", ignored="void", absent="class skipped in that image")
 
@@ -168,8 +167,8 @@ def pooled(statistics: Statistics) -> list[Score]:
     correct, true, _ = total.sum(0)
     sheet.add_one("pixel_accuracy", ratio(correct, true), POOLED)
     sheet.add_one("fwiou", ratio(np.nansum(per_class["miou"] * total[:, 1]), true), POOLED)
-    if BACKGROUND.id in ids:
-        objects = [k for k, c in enumerate(ids) if c != BACKGROUND.id]
+    objects = [k for k, c in enumerate(scored.classes) if c.name != BACKGROUND.name]
+    if len(objects) < len(ids):
         sheet.add_one("miou_no_background", mean(per_class["miou"][objects]), POOLED)
         sheet.add_one("dice_no_background", mean(per_class["dice"][objects]), POOLED)
     for metric, sums in image_sums.items():

@@ -81,7 +81,8 @@ class Scored:
     classes: tuple[Category, ...]
     conversion: str = ""
     """How the prediction was derived from one for another task; "" where it was not."""
-    max_detections: int = 100
+    max_detections: tuple[int, ...] = (1, 10, 100)
+    """Limits of AR; the last is that of AP."""
     kinds: tuple[str, ...] = ("mask", "box")
     """What AP is taken of."""
 

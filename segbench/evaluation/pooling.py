@@ -1,0 +1,59 @@
+"""From a file of per-image statistics to every score; nothing else is read."""
+
+from __future__ import annotations
+
+import csv
+import math
+from pathlib import Path
+from typing import Any
+
+from segbench.evaluation import instance, panoptic, semantic
+from segbench.evaluation.bootstrap import interval
+from segbench.evaluation.contract import PRIMARY, SCORE_COLUMNS, Score
+from segbench.evaluation.statistics import Statistics
+from segbench.files import atomic_path, write_json
+
+_POOL = {"semantic": semantic.pooled, "instance": instance.pooled, "panoptic": panoptic.pooled}
+
+
+def pool(statistics: Statistics) -> list[Score]:
+    return [score for task in statistics.heading.tasks for score in _POOL[task](statistics)]
+
+
+def write_scores(statistics: Statistics, out: Path) -> None:
+    """Write scores.csv, where what is undefined is empty, and scores.json into the folder `out`."""
+    scores = pool(statistics)
+    with (
+        atomic_path(out / "scores.csv") as path,
+        path.open("w", newline="", encoding="utf-8") as file,
+    ):
+        writer = csv.DictWriter(file, SCORE_COLUMNS)
+        writer.writeheader()
+        for score in scores:
+            writer.writerow(score.row() | {"value": "" if math.isnan(score.value) else repr(score.value)})
+    write_json(out / "scores.json", document(statistics, scores), indent=1)
+
+
+def document(statistics: Statistics, scores: list[Score]) -> dict[str, Any]:
+    """Contents of scores.json; what is undefined is null.
+
+    `confusion`: a row a true class, a column a predicted class, and a last column for unlabelled pixels.
+    """
+    heading = statistics.heading
+    result: dict[str, Any] = {
+        "images": len(heading.image_ids),
+        "options": heading.options.model_dump(),
+        "conversions": {task: scored.conversion for task, scored in heading.tasks.items()},
+        "intervals": {},
+    }
+    if heading.options.bootstrap_samples:
+        for task in heading.tasks:
+            result["intervals"][task] = {PRIMARY[task]: interval(statistics, task)}
+    if "semantic" in heading.tasks:
+        result["confusion"] = {
+            "classes": [c.name for c in heading.tasks["semantic"].classes],
+            "pixels": semantic.matrix(statistics).tolist(),
+        }
+    values = ({"value": None if math.isnan(score.value) else score.value} for score in scores)
+    result["scores"] = [score.row() | value for score, value in zip(scores, values)]
+    return result
