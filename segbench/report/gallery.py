@@ -2,29 +2,22 @@
 
 from __future__ import annotations
 
-import json
-import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any
 
 import matplotlib
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 from pycocotools import mask as rle
 
-from segbench.data.dataset import (
-    Category,
-    Dataset,
-    ImageRecord,
-    Split,
-    Task,
-    read_image,
-    read_label_map,
-    rgb_to_id,
-)
+from segbench.data.dataset import Category, Dataset, ImageRecord, Split, Task, read_image
+from segbench.evaluation.instance import Found
+from segbench.evaluation.instance_files import read_truth
+from segbench.evaluation.panoptic import Segments
+from segbench.evaluation.panoptic_files import PanopticFiles
+from segbench.evaluation.predicted import Predicted
 from segbench.files import atomic_path, read_json
 from segbench.report.run import Run
 
@@ -56,40 +49,40 @@ def gallery(
     """Draw a gallery as JPEG; returns its caption, or None where there is nothing to show.
 
     `models` are the columns, `hardest` the stems of images to add below the evenly chosen ones.
+    Answers to another task are converted as they are for scoring.
     """
     data = Dataset(run.datasets[dataset].root)
     split = data.split(data.info.evaluation_split)
-    rows = _choose(split, run.options.gallery_images, hardest)
+    records = _choose(split, run.options.gallery_images, hardest)
     readers = {}
     for model in models:
-        for cell in run.cells:
-            folder = run.folder(cell) / "predictions"
-            if (cell.dataset, cell.model) == (dataset, model) and _has(folder, task):
-                readers[model] = prediction_reader(folder, data, task, rows, run.options.instance_score)
-                break
-    if not rows or not readers:
+        cell = next(c for c in run.cells if (c.dataset, c.model) == (dataset, model))
+        folder = run.folder(cell) / "predictions"
+        if (folder / "predictions.json").exists():
+            readers[model] = prediction_reader(folder, split, task, run.options.instance_score)
+    if not records or not readers:
         return None
-    truth = truth_reader(split, task, rows)
+    truth = truth_reader(split, task)
     titles = ["image", "truth", *(run.title(m) for m in readers)]
     tile = min(320, max(150, (WIDTH - GAP) // len(titles) - GAP))
     seen: dict[int, Category] = {}
     strips = []
-    for record in rows:
+    for record in records:
         image = Image.fromarray(read_image(record.path, 3))
-        tiles = [
-            image.resize((tile, max(1, round(image.height * tile / image.width))), Image.Resampling.LANCZOS)
-        ]
+        size = tile, max(1, round(image.height * tile / image.width))
+        tiles = [image.resize(size, Image.Resampling.LANCZOS)]
         for read in (truth, *readers.values()):
             regions = read(record)
             seen |= {r.category.id: r.category for r in regions}
             tiles.append(paint(tiles[0], regions))
         strips.append((f"{record.stem} (hardest)" if record.stem in hardest else record.stem, tiles))
-    order = {c.id: i for i, c in enumerate(data.info.categories)}
-    legend = sorted(seen.values(), key=lambda c: order.get(c.id, len(order)))
+    order = [c.id for c in data.info.categories] + [VOID.id]
+    legend = sorted(seen.values(), key=lambda c: order.index(c.id))
     with atomic_path(path) as partial:
         _compose(titles, strips, legend, tile).save(partial, quality=88, subsampling=0)
-    drawn = f"; objects with a score of {run.options.instance_score} or more" if task == "instance" else ""
-    return f"{run.dataset_title(dataset)}, {task}{drawn}. Each network's first seed."
+    drawn = "" if task == "semantic" else f" Objects with a score of {run.options.instance_score} or more."
+    worst = " Hardest: where the best network scores least." if hardest else ""
+    return f"{run.dataset_title(dataset)}, {task}; the first seed of each network.{drawn}{worst}"
 
 
 def _choose(split: Split, count: int, hardest: Sequence[str]) -> list[ImageRecord]:
@@ -101,107 +94,60 @@ def _choose(split: Split, count: int, hardest: Sequence[str]) -> list[ImageRecor
     return chosen + [i for i in images if i.stem in hardest]
 
 
-def _has(folder: Path, task: Task) -> bool:
-    needed = {"semantic": "semantic", "instance": "instances.json", "panoptic": "panoptic.json"}[task]
-    return (folder / needed).exists()
-
-
-def truth_reader(split: Split, task: Task, records: Sequence[ImageRecord]) -> Reader:
+def truth_reader(split: Split, task: Task) -> Reader:
     categories = {c.id: c for c in split.dataset.info.categories}
     if task == "semantic":
-        return lambda record: _semantic(split.read_semantic(record.stem), categories)
+        return lambda record: _classes(split.read_semantic(record.stem), categories)
     if task == "instance":
-        wanted = {r.id for r in records}
-        annotations = read_json(split.instances_json)["annotations"]
-        return _instances([a for a in annotations if a["image_id"] in wanted], categories)
-    return _panoptic(split.panoptic_json, split.panoptic_folder, categories)
+        file, _, _ = read_truth(split.instances_json, masks=True)
+        return lambda record: _objects(file.found(record.id, _shape(record)), categories)
+    files = PanopticFiles(split.panoptic_json, split.panoptic_folder, categories)
+    return lambda record: _segments(files.read(record.id)[0], categories)
 
 
-def prediction_reader(
-    folder: Path, data: Dataset, task: Task, records: Sequence[ImageRecord], least: float
-) -> Reader:
-    categories = {c.id: c for c in data.info.categories}
+def prediction_reader(folder: Path, split: Split, task: Task, least: float) -> Reader:
+    info = split.dataset.info
+    categories = {c.id: c for c in info.categories}
+    index = read_json(folder / "predictions.json")
+    predicted = Predicted(split, folder, index["parts"], index["task"], least)
     if task == "semantic":
-        return lambda record: _semantic(
-            read_label_map(folder / "semantic" / f"{record.stem}.png").astype(np.int32), categories
-        )
+        return lambda record: _classes(predicted.semantic(record, _shape(record)), categories)
     if task == "instance":
-        results = _results(folder / "instances.json", {r.id for r in records})
-        return _instances([r for r in results if r["score"] >= least], categories)
-    return _panoptic(folder / "panoptic.json", folder / "panoptic", categories)
+        if predicted.sources[task] == "semantic":
+            least = 0.0  # components of a class map have no confidence
+        return lambda record: _objects(predicted.instances(record, _shape(record)), categories, least)
+    return lambda record: _segments(predicted.panoptic(record, _shape(record)), categories)
 
 
-def _results(path: Path, wanted: set[int]) -> Iterator[dict[str, Any]]:
-    """COCO results of some images. segbench writes one object a line, so that the others need no parsing."""
-    start = re.compile(r'\s*\{"image_id": (\d+),')
-    with path.open(encoding="utf-8") as lines:
-        if next(lines, "").strip() != "[":
-            yield from (r for r in read_json(path) if r["image_id"] in wanted)
-            return
-        for line in lines:
-            found = start.match(line)
-            if found and int(found[1]) in wanted:
-                yield json.loads(line.rstrip().rstrip(","))
-
-
-def _semantic(ids: np.ndarray, categories: dict[int, Category]) -> list[Region]:
-    known = {**categories, -1: VOID}
-    return [Region(known[i], ids == i) for i in np.unique(ids).tolist() if i in known]
-
-
-def _instances(annotations: list[dict[str, Any]], categories: dict[int, Category]) -> Reader:
-    def read(record: ImageRecord) -> list[Region]:
-        own = [a for a in annotations if a["image_id"] == record.id]
-        own.sort(key=lambda a: a.get("score", 0))
-        height, width = _size(record)
-        return [
-            Region(
-                VOID if a.get("iscrowd") else categories[a["category_id"]],
-                _decode(a["segmentation"], height, width),
-                is_object=not a.get("iscrowd"),
-            )
-            for a in own
-            if a["category_id"] in categories
-        ]
-
-    return read
-
-
-def _decode(segmentation: Any, height: int, width: int) -> np.ndarray:
-    if isinstance(segmentation, list):
-        segmentation = rle.merge(rle.frPyObjects(segmentation, height, width))
-    elif isinstance(segmentation["counts"], list):
-        segmentation = rle.frPyObjects(segmentation, height, width)
-    return rle.decode(segmentation).astype(bool)
-
-
-@cache
-def _size(record: ImageRecord) -> tuple[int, int]:
+def _shape(record: ImageRecord) -> tuple[int, int]:
     with Image.open(record.path) as image:
         return image.height, image.width
 
 
-def _panoptic(index: Path, folder: Path, categories: dict[int, Category]) -> Reader:
-    segments = {a["image_id"]: a for a in read_json(index)["annotations"]}
+def _classes(ids: np.ndarray, categories: dict[int, Category]) -> list[Region]:
+    known = {**categories, VOID.id: VOID}
+    return [Region(known[i], ids == i) for i in np.unique(ids).tolist() if i in known]
 
-    def read(record: ImageRecord) -> list[Region]:
-        annotation = segments.get(record.id)
-        if annotation is None:
-            return []
-        with Image.open(folder / annotation["file_name"]) as image:
-            ids = rgb_to_id(np.asarray(image.convert("RGB")))
-        kept = [s for s in annotation["segments_info"] if s["category_id"] in categories]
-        regions = [
-            Region(
-                VOID if s.get("iscrowd") else categories[s["category_id"]],
-                ids == s["id"],
-                is_object=categories[s["category_id"]].isthing and not s.get("iscrowd"),
-            )
-            for s in kept
-        ]
-        return [Region(VOID, ids == 0), *regions] if (ids == 0).any() else regions
 
-    return read
+def _objects(found: Found, categories: dict[int, Category], least: float = 0.0) -> list[Region]:
+    """Best scores last, on top."""
+    shown = [k for k in np.argsort(found.scores, kind="stable") if found.scores[k] >= least]
+    return [
+        Region(
+            VOID if found.crowd[k] else categories[int(found.class_ids[k])],
+            rle.decode(found.masks[k]).astype(bool),
+            is_object=not found.crowd[k],
+        )
+        for k in shown
+    ]
+
+
+def _segments(segments: Segments, categories: dict[int, Category]) -> list[Region]:
+    regions = [Region(VOID, segments.index == 0)] if (segments.index == 0).any() else []
+    for k, (class_id, crowd) in enumerate(zip(segments.class_ids.tolist(), segments.crowd), 1):
+        category = VOID if crowd else categories[class_id]
+        regions.append(Region(category, segments.index == k, is_object=category.isthing))
+    return regions
 
 
 def paint(image: Image.Image, regions: Sequence[Region]) -> Image.Image:

@@ -17,6 +17,7 @@ from segbench.errors import SegbenchError
 from segbench.evaluation.contract import CONTRACT_KEYS
 from segbench.files import atomic_folder, write_text
 from segbench.report.gallery import gallery
+from segbench.report.hardest import hardest
 from segbench.report.plots import Plot, draw
 from segbench.report.run import Run
 from segbench.report.statistics import ENOUGH_DATASETS, ranks
@@ -42,7 +43,7 @@ COSTS: dict[str, Callable[[float], str]] = {
     "train_parameters": count,
     "predict_flops": count,
     "train_seconds": duration,
-    "predict_latency_ms": lambda ms: duration(ms / 1000),
+    "predict_latency_median": duration,
     "train_peak_memory": memory,
 }
 CONTRACT_WORDS = {
@@ -97,13 +98,23 @@ def _galleries(run: Run, tables: Tables, folder: Path) -> dict[tuple[str, Task],
         path = folder / f"{dataset}_{task}.jpg"
         networks = table[~table["control"] & (table["status"] == "ok")]["model"].tolist()
         try:
-            caption = gallery(run, dataset, task, networks, [], path)
+            worst = _hardest(run, dataset, task, networks)
+            caption = gallery(run, dataset, task, networks, worst, path)
         except (SegbenchError, OSError, KeyError, ValueError) as error:
             logger.warning("no gallery for %s, %s: %s", dataset, task, error)
             continue
         if caption:
             drawn[dataset, task] = {"uri": data_uri(path), "caption": caption}
     return drawn
+
+
+def _hardest(run: Run, dataset: str, task: Task, networks: list[str]) -> list[str]:
+    """Images that the best network does worst on."""
+    for cell in run.cells:
+        path = run.folder(cell) / "per_image.parquet"
+        if (cell.dataset, cell.model) == (dataset, networks[0] if networks else None) and path.exists():
+            return hardest(path, task, run.options.gallery_worst)
+    return []
 
 
 def _dataset(

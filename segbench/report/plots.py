@@ -116,7 +116,8 @@ def _figures(
         yield (
             Plot(
                 "scores", dataset, task, f"scores_{stem}",
-                f"{name} on {of}: a point a seed, a bar at the mean; dashed lines are the controls.",
+                f"{name} on {of}: a point a seed with its 95 % interval over the images, a bar at the mean; "
+                "dashed lines are the controls.",
             ),
             by_model(run, look, table, rows, metric),
         )  # fmt: skip
@@ -166,14 +167,16 @@ def by_model(
     figure, ax = plt.subplots(figsize=(6.2, max(3.3, 1.3 + 0.42 * len(networks))))
     for y, (_, row) in enumerate(networks.iterrows()):
         style = look[row["model"]]
-        values = rows.loc[rows["model"] == row["model"], "value"]
+        own = rows[rows["model"] == row["model"]]
+        values = own["value"]
+        ax.hlines([y] * len(own), own["low"], own["high"], color=style.color, lw=7, alpha=0.22)
         ax.hlines(y, 0, row[metric], color=style.color, lw=1.2, alpha=0.35)
         ax.scatter(values, [y] * len(values), color=style.color, marker=style.marker, s=34, alpha=0.55, lw=0)
         ax.vlines(row[metric], y - 0.26, y + 0.26, color=style.color, lw=2.4)
-        right = values.max() < 0.9
+        right = own[["value", "high"]].max(axis=None) < 0.9
         ax.annotate(
             f"{row[metric]:.3f}",
-            (values.max() if right else values.min(), y),
+            (own[["value", "high"]].max(axis=None) if right else own[["value", "low"]].min(axis=None), y),
             xytext=(8 if right else -8, 0),
             textcoords="offset points",
             ha="left" if right else "right",

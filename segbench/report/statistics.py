@@ -42,16 +42,16 @@ def ranks(tables: Mapping[tuple[str, Task], pd.DataFrame]) -> pd.DataFrame:
 
             p = float(friedmanchisquare(*whole.to_numpy().T).pvalue)
             pairs = scikit_posthocs.posthoc_nemenyi_friedman(whole) if p < SIGNIFICANT else None
-        for model in sorted(wide, key=lambda m: mean.get(m, math.inf)):
+        for model in sorted(wide.columns, key=lambda m: mean.get(m, math.inf)):
+            rank = mean.get(model, math.nan)
             worse = []
-            if pairs is not None and model in mean:
-                better = mean.index[mean < mean.loc[model]]
-                worse = [m for m in better if pairs.loc[model, m] < SIGNIFICANT]
+            if pairs is not None:
+                worse = [m for m in mean.index[mean < rank] if pairs.loc[model, m] < SIGNIFICANT]
             rows.append(
                 {
                     "task": task,
                     "model": model,
-                    "mean_rank": mean.get(model, math.nan),
+                    "mean_rank": rank,
                     "datasets": int(wide[model].notna().sum()),
                     "p": p,
                     "worse_than": " ".join(worse),

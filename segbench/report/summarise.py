@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import os
 import platform
 from pathlib import Path
@@ -60,12 +61,12 @@ def collect(run: Run) -> tuple[pd.DataFrame, pd.DataFrame]:
         if scores is not None:
             found.append(scores.assign(**cell.model_dump(include={"dataset", "model", "seed", "control"})))
     cells += [{**one.model_dump(), "control": False, "status": "not-applicable"} for one in run.left_out]
-    whose = ["dataset", "model", "seed", "control"]
-    scores = pd.concat(found, ignore_index=True) if found else pd.DataFrame(columns=[*whose, *SCORE_COLUMNS])
-    columns = ["dataset", "model", "seed", "task", "control", "status", "reason"]
-    frame = pd.DataFrame(cells, columns=list(dict.fromkeys(columns + [k for c in cells for k in c])))
+    columns = ["dataset", "model", "seed", "control", *SCORE_COLUMNS, "low", "high"]
+    scores = pd.concat(found, ignore_index=True) if found else pd.DataFrame(columns=columns)
+    names = ["dataset", "model", "seed", "task", "control", "status", "reason"]
+    frame = pd.DataFrame(cells, columns=list(dict.fromkeys(names + [k for c in cells for k in c])))
     frame["seed"] = frame["seed"].astype("Int64")
-    return scores[[*whose, *SCORE_COLUMNS]], frame
+    return scores[columns], frame
 
 
 def comparisons(run: Run, scores: pd.DataFrame, cells: pd.DataFrame) -> dict[tuple[str, Task], pd.DataFrame]:
@@ -107,9 +108,19 @@ def _outcome(run: Run, cell: Cell) -> tuple[str, str, pd.DataFrame | None]:
     if status != "ok":
         return (status if status in FAULTS or status == "pending" else "failed"), reason, None
     try:
-        return "ok", "", read_scores(folder / "scores.csv")
+        scores = read_scores(folder / "scores.csv")
     except (OSError, ValueError) as error:
         return "failed", f"scores.csv: {error}", None
+    return "ok", "", scores.assign(**_intervals(folder, scores))
+
+
+def _intervals(folder: Path, scores: pd.DataFrame) -> dict[str, list[float]]:
+    """`low` and `high`, the 95 % interval over the images, of the scores in scores.json that have one."""
+    path = folder / "scores.json"
+    found = read_json(path)["intervals"] if path.exists() else {}
+    whole = zip(scores["task"], scores["metric"], scores["class"] == "")
+    bounds = [(found.get(t, {}).get(m) if mean else None) or (math.nan, math.nan) for t, m, mean in whole]
+    return {"low": [low for low, _ in bounds], "high": [high for _, high in bounds]}
 
 
 def _is_dead(state: dict[str, Any]) -> bool:
@@ -146,7 +157,8 @@ def read_scores(path: Path) -> pd.DataFrame:
     missing = set(SCORE_COLUMNS) - set(scores)
     if missing:
         raise ValueError(f"has no column {', '.join(sorted(missing))}")
-    scores["value"] = pd.to_numeric(scores["value"].replace("", "nan"))
+    for column in {"value", "low", "high"}.intersection(scores):
+        scores[column] = pd.to_numeric(scores[column].where(scores[column] != "")).astype(float)
     for column in {"derived", "control"}.intersection(scores):
         scores[column] = scores[column] == "True"
     return scores

@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from segbench.data.dataset import TASKS, Task
+from segbench.data.dataset import Task
 from segbench.evaluation.contract import CONTRACT_KEYS
 from segbench.report.run import Run
 
@@ -25,7 +25,7 @@ METRICS: dict[Task, dict[str, str]] = {
     "panoptic": {"pq": "PQ", "sq": "SQ", "rq": "RQ", "pq_things": "PQ things", "pq_stuff": "PQ stuff"},
 }
 """Metrics that are compared, and their headers; all are better when higher."""
-COSTS = {"train_parameters": "Parameters", "train_seconds": "Training", "predict_latency_ms": "Latency"}
+COSTS = {"train_parameters": "Parameters", "train_seconds": "Training", "predict_latency_median": "Latency"}
 NOTHING = "\N{EN DASH}"
 DERIVED = "†"
 DERIVED_NOTE = f"{DERIVED} derived: not the network's own output, but converted from that for another task."
@@ -42,11 +42,11 @@ def main_scores(run: Run, scores: pd.DataFrame, dataset: str, task: Task) -> pd.
     if "dice_no_background" in set(rows["metric"]):
         rows = rows[rows["metric"] != "dice"]
     rows["column"] = rows["metric"]
-    for metric, same in rows.groupby("metric"):
+    for _, same in rows.groupby("metric"):
         unlike = [c for c in CONTRACT_KEYS if same[c].nunique(dropna=False) > 1]
         if unlike:
             named = same[unlike].apply(lambda row: ", ".join(f"{k}={v}" for k, v in row.items()), axis=1)
-            rows.loc[same.index, "column"] = str(metric) + " [" + named + "]"
+            rows.loc[same.index, "column"] = same["metric"] + " [" + named + "]"
     return rows.sort_values("metric", key=lambda metric: metric.map(order), kind="stable")
 
 
@@ -62,8 +62,7 @@ def compare(run: Run, scores: pd.DataFrame, cells: pd.DataFrame, dataset: str, t
     table = []
     for model, seeds in planned.groupby("model", sort=False):
         own = rows[rows["model"] == model]
-        view = seeds["task"].iloc[0]
-        if own.empty and ((seeds["status"] == "ok").all() or TASKS.index(task) > TASKS.index(view)):
+        if own.empty and (seeds["status"] == "ok").all():
             continue  # a model that cannot answer this task
         bad = seeds[seeds["status"] != "ok"]
         ok = seeds[seeds["seed"].isin(own["seed"])]
@@ -79,9 +78,8 @@ def compare(run: Run, scores: pd.DataFrame, cells: pd.DataFrame, dataset: str, t
             values = own.loc[own["column"] == column, "value"]
             row |= {column: values.mean(), f"{column}_sd": values.std()}
         row |= {k: pd.to_numeric(ok[k], errors="coerce").mean() if k in ok else math.nan for k in COSTS}
-        row["reason"] = "; ".join(
-            f"seed {s.seed}: {s.status}" + (f" ({s.reason})" if s.reason else "") for s in bad.itertuples()
-        )
+        reasons = (f"seed {s['seed']}: {s['status']} {s['reason']}".strip() for s in bad.to_dict("records"))
+        row["reason"] = "; ".join(reasons)
         table.append(row)
     names = ["model", "control", "derived", "status", "seeds", "planned"]
     names += [c + suffix for c in columns for suffix in ("", "_sd")]
@@ -136,12 +134,6 @@ def memory(size: float) -> str:
     return NOTHING if math.isnan(size) else f"{size / 2**30:.2g} GiB"
 
 
-def cost(name: str, value: float) -> str:
-    if name.endswith("parameters"):
-        return count(value)
-    return duration(value / 1000 if name.endswith("_ms") else value)
-
-
 @cache
 def environment() -> Environment:
     env = Environment(
@@ -166,7 +158,7 @@ def _shown(run: Run, table: pd.DataFrame) -> list[dict[str, Any]]:
             "mark": DERIVED if row["derived"] else "",
             "scores": [(row[m], row[f"{m}_sd"], i in best[m]) for m in metrics],
             "seeds": str(row["seeds"]) + (f" of {row['planned']}" if row["seeds"] < row["planned"] else ""),
-            "costs": [cost(k, row[k]) for k in COSTS],
+            "costs": [count(row[k]) if k == "train_parameters" else duration(row[k]) for k in COSTS],
         }
         for i, row in table.iterrows()
     ]

@@ -173,19 +173,20 @@ def make_scores(folder: Path, dataset: str, view: str, quality: float, seed: int
     rng = np.random.default_rng(zlib.crc32(f"{folder.parent.name}{dataset}{seed}".encode()))
     lines = [",".join(SCORE_COLUMNS)]
     order = ["semantic", "instance", "panoptic"]
+    intervals: dict[str, dict[str, list[float]]] = {}
     for task in TASKS[dataset]:
         derived = view != task
-        if task == "panoptic" and view != "panoptic":
-            continue
         for metric in METRICS[task]:
             near = 1.0 if quality == 1 else float(np.clip(quality + rng.normal(0, 0.02), 0, 0.99))
             near *= 0.6 if derived and quality < 1 and order.index(view) < order.index(task) else 1
+            intervals.setdefault(task, {metric: [near * 0.95, min(1, near * 1.04)]})
             names = [(c.name, near * rng.uniform(0.8, 1) if near < 1 else 1.0) for c in CATEGORIES[dataset]]
             for name, value in [("", near), *(names if metric in ("miou", "ap", "pq") else [])]:
                 most = "100" if task == "instance" else ""
                 lines.append(
                     f"{task},{metric},{name},{value:.6f},{derived},dataset,void,undefined,truth,,{most},"
                 )
+    write(folder / "scores.json", {"intervals": intervals})
     (folder / "scores.csv").write_text("\n".join(lines) + "\n")
 
 
@@ -255,7 +256,7 @@ def make_training(folder: Path, seed: int, parameters: int, seconds: float) -> N
         "python": "3.11.2",
     }
     write(folder / "training.json", training | where)
-    write(folder / "efficiency.json", {"latency_ms": seconds / 4, "flops": parameters * 900})
+    write(folder / "efficiency.json", {"latency_median": seconds / 4000, "flops": parameters * 900})
     lines = ["iteration,epoch,lr,total,validation,seconds"]
     for i in range(10, 401, 10):
         loss = 0.3 + 1.4 * np.exp(-i / 90) + rng.normal(0, 0.06)
