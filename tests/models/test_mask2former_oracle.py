@@ -76,7 +76,7 @@ def test_logits_of_every_layer_from_the_same_features(pair, size):
 
 @torch.no_grad()
 def test_logits_of_whole_networks(pair):
-    """The image is padded to a multiple of 32, as the paper's code does and transformers leaves to its user."""
+    """Images are padded to a multiple of 32, as in the paper's code; transformers leaves it to its user."""
     model, network = pair
     images = torch.randn(1, 3, 75, 101)
     theirs = model(torch.nn.functional.pad(images, (0, 27, 0, 21)))
