@@ -198,7 +198,7 @@ class _SplitWriter:
         if stem in self._stems:
             raise SegbenchError(
                 f"two images of the split '{sample.split}' are named '{stem}'",
-                where=sample.image if isinstance(sample.image, Path) else None,
+                where=sample.image if isinstance(sample.image, Path) else f"{sample.split}/{stem}{suffix}",
                 remedy="rename one of them (file names without their endings must differ)",
             )
         self._stems.add(stem)

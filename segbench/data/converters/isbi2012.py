@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import ImageSequence
+from PIL import Image, ImageSequence
 
 from segbench.data.converters.common import categories, require
 from segbench.data.dataset import Archives, Converted, Sample, open_image
@@ -32,29 +32,31 @@ def convert(archives: Archives, options: dict[str, Any]) -> Converted:
 
 
 def _samples(volume: Path, labels: Path) -> Iterator[Sample]:
-    with open_image(require(volume)) as images, open_image(require(labels)) as truths:
-        pages, answers = getattr(images, "n_frames", 1), getattr(truths, "n_frames", 1)
-        if pages != answers:
+    images, truths = _pages(volume), _pages(labels)
+    if len(images) != len(truths):
+        raise SegbenchError(
+            f"has {len(truths)} pages, {volume.name} has {len(images)}",
+            where=labels,
+            remedy="fetch both again",
+        )
+    training = round(len(images) * TRAINING_SHARE)
+    for number, (image, truth) in enumerate(zip(images, truths)):
+        page = io.BytesIO()
+        image.save(page, "PNG")
+        yield Sample(
+            "train" if number < training else "test",
+            f"slice_{number:02d}",
+            page.getvalue(),
+            suffix=".png",
+            semantic=(np.asarray(truth.convert("L")) <= 127).astype(np.int32),
+        )
+
+
+def _pages(path: Path) -> list[Image.Image]:
+    with open_image(require(path)) as stack:
+        try:
+            return [page.copy() for page in ImageSequence.Iterator(stack)]
+        except (OSError, SyntaxError, TypeError, ValueError) as error:  # Pillow raises any of these
             raise SegbenchError(
-                f"has {answers} pages, {volume.name} has {pages}",
-                where=labels,
-                remedy="fetch both files again",
-            )
-        training = round(pages * TRAINING_SHARE)
-        stacks = zip(ImageSequence.Iterator(images), ImageSequence.Iterator(truths))
-        for number, (image, truth) in enumerate(stacks):
-            page = io.BytesIO()
-            try:
-                image.save(page, "PNG")
-                membrane = np.asarray(truth.convert("L")) <= 127
-            except OSError as error:
-                raise SegbenchError(
-                    f"page {number + 1} cannot be read ({error})", where=volume, remedy="fetch it again"
-                ) from error
-            yield Sample(
-                "train" if number < training else "test",
-                f"slice_{number:02d}",
-                page.getvalue(),
-                suffix=".png",
-                semantic=membrane.astype(np.int32),
-            )
+                f"is a damaged stack of images ({error})", where=path, remedy="fetch it again"
+            ) from error

@@ -3,7 +3,8 @@
 Shapes: polygon, rectangle, circle, and mask; points and lines have no area and are skipped with a warning.
 Shapes of one label and `group_id` are one object. `__ignore__` is void and `_background_` is background;
 neither is an object. In the semantic map later shapes cover earlier ones, as in labelme's own exports;
-objects keep their whole outlines, so they may overlap.
+objects keep their whole shapes, so they may overlap. Shapes are drawn as labelme draws them, with Pillow and
+outlines included, so both truths equal its exports.
 
 The split: the subfolders train, val, test where there are any; else `test` or `test_fraction`.
 """
@@ -23,7 +24,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image, ImageDraw, ImageOps
 from pydantic import BaseModel, ConfigDict, Field
 
 from segbench.data import masks
@@ -36,7 +37,6 @@ log = logging.getLogger(__name__)
 
 SPLITS = ("train", "val", "test")
 IGNORE, BACKGROUND = "__ignore__", "_background_"
-CIRCLE_POINTS = 64
 ORIENTATION = 0x0112  # EXIF
 MEND = "open the file in labelme and save it again, or remove it"
 
@@ -142,47 +142,50 @@ def _samples(files: Sequence[_File], root: Path, labels: Sequence[str], task: st
                     remedy=f"did you mean '{hint}'?" if hint else "add it to `labels`, or rename the shape",
                 )
             try:
-                segmentation = _segmentation(shape, height, width)
-                if segmentation is None:
-                    skipped[shape["shape_type"]] += 1
-                    continue
-                mask = masks.decode(masks.to_rle(segmentation, height, width))
-                value = value_of[label]
-                semantic[mask] = value
-                if value > 0:
-                    key = number if group is None else (label, str(group))
-                    found = objects.setdefault(key, {"category_id": value, "segmentation": None})
-                    found["segmentation"] = _joined(found["segmentation"], segmentation, height, width)
+                mask = _mask(shape, height, width)
             except (ValueError, TypeError, KeyError, IndexError) as error:
                 raise SegbenchError(
                     f"shape {number} ({label}): {error}", where=file.path, remedy=MEND
                 ) from error
+            if mask is None:
+                skipped[str(shape.get("shape_type"))] += 1
+                continue
+            value = value_of[label]
+            semantic[mask] = value
+            if value > 0:
+                key = number if group is None else (label, str(group))
+                found = objects.setdefault(key, {"category_id": value, "segmentation": mask})
+                found["segmentation"] = found["segmentation"] | mask
         instances = list(objects.values()) if task == "instance" else None
         yield Sample(file.split, file.name, image, suffix=suffix, semantic=semantic, instances=instances)
     for kind, count in skipped.items():
         log.warning("%s: %d shapes of type '%s' skipped, they have no area", root, count, kind)
 
 
-def _segmentation(shape: dict[str, Any], height: int, width: int) -> masks.Segmentation | None:
-    """The shape as polygon or run lengths; None for a type without area. ValueError where it is malformed."""
+def _mask(shape: dict[str, Any], height: int, width: int) -> np.ndarray | None:
+    """H x W bool; None for a type without area. ValueError (or its like) where the shape is malformed."""
     kind = shape.get("shape_type") or "polygon"  # labelme before 3.5 knew polygons only
-    points = [[float(x), float(y)] for x, y in shape["points"]]
+    points = [(float(x), float(y)) for x, y in shape["points"]]
+    masks.standardise([[v for point in points for v in point]], height, width)  # no nan, nothing far away
     if kind == "mask":
-        return masks.encode(_pasted(shape["mask"], points, height, width))
+        return _pasted(shape["mask"], points, height, width)
+    canvas = Image.new("1", (width, height))
+    draw = ImageDraw.Draw(canvas)
     if kind == "rectangle":
         (x0, y0), (x1, y1) = points
-        points = [[x0, y0], [x1, y0], [x1, y1], [x0, y1]]
+        draw.rectangle((min(x0, x1), min(y0, y1), max(x0, x1), max(y0, y1)), fill=1, outline=1)
     elif kind == "circle":
         (x, y), edge = points
         radius = math.dist((x, y), edge)
-        angles = [2 * math.pi * i / CIRCLE_POINTS for i in range(CIRCLE_POINTS)]
-        points = [[x + radius * math.cos(a), y + radius * math.sin(a)] for a in angles]
-    elif kind != "polygon":
+        draw.ellipse((x - radius, y - radius, x + radius, y + radius), fill=1, outline=1)
+    elif kind == "polygon" and len(points) > 2:
+        draw.polygon(points, fill=1, outline=1)
+    else:
         return None
-    return masks.standardise([[v for point in points for v in point]], height, width)
+    return np.asarray(canvas)
 
 
-def _pasted(text: str, points: list[list[float]], height: int, width: int) -> np.ndarray:
+def _pasted(text: str, points: list[tuple[float, float]], height: int, width: int) -> np.ndarray:
     """labelme's `mask` shape: a PNG in base64, and the two corners (inclusive) where it belongs."""
     part = np.asarray(_opened(_decoded(text)).convert("L")) > 0
     x, y = (int(v) for v in points[0])
@@ -191,17 +194,6 @@ def _pasted(text: str, points: list[list[float]], height: int, width: int) -> np
     mask = np.zeros((height, width), bool)
     mask[y : y + part.shape[0], x : x + part.shape[1]] = part
     return mask
-
-
-def _joined(
-    first: masks.Segmentation | None, second: masks.Segmentation, height: int, width: int
-) -> masks.Segmentation:
-    if first is None:
-        return second
-    if isinstance(first, list) and isinstance(second, list):
-        return first + second
-    a, b = (masks.decode(masks.to_rle(s, height, width)) for s in (first, second))
-    return masks.encode(a | b)
 
 
 def _image(path: Path, content: dict[str, Any], root: Path) -> tuple[Path | bytes, str, tuple[int, int]]:

@@ -1,0 +1,24 @@
+"""Fixtures for what reads and writes canonical datasets."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from segbench.data.dataset import Converted, Dataset
+from segbench.data.writer import write_dataset
+
+
+@pytest.fixture
+def write(tmp_path: Path) -> Callable[..., Dataset]:
+    """Writes what a converter returned and opens it."""
+
+    def run(converted: Converted, channels: int = 3, name: str = "toy") -> Dataset:
+        root = tmp_path / "datasets" / name
+        texts = {"title": name, "licence": "none", "citation": "none"}
+        write_dataset(converted, root, name=name, archives={}, channels=channels, **texts)
+        return Dataset(root)
+
+    return run

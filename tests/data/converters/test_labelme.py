@@ -1,0 +1,251 @@
+from __future__ import annotations
+
+import base64
+import io
+import json
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from segbench.data.converters.labelme import convert
+from segbench.data.dataset import read_label_map
+from segbench.errors import SegbenchError
+
+SQUARE = [[0, 0], [4, 0], [4, 4], [0, 4]]
+
+
+def shape(label: str, points=SQUARE, kind: str | None = "polygon", group=None, **more) -> dict:
+    return {"label": label, "points": points, "shape_type": kind, "group_id": group, **more}
+
+
+def write_one(folder: Path, name: str, *shapes: dict, **more) -> Path:
+    """A labelme file of a 16 x 12 image beside it."""
+    folder.mkdir(parents=True, exist_ok=True)
+    Image.new("RGB", (16, 12), (10, 20, 30)).save(folder / f"{name}.png")
+    content = {"shapes": list(shapes), "imagePath": f"{name}.png", "imageData": None} | more
+    path = folder / f"{name}.json"
+    path.write_text(json.dumps(content))
+    return path
+
+
+def one(folder: Path, **options):
+    (sample,) = convert({}, {"folder": folder, **options}).samples
+    return sample
+
+
+def test_mirror_fruits_and_droplets(archives, write):
+    fruits = write(convert({"fruits.zip": archives["fruits.zip"]}, {}), name="fruits")
+    assert [c.name for c in fruits.info.categories] == ["date", "fig", "hazelnut"]
+    assert fruits.info.splits == {"test": 3, "train": 9}
+    assert fruits.info.tasks == ["semantic", "instance"]
+    objects = [
+        a
+        for s in fruits.info.splits
+        for a in json.loads(fruits.split(s).instances_json.read_text())["annotations"]
+    ]
+    assert np.bincount([a["category_id"] for a in objects]).tolist() == [0, 44, 31, 36]
+
+    options = {"labels": ["bubble"], "test": ["video1image200", "video6image[23]00"]}
+    droplets = write(convert({"bubbles.zip": archives["bubbles.zip"]}, options), name="droplets")
+    assert droplets.info.splits == {"test": 3, "train": 20}
+    counts = [
+        len(json.loads(droplets.split(s).instances_json.read_text())["annotations"])
+        for s in ("train", "test")
+    ]
+    assert sum(counts) == 420
+    assert [r.stem for r in droplets.split("test")] == ["video1image200", "video6image200", "video6image300"]
+
+
+def test_labelmes_own_exports_are_reproduced(mirror: Path):
+    source = mirror / "labelme_voc3"
+    labels = (source / "labels.txt").read_text().split("\n")
+    export = json.loads((source / "data_dataset_coco/annotations.json").read_text())
+    image_id = {Path(i["file_name"]).stem: i["id"] for i in export["images"]}
+    samples = list(convert({}, {"folder": source / "data_annotated", "labels": labels}).samples)
+    assert len(samples) == 3
+    for sample in samples:
+        folder = source / "data_dataset_voc"
+        classes = read_label_map(folder / f"SegmentationClass/{sample.stem}.png").astype(int)
+        assert (np.where(sample.semantic == -1, 255, sample.semantic) == classes).all()
+
+        objects = read_label_map(folder / f"SegmentationObject/{sample.stem}.png")
+        stated = [a for a in export["annotations"] if a["image_id"] == image_id[sample.stem]]
+        numbers = np.setdiff1d(objects, 0)  # ascending in the order of the shapes; ignored ones have none
+        for k, found, exported in zip(numbers, sample.instances, stated, strict=True):
+            mask = found["segmentation"]
+            assert found["category_id"] == exported["category_id"]
+            assert mask.sum() == exported["area"]
+            y, x = np.nonzero(mask)
+            box = [x.min(), y.min(), np.ptp(x) + 1, np.ptp(y) + 1]
+            assert box == exported["bbox"]
+            assert mask[objects == k].all()  # the export shows what no later shape covers
+
+
+def test_shapes(tmp_path: Path, caplog):
+    part = Image.fromarray(np.array([[0, 1], [1, 1]], np.uint8))
+    file = io.BytesIO()
+    part.save(file, "PNG")
+    text = base64.b64encode(file.getvalue()).decode()
+    write_one(
+        tmp_path,
+        "a",
+        shape("old", kind=None),
+        shape("rectangle", [[9, 7], [5, 1]], "rectangle"),
+        shape("circle", [[8, 6], [8, 11]], "circle"),
+        shape("mask", [[14, 10], [15, 11]], "mask", mask=text),
+        shape("line", [[0, 0], [5, 5]], "linestrip"),
+        shape("point", [[1, 1]], "point"),
+    )
+    sample = one(tmp_path)
+    areas = [i["segmentation"].sum() for i in sample.instances]
+    assert areas[0] == 25  # outlines belong to the shape
+    assert areas[1] == 5 * 7
+    assert areas[2] == pytest.approx(math.pi * 25, rel=0.05)
+    assert areas[3] == 3
+    assert not sample.instances[3]["segmentation"][10, 14]
+    assert "1 shapes of type 'linestrip' skipped" in caplog.text
+    assert "1 shapes of type 'point' skipped" in caplog.text
+
+
+def test_group_id_joins_shapes_of_one_label(tmp_path: Path):
+    far = [[8, 8], [10, 8], [10, 10], [8, 10]]
+    write_one(
+        tmp_path, "a", shape("x", group=1), shape("x", far, group=1), shape("x", group=2), shape("y", group=1)
+    )
+    objects = one(tmp_path).instances
+    assert [o["category_id"] for o in objects] == [1, 1, 2]
+    assert objects[0]["segmentation"].sum() == 25 + 9
+
+
+def test_ignore_background_and_order_of_painting(tmp_path: Path):
+    strip = [[0, 0], [16, 0], [16, 2], [0, 2]]
+    corner = [[0, 0], [1, 0], [1, 1], [0, 1]]
+    write_one(
+        tmp_path,
+        "a",
+        shape("x"),
+        shape("__ignore__", strip),
+        shape("y", corner),
+        shape("_background_", [[0, 3], [4, 3], [4, 4], [0, 4]]),
+    )
+    sample = one(tmp_path)
+    assert sample.semantic[:, 0].tolist() == [2, -1, 1, 0] + [0] * 8
+    assert [o["category_id"] for o in sample.instances] == [1, 2]
+    assert sample.instances[0]["segmentation"].sum() == 25  # its whole outline
+
+
+def test_semantic_task_has_no_objects(tmp_path: Path, write):
+    for name in "abcd":
+        write_one(tmp_path / "own", name, shape("soil"))
+    info = write(convert({}, {"folder": tmp_path / "own", "task": "semantic"})).info
+    assert (info.tasks, info.derived) == (["semantic"], [])
+    assert not info.categories[0].isthing
+
+
+def encoded(size=(16, 12), format="JPEG", exif: Image.Exif | None = None) -> str:
+    file = io.BytesIO()
+    Image.new("RGB", size, (200, 0, 0)).save(file, format, **({"exif": exif} if exif else {}))
+    return base64.b64encode(file.getvalue()).decode()
+
+
+@pytest.mark.parametrize(
+    "name", ["gone.png", "C:\\photos\\gone.png", "../../secret.png", "/secret.png", None, ""]
+)
+def test_embedded_image_stands_in_for_a_missing_one(tmp_path: Path, name):
+    folder = tmp_path / "own"
+    write_one(folder, "a", shape("x"), imagePath=name, imageData=encoded())
+    Image.new("RGB", (16, 12)).save(tmp_path / "secret.png")
+    sample = one(folder)
+    assert sample.image == base64.b64decode(encoded()) and sample.suffix == ".jpeg"
+
+
+def test_image_file_goes_before_the_embedded_one(tmp_path: Path):
+    write_one(tmp_path, "a", shape("x"), imageData=encoded())
+    assert one(tmp_path).image == tmp_path / "a.png"
+
+
+def test_windows_path_to_another_subfolder(tmp_path: Path):
+    write_one(tmp_path / "json", "a", shape("x"), imagePath="..\\images\\a.png")
+    (tmp_path / "images").mkdir()
+    (tmp_path / "json/a.png").rename(tmp_path / "images/a.png")
+    sample = one(tmp_path)
+    assert sample.image.resolve() == (tmp_path / "images/a.png").resolve()
+    assert sample.stem == "json_a"
+
+
+def test_turned_photographs_are_set_upright(tmp_path: Path):
+    exif = Image.Exif()
+    exif[0x0112] = 6  # turn by a quarter
+    text = encoded((12, 16), exif=exif)
+    write_one(tmp_path, "a", shape("x"), imagePath="", imageData=text, imageWidth=16, imageHeight=12)
+    sample = one(tmp_path)
+    assert sample.suffix == ".png"
+    assert Image.open(io.BytesIO(sample.image)).size == (16, 12)
+    assert sample.semantic.shape == (12, 16)
+
+
+def test_split_folders(tmp_path: Path):
+    for split in ("train", "val", "test"):
+        write_one(tmp_path / "set" / split / "sub", "a", shape("x"))
+    converted = convert({"set.zip": tmp_path}, {})
+    assert converted.evaluation_split == "test"
+    assert [(s.split, s.stem) for s in converted.samples] == [(s, "sub_a") for s in ("train", "val", "test")]
+
+
+def test_fraction_and_patterns(tmp_path: Path):
+    for i in range(8):
+        write_one(tmp_path, f"v{i // 4}_{i}", shape("x"))
+
+    def test_stems(**options) -> list[str]:
+        samples = convert({}, {"folder": tmp_path, **options}).samples
+        return [s.stem for s in samples if s.split == "test"]
+
+    assert len(test_stems()) == 2 and test_stems() == test_stems()
+    assert len(test_stems(test_fraction=0.5)) == 4
+    assert test_stems(test=["v1_*"]) == ["v1_4", "v1_5", "v1_6", "v1_7"]
+
+
+def test_other_json_files_are_passed_over(tmp_path: Path, caplog):
+    write_one(tmp_path, "a", shape("x"))
+    (tmp_path / "annotations.json").write_text('{"images": []}')
+    assert one(tmp_path).stem == "a"
+    assert "annotations.json: skipped, it is not a labelme file" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("content", "options", "message"),
+    [
+        ({"imagePath": "../../secret.png"}, {}, "is no file inside of"),
+        ({"imagePath": "gone.png"}, {}, "'gone.png' is no file inside of"),
+        ({"imagePath": "", "imageData": "%%%"}, {}, "imageData: not valid base64"),
+        ({"imagePath": "", "imageData": "aGVsbG8="}, {}, "imageData: is not a readable image"),
+        ({"imageHeight": 99}, {}, "was drawn on 16x99 pixels, the image has 16x12"),
+        ({}, {"labels": ["y", "xx"]}, r"label 'x', which is not in the class list[\s\S]*did you mean 'xx'"),
+        ({"shapes": [shape("x", [[0, 0], [1, float("nan")], [2, 2]])]}, {}, r"shape 1 \(x\): .* no number"),
+        ({"shapes": [shape("x", [[0, 0], [1e9, 0], [2, 2]])]}, {}, "far outside"),
+        ({"shapes": [shape("x", "abc")]}, {}, "shape 1"),
+        ({"shapes": [shape("x", [[0, 0]], "circle")]}, {}, "shape 1"),
+        (
+            {"shapes": [shape("x", [[15, 11], [16, 12]], "mask", mask=encoded((2, 2), "PNG"))]},
+            {},
+            "leaves the",
+        ),
+        ({"shapes": [shape("x", kind="mask", mask="aGVsbG8=")]}, {}, "is not a readable image"),
+        ({"shapes": [shape("x", kind="mask")]}, {}, "shape 1"),
+        ({"shapes": [{"points": SQUARE}]}, {}, "shape 1 has no label"),
+        ({"shapes": []}, {}, "no labelled shape"),
+        ({}, {"lables": ["x"]}, "did you mean 'labels'"),
+        ({}, {"test_fraction": 2}, r"options\.test_fraction"),
+        ({}, {"folder": "no/such/folder"}, "no/such/folder: is missing"),
+    ],
+)
+def test_faults_name_file_and_remedy(tmp_path: Path, content, options, message: str):
+    folder = tmp_path / "own"
+    write_one(folder, "a", shape("x"), **content)
+    Image.new("RGB", (16, 12)).save(tmp_path / "secret.png")
+    with pytest.raises(SegbenchError, match=message) as error:
+        list(convert({}, {"folder": folder, **options}).samples)
+    assert error.value.where and error.value.remedy

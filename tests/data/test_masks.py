@@ -1,0 +1,75 @@
+from __future__ import annotations
+
+import re
+
+import numpy as np
+import pytest
+from pycocotools import mask as coco
+
+from segbench.data import masks
+
+MASK = np.zeros((10, 12), bool)
+MASK[2:5, 3:9] = True
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_every_form_of_run_lengths_is_the_same_mask(seed: int):
+    mask = np.random.default_rng(seed).random((37, 53)) < 0.3
+    packed = coco.encode(np.asfortranarray(mask, dtype=np.uint8))
+    flat = mask.T.ravel().astype(int)
+    edges = np.flatnonzero(np.diff(flat, prepend=0)).tolist()  # a first run of zeros may be empty
+    plain = np.diff([0, *edges, flat.size]).tolist()
+    forms = [
+        mask,
+        packed,
+        packed | {"counts": packed["counts"].decode()},
+        {"size": [37, 53], "counts": plain},
+    ]
+    for form in forms:
+        found = masks.standardise(form, 37, 53)
+        assert found == {"size": [37, 53], "counts": packed["counts"].decode()}
+    assert (masks.decode(found) == mask).all()
+
+
+def test_polygons_stay_polygons_and_join():
+    square, other = [0, 0, 4, 0, 4, 4, 0, 4], [6.0, 6.0, 9.0, 6.0, 9.0, 9.0, 6.0, 9.0]
+    found = masks.standardise([square, other, [1, 1, 2, 2]], 10, 12)
+    assert found == [square, other]  # two points have no area
+    rle = masks.to_rle(found, 10, 12)
+    assert masks.area(rle) == 16 + 9
+    assert masks.bbox(rle) == [0, 0, 9, 9]
+    assert masks.area(masks.to_rle([], 10, 12)) == 0
+
+
+RLE = masks.encode(MASK)
+
+
+@pytest.mark.parametrize(
+    ("segmentation", "message"),
+    [
+        ([[1, 1, 5, 5, 1]], "no list of x, y pairs"),
+        ([[1, 1, float("nan"), 5, 1, 5]], "nan is no number"),
+        ([[1, 1, "5", 5, 1, 5]], "'5' is no number"),
+        ([[1e7, 1, 5, 5, 1, 5]], "far outside"),
+        (["abcdef"], "no list of x, y pairs"),
+        (MASK.T, "mask of shape (12, 10), image of shape (10, 12)"),
+        (RLE | {"size": [12, 10]}, "size [12, 10], image of size [10, 12]"),
+        (RLE | {"counts": RLE["counts"][:-1]}, "add up to"),
+        (RLE | {"counts": "zzzz"}, "add up to"),
+        (RLE | {"counts": ""}, "add up to 0 of 120"),
+        (RLE | {"counts": [10, 5]}, "add up to 15 of 120"),
+        (RLE | {"counts": [-1, 121]}, "neither"),
+        ("text", "segmentation of type str"),
+    ],
+)
+def test_malformed_segmentations_are_refused(segmentation, message: str):
+    with pytest.raises(ValueError, match=re.escape(message)):
+        masks.standardise(segmentation, 10, 12)
+
+
+def test_objects_of_map():
+    ids = np.array([[0, 7, 7], [2, 2, 7]])
+    found = masks.objects_of_map(ids, {7: 1, 2: 3}, crowd={2})
+    assert [(o["category_id"], o["iscrowd"]) for o in found] == [(1, 0), (3, 1)]
+    assert (masks.decode(found[0]["segmentation"]) == (ids == 7)).all()
+    assert masks.area(found[1]["segmentation"]) == 2
