@@ -4,7 +4,7 @@ Shapes: polygon, rectangle, circle, and mask; points and lines have no area and 
 Shapes of one label and `group_id` are one object. `__ignore__` is void and `_background_` is background;
 neither is an object. In the semantic map later shapes cover earlier ones, as in labelme's own exports;
 objects keep their whole shapes, so they may overlap. Shapes are drawn as labelme draws them, with Pillow and
-outlines included, so both truths equal its exports.
+outlines included, so that both truths equal its exports.
 
 The split: the subfolders train, val, test where there are any; else `test` or `test_fraction`.
 """

@@ -14,6 +14,7 @@ from segbench.data.dataset import id_to_rgb, rgb_to_id
 from segbench.errors import SegbenchError
 
 
+@pytest.mark.slow
 def test_mirror(archives, write):
     dataset = write(convert(archives, {}))
     info = dataset.info

@@ -11,6 +11,7 @@ from segbench.data.converters.dsb2018 import convert
 from segbench.errors import SegbenchError
 
 
+@pytest.mark.slow
 def test_mirror(archives, write):
     dataset = write(convert(archives, {}))
     info = dataset.info
