@@ -49,6 +49,6 @@ class TrainingProgress:
         now = time.monotonic()
         if now - self._logged >= LOG_SECONDS or iteration == self._total:
             self._logged = now
-            left = (now - self._began) / (iteration - self._start) * (self._total - iteration)
+            left = (now - self._began) / max(1, iteration - self._start) * (self._total - iteration)
             text = f"{text}, {timedelta(seconds=round(left))} left"
             log.info("iteration %d/%d: %s", iteration, self._total, text)

@@ -122,6 +122,7 @@ class Training:
         self.optimizer = build_optimizer(self.network, self.recipe.optimizer)
         self.iteration, self.seconds, self.memory = 0, 0.0, 0
         self.best: dict[str, Any] | None = None
+        self.row: dict[str, Any] | None = None  # of an iteration whose validation is still to be done
         self.validation = self._validation_set()
         self._resume()
 
@@ -142,20 +143,13 @@ class Training:
         seconds_before = self.seconds
         self._train_mode()
         with TrainingProgress(self.iteration, recipe.iterations) as progress:
-            while self.iteration < recipe.iterations:
-                started = time.monotonic()
-                row = self._step(batches)
-                now = time.monotonic()
-                speed = recipe.batch_size / (now - started)
-                row["validation"] = self._validate() if self._validation_due() else None
+            while self.row or self.iteration < recipe.iterations:
+                row = self.row = self.row or self._step(batches)
+                row["validation"] = self._validate(signals) if self._validation_due() else None
+                self.row = None
                 self.seconds = seconds_before + time.monotonic() - began
-                epoch = self.iteration * recipe.batch_size / len(images)
-                history.append(
-                    {"iteration": self.iteration, "epoch": round(epoch, 4)}
-                    | row
-                    | {"seconds": round(self.seconds, 3), "images_per_second": round(speed, 3)}
-                )
-                progress.show(self.iteration, row["total"], speed)
+                history.append(row | {"seconds": round(self.seconds, 3)})
+                progress.show(self.iteration, row["total"], row["images_per_second"])
                 if signals.received:
                     self._stop(signals.received)
                 if time.monotonic() - saved >= checkpoint_every:
@@ -189,7 +183,8 @@ class Training:
         self.history_path.unlink(missing_ok=True)
 
     def _step(self, batches: Iterator[Batch]) -> dict[str, Any]:
-        """One optimizer step over the whole batch, in `accumulate` parts. Returns its part of the history."""
+        """One optimizer step over the whole batch, in `accumulate` parts. Returns its row of the history."""
+        started = time.monotonic()
         factor = rate_factor(self.recipe.schedule, self.iteration, self.recipe.iterations)
         set_rate(self.optimizer, factor)
         self.optimizer.zero_grad(set_to_none=True)
@@ -210,8 +205,15 @@ class Training:
         self._check_finite(named | {"gradient norm": grad_norm})
         self.optimizer.step()
         self.iteration += 1
-        rate = self.recipe.optimizer.lr * factor
-        return {"lr": rate, **named, "total": sum(values), "grad_norm": grad_norm}
+        return {
+            "iteration": self.iteration,
+            "epoch": round(self.iteration * self.recipe.batch_size / self.info.splits["train"], 4),
+            "lr": self.recipe.optimizer.lr * factor,
+            **named,
+            "total": sum(values),
+            "grad_norm": grad_norm,
+            "images_per_second": round(self.recipe.batch_size / (time.monotonic() - started), 3),
+        }
 
     def _losses(self, images: Tensor, targets: list[dict[str, Any]]) -> dict[str, Tensor]:
         images = self.precision.place(images)
@@ -230,8 +232,9 @@ class Training:
 
     def _train_mode(self) -> None:
         self.network.train()
-        if self.recipe.optimizer.backbone_lr_factor == 0:  # frozen: running statistics stay too
-            self.network.get_submodule("backbone").eval()
+        backbone = getattr(self.network, "backbone", None)
+        if self.recipe.optimizer.backbone_lr_factor == 0 and backbone is not None:
+            backbone.eval()  # frozen: its running statistics stay too
 
     def _validation_set(self) -> SegmentationDataset | None:
         if self.recipe.validate_every is None:
@@ -249,7 +252,7 @@ class Training:
         return self.validation is not None and every is not None and (last or self.iteration % every == 0)
 
     @torch.no_grad()
-    def _validate(self) -> float:
+    def _validate(self, signals: StopSignals) -> float:
         """Mean total loss of the validation images; keeps the best weights where they are selected."""
         assert self.validation is not None
         state = random_state()
@@ -257,11 +260,15 @@ class Training:
         self.network.eval()
         total = 0.0
         for i in range(len(self.validation)):
+            if signals.received:
+                break
             batch = collate([self.validation[i]])
             assert isinstance(batch, tuple)
             total += float(sum(loss.float() for loss in self._losses(*batch).values()))
         self._train_mode()
         set_random_state(state)
+        if signals.received:
+            self._stop(signals.received)
         loss = total / len(self.validation)
         if self.recipe.select == "best" and (self.best is None or loss < self.best["loss"]):
             weights = {name: value.cpu().clone() for name, value in self.network.state_dict().items()}
@@ -289,6 +296,7 @@ class Training:
                 "optimizer": self.optimizer.state_dict(),
                 "random": random_state(),
                 "best": self.best,
+                "row": self.row,
             },
         )
 
@@ -300,7 +308,7 @@ class Training:
         self.optimizer.load_state_dict(state["optimizer"])
         set_random_state(state["random"])
         self.iteration, self.seconds, self.memory = state["iteration"], state["seconds"], state["memory"]
-        self.best = state["best"]
+        self.best, self.row = state["best"], state["row"]
         log.info("%s: going on after iteration %d", self.checkpoint_path, self.iteration)
 
     def _peak_memory(self) -> int:

@@ -12,22 +12,6 @@ from segbench.training.spec import CellSpec
 from segbench.training.train import train
 
 
-def make_spec(
-    network: str = "Plain", *, task: str = "semantic", seed: int = 1, options: Any = None, **recipe: Any
-):
-    """A short training of a network in tiny_networks.py."""
-    settings = {"iterations": 8, "batch_size": 4, "augment": {"crop": [24, 24]}, "optimizer": {"lr": 0.01}}
-    return CellSpec.model_validate(
-        {
-            "class_path": f"tiny_networks:{network}",
-            "options": options or {},
-            "task": task,
-            "seed": seed,
-            "recipe": settings | recipe,
-        }
-    )
-
-
 @pytest.fixture
 def run(shapes: Path, tmp_path: Path) -> Callable[..., dict[str, Any]]:
     """Train on `shapes` in a folder of this name; gives training.json."""

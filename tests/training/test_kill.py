@@ -11,7 +11,8 @@ import sys
 import time
 from pathlib import Path
 
-from conftest import make_spec
+import pytest
+from tiny_networks import make_spec
 
 from segbench.state import EX_TEMPFAIL
 
@@ -52,6 +53,7 @@ def wait_for(process: subprocess.Popen[bytes], out: Path, iteration: int) -> Non
     assert process.poll() is None, "ended before it was to be killed"
 
 
+@pytest.mark.slow
 def test_killed_trainings_end_in_the_same_bits(run, shapes: Path, tmp_path: Path) -> None:
     seed = random.randrange(10**6)
     print(f"seed {seed}")
@@ -74,12 +76,11 @@ def test_killed_trainings_end_in_the_same_bits(run, shapes: Path, tmp_path: Path
     assert iterations == [str(i) for i in range(1, ITERATIONS + 1)]
 
 
+@pytest.mark.slow
 def test_a_signal_to_the_whole_group_ends_with_a_checkpoint(shapes: Path, tmp_path: Path) -> None:
     """As schedulers send it: to the loader processes as well."""
-    for name in (signal.SIGTERM, signal.SIGUSR1):
-        out = tmp_path / name.name
-        process = start(shapes, out, workers=1)
-        wait_for(process, out, 10)
-        os.killpg(process.pid, name)
-        assert process.wait(60) == EX_TEMPFAIL
-        assert (out / "checkpoint.pt").exists() and rows(out) >= 10
+    process = start(shapes, tmp_path, workers=1)
+    wait_for(process, tmp_path, 10)
+    os.killpg(process.pid, signal.SIGUSR1)
+    assert process.wait(60) == EX_TEMPFAIL
+    assert (tmp_path / "checkpoint.pt").exists() and rows(tmp_path) >= 10

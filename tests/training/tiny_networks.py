@@ -1,4 +1,4 @@
-"""Networks small enough to train in a test; subprocesses import them by class path."""
+"""Networks small enough to train in a test, and a specification to do so; subprocesses import them."""
 
 from __future__ import annotations
 
@@ -10,6 +10,23 @@ from torch import Tensor, nn
 
 from segbench.data.dataset import View
 from segbench.models.network import Instances, Network, Panoptic, Prediction, SemanticNetwork
+from segbench.training.spec import CellSpec
+
+
+def make_spec(
+    network: str = "Plain", *, task: str = "semantic", seed: int = 1, options: Any = None, **recipe: Any
+):
+    """A short training of a network in tiny_networks.py."""
+    settings = {"iterations": 8, "batch_size": 4, "augment": {"crop": [24, 24]}, "optimizer": {"lr": 0.01}}
+    return CellSpec.model_validate(
+        {
+            "class_path": f"tiny_networks:{network}",
+            "options": options or {},
+            "task": task,
+            "seed": seed,
+            "recipe": settings | recipe,
+        }
+    )
 
 
 class Plain(SemanticNetwork):
