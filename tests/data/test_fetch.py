@@ -99,6 +99,7 @@ def server() -> Iterator[Server]:
 def pauses(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     """Lengths of the pauses between tries, which are not waited for."""
     waited: list[float] = []
+    monkeypatch.setenv("no_proxy", "*")
     monkeypatch.setattr(download_module.time, "sleep", waited.append)
     return waited
 
