@@ -6,12 +6,17 @@ import json
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
 from segbench.errors import SegbenchError
 from segbench.state import recorded, set_up_logging
+
+if TYPE_CHECKING:
+    from pydantic import BaseModel
+
+T = TypeVar("T", bound="BaseModel")
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -36,22 +41,34 @@ def _json(text: str, option: str = "--spec") -> Any:
         raise SegbenchError(f"is not valid JSON: {error}", where=option) from error
 
 
+def _parsed(model: type[T], text: str, option: str = "--spec") -> T:
+    from pydantic import ValidationError
+
+    try:
+        return model.model_validate(_json(text, option))
+    except ValidationError as error:
+        lines = [f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors()]
+        raise SegbenchError(
+            "; ".join(lines), where=option, remedy="copy the line from a log of the run"
+        ) from error
+
+
 @app.command()
 def fetch(name: str, out: Out, spec: Spec = "{}", mirror: Mirror = None, log: Log = None) -> None:
     """Fetch one archive and verify it."""
     set_up_logging(log)
     from segbench.data.fetch import Archive, fetch_archive
 
-    fetch_archive(name, Archive.model_validate(_json(spec)), out, mirror)
+    fetch_archive(name, _parsed(Archive, spec), out, mirror)
 
 
 @app.command()
-def weights(name: str, out: Out, spec: Spec, mirror: Mirror = None, log: Log = None) -> None:
+def weights(out: Out, spec: Spec, mirror: Mirror = None, log: Log = None) -> None:
     """Fetch pretrained weights of a backbone and verify them."""
     set_up_logging(log)
     from segbench.models.weights import WeightsEntry, fetch_weights
 
-    fetch_weights(name, WeightsEntry.model_validate(_json(spec)), out, mirror)
+    fetch_weights(_parsed(WeightsEntry, spec), out, mirror)
 
 
 @app.command()
@@ -97,9 +114,6 @@ def train(
     out: Out,
     spec: Spec,
     weights: Annotated[Path | None, typer.Option(help="Pretrained weights of the backbone.")] = None,
-    code: Annotated[
-        str, typer.Option(help="Fingerprint of the code; a checkpoint of other code is not used.")
-    ] = "",
     workers: int = 0,
     threads: Threads = None,
     device: Device = "auto",
@@ -113,10 +127,9 @@ def train(
 
         run(
             data,
-            CellSpec.model_validate(_json(spec)),
+            _parsed(CellSpec, spec),
             out,
             weights=weights,
-            code=code,
             workers=workers,
             threads=threads,
             device=device,
@@ -152,7 +165,7 @@ def predict(
                 data,
                 model,
                 out,
-                inference=Inference.model_validate(_json(inference)),
+                inference=_parsed(Inference, inference),
                 threads=threads,
                 device=device,
             )
@@ -172,7 +185,7 @@ def evaluate(
         from segbench.evaluation.evaluate import evaluate as run
         from segbench.evaluation.options import EvaluationOptions
 
-        run(data, predictions, out, options=EvaluationOptions.model_validate(_json(options, "--options")))
+        run(data, predictions, out, options=_parsed(EvaluationOptions, options, "--options"))
 
 
 @app.command()
@@ -211,7 +224,7 @@ def segment(
 ) -> None:
     """Apply a trained network to your own images or videos; writes overlays."""
     set_up_logging(None)
-    from segbench.training.predict import predict_files
+    from segbench.training.media import predict_files
 
     predict_files(model, inputs, out, device=device)
 

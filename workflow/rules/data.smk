@@ -29,7 +29,7 @@ rule fetch_weights:
         mirror=MIRROR,
         code=code_of("segbench.models.weights"),
     shell:
-        "{SEGBENCH} weights {wildcards.weights} --out {output} --spec {params.spec:q} {params.mirror:q} --log {log}"
+        "{SEGBENCH} weights --out {output} --spec {params.spec:q} {params.mirror:q} --log {log}"
 
 
 rule convert_dataset:

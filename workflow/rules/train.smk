@@ -32,7 +32,7 @@ rule train:
         code=lambda w: code_of("segbench.training.train", cell_of(w).class_path),
     shell:
         "{SEGBENCH} train --data {params.data} --out {params.out} --spec {params.spec:q} {params.weights:q}"
-        " --code {params.code} --threads {threads} --workers {CONFIG.workers} --device {CONFIG.device} --log {log}"
+        " --threads {threads} --workers {CONFIG.workers} --device {CONFIG.device} --log {log}"
 
 
 rule predict:
