@@ -54,12 +54,21 @@ def _parsed(model: type[T], text: str, option: str = "--spec") -> T:
 
 
 @app.command()
-def fetch(name: str, out: Out, spec: Spec = "{}", mirror: Mirror = None, log: Log = None) -> None:
-    """Fetch one archive and verify it."""
+def fetch(
+    name: str,
+    out: Out,
+    spec: Spec,
+    record: Annotated[Path, typer.Option(help="JSON file that says where it came from and its checksum.")],
+    mirror: Mirror = None,
+    log: Log = None,
+) -> None:
+    """Fetch one archive and verify it; one that was put there by hand is verified only."""
     set_up_logging(log)
     from segbench.data.fetch import Archive, fetch_archive
+    from segbench.files import write_text
 
-    fetch_archive(name, _parsed(Archive, spec), out, mirror)
+    provenance = fetch_archive(name, _parsed(Archive, spec), out, mirror)
+    write_text(record, provenance.model_dump_json(indent=2) + "\n")
 
 
 @app.command()
@@ -104,6 +113,7 @@ def lint(
         from segbench.files import write_json
 
         report = lint_dataset(data)
+        write_json((state or out.parent) / "lint_findings.json", report.model_dump(mode="json"))
         report.raise_on_errors()
         write_json(out, report.model_dump(mode="json"))
 
