@@ -8,15 +8,17 @@ localrules:
 
 rule fetch_archive:
     output:
-        f"{ARCHIVES}/{{archive}}",
+        # not the archive itself: Snakemake would delete one that was put there by hand before verifying it
+        f"{ARCHIVES}/{{archive}}.json",
     log:
         f"{LOGS}/fetch/{{archive}}.log",
-    retries: 2
     params:
+        out=f"{ARCHIVES}/{{archive}}",
         spec=lambda w: dumps(RUN.archives[w.archive]),
         mirror=MIRROR,
     shell:
-        "{SEGBENCH} fetch {wildcards.archive} --out {output} --spec {params.spec:q} {params.mirror:q} --log {log}"
+        "{SEGBENCH} fetch {wildcards.archive} --out {params.out} --record {output} --spec {params.spec:q}"
+        " {params.mirror:q} --log {log}"
 
 
 rule fetch_weights:
@@ -35,7 +37,7 @@ rule fetch_weights:
 rule convert_dataset:
     input:
         archives=lambda w: [
-            f"{ARCHIVES}/{name}" for name in RUN.datasets[w.dataset].archives
+            f"{ARCHIVES}/{name}.json" for name in RUN.datasets[w.dataset].archives
         ],
     output:
         f"{DATA}/{{dataset}}/dataset.json",
@@ -44,7 +46,9 @@ rule convert_dataset:
     params:
         spec=lambda w: RUN.convert_spec(w.dataset),
         archives=lambda w, input: [
-            a for path in input.archives for a in ("--archive", path)
+            argument
+            for record in input.archives
+            for argument in ("--archive", record.removesuffix(".json"))
         ],
         out=lambda w, output: Path(output[0]).parent,
         state=f"{RESULTS}/datasets/{{dataset}}",
