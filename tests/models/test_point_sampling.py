@@ -34,7 +34,7 @@ def test_most_points_are_uncertain_and_none_of_these_void():
     assert points.shape == (3, 400, 2)
     assert ((points >= 0) & (points <= 1)).all()
     uncertain, uniform = points[:, :300], points[:, 300:]
-    # a quarter of the points lies within 1/8 of the width around the zero; samples fade to 0 at the border, too
+    # a quarter of the points lies within 1/8 of the width around the zero; at the border samples fade to 0
     border = ((uncertain < 0.01) | (uncertain > 0.99)).any(-1)
     assert border.float().mean() < 0.1
     assert ((uncertain[:2, :, 0] - 0.5).abs() < 0.15)[~border[:2]].all()
