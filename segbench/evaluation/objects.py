@@ -18,6 +18,8 @@ from segbench.evaluation.contract import Contract
 from segbench.evaluation.matching import THRESHOLDS
 from segbench.evaluation.statistics import Statistics, positions
 
+STEPS = np.round(THRESHOLDS, 2)
+"""COCO's thresholds without their rounding errors (it has 0.8999999999999999): here equality decides."""
 COLUMNS = ("object_ious", "object_truths", "object_predictions", "aji_intersection", "aji_union")
 
 
@@ -31,7 +33,7 @@ def measure(iou: np.ndarray, areas: np.ndarray, truth_areas: np.ndarray, crowd: 
     paired = true[rows, columns]
     best = np.zeros(len(areas))
     best[rows] = paired
-    left_out = (best <= THRESHOLDS[0]) & (iou[:, crowd] > THRESHOLDS[0]).any(1)
+    left_out = (best <= STEPS[0]) & (iou[:, crowd] > STEPS[0]).any(1)
     kept = ~left_out
     intersection, union = _aji(true[kept], areas[kept], truth_areas[~crowd])
     return {
@@ -64,7 +66,7 @@ def _aji(iou: np.ndarray, areas: np.ndarray, truth_areas: np.ndarray) -> tuple[i
 
 def pooled(statistics: Statistics, ids: list[int]) -> Iterator[tuple[str, np.ndarray, Contract]]:
     """(metric, value of each class, contract)"""
-    hits, size = np.zeros((len(ids), len(THRESHOLDS))), len(ids)
+    hits, size = np.zeros((len(ids), len(STEPS))), len(ids)
     truths, predictions, iou_sum = np.zeros(size), np.zeros(size), np.zeros(size)
     aji, aji_images, sweep, images = np.zeros(size), np.zeros(size), np.zeros(size), np.zeros(size)
     for batch in statistics.batches("instance", COLUMNS):
@@ -72,8 +74,8 @@ def pooled(statistics: Statistics, ids: list[int]) -> Iterator[tuple[str, np.nda
         ious, lengths = batch.lists("object_ious")
         row = np.repeat(np.arange(len(batch)), lengths)
         true, guess = batch.numbers("object_truths"), batch.numbers("object_predictions")
-        row_hits = np.zeros((len(batch), len(THRESHOLDS)))
-        np.add.at(row_hits, row, ious[:, None] > THRESHOLDS)
+        row_hits = np.zeros((len(batch), len(STEPS)))
+        np.add.at(row_hits, row, ious[:, None] > STEPS)
         np.add.at(hits, at, row_hits)
         np.add.at(truths, at, true)
         np.add.at(predictions, at, guess)

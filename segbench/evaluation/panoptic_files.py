@@ -71,6 +71,10 @@ class PanopticFiles:
         self._table[numbers] = np.arange(1, len(numbers) + 1)
         index = self._table[ids]
         self._table[numbers] = 0
+        counts = np.bincount(index.ravel(), minlength=len(numbers) + 1)
+        if not counts[1:].all():
+            number = numbers[np.flatnonzero(counts[1:] == 0)[0]]
+            raise SegbenchError(f"lists segment {number} of {path.name}, which has no pixel", where=self.path)
         unlisted = ids[(index == 0) & (ids != 0)]
         if unlisted.size:
             raise SegbenchError(
