@@ -9,10 +9,9 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from segbench.data.dataset import Task
 from segbench.errors import SegbenchError
+from segbench.evaluation.contract import PRIMARY
 from segbench.files import read_json
 from segbench.report.options import ReportOptions
-
-PRIMARY: dict[Task, str] = {"semantic": "miou", "instance": "ap", "panoptic": "pq"}
 
 
 class Cell(BaseModel):

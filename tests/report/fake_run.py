@@ -127,7 +127,9 @@ def make_dataset(root: Path, name: str, images: int, size: tuple[int, int], **in
                     {"id": len(annotations) + 1, "image_id": i, "category_id": c, "iscrowd": 0,
                      "segmentation": code, "area": int(mask.sum()), "bbox": list(rle.toBbox(code))}
                 )  # fmt: skip
-        segments = [{"id": k, "category_id": c, "iscrowd": 0} for k, (c, _) in enumerate(parts, 1)]
+        segments = [
+            {"id": k, "category_id": c, "iscrowd": 0} for k, (c, _) in enumerate(parts, 1) if k in top
+        ]
         panoptic.append({"image_id": i, "file_name": f"img{i:03}.png", "segments_info": segments})
         Image.fromarray(id_to_rgb(top)).save(split / "panoptic" / f"img{i:03}.png")
     listed = [c.model_dump() for c in categories]
@@ -157,11 +159,11 @@ def make_predictions(folder: Path, root: Path, scenes: list[Scene], view: str, q
             top = flatten(guess, size)
             prediction = Prediction(semantic=np.array([0, *(c for c, _ in guess)])[top])
             things = [(c, m) for c, m in guess if dataset.info.categories[c - 1].isthing]
-            if view != "semantic" and things:
+            if view != "semantic":
                 prediction.instances = Instances(
                     scores=rng.uniform(0.4, 1, len(things)),
-                    labels=np.array([shown.index_of[c] for c, _ in things]),
-                    masks=np.stack([m for _, m in things]),
+                    labels=np.array([shown.index_of[c] for c, _ in things], int),
+                    masks=np.stack([m for _, m in things]) if things else [],
                 )
             if view == "panoptic":
                 labels = np.array([shown.index_of[c] for c, _ in guess])
@@ -260,7 +262,6 @@ def make_training(folder: Path, seed: int, parameters: int, seconds: float) -> N
     lines = ["iteration,epoch,lr,total,validation,seconds"]
     for i in range(10, 401, 10):
         loss = 0.3 + 1.4 * np.exp(-i / 90) + rng.normal(0, 0.06)
-        lines.append(
-            f"{i},{0.001 * (1 - i / 401) ** 0.9:.6g},{loss:.5f},{loss + 0.08 if i % 50 == 0 else ''}"
-        )
+        validation = loss + 0.08 if i % 50 == 0 else ""
+        lines.append(f"{i},{i / 50},{0.001 * (1 - i / 401) ** 0.9:.6g},{loss:.5f},{validation},{i}")
     (folder / "history.csv").write_text("\n".join(lines) + "\n")

@@ -1,0 +1,91 @@
+import numpy as np
+import pytest
+from fake_run import make_run
+from PIL import Image
+
+from segbench.data.dataset import Category, Dataset
+from segbench.report.gallery import VOID, Region, gallery, paint, prediction_reader, truth_reader
+from segbench.report.run import Run
+
+THING = Category(id=1, name="thing", isthing=True, color=(0, 0, 255))
+STUFF = Category(id=2, name="stuff", isthing=False, color=(255, 0, 0))
+
+
+@pytest.fixture(scope="module")
+def street(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    return Run.read(make_run(tmp_path_factory.mktemp("run"), datasets=("street",), seeds=(0,), size=(60, 90)))
+
+
+def test_a_gallery_has_a_column_a_network_and_a_row_an_image(street, tmp_path):
+    path = tmp_path / "gallery.jpg"
+    caption = gallery(street, "street", "panoptic", ["unet", "mask2former_resnet50"], [], path)
+    assert caption is not None and "Street" in caption
+    with Image.open(path) as image:
+        width, height = image.size
+        assert image.format == "JPEG"
+    assert width == pytest.approx(4 * 326 + 6)
+    assert height > 3 * 320 * 60 / 90, "three images"
+
+
+@pytest.mark.parametrize("task", ["semantic", "panoptic"])
+def test_the_control_that_copies_the_truth_looks_like_the_truth(street, task):
+    split = Dataset(street.datasets["street"].root).split("test")
+    folder = street.root / "cells" / "street" / "control_truth" / "seed0" / "predictions"
+    truth, copied = truth_reader(split, task), prediction_reader(folder, split, task, 0.0)
+    for record in split:
+        regions, again = truth(record), copied(record)
+        assert [r.category for r in regions] == [r.category for r in again]
+        for a, b in zip(regions, again):
+            assert (a.mask == b.mask).all()
+
+
+def test_objects_below_the_score_are_not_shown(street):
+    split = Dataset(street.datasets["street"].root).split("test")
+    folder = street.root / "cells" / "street" / "mask_rcnn_resnet50_fpn" / "seed0" / "predictions"
+    readers = [prediction_reader(folder, split, "instance", least) for least in (0.0, 0.7)]
+    every, sure = (sum(len(read(record)) for record in split) for read in readers)
+    assert every > sure > 0
+
+
+def test_answers_to_another_task_are_converted(street):
+    split = Dataset(street.datasets["street"].root).split("test")
+    folder = street.root / "cells" / "street" / "unet" / "seed0" / "predictions"
+    regions = prediction_reader(folder, split, "instance", 0.9)(split.images[0])
+    assert regions and all(r.is_object and r.category.isthing for r in regions)
+
+
+def test_hardest_images_come_last_and_once(street, tmp_path):
+    sizes = []
+    for hardest in ([], ["img001"], ["img002"]):
+        gallery(street, "street", "semantic", ["unet"], hardest, tmp_path / "g.jpg")
+        with Image.open(tmp_path / "g.jpg") as image:
+            sizes.append(image.height)
+    assert sizes[0] == sizes[1] < sizes[2], "the first is among the even ones, the second is not"
+
+
+def test_no_gallery_without_predictions(street, tmp_path):
+    run = street.model_copy(update={"root": tmp_path})
+    assert gallery(run, "street", "semantic", ["unet"], [], tmp_path / "g.jpg") is None
+    assert not (tmp_path / "g.jpg").exists()
+
+
+def test_paint_tints_regions_outlines_objects_and_hatches_void():
+    image = Image.new("RGB", (30, 20), (100, 100, 100))
+    masks = np.zeros((3, 20, 30), bool)
+    masks[0, :, :10], masks[1, :, 10:20], masks[2, :, 20:] = True, True, True
+    regions = [Region(STUFF, masks[0]), Region(THING, masks[1], is_object=True), Region(VOID, masks[2])]
+    out = np.asarray(paint(image, regions)).astype(int)
+    red, blue = out[10, 5], out[10, 15]
+    assert red[0] > 150 and red[1] < 60 and red[2] < 60
+    assert blue[2] > 150 and blue[2] > blue[0] + 80
+    assert (out[10, 10] > blue + 50).any(), "the outline is lighter"
+    hatched = (out[:, 20:] != 100).any(-1).mean()
+    assert 0.2 < hatched < 0.5
+
+
+def test_masks_of_another_size_than_the_tile_fit():
+    image = Image.new("RGB", (10, 10))
+    mask = np.zeros((40, 40), bool)
+    mask[:20] = True
+    out = np.asarray(paint(image, [Region(STUFF, mask)]))
+    assert (out[:5, :, 0] > 100).all() and (out[5:, :, 0] == 0).all()

@@ -1,0 +1,108 @@
+import re
+
+import numpy as np
+import pandas as pd
+import pytest
+from fake_run import make_run
+from PIL import Image
+
+from segbench.report import plots
+from segbench.report.run import Cell, Run
+from segbench.report.summarise import collect, comparisons
+
+
+@pytest.fixture(scope="module")
+def street(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    root = tmp_path_factory.mktemp("run")
+    return Run.read(make_run(root, datasets=("street",), images=1, size=(40, 60), formats=["svg"]))
+
+
+def test_a_plot_of_each_kind_in_the_formats_asked_for(tmp_path):
+    path = make_run(tmp_path, datasets=("bubbles",), images=1, size=(40, 60), formats=["svg", "png"])
+    run = Run.read(path)
+    scores, cells = collect(run)
+    drawn = plots.draw(run, scores, cells, comparisons(run, scores, cells), tmp_path / "plots")
+    stems = {p.stem for p in drawn}
+    pairs = {f"{kind}_bubbles_{task}" for kind in ("scores", "cost") for task in ("semantic", "instance")}
+    assert stems == {*pairs, "learning_bubbles"}, "one class needs no heat map"
+    assert {p.name for p in (tmp_path / "plots").iterdir()} == {
+        f"{s}.{k}" for s in stems for k in ("svg", "png")
+    }
+    with Image.open(tmp_path / "plots" / "scores_bubbles_instance.png") as image:
+        assert min(image.size) > 300 and len(np.unique(np.asarray(image.convert("L")))) > 20
+
+
+def test_plots_are_the_same_in_every_run(tmp_path):
+    path = make_run(tmp_path, datasets=("vessels",), images=1, size=(40, 60), formats=["svg"])
+    run = Run.read(path)
+    scores, cells = collect(run)
+    tables = comparisons(run, scores, cells)
+    for name in ("a", "b"):
+        plots.draw(run, scores, cells, tables, tmp_path / name)
+    for drawn in (tmp_path / "a").iterdir():
+        assert drawn.read_bytes() == (tmp_path / "b" / drawn.name).read_bytes()
+
+
+def test_hostile_names_stay_text(street, tmp_path):
+    run = street.model_copy(deep=True)
+    run.models["unet"].title = '</svg><script>alert("$x^2_$")</script>\n' + "w" * 300
+    scores, cells = collect(run)
+    tables = comparisons(run, scores, cells)
+    plots.draw(run, scores, cells, {("street", "panoptic"): tables["street", "panoptic"]}, tmp_path)
+    for path in tmp_path.iterdir():
+        text = path.read_text()
+        assert "<script" not in text and text.count("</svg>") == 1
+
+
+def test_nothing_is_drawn_of_nothing(street, tmp_path):
+    run = street.model_copy(update={"root": tmp_path})
+    scores, cells = collect(run)
+    assert scores.empty
+    assert plots.draw(run, scores, cells, comparisons(run, scores, cells), tmp_path / "plots") == []
+
+
+def test_networks_keep_their_look_and_differ():
+    cells = [Cell(dataset="d", model=f"m{i}", seed=0, task="semantic") for i in range(30)]
+    run = Run(name="r", cells=cells, datasets={})
+    look = plots.looks(run)
+    assert len({(v.color, v.marker) for v in look.values()}) == 30
+    assert len({v.color for v in list(look.values())[:7]}) == 7
+
+
+def test_histories_are_thinned_and_broken_ones_left_out(tmp_path):
+    path = make_run(tmp_path, datasets=("vessels",), images=1, size=(40, 60))
+    run = Run.read(path)
+    first, second = (path.parent / "cells" / "vessels" / "unet" / f"seed{s}" / "history.csv" for s in (0, 1))
+    rows = pd.DataFrame({"iteration": range(1, 10_001), "total": 1.0, "validation": np.nan})
+    rows.to_csv(first, index=False)
+    second.write_text("")
+    found = plots.read_histories(run, "vessels")
+    unet = found[found["model"] == "unet"]
+    assert 100 <= len(unet) <= 200 and set(unet["seed"]) == {0}
+    assert (unet["total"] == 1).all()
+
+
+def test_a_training_that_broke_off_shows_its_curve(tmp_path):
+    path = make_run(tmp_path, datasets=("vessels",), images=1, size=(40, 60))
+    folder = path.parent / "cells" / "vessels" / "unet" / "seed0"
+    (folder / "history.csv").rename(folder / "history.partial.csv")
+    found = plots.read_histories(Run.read(path), "vessels")
+    assert {("unet", 0), ("unet", 1)} <= set(zip(found["model"], found["seed"]))
+
+
+@pytest.mark.parametrize(("low", "high"), [(0.5, 3), (20, 400), (100, 200), (3000, 500_000)])
+def test_ticks_of_time_are_few_and_inside(low: float, high: float):
+    ticks = plots._time_ticks(low, high)
+    assert 1 <= len(ticks) <= 8
+    assert all(low <= t <= high for t in ticks)
+
+
+def test_labels_move_apart():
+    moved = plots._apart(np.array([0.5, 0.5, 0.51, 0.9]), 0.1)
+    assert (np.diff(moved) > 0.099).all()
+    assert moved[3] == pytest.approx(0.9, abs=0.02)
+
+
+def test_text_is_cut_to_one_short_line():
+    assert plots._short("a\nb  c") == "a b c"
+    assert re.fullmatch(r"x{27}…", plots._short("x" * 300))
