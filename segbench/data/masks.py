@@ -68,10 +68,28 @@ def objects_of_map(
 
     category_of: object id in the map -> category id; ids that it lacks are left out.
     """
-    return [
-        {"category_id": category, "segmentation": encode(ids == k), "iscrowd": int(k in crowd)}
-        for k, category in category_of.items()
-    ]
+    flat = ids.T.ravel()  # run lengths go down the columns
+    starts = np.flatnonzero(np.append(True, flat[1:] != flat[:-1]))
+    ends = np.append(starts[1:], flat.size)
+    values = flat[starts]
+    objects = []
+    for k, category in category_of.items():
+        runs = np.stack([starts, ends], axis=1)[values == k]
+        counts = np.diff(runs.ravel(), prepend=0, append=flat.size).tolist()
+        if not counts[-1]:
+            counts.pop()  # as COCO writes it: no empty run at the end
+        rle = coco.frPyObjects({"size": list(ids.shape), "counts": counts}, *ids.shape)
+        objects.append({"category_id": category, "segmentation": _text(rle), "iscrowd": int(k in crowd)})
+    return objects
+
+
+def paint(target: np.ndarray, rle: RLE, value: int) -> None:
+    """Write `value` into `target`, an H x W array in column order, wherever the mask is."""
+    flat = target.reshape(-1, order="F")
+    assert np.shares_memory(flat, target)
+    edges = np.cumsum(_run_lengths(rle["counts"].encode())).tolist()
+    for start, end in zip(edges[0::2], edges[1::2]):
+        flat[start:end] = value
 
 
 def _text(rle: RLE) -> RLE:

@@ -173,11 +173,11 @@ class _Image:
         return objects
 
     def painted(self, objects: list[dict[str, Any]]) -> np.ndarray:
-        semantic = np.zeros((self.height, self.width), np.int32)
+        semantic = np.zeros((self.height, self.width), np.int32, order="F")
         painted = [(masks.to_rle(o["segmentation"], self.height, self.width), o) for o in objects]
         painted.sort(key=lambda pair: (not pair[1]["iscrowd"], -masks.area(pair[0])))
         for rle, found in painted:
-            semantic[masks.decode(rle)] = -1 if found["iscrowd"] else found["category_id"]
+            masks.paint(semantic, rle, -1 if found["iscrowd"] else found["category_id"])
         return semantic
 
 

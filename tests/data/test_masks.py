@@ -68,8 +68,20 @@ def test_malformed_segmentations_are_refused(segmentation, message: str):
 
 
 def test_objects_of_map():
-    ids = np.array([[0, 7, 7], [2, 2, 7]])
-    found = masks.objects_of_map(ids, {7: 1, 2: 3}, crowd={2})
-    assert [(o["category_id"], o["iscrowd"]) for o in found] == [(1, 0), (3, 1)]
-    assert (masks.decode(found[0]["segmentation"]) == (ids == 7)).all()
-    assert masks.area(found[1]["segmentation"]) == 2
+    ids = np.random.default_rng(0).integers(0, 4, (11, 7)) * 300
+    found = masks.objects_of_map(ids, {900: 1, 300: 3, 5: 2}, crowd={300})
+    assert [(o["category_id"], o["iscrowd"]) for o in found] == [(1, 0), (3, 1), (2, 0)]
+    for k, annotation in zip((900, 300, 5), found):
+        assert annotation["segmentation"] == masks.encode(ids == k)
+    whole = masks.objects_of_map(np.zeros((3, 4), np.uint8), {0: 1})
+    assert masks.decode(whole[0]["segmentation"]).all()
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_paint(seed: int):
+    random = np.random.default_rng(seed)
+    mask = random.random((9, 14)) < 0.4
+    target = np.asfortranarray(random.integers(0, 9, mask.shape))
+    expected = np.where(mask, 77, target)
+    masks.paint(target, masks.encode(mask), 77)
+    assert (target == expected).all()
