@@ -112,7 +112,9 @@ class QueryDecoder(nn.Module):
                 for shape in shapes
             ]
 
-        query = self.query_features.expand(len(mask_features), -1, -1)
+        # copies: torch's FLOP counter cannot hook modules that are given parameters or views of these
+        query = self.query_features.repeat(len(mask_features), 1, 1)
+        place = self.query_places.repeat(len(mask_features), 1, 1)
         outputs = [self.norm(query)]
         embeddings = [self.mask_embedding(outputs[0])]
         for i, layer in enumerate(self.layers):
@@ -120,7 +122,7 @@ class QueryDecoder(nn.Module):
             with torch.no_grad():
                 inside = embeddings[-1] @ small[level] >= 0
                 allowed = inside | ~inside.any(-1, keepdim=True)
-            query = layer(query, self.query_places, pixels[level], positions[level], allowed)
+            query = layer(query, place, pixels[level], positions[level], allowed)
             outputs.append(self.norm(query))
             embeddings.append(self.mask_embedding(outputs[-1]))
         return MaskQueries(self.classifier(torch.stack(outputs)), torch.stack(embeddings), mask_features)
