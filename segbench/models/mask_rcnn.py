@@ -105,7 +105,7 @@ class MaskRCNN(Network):
         return ImageList(padded, [tuple(images.shape[-2:])] * len(images)), features
 
     def forward(self, images: Tensor) -> list[dict[str, Tensor]]:
-        """Detections in the input's pixels: boxes N x 4, labels N (from 1), scores N, masks N x 1 x 28 x 28."""
+        """In the input's pixels: boxes N x 4, labels N (from 1), scores N, masks N x 1 x 28 x 28 in 0..1."""
         self.rpn.eval()
         self.roi_heads.eval()
         batch, features = self.pyramid(images)
