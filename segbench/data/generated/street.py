@@ -13,7 +13,7 @@ from PIL import Image, ImageDraw, ImageFilter
 
 from segbench.data.dataset import Archives, Category, Converted
 from segbench.data.generated.scene import FINE, Size, at_centres, develop, generate, noise
-from segbench.data.generated.street_camera import TIMES, Camera, Canvas, Light
+from segbench.data.generated.street_camera import Camera, Canvas, Light, draw_light
 from segbench.data.generated.street_scenery import (
     HousePainter,
     lay_out,
@@ -41,9 +41,7 @@ def convert(archives: Archives, options: dict[str, Any]) -> Converted:
 def draw(rng: np.random.Generator, size: Size) -> tuple[np.ndarray, dict[str, Any]]:
     """Image H x W x 3 uint8, truth `panoptic`: the stuff's segments bear their category's id."""
     height, width = size[0] * FINE, size[1] * FINE
-    light = Light(
-        *TIMES[str(rng.choice(list(TIMES), p=[0.35, 0.25, 0.2, 0.2]))], side=int(rng.choice([-1, 1]))
-    )
+    light = draw_light(rng)
     camera = Camera(
         focal=rng.uniform(0.55, 0.7) * width,
         column=rng.uniform(0.35, 0.65) * width,

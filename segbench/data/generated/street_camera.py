@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from PIL import Image, ImageDraw
@@ -50,7 +50,7 @@ class Light:
     """Cover, 0 to 1."""
     reach: float
     """Length of a shadow across the street, in heights of what casts it."""
-    side: int
+    side: int = 1
     """Where the sun stands: -1 left, 1 right."""
 
     def on(self, colour: Colour, towards_sun: float) -> np.ndarray:
@@ -64,48 +64,52 @@ class Light:
         return colour * clear + np.asarray(self.horizon, np.float32) * (1 - clear)
 
 
-TIMES = {
-    "noon": (
-        (0.25, 0.47, 0.82),
-        (0.72, 0.84, 0.93),
-        (1.08, 1.05, 1.0),
-        (0.66, 0.7, 0.78),
-        0.5,
-        0.0,
-        0.45,
-        0.4,
-    ),
-    "evening": (
-        (0.3, 0.37, 0.62),
-        (1, 0.72, 0.47),
-        (1.15, 0.92, 0.68),
-        (0.52, 0.5, 0.6),
-        0.42,
-        0.15,
-        0.5,
-        1.1,
-    ),
-    "overcast": (
-        (0.6, 0.64, 0.69),
-        (0.8, 0.82, 0.83),
-        (0.86, 0.88, 0.9),
-        (0.7, 0.72, 0.75),
-        0.18,
-        0.1,
-        0.9,
-        0.2,
-    ),
-    "dusk": (
-        (0.09, 0.12, 0.27),
-        (0.5, 0.38, 0.46),
-        (0.54, 0.52, 0.62),
-        (0.36, 0.37, 0.5),
-        0.12,
-        0.45,
-        0.4,
-        0.3,
-    ),
-}
+NOON = Light(
+    zenith=(0.25, 0.47, 0.82),
+    horizon=(0.72, 0.84, 0.93),
+    sun=(1.08, 1.05, 1.0),
+    shade=(0.66, 0.7, 0.78),
+    shadow=0.5,
+    windows=0.0,
+    clouds=0.45,
+    reach=0.4,
+)
+EVENING = Light(
+    zenith=(0.3, 0.37, 0.62),
+    horizon=(1.0, 0.72, 0.47),
+    sun=(1.15, 0.92, 0.68),
+    shade=(0.52, 0.5, 0.6),
+    shadow=0.42,
+    windows=0.15,
+    clouds=0.5,
+    reach=1.1,
+)
+OVERCAST = Light(
+    zenith=(0.6, 0.64, 0.69),
+    horizon=(0.8, 0.82, 0.83),
+    sun=(0.86, 0.88, 0.9),
+    shade=(0.7, 0.72, 0.75),
+    shadow=0.18,
+    windows=0.1,
+    clouds=0.9,
+    reach=0.2,
+)
+DUSK = Light(
+    zenith=(0.09, 0.12, 0.27),
+    horizon=(0.5, 0.38, 0.46),
+    sun=(0.54, 0.52, 0.62),
+    shade=(0.36, 0.37, 0.5),
+    shadow=0.12,
+    windows=0.45,
+    clouds=0.4,
+    reach=0.3,
+)
+
+
+def draw_light(rng: np.random.Generator) -> Light:
+    """A time of day, with the sun on either side."""
+    time = (NOON, EVENING, OVERCAST, DUSK)[rng.choice(4, p=[0.35, 0.25, 0.2, 0.2])]
+    return replace(time, side=int(rng.choice([-1, 1])))
 
 
 class Canvas:

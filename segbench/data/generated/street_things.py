@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -11,6 +11,8 @@ import numpy as np
 from segbench.data.generated.scene import FINE, Size
 from segbench.data.generated.street_camera import Camera, Canvas, Colour, Light
 from segbench.data.generated.street_scenery import Layout
+
+GLASS, RUBBER = np.array([0.16, 0.2, 0.24]), np.array([0.06, 0.06, 0.07])
 
 
 @dataclass(frozen=True)
@@ -23,18 +25,12 @@ class Car:
     """Factor on a car of 4.1 x 1.75 x 1.47 m."""
 
     category: ClassVar[str] = "car"
-    # (distance from the rear, height) along the roof line, and of the side windows
-    profile: ClassVar = (
-        (0, 0.28),
-        (0, 0.75),
-        (0.1, 0.92),
-        (0.6, 1.42),
-        (1.9, 1.47),
-        (2.9, 0.98),
-        (4, 0.82),
-        (4.1, 0.28),
+    # (distance from the rear, height): of the roof line, and of the side windows
+    profile: ClassVar = np.array(
+        [(0, 0.28), (0, 0.75), (0.1, 0.92), (0.6, 1.42), (1.9, 1.47), (2.9, 0.98), (4, 0.82), (4.1, 0.28)]
     )
-    windows: ClassVar = ((0.3, 0.95), (0.72, 1.33), (1.85, 1.38), (2.62, 0.98))
+    windows: ClassVar = np.array([(0.3, 0.95), (0.72, 1.33), (1.85, 1.38), (2.62, 0.98)])
+    wheels: ClassVar = (0.78, 3.25)
     length: ClassVar = 4.1
 
     @property
@@ -48,9 +44,9 @@ class Car:
             yield height * self.size, 2.05 * self.size, 0.88 * self.size, 2.05 * self.size
         yield 1.4 * self.size, 1.4 * self.size, 0.7 * self.size, 1.0 * self.size
 
-    def _points(self, outline: tuple[tuple[float, float], ...], side: float) -> np.ndarray:
+    def _points(self, outline: np.ndarray, side: float) -> np.ndarray:
         """Points of an outline on the left (-1) to right (1) side, near ones first; the cabin leans in."""
-        along, height = np.array(outline).T
+        along, height = outline.T
         if self.oncoming:
             along, height = (self.length - along)[::-1], height[::-1]
         half = np.where(height > 1.0, 0.68, 0.88)
@@ -65,43 +61,37 @@ class Car:
         def face(points: np.ndarray, colour: Colour, towards_sun: float) -> None:
             canvas.polygon(camera.project(points), light.on(colour, towards_sun))
 
-        paint, glass, rubber = (
-            np.asarray(self.paint),
-            np.array([0.16, 0.2, 0.24]),
-            np.array([0.06, 0.06, 0.07]),
-        )
-        face(self._plate(-0.8, 0.8, 0.02, 0.4), rubber, 0.2)
-        left, right = self._points(self.profile, -1), self._points(self.profile, 1)
-        for i in reversed(range(len(left) - 1)):
-            rise, run = left[i + 1, 1] - left[i, 1], left[i + 1, 2] - left[i, 2]
-            steep = abs(rise) / np.hypot(rise, run)
-            is_glass = 0.4 < steep < 0.9 and max(left[i, 1], left[i + 1, 1]) > 1.3 * self.size
-            quad = np.stack([left[i], right[i], right[i + 1], left[i + 1]])
-            face(quad, glass * 1.5 if is_glass else paint, 0.55 if is_glass else 1 - 0.6 * steep)
+        paint = np.asarray(self.paint)
+        face(self._plate(-0.8, 0.8, 0.02, 0.4), RUBBER, 0.2)
+        self._draw_top(face)
         side = -1 if self.x > 0 else 1
         if abs(self.x) > 0.88 * self.size:
-            lit = 0.9 if side == light.side else 0.1
-            face(self._points(self.profile, side), paint * 0.92, lit)
-            face(self._points(self.windows, side * 1.01), glass, 0.4 + 0.4 * lit)
-            for along in (0.78, 3.25):
-                for radius, colour in ((0.34, rubber), (0.19, np.array([0.5, 0.5, 0.52]))):
-                    angle = np.linspace(0, 2 * np.pi, 18)
-                    hub = self.length - along if self.oncoming else along
-                    wheel = np.stack(
-                        [
-                            np.full(18, side * 0.9),
-                            0.33 + radius * np.sin(angle),
-                            hub + radius * np.cos(angle),
-                        ],
-                        1,
-                    )
-                    face(wheel * self.size + (self.x, 0, self.z), colour, 0.5)
-        for outer, inner in ((-0.82, -0.57), (0.57, 0.82)):
-            face(self._plate(outer, inner, 0.0, 0.3), rubber, 0.5)
-            lamp = np.array([1.3, 1.25, 1.05] if self.oncoming else [1.0, 0.1, 0.08])
-            canvas.polygon(camera.project(self._plate(outer, inner, 0.62, 0.76)), lamp)
+            self._draw_side(face, side, 0.9 if side == light.side else 0.1)
+        for left, right in ((-0.82, -0.57), (0.57, 0.82)):
+            face(self._plate(left, right, 0.0, 0.3), RUBBER, 0.5)
+            lamp = (1.3, 1.25, 1.05) if self.oncoming else (1.0, 0.1, 0.08)
+            canvas.polygon(camera.project(self._plate(left, right, 0.62, 0.76)), lamp)
         face(self._plate(-0.85, 0.85, 0.3, 0.42), paint * 0.45, 0.4)
-        face(self._plate(-0.26, 0.26, 0.46, 0.58), np.array([0.9, 0.9, 0.85]), 0.5)
+        face(self._plate(-0.26, 0.26, 0.46, 0.58), (0.9, 0.9, 0.85), 0.5)
+
+    def _draw_top(self, face: Callable[[np.ndarray, Colour, float], None]) -> None:
+        """All that lies along the roof line, from far to near."""
+        left, right = self._points(self.profile, -1), self._points(self.profile, 1)
+        for i in reversed(range(len(left) - 1)):
+            rise, run = np.abs(left[i + 1, 1:] - left[i, 1:])
+            steep = rise / np.hypot(rise, run)
+            is_glass = 0.4 < steep < 0.9 and max(left[i, 1], left[i + 1, 1]) > 1.3 * self.size
+            quad = np.stack([left[i], right[i], right[i + 1], left[i + 1]])
+            face(quad, GLASS * 1.5 if is_glass else self.paint, 0.55 if is_glass else 1 - 0.6 * steep)
+
+    def _draw_side(self, face: Callable[[np.ndarray, Colour, float], None], side: int, lit: float) -> None:
+        face(self._points(self.profile, side), np.asarray(self.paint) * 0.92, lit)
+        face(self._points(self.windows, side * 1.01), GLASS, 0.4 + 0.4 * lit)
+        angle = np.linspace(0, 2 * np.pi, 18)
+        for hub in self.wheels:
+            for radius, colour in ((0.34, RUBBER), (0.19, (0.5, 0.5, 0.52))):
+                rim = np.stack([hub + radius * np.cos(angle), 0.33 + radius * np.sin(angle)], axis=1)
+                face(self._points(rim, side * 1.02), colour, 0.5)
 
 
 @dataclass(frozen=True)
@@ -285,7 +275,7 @@ def place_things(rng: np.random.Generator, size: Size, camera: Camera, street: L
         area = (right - left) * (bottom - top)
         box = np.s_[max(top, 0) : max(bottom, 0), max(left, 0) : max(right, 0)]
         visible = np.count_nonzero(~covered[box])
-        if visible > 0.5 * area and visible > size[0] * size[1] / 900:
+        if visible > 0.5 * area and visible > size[0] * size[1] / 500:
             covered[box] = True
             placed.append(thing)
     return placed[::-1]
