@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import importlib
 import logging
 import shutil
 import tempfile
@@ -15,6 +14,7 @@ from segbench.data.archives import Limits, extract, is_archive
 from segbench.data.dataset import Archives, Converted
 from segbench.data.writer import write_dataset
 from segbench.errors import SegbenchError
+from segbench.importing import load_object
 
 log = logging.getLogger(__name__)
 
@@ -25,7 +25,7 @@ def convert_dataset(name: str, spec: dict[str, Any], archives: Sequence[Path], o
     spec: `title`, `convert` (package.module:function), `tasks`, `channels`, `options`, `licence`, `citation`
     of the dataset's entry, and `limits` of extraction. Archives are extracted beside `out`, then removed.
     """
-    convert = _converter(spec["convert"])
+    convert: Callable[[Archives, dict[str, Any]], Converted] = load_object(spec["convert"])
     out.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{name}.extracted-") as scratch:
         limits = Limits.model_validate(spec.get("limits", {}))
@@ -50,19 +50,6 @@ def convert_dataset(name: str, spec: dict[str, Any], archives: Sequence[Path], o
             remedy=f"write `tasks: [{', '.join(info.tasks)}]` into the entry, or mend the converter",
         )
     log.info("%s: %s", name, ", ".join(f"{n} {split}" for split, n in info.splits.items()))
-
-
-def _converter(path: str) -> Callable[[Archives, dict[str, Any]], Converted]:
-    module, _, function = path.partition(":")
-    try:
-        found: Callable[[Archives, dict[str, Any]], Converted] = getattr(
-            importlib.import_module(module), function
-        )
-    except (ImportError, AttributeError) as error:
-        raise SegbenchError(
-            f"no converter '{path}' ({error})", remedy="check the entry's `convert:` key"
-        ) from error
-    return found
 
 
 def _sha256(path: Path) -> str:

@@ -18,7 +18,7 @@ from segbench.data.dataset import Dataset, ImageRecord, Split, Task, open_image,
 from segbench.data.masks import to_rle
 from segbench.data.predictions import Instances, Panoptic, Prediction, PredictionWriter
 from segbench.evaluation.jsonstream import scan
-from segbench.training.spec import load_class
+from segbench.importing import load_object
 
 Shape = tuple[int, int]
 
@@ -26,7 +26,7 @@ Shape = tuple[int, int]
 def run_control(class_path: str, dataset_root: Path, task: Task, seed: int, out: Path) -> None:
     """Predict the evaluation split into the folder `out` with the control `package.module:Class`."""
     dataset = Dataset(dataset_root)
-    control: Control = load_class(class_path)(dataset, task, seed)
+    control: Control = load_object(class_path)(dataset, task, seed)
     with PredictionWriter(out, control.split, control.view, control.semantic_view) as writer:
         for record in control.split:
             writer.add(record, control.predict_image(record))

@@ -13,13 +13,14 @@ from torch import Tensor
 from segbench.data.dataset import Category, DatasetInfo, View
 from segbench.errors import SegbenchError
 from segbench.files import atomic_path
+from segbench.importing import load_object
 from segbench.models.network import Network
-from segbench.training.spec import CellSpec, load_class
+from segbench.training.spec import CellSpec
 
 
 def build_network(spec: CellSpec, view: View, in_channels: int) -> Network:
     """The untrained network; options that its constructor refuses are a `SegbenchError`."""
-    kind = load_class(spec.class_path)
+    kind = load_object(spec.class_path)
     if spec.task not in kind.tasks:
         raise SegbenchError(
             f"cannot be trained for {spec.task} (only for {', '.join(kind.tasks)})", where=spec.class_path

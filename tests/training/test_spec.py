@@ -12,22 +12,22 @@ from tiny_networks import make_spec
 
 from segbench.data.dataset import Dataset
 from segbench.errors import SegbenchError
+from segbench.importing import load_object
 from segbench.recipe import Recipe
 from segbench.training.model import build_network, load_backbone_weights
-from segbench.training.spec import load_class
 
 
 @pytest.mark.parametrize(
     ("path", "message"),
     [
-        ("tiny_networks", "not of the form package.module:Class"),
+        ("tiny_networks", "not of the form package.module:Name"),
         ("tiny_network:Plain", "cannot import 'tiny_network'"),
         ("tiny_networks:Plane", "has no 'Plane'\n  remedy: did you mean 'Plain'"),
     ],
 )
 def test_class_that_is_not_there(path: str, message: str) -> None:
     with pytest.raises(SegbenchError, match=message):
-        load_class(path)
+        load_object(path)
 
 
 def test_options_and_tasks_are_checked(shapes: Path) -> None:
