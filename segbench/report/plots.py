@@ -95,6 +95,7 @@ def draw(
                     transparent=suffix == "svg",
                     metadata={"Date": None} if suffix == "svg" else None,
                 )
+                figure.set_layout_engine("none")  # laid out once is enough
             plt.close(figure)
             drawn.append(plot)
     return drawn

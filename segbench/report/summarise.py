@@ -105,8 +105,10 @@ def _outcome(run: Run, cell: Cell) -> tuple[str, str, pd.DataFrame | None]:
         return "pending", f"{step} has begun and has not ended", None
     if status == "ok" and step != "evaluate":
         return "pending", f"{step} is done, evaluation is not", None
+    if status == "pending":
+        return "pending", reason or "not begun", None
     if status != "ok":
-        return (status if status in FAULTS or status == "pending" else "failed"), reason, None
+        return (status if status in FAULTS else "failed"), reason, None
     try:
         scores = read_scores(folder / "scores.csv")
     except (OSError, ValueError) as error:

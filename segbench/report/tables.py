@@ -78,8 +78,10 @@ def compare(run: Run, scores: pd.DataFrame, cells: pd.DataFrame, dataset: str, t
             values = own.loc[own["column"] == column, "value"]
             row |= {column: values.mean(), f"{column}_sd": values.std()}
         row |= {k: pd.to_numeric(ok[k], errors="coerce").mean() if k in ok else math.nan for k in COSTS}
-        reasons = (f"seed {s['seed']}: {s['status']} {s['reason']}".strip() for s in bad.to_dict("records"))
-        row["reason"] = "; ".join(reasons)
+        row["reason"] = "; ".join(
+            f"seed {', '.join(map(str, same['seed']))}: {reason or status}"
+            for (status, reason), same in bad.groupby(["status", "reason"], sort=False)
+        )
         table.append(row)
     names = ["model", "control", "derived", "status", "seeds", "planned"]
     names += [c + suffix for c in columns for suffix in ("", "_sd")]

@@ -103,7 +103,7 @@ def test_a_cell_that_failed_is_shown_with_its_last_message(street, status):
     for task in ("semantic", "instance", "panoptic"):
         unet = row(tables["street", task], "unet")
         assert unet["status"] == status and unet["seeds"] == 0
-        assert "loss_dice is nan at iteration 17 of 40" in unet["reason"]
+        assert unet["reason"] == "seed 0, 1: loss_dice is nan at iteration 17 of 40"
         assert math.isnan(unet[PRIMARY[task]]), "scores of an earlier attempt do not count"
 
 
@@ -114,7 +114,7 @@ def test_one_failed_seed_leaves_the_mean_of_the_others(street):
     run = Run.read(street)
     unet = row(comparisons(run, *collect(run))["street", "semantic"], "unet")
     assert (unet["status"], unet["seeds"], unet["planned"]) == ("ok", 1, 2)
-    assert math.isnan(unet["miou_sd"]) and unet["reason"] == "seed 1: failed x"
+    assert math.isnan(unet["miou_sd"]) and unet["reason"] == "seed 1: x"
 
 
 def spoil_nothing(folder: Path) -> None:
@@ -159,7 +159,7 @@ def killed(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("spoil", "status", "reason"),
     [
-        (spoil_nothing, "pending", ""),
+        (spoil_nothing, "pending", "not begun"),
         (only_trained, "pending", "train is done, evaluation is not"),
         (still_running, "pending", "train has begun"),
         (killed, "failed", "train was killed"),
