@@ -22,8 +22,8 @@ def mirror() -> Path:
 def shapes(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A panoptic dataset of boxes and discs over sky and ground: 12 train, 3 val, 5 test images, two sizes.
 
-    Channel 0 of every image is 50 times the category id (0 = void); channel 1 is 20 times the segment id. Boxes and
-    discs do not overlap. Image `train/00` has a crowd and a void stripe.
+    Channel 0 of every image is 50 times the category id (0 = void); channel 1 is 20 times the segment id. Boxes
+    and discs do not overlap. Image `train/00` has a crowd and a void stripe.
     """
     import io
 
@@ -64,7 +64,9 @@ def shapes(tmp_path_factory: pytest.TempPathFactory) -> Path:
         Image.fromarray(image).save(png, "PNG")
         return Sample(split, f"{number:02}", png.getvalue(), ".png", panoptic=(ids, info))
 
-    samples = [draw(split, n) for split, count in (("train", 12), ("val", 3), ("test", 5)) for n in range(count)]
+    samples = [
+        draw(split, n) for split, count in (("train", 12), ("val", 3), ("test", 5)) for n in range(count)
+    ]
     root = tmp_path_factory.mktemp("shapes") / "shapes"
     write_dataset(
         Converted(categories, False, "test", samples),

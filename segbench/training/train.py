@@ -15,6 +15,7 @@ from __future__ import annotations
 import hashlib
 import logging
 import math
+import os
 import shutil
 import time
 from collections import defaultdict
@@ -38,7 +39,6 @@ from segbench.data.transforms import plain_transform, training_transform
 from segbench.errors import SegbenchError
 from segbench.files import atomic_path, write_json
 from segbench.fingerprint import fingerprint
-from segbench.state import EX_TEMPFAIL
 from segbench.training.checkpoint import (
     load_checkpoint,
     random_state,
@@ -278,7 +278,7 @@ class Training:
     def _stop(self, signal_name: str) -> None:
         self._checkpoint()
         log.info("%s: stopped after iteration %d; run again to go on", signal_name, self.iteration)
-        raise SystemExit(EX_TEMPFAIL)
+        raise SystemExit(os.EX_TEMPFAIL)
 
     @property
     def _identity(self) -> str:

@@ -29,7 +29,7 @@ def encoded(image: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
 
 def test_semantic_view(shapes: Path) -> None:
     for image, target in load(shapes, "semantic"):
-        category, segment = encoded(image)
+        category, _ = encoded(image)
         void = category == 0
         if target["image_id"] == 1:  # the only one with a stripe of void and a crowd, which keeps its class
             assert void.any() and (target["semantic"][:, -3:] == IGNORE).all()
@@ -72,7 +72,7 @@ def test_stuff_in_two_pieces_is_one_segment(shapes: Path) -> None:
     split, view = dataset.split("train"), dataset.view("panoptic")
     reader = PanopticReader(split, view)
     record = split.images[1]
-    layers, labels = reader(record)
+    _, labels = reader(record)
     ids = np.array(Image.open(split.panoptic_folder / "01.png"))[..., 0].astype(int)
     reader._segments = [None, [(k, 0) for k in np.unique(ids)]]  # all segments said to be sky
     merged, one = reader(record)
