@@ -22,8 +22,8 @@ def mirror() -> Path:
 def shapes(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A panoptic dataset of boxes and discs over sky and ground: 12 train, 3 val, 5 test images, two sizes.
 
-    Channel 0 of every image is 50 times the category id (0 = void); channel 1 is 20 times the segment id. Boxes
-    and discs do not overlap. Image `train/00` has a crowd and a void stripe.
+    Channel 0 of every image is 50 times the category id (0 = void); channel 1 is 20 times the segment id.
+    Boxes and discs do not overlap. Image `train/00` has a crowd and a void stripe.
     """
     import io
 
