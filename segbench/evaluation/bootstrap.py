@@ -31,9 +31,7 @@ def resampled(statistics: Statistics, task: Task, samples: int, seed: int) -> np
         return _resampled_ap(statistics, weights)
     counts: Any = panoptic.counts if task == "panoptic" else semantic.counts
     score: Any = panoptic.pq if task == "panoptic" else semantic.miou
-    columns = (
-        ("ious", "false_positives", "false_negatives") if task == "panoptic" else ("predicted", "pixels")
-    )
+    columns = panoptic.COLUMNS if task == "panoptic" else semantic.COLUMNS
     ids = [c.id for c in statistics.heading.tasks[task].classes]
     total: Any = 0.0
     for batch in statistics.batches(task, columns):

@@ -6,14 +6,45 @@ Maps hold category ids, 0 where nothing is. Objects are `Found`, segments are `S
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from pycocotools import mask as rle
 
 from segbench.evaluation.instance import Found
-from segbench.evaluation.panoptic import Segments
+from segbench.evaluation.panoptic import Side
 
 _EIGHT = np.ones((3, 3), bool)
+
+
+@dataclass
+class Segments:
+    """A panoptic map: `index` H x W holds 0 = nothing and k + 1 = the k-th segment."""
+
+    index: np.ndarray
+    class_ids: np.ndarray
+    scores: np.ndarray
+
+    def side(self, image_id: int) -> Side:
+        """The segments as masks, for `panoptic.add_image`."""
+        return Side(
+            [
+                {
+                    "id": k + 1,
+                    "image_id": image_id,
+                    "category_id": int(self.class_ids[k]),
+                    "segmentation": _encoded(self.index == k + 1),
+                    "iscrowd": 0,
+                }
+                for k in self.present
+            ]
+        )
+
+    @property
+    def present(self) -> np.ndarray:
+        """Positions of the segments that have a pixel."""
+        return np.flatnonzero(np.bincount(self.index.ravel(), minlength=len(self.class_ids) + 1)[1:])
 
 
 def semantic_from_panoptic(segments: Segments) -> np.ndarray:
@@ -21,22 +52,25 @@ def semantic_from_panoptic(segments: Segments) -> np.ndarray:
     return np.concatenate([[0], segments.class_ids])[segments.index]
 
 
-def instances_from_panoptic(segments: Segments, scores: np.ndarray, things: Sequence[int]) -> Found:
+def instances_from_panoptic(segments: Segments, things: Sequence[int]) -> Found:
     """The segments of things as objects."""
-    kept = np.flatnonzero(np.isin(segments.class_ids, things) & ~segments.crowd)
-    return _objects(segments.index, kept + 1, segments.class_ids[kept], scores[kept])
+    kept = segments.present[np.isin(segments.class_ids[segments.present], things)]
+    masks = [_encoded(segments.index == k + 1) for k in kept]
+    areas = np.asarray(rle.area(masks) if masks else [], float)
+    boxes = rle.toBbox(masks) if masks else np.zeros((0, 4))
+    crowd = np.zeros(len(kept), bool)
+    return Found(segments.class_ids[kept], masks, boxes, areas, segments.scores[kept], crowd)
 
 
-def instances_from_semantic(labels: np.ndarray, things: Sequence[int]) -> Found:
-    """The components of things as objects; the score is the share of the image that it covers."""
-    segments = panoptic_from_semantic(np.where(np.isin(labels, things), labels, 0), things)
-    areas = np.bincount(segments.index.ravel(), minlength=len(segments.class_ids) + 1)[1:]
-    numbers = np.arange(1, len(areas) + 1)
-    return _objects(segments.index, numbers, segments.class_ids, areas / max(labels.size, 1))
+def _encoded(mask: np.ndarray) -> dict[str, Any]:
+    return rle.encode(np.asfortranarray(mask, dtype=np.uint8))
 
 
 def panoptic_from_semantic(labels: np.ndarray, things: Sequence[int]) -> Segments:
-    """8-connected components of things, and one segment for each other class of the map."""
+    """8-connected components of things, and one segment for each other class of the map.
+
+    The score of a segment is the share of the image that it covers.
+    """
     from scipy import ndimage  # half of the step's start-up, and few cells need it
 
     index = np.zeros(labels.shape, np.int32)
@@ -50,7 +84,8 @@ def panoptic_from_semantic(labels: np.ndarray, things: Sequence[int]) -> Segment
             number = 1
             index[mask] = len(class_ids) + 1
         class_ids += [int(c)] * number
-    return Segments(index, np.array(class_ids, int), np.zeros(len(class_ids), bool))
+    areas = np.bincount(index.ravel(), minlength=len(class_ids) + 1)[1:]
+    return Segments(index, np.array(class_ids, int), areas / labels.size)
 
 
 def panoptic_from_instances(found: Found, shape: tuple[int, int], min_score: float) -> Segments:
@@ -59,12 +94,4 @@ def panoptic_from_instances(found: Found, shape: tuple[int, int], min_score: flo
     sure = np.flatnonzero(found.scores >= min_score)
     for k in sure[np.argsort(found.scores[sure], kind="stable")]:
         index[rle.decode(found.masks[k]).astype(bool)] = k + 1
-    return Segments(index, found.class_ids, np.zeros(len(found.class_ids), bool))
-
-
-def _objects(index: np.ndarray, numbers: np.ndarray, class_ids: np.ndarray, scores: np.ndarray) -> Found:
-    present = np.isin(numbers, index).nonzero()[0]
-    masks = [rle.encode(np.asfortranarray(index == numbers[k], dtype=np.uint8)) for k in present]
-    bounds = rle.toBbox(masks) if masks else np.zeros((0, 4))
-    areas = np.asarray(rle.area(masks) if masks else [], float)
-    return Found(class_ids[present], masks, bounds, areas, scores[present], np.zeros(len(masks), bool))
+    return Segments(index, found.class_ids, found.scores)

@@ -102,9 +102,9 @@ def _panoptic(split: Split, predicted: Predicted, scored: Scored, options: Evalu
     truth = PanopticFiles(split.panoptic_json, split.panoptic_folder, [c.id for c in scored.classes])
 
     def add(rows: Rows, record: ImageRecord) -> None:
-        true, _ = truth.read(record.id)
-        guess = predicted.panoptic(record, true.index.shape)
-        panoptic.add_image(rows, record.id, record.stem, true, guess)
+        guess = predicted.panoptic(record, truth.shape)
+        with panoptic.faults_of(predicted.folder):
+            panoptic.add_image(rows, record.id, record.stem, truth.side(record.id), guess, scored.classes)
 
     return add
 

@@ -2,16 +2,22 @@
 
 A true and a predicted segment of one class match where their IoU exceeds .5, strictly; the union leaves out
 what the prediction covers of void. Predictions without a match that lie mostly on void or on a crowd of their
-class are dropped. PQ = sum of IoU / (TP + FP / 2 + FN / 2) = SQ x RQ.
+class are dropped. hotcoco finds the matches. PQ = sum of IoU / (TP + FP / 2 + FN / 2) = SQ x RQ.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 import numpy as np
+from hotcoco.panoptic import PanopticEval
 
+from segbench.data.dataset import Category
+from segbench.errors import SegbenchError
 from segbench.evaluation.averages import mean, ratio
 from segbench.evaluation.contract import Contract, Score, Sheet
 from segbench.evaluation.statistics import Batch, Rows, Statistics, positions
@@ -21,54 +27,68 @@ POOLED = Contract("dataset", "void, crowd", "class skipped", match=_MATCH)
 PER_IMAGE = Contract("image", "void, crowd", "class skipped in that image", match=_MATCH)
 
 
+COLUMNS = ("iou_sum", "true_positives", "false_positives", "false_negatives")
+
+
 @dataclass
-class Segments:
-    """One panoptic annotation: `index` H x W holds 0 = void and k + 1 = the k-th segment."""
+class Side:
+    """Truth or prediction of one image, in either form of hotcoco.
 
-    index: np.ndarray
-    class_ids: np.ndarray
-    crowd: np.ndarray
+    With a folder: one annotation in COCO's panoptic format, whose PNG file lies there. Without: an annotation
+    a segment, with its mask; no two overlap.
+    """
+
+    annotations: list[dict[str, Any]]
+    folder: Path | None = None
 
 
-def add_image(rows: Rows, image_id: int, image: str, truth: Segments, predicted: Segments) -> None:
-    """Add the statistics of one image."""
-    shape = len(truth.class_ids) + 1, len(predicted.class_ids) + 1
-    joint = truth.index.astype(np.int32) * shape[1] + predicted.index
-    overlap = np.bincount(joint.ravel(), minlength=shape[0] * shape[1]).reshape(shape)
-    areas, predicted_areas = overlap.sum(1)[1:], overlap.sum(0)[1:]
-    void, overlap = overlap[0, 1:], overlap[1:, 1:]
-    same = truth.class_ids[:, None] == predicted.class_ids
-    iou = np.where(same & ~truth.crowd[:, None], overlap, 0) / np.maximum(
-        areas[:, None] + predicted_areas - overlap - void, 1
+def add_image(
+    rows: Rows, image_id: int, image: str, truth: Side, predicted: Side, classes: Sequence[Category]
+) -> None:
+    """Add the statistics of one image; those of `classes` that neither side names are left out."""
+    named = {
+        segment["category_id"]
+        for side in (truth, predicted)
+        for annotation in side.annotations
+        for segment in annotation.get("segments_info", [annotation])
+    }
+    categories = [{"id": c.id, "name": c.name, "isthing": int(c.isthing)} for c in classes if c.id in named]
+    shared = {"images": [{"id": image_id}], "categories": categories}
+    run = PanopticEval(
+        shared | {"annotations": truth.annotations},
+        shared | {"annotations": predicted.annotations},
+        gt_folder=truth.folder,
+        pred_folder=predicted.folder,
     )
-    matched = iou > 0.5
-    missed = ~matched.any(1) & ~truth.crowd
-    on_crowd = np.zeros(len(void), int)
-    for k in np.flatnonzero(truth.crowd):  # of several crowds of one class panopticapi sees the last only
-        on_crowd[same[k]] = overlap[k, same[k]]
-    dropped = (void + on_crowd) > 0.5 * predicted_areas
-    spurious = ~matched.any(0) & ~dropped & (predicted_areas > 0)
-    for c in np.union1d(truth.class_ids[~truth.crowd], predicted.class_ids):
-        own = matched & (truth.class_ids == c)[:, None]
+    run.evaluate()
+    for class_id, found in run.results()["per_class"].items():
         rows.add(
             image_id,
             image,
-            int(c),
-            ious=iou[own],
-            false_positives=int((spurious & (predicted.class_ids == c)).sum()),
-            false_negatives=int((missed & (truth.class_ids == c)).sum()),
+            class_id,
+            iou_sum=found["iou"],
+            true_positives=found["tp"],
+            false_positives=found["fp"],
+            false_negatives=found["fn"],
         )
+
+
+@contextmanager
+def faults_of(where: Path) -> Iterator[None]:
+    """Faults of the files that hotcoco finds, such as a listed segment without a pixel."""
+    try:
+        yield
+    except (ValueError, OSError) as error:
+        raise SegbenchError(
+            str(error), where=where, remedy="write the prediction of that image again"
+        ) from error
 
 
 def counts(batch: Batch, ids: Sequence[int]) -> np.ndarray:
     """For each image and class: images x K x (sum of IoU, TP, FP, FN)."""
-    ious, lengths = batch.lists("ious")
-    image, at = batch.image, positions(batch.class_ids, ids)
-    table = np.zeros((len(batch.image_ids), len(ids), 4))
-    np.add.at(table[..., 0], (image.repeat(lengths), at.repeat(lengths)), ious)
-    table[image, at, 1] = lengths
-    table[image, at, 2] = batch.numbers("false_positives")
-    table[image, at, 3] = batch.numbers("false_negatives")
+    table = np.zeros((len(batch.image_ids), len(ids), len(COLUMNS)))
+    for i, column in enumerate(COLUMNS):
+        table[batch.image, positions(batch.class_ids, ids), i] = batch.numbers(column)
     return table
 
 
@@ -93,7 +113,7 @@ def pooled(statistics: Statistics) -> list[Score]:
     scored = statistics.heading.tasks["panoptic"]
     ids = [c.id for c in scored.classes]
     total, per_image = np.zeros((len(ids), 4)), np.zeros((2, len(ids)))
-    for batch in statistics.batches("panoptic", ("ious", "false_positives", "false_negatives")):
+    for batch in statistics.batches("panoptic", COLUMNS):
         table = counts(batch, ids)
         total += table.sum(0)
         values = quality(table)[0]

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from PIL import Image
 
 from segbench.data.dataset import open_image
 from segbench.errors import SegbenchError
+from segbench.evaluation.derive import Segments
 from segbench.evaluation.jsonstream import Records
 from segbench.evaluation.maps import check_shape
-from segbench.evaluation.panoptic import Segments
+from segbench.evaluation.panoptic import Side
 
 
 class PanopticFiles:
@@ -24,37 +27,58 @@ class PanopticFiles:
         self._class_ids = frozenset(known)
         self._table = np.zeros(1 << 24, np.uint16)  # touched, and so in memory, only where ids are
 
-    def read(self, image_id: int, shape: tuple[int, ...] | None = None) -> tuple[Segments, np.ndarray]:
-        """Segments of an image, and their scores (1 where the file has none)."""
+    def side(self, image_id: int) -> Side:
+        """For `panoptic.add_image`, which reads the PNG file itself."""
+        return Side([self._record(image_id)], self.folder)
+
+    def shape(self, image_id: int) -> tuple[int, int]:
+        """Height and width, by the header of the PNG file."""
+        with Image.open(self._png(self._record(image_id))) as image:
+            return image.height, image.width
+
+    def read(self, image_id: int, shape: tuple[int, int]) -> Segments:
+        """The segments of an image, which must be of `shape`; those without a score have 1."""
+        record = self._record(image_id)
+        infos, path = record["segments_info"], self._png(record)
+        ids = self._ids(path)
+        check_shape(ids, shape, path)
+        return Segments(
+            self._look_up(ids, np.array([s["id"] for s in infos], np.int64), path),
+            np.array([s["category_id"] for s in infos], np.int64),
+            np.array([s.get("score", 1.0) for s in infos], float),
+        )
+
+    def _record(self, image_id: int) -> dict[str, Any]:
         if image_id not in self.records:
             raise SegbenchError(
                 f"has no annotation of image {image_id}", where=self.path, remedy="predict every image"
             )
         record = self.records[image_id]
         try:
-            infos, path = record["segments_info"], self.folder / record["file_name"]
-            numbers = np.array([s["id"] for s in infos], np.int64)
-            class_ids = np.array([s["category_id"] for s in infos], np.int64)
-            scores = np.array([s.get("score", 1.0) for s in infos], float)
+            infos, _ = record["segments_info"], record["file_name"]
+            numbers, class_ids = ([int(s[key]) for s in infos] for key in ("id", "category_id"))
         except (KeyError, TypeError, ValueError) as error:
             raise SegbenchError(
                 f"annotation of image {image_id} is not in COCO's panoptic format ({error!r})",
                 where=self.path,
             ) from error
-        if unknown := set(class_ids.tolist()) - self._class_ids:
+        if unknown := set(class_ids) - self._class_ids:
             raise SegbenchError(
                 f"image {image_id}: category {min(unknown)} is not in the class list",
                 where=self.path,
                 remedy=f"categories are {', '.join(map(str, sorted(self._class_ids)))}",
             )
-        ids = self._ids(path)
-        check_shape(ids, shape, path)
-        crowd = np.array([bool(s.get("iscrowd", 0)) for s in infos], bool)
-        return Segments(self._look_up(ids, numbers, path), class_ids, crowd), scores
+        if len(set(numbers)) < len(numbers) or min(numbers, default=1) <= 0:
+            raise SegbenchError(f"image {image_id}: segment ids are not unique and positive", where=self.path)
+        return record
 
-    def _ids(self, path: Path) -> np.ndarray:
+    def _png(self, record: dict[str, Any]) -> Path:
+        path = self.folder / record["file_name"]
         if not path.is_file():
             raise SegbenchError("does not exist", where=path, remedy=f"{self.path.name} names it")
+        return path
+
+    def _ids(self, path: Path) -> np.ndarray:
         image = open_image(path)
         if image.mode not in ("RGB", "RGBA"):
             raise SegbenchError(
@@ -66,15 +90,9 @@ class PanopticFiles:
 
     def _look_up(self, ids: np.ndarray, numbers: np.ndarray, path: Path) -> np.ndarray:
         """Map of segment ids -> map of positions in `numbers`, from 1; 0 = void."""
-        if len(np.unique(numbers)) < len(numbers) or not ((numbers > 0) & (numbers < 1 << 24)).all():
-            raise SegbenchError(f"segment ids of {path.name} are not unique and positive", where=self.path)
         self._table[numbers] = np.arange(1, len(numbers) + 1)
         index = self._table[ids]
         self._table[numbers] = 0
-        counts = np.bincount(index.ravel(), minlength=len(numbers) + 1)
-        if not counts[1:].all():
-            number = numbers[np.flatnonzero(counts[1:] == 0)[0]]
-            raise SegbenchError(f"lists segment {number} of {path.name}, which has no pixel", where=self.path)
         unlisted = ids[(index == 0) & (ids != 0)]
         if unlisted.size:
             raise SegbenchError(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import cached_property
 from pathlib import Path
 
@@ -14,7 +14,7 @@ from segbench.evaluation import derive
 from segbench.evaluation.instance import Found
 from segbench.evaluation.instance_files import InstanceFile, read_results
 from segbench.evaluation.maps import read_labels
-from segbench.evaluation.panoptic import Segments
+from segbench.evaluation.panoptic import Side
 from segbench.evaluation.panoptic_files import PanopticFiles
 
 _PARTS: dict[Task, str] = {"semantic": "semantic", "instance": "instances", "panoptic": "panoptic"}
@@ -72,7 +72,7 @@ class Predicted:
         """H x W map of category ids; 0 where nothing is."""
         source = self.sources["semantic"]
         if source == "panoptic":
-            return derive.semantic_from_panoptic(self._segments.read(record.id, shape)[0])
+            return derive.semantic_from_panoptic(self._segments.read(record.id, shape))
         if source == "instance":
             found = self._results.found(record.id, shape)
             return derive.semantic_from_panoptic(
@@ -83,21 +83,26 @@ class Predicted:
     def instances(self, record: ImageRecord, shape: tuple[int, int]) -> Found:
         source = self.sources["instance"]
         if source == "panoptic":
-            return derive.instances_from_panoptic(*self._segments.read(record.id, shape), self._things)
+            return derive.instances_from_panoptic(self._segments.read(record.id, shape), self._things)
         if source == "semantic":
-            return derive.instances_from_semantic(self._labels(record, shape), self._things)
+            return derive.instances_from_panoptic(self._components(record, shape), self._things)
         return self._results.found(record.id, shape)
 
-    def panoptic(self, record: ImageRecord, shape: tuple[int, int]) -> Segments:
+    def panoptic(self, record: ImageRecord, shape: Callable[[int], tuple[int, int]]) -> Side:
+        """`shape` gives height and width of an image, where they are needed."""
         source = self.sources["panoptic"]
+        if source == "panoptic":
+            return self._segments.side(record.id)
+        size = shape(record.id)
         if source == "semantic":
-            labels = self._labels(record, shape)
-            known = [c.id for c in self._info.categories]
-            return derive.panoptic_from_semantic(np.where(np.isin(labels, known), labels, 0), self._things)
-        if source == "instance":
-            found = self._results.found(record.id, shape)
-            return derive.panoptic_from_instances(found, shape, self._min_score)
-        return self._segments.read(record.id, shape)[0]
+            return self._components(record, size).side(record.id)
+        found = self._results.found(record.id, size)
+        return derive.panoptic_from_instances(found, size, self._min_score).side(record.id)
+
+    def _components(self, record: ImageRecord, shape: tuple[int, int]) -> derive.Segments:
+        labels = self._labels(record, shape)
+        known = [c.id for c in self._info.categories]
+        return derive.panoptic_from_semantic(np.where(np.isin(labels, known), labels, 0), self._things)
 
     def _labels(self, record: ImageRecord, shape: tuple[int, int]) -> np.ndarray:
         return read_labels(self.folder / "semantic" / f"{record.stem}.png", shape)

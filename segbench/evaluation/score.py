@@ -288,13 +288,11 @@ def score_panoptic(
     _check_images(true_files.records, predicted_files.records, predictions, missing_as_empty)
 
     def add(rows: Rows, image_id: int, _: None) -> None:
-        true, _scores = true_files.read(image_id)
+        guess = panoptic.Side([])
         if image_id in predicted_files.records:
-            guess, _scores = predicted_files.read(image_id, true.index.shape)
-        else:
-            none = np.zeros(0, np.int64)
-            guess = panoptic.Segments(np.zeros_like(true.index), none, none.astype(bool))
-        panoptic.add_image(rows, image_id, str(image_id), true, guess)
+            guess = predicted_files.side(image_id)
+        with panoptic.faults_of(predictions):
+            panoptic.add_image(rows, image_id, str(image_id), true_files.side(image_id), guess, classes)
 
     images = [(i, None) for i in true_files.records]
     _write(path, "panoptic", Scored(classes), options, images, add)

@@ -19,6 +19,7 @@ from segbench.evaluation.averages import mean, ratio
 from segbench.evaluation.contract import Contract, Score, Sheet
 from segbench.evaluation.statistics import NONE, Batch, Rows, Statistics, positions
 
+COLUMNS = ("predicted", "pixels")
 POOLED = Contract(pooling="dataset", ignored="void", absent="class skipped")
 PER_IMAGE = Contract(pooling="image", ignored="void", absent="class skipped in that image")
 
@@ -123,7 +124,7 @@ def matrix(statistics: Statistics) -> np.ndarray:
     """The pooled confusion matrix, K x (K + 1), of a statistics file."""
     ids = [c.id for c in statistics.heading.tasks["semantic"].classes]
     total = np.zeros((len(ids), len(ids) + 1), np.int64)
-    for batch in statistics.batches("semantic", ["predicted", "pixels"]):
+    for batch in statistics.batches("semantic", COLUMNS):
         true, guess, pixels, _ = _entries(batch, ids)
         np.add.at(total, (true, guess), pixels)
     return total
@@ -154,7 +155,7 @@ def pooled(statistics: Statistics) -> list[Score]:
     ids = [c.id for c in scored.classes]
     total = np.zeros((len(ids), 3), np.int64)
     image_sums: dict[str, np.ndarray] = {k: np.zeros((2, len(ids))) for k in ("miou", "dice")}
-    for batch in statistics.batches("semantic", ["predicted", "pixels"]):
+    for batch in statistics.batches("semantic", COLUMNS):
         table = counts(batch, ids)
         total += table.sum(0)
         per_image = class_scores(table)

@@ -8,7 +8,7 @@ instance    `truths`: true objects that count, for each of the four area ranges.
             best first. `mask_matched`, `mask_ignored`, `box_matched`, `box_ignored`: for each detection and
             area range a bit mask over the ten IoU thresholds. `error`: TIDE's class of error.
             `object_*`, `aji_*`: see `segbench.evaluation.objects`.
-panoptic    `ious` of the matched segments, `false_positives`, `false_negatives`.
+panoptic    `iou_sum` of the matched segments, `true_positives`, `false_positives`, `false_negatives`.
 
 Each row group holds whole images. The file's metadata name the images, classes and options, so that nothing
 else is needed to pool.
@@ -46,7 +46,6 @@ _LISTS = {
     "box_ignored": pa.uint16(),
     "error": pa.uint8(),
     "object_ious": pa.float64(),
-    "ious": pa.float64(),
 }
 _NUMBERS = (
     "boundary_intersection",
@@ -59,6 +58,7 @@ _NUMBERS = (
     "object_predictions",
     "aji_intersection",
     "aji_union",
+    "true_positives",
     "false_positives",
     "false_negatives",
 )
@@ -70,6 +70,7 @@ SCHEMA = pa.schema(
         ("class_id", pa.int32()),
         *((name, pa.list_(kind)) for name, kind in _LISTS.items()),
         *((name, pa.int64()) for name in _NUMBERS),
+        ("iou_sum", pa.float64()),
     ]
 )
 

@@ -221,14 +221,17 @@ def test_files_that_disagree_with_themselves(panoptic_files, panoptic_scores):
     info = [{"id": 1, "category_id": 1}, {"id": 2, "category_id": 2}]
     truth = panoptic_files("truth", {4: (ids, info)}, CATEGORIES)
     for bad, message in (
-        ((ids, info[:1]), r"4.png: holds segment 2, which bad.json does not list"),
-        ((ids, [*info, {"id": 3, "category_id": 1}]), r"bad.json: .*segment 3 .*has no pixel"),
+        ((ids, info[:1]), r"bad.json: image 4: .*segment 2 is in the PNG but not in segments_info"),
+        (
+            (ids, [*info, {"id": 3, "category_id": 1}]),
+            r"bad.json: image 4: .*segment 3 is in segments_info but not in the mask",
+        ),
         (
             (ids, [info[0], {"id": 2, "category_id": 5}]),
             r"bad.json: image 4: category 5 is not in the class list",
         ),
-        ((ids, [info[0], info[0]]), r"bad.json: segment ids of 4.png are not unique"),
-        ((ids[:, :10], info[:1]), r"4.png: is 10x1 \(width x height\), its truth 20x1"),
+        ((ids, [info[0], info[0]]), r"bad.json: image 4: segment ids are not unique"),
+        ((ids[:, :10], info[:1]), r"bad.json: image 4: ground truth is 1×20 but the prediction is 1×10"),
     ):
         with pytest.raises(SegbenchError, match=message):
             panoptic_scores(truth, panoptic_files("bad", {4: bad}, CATEGORIES))
