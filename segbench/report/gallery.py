@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import matplotlib
 import numpy as np
@@ -15,7 +16,6 @@ from pycocotools import mask as rle
 from segbench.data.dataset import Category, Dataset, ImageRecord, Split, Task, read_image
 from segbench.evaluation.instance import Found
 from segbench.evaluation.instance_files import read_truth
-from segbench.evaluation.panoptic import Segments
 from segbench.evaluation.panoptic_files import PanopticFiles
 from segbench.evaluation.predicted import Predicted
 from segbench.files import atomic_path, read_json
@@ -102,12 +102,12 @@ def truth_reader(split: Split, task: Task) -> Reader:
         file, _, _ = read_truth(split.instances_json, masks=True)
         return lambda record: _objects(file.found(record.id, _shape(record)), categories)
     files = PanopticFiles(split.panoptic_json, split.panoptic_folder, categories)
-    return lambda record: _segments(files.read(record.id)[0], categories)
+    return lambda record: _segments(files, record, categories, void=True)
 
 
 def prediction_reader(folder: Path, split: Split, task: Task, least: float) -> Reader:
-    info = split.dataset.info
-    categories = {c.id: c for c in info.categories}
+    """Answers to `task`, converted where the network gave others; objects from the score `least` on."""
+    categories = {c.id: c for c in split.dataset.info.categories}
     index = read_json(folder / "predictions.json")
     predicted = Predicted(split, folder, index["parts"], index["task"], least)
     if task == "semantic":
@@ -116,7 +116,16 @@ def prediction_reader(folder: Path, split: Split, task: Task, least: float) -> R
         if predicted.sources[task] == "semantic":
             least = 0.0  # components of a class map have no confidence
         return lambda record: _objects(predicted.instances(record, _shape(record)), categories, least)
-    return lambda record: _segments(predicted.panoptic(record, _shape(record)), categories)
+    if predicted.sources[task] == "panoptic":
+        files = PanopticFiles(folder / "panoptic.json", folder / "panoptic", categories)
+        return lambda record: _segments(files, record, categories)
+
+    def converted(record: ImageRecord) -> list[Region]:
+        side = predicted.panoptic(record, lambda _: _shape(record))
+        of = [categories[a["category_id"]] for a in side.annotations]
+        return [Region(c, _decoded(a["segmentation"]), c.isthing) for c, a in zip(of, side.annotations)]
+
+    return converted
 
 
 def _shape(record: ImageRecord) -> tuple[int, int]:
@@ -135,19 +144,27 @@ def _objects(found: Found, categories: dict[int, Category], least: float = 0.0) 
     return [
         Region(
             VOID if found.crowd[k] else categories[int(found.class_ids[k])],
-            rle.decode(found.masks[k]).astype(bool),
+            _decoded(found.masks[k]),
             is_object=not found.crowd[k],
         )
         for k in shown
     ]
 
 
-def _segments(segments: Segments, categories: dict[int, Category]) -> list[Region]:
-    regions = [Region(VOID, segments.index == 0)] if (segments.index == 0).any() else []
-    for k, (class_id, crowd) in enumerate(zip(segments.class_ids.tolist(), segments.crowd), 1):
-        category = VOID if crowd else categories[class_id]
-        regions.append(Region(category, segments.index == k, is_object=category.isthing))
+def _segments(
+    files: PanopticFiles, record: ImageRecord, categories: dict[int, Category], void: bool = False
+) -> list[Region]:
+    """`void`: show pixels without a segment as such."""
+    segments = files.read(record.id, _shape(record))
+    regions = [Region(VOID, segments.index == 0)] if void and (segments.index == 0).any() else []
+    for k, info in enumerate(files.records[record.id]["segments_info"], 1):
+        category = VOID if info.get("iscrowd") else categories[info["category_id"]]
+        regions.append(Region(category, segments.index == k, category.isthing))
     return regions
+
+
+def _decoded(mask: dict[str, Any]) -> np.ndarray:
+    return rle.decode(mask).astype(bool)
 
 
 def paint(image: Image.Image, regions: Sequence[Region]) -> Image.Image:

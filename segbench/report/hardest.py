@@ -12,10 +12,10 @@ from segbench.evaluation import panoptic, semantic
 from segbench.evaluation.averages import ratio
 from segbench.evaluation.statistics import Batch, Statistics
 
-COLUMNS = {
+COLUMNS: dict[Task, tuple[str, ...]] = {
     "semantic": ("predicted", "pixels"),
     "instance": ("object_ious", "object_truths", "object_predictions"),
-    "panoptic": ("ious", "false_positives", "false_negatives"),
+    "panoptic": panoptic.COLUMNS,
 }
 
 
