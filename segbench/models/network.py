@@ -100,14 +100,25 @@ class SemanticNetwork(Network):
     """A network whose `forward` gives B x classes x H x W logits at the size of its input."""
 
     tasks = ("semantic",)
+    auxiliary_weight: float = 0.0
+    """Of the losses of the auxiliary logits, on top of their own weights."""
 
     def __init__(self, view: View, in_channels: int, loss: dict[str, float] | None = None) -> None:
         super().__init__(view, in_channels)
         self.loss_weights = loss or {"cross_entropy": 1.0}
 
+    def training_logits(self, images: Tensor) -> tuple[Tensor, Tensor | None]:
+        """The logits that `forward` gives, and those of an auxiliary head where the network has one."""
+        return self(images), None
+
     def losses(self, images: Tensor, targets: list[Target]) -> dict[str, Tensor]:
         truth = torch.stack([t["semantic"] for t in targets])
-        return semantic_losses(self(images), truth, self.loss_weights)
+        logits, auxiliary = self.training_logits(images)
+        losses = semantic_losses(logits, truth, self.loss_weights)
+        if auxiliary is not None:
+            for name, loss in semantic_losses(auxiliary, truth, self.loss_weights).items():
+                losses[f"auxiliary_{name}"] = self.auxiliary_weight * loss
+        return losses
 
     @torch.inference_mode()
     def predict(self, images: Tensor, sizes: list[tuple[int, int]]) -> list[Prediction]:

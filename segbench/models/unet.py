@@ -47,9 +47,11 @@ class Encoder(nn.Module):
 class Up(nn.Module):
     """2x2 transposed convolution, concatenation with the encoder's features if any, double convolution."""
 
-    def __init__(self, inputs: int, skip: int, outputs: int) -> None:
+    def __init__(self, inputs: int, skip: int, outputs: int, norm: bool) -> None:
         super().__init__()
-        self.up = nn.ConvTranspose2d(inputs, outputs, 2, stride=2)
+        self.up: nn.Module = nn.ConvTranspose2d(inputs, outputs, 2, stride=2, bias=not norm)
+        if norm:
+            self.up = nn.Sequential(self.up, nn.BatchNorm2d(outputs), nn.ReLU(inplace=True))
         self.conv = DoubleConv(outputs + skip, outputs)
 
     def forward(self, features: Tensor, skip: Tensor | None) -> Tensor:
@@ -63,7 +65,7 @@ class UNet(SemanticNetwork):
     widths[i] are the channels at reduction 2^i, of the decoder and, without a `backbone`, of the encoder.
     With a backbone (timm name) the encoder is that; the decoder goes up to the full size, without skips where
     the backbone has no features. Unlike the paper's, convolutions are padded (output and input sizes agree)
-    and followed by batch norm.
+    and followed by batch norm; with `up_norm` transposed ones are followed by batch norm and ReLU too.
     """
 
     def __init__(
@@ -73,6 +75,7 @@ class UNet(SemanticNetwork):
         widths: Sequence[int] = (32, 64, 128, 256, 512),
         backbone: str | None = None,
         frozen_norm: bool = False,
+        up_norm: bool = False,
         loss: dict[str, float] | None = None,
     ) -> None:
         super().__init__(view, in_channels, loss)
@@ -93,7 +96,7 @@ class UNet(SemanticNetwork):
         inputs = encoder.channels[-1]
         self.decoder = nn.ModuleDict()
         for level in reversed(range(levels)):
-            self.decoder[str(2**level)] = Up(inputs, channels.get(2**level, 0), widths[level])
+            self.decoder[str(2**level)] = Up(inputs, channels.get(2**level, 0), widths[level], up_norm)
             inputs = widths[level]
         self.head = nn.Conv2d(inputs, len(view.classes), 1)
 

@@ -1,0 +1,66 @@
+"""Atrous spatial pyramid pooling: Chen et al. 2017, "Rethinking Atrous Convolution" (1706.05587)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor, nn
+from torchvision.ops import Conv2dNormActivation
+
+from segbench.models.pooling import PooledConv
+
+
+def separable_conv(
+    inputs: int, outputs: int, kernel_size: int = 3, dilation: int = 1, depthwise_norm: bool = True
+) -> nn.Sequential:
+    """Depthwise convolution, 1x1 convolution, batch norm, ReLU (Chen et al. 2018, 1802.02611).
+
+    depthwise_norm: batch norm and ReLU after the depthwise convolution too, as in the authors' code.
+    """
+    depthwise = Conv2dNormActivation(
+        inputs,
+        inputs,
+        kernel_size,
+        groups=inputs,
+        dilation=dilation,
+        norm_layer=nn.BatchNorm2d if depthwise_norm else None,
+        activation_layer=nn.ReLU if depthwise_norm else None,
+        bias=False,
+    )
+    return nn.Sequential(depthwise, Conv2dNormActivation(inputs, outputs, 1))
+
+
+class ASPP(nn.Module):
+    """B x inputs x H x W -> B x outputs x H x W, seen at several scales.
+
+    Side by side a 1x1 convolution, a 3x3 one for each of `dilations` and the mean of the image, then a 1x1
+    convolution of all and dropout. `conv(inputs, outputs, 3, dilation=...)` makes the 3x3 convolutions.
+    """
+
+    def __init__(
+        self,
+        inputs: int,
+        outputs: int,
+        dilations: Sequence[int],
+        dropout: float,
+        conv: Callable[..., nn.Module] = Conv2dNormActivation,
+    ) -> None:
+        super().__init__()
+        self.convs = nn.ModuleList(
+            [
+                Conv2dNormActivation(inputs, outputs, 1),
+                *(conv(inputs, outputs, 3, dilation=dilation) for dilation in dilations),
+                PooledConv(inputs, outputs, 1),
+            ]
+        )
+        joined = len(self.convs) * outputs
+        self.project = nn.Sequential(*Conv2dNormActivation(joined, outputs, 1), nn.Dropout(dropout))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.project(torch.cat([conv(x) for conv in self.convs], 1))
+
+
+def scaled_rates(rates: Sequence[int], output_stride: int) -> list[int]:
+    """Dilations at `output_stride` for `rates` meant for stride 16: doubled at 8, as in the paper."""
+    return [rate * 16 // output_stride for rate in rates]

@@ -1,0 +1,79 @@
+"""LinkNet: Chaurasia, Culurciello 2017, "Exploiting Encoder Representations" (1707.03718)."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torchvision.ops import Conv2dNormActivation
+
+from segbench.data.dataset import View
+from segbench.models.backbones import Backbone, pad_to_multiple
+from segbench.models.network import SemanticNetwork
+
+
+def up_conv(inputs: int, outputs: int, stride: int) -> nn.Sequential:
+    """3x3 transposed convolution to `stride` times the size, batch norm, ReLU."""
+    return nn.Sequential(
+        nn.ConvTranspose2d(inputs, outputs, 3, stride, padding=1, output_padding=stride - 1, bias=False),
+        nn.BatchNorm2d(outputs),
+        nn.ReLU(inplace=True),
+    )
+
+
+class Decoder(nn.Sequential):
+    """1x1 convolution to a quarter of the channels, transposed 3x3 convolution, 1x1 convolution."""
+
+    def __init__(self, inputs: int, outputs: int, stride: int) -> None:
+        narrow = inputs // 4
+        super().__init__(
+            Conv2dNormActivation(inputs, narrow, 1),
+            up_conv(narrow, narrow, stride),
+            Conv2dNormActivation(narrow, outputs, 1),
+        )
+
+
+class LinkNet(SemanticNetwork):
+    """What went into each stage of the encoder is added to what the decoder makes of what came out.
+
+    The paper's backbone is ResNet-18; any with features of stride 4, 8, 16 and 32 will do. One that starts
+    with stride 4 at once has no input of its first stage, so nothing is added to the last decoder.
+    Logits are of the input's size, which may be any.
+    """
+
+    def __init__(
+        self,
+        view: View,
+        in_channels: int,
+        backbone: str = "resnet34",
+        frozen_norm: bool = False,
+        loss: dict[str, float] | None = None,
+    ) -> None:
+        super().__init__(view, in_channels, loss)
+        self.backbone = Backbone(backbone, in_channels, frozen_norm=frozen_norm)
+        *stem, quarter, eighth, sixteenth, last = self.backbone.channels
+        first = stem[-1] if stem else quarter
+        self.decoders = nn.ModuleList(
+            [
+                Decoder(last, sixteenth, 2),
+                Decoder(sixteenth, eighth, 2),
+                Decoder(eighth, quarter, 2),
+                Decoder(quarter, first, 1),
+            ]
+        )
+        self.head = nn.Sequential(
+            up_conv(first, 32, 2),
+            Conv2dNormActivation(32, 32, 3),
+            nn.ConvTranspose2d(32, len(view.classes), 2, 2),
+        )
+
+    def forward(self, images: Tensor) -> Tensor:
+        height, width = images.shape[-2:]
+        *stem, quarter, eighth, sixteenth, x = self.backbone(pad_to_multiple(images, 32))
+        skips = [sixteenth, eighth, quarter]
+        if stem:
+            skips.append(F.max_pool2d(stem[-1], 3, 2, 1))
+        for number, decoder in enumerate(self.decoders):
+            x = decoder(x)
+            if number < len(skips):
+                x = x + skips[number]
+        return self.head(x)[..., :height, :width]

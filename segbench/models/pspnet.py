@@ -1,0 +1,56 @@
+"""PSPNet: Zhao, Shi, Qi, Wang, Jia 2017, "Pyramid Scene Parsing Network" (1612.01105)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torchvision.ops import Conv2dNormActivation
+
+from segbench.data.dataset import View
+from segbench.models.dilated import DilatedNetwork
+from segbench.models.pooling import PooledConv
+
+
+class PyramidPooling(nn.Module):
+    """Features, and their means over bins x bins parts; all means together are as wide as the features."""
+
+    def __init__(self, channels: int, bins: Sequence[int], align_corners: bool) -> None:
+        super().__init__()
+        width = channels // len(bins)
+        self.branches = nn.ModuleList(PooledConv(channels, width, n, align_corners) for n in bins)
+        self.channels = channels + width * len(bins)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.cat([x, *(branch(x) for branch in self.branches)], 1)
+
+
+class PSPNet(DilatedNetwork):
+    """Equal to the authors' PyTorch code; they align corners, so their sides are multiples of 8, plus 1.
+
+    bins: parts that the image is cut into, along each side. options: those of `DilatedNetwork`.
+    """
+
+    def __init__(
+        self,
+        view: View,
+        in_channels: int,
+        bins: Sequence[int] = (1, 2, 3, 6),
+        channels: int = 512,
+        dropout: float = 0.1,
+        auxiliary_weight: float = 0.4,
+        align_corners: bool = True,
+        **options: Any,
+    ) -> None:
+        super().__init__(
+            view, in_channels, auxiliary_weight=auxiliary_weight, align_corners=align_corners, **options
+        )
+        pyramid = PyramidPooling(self.backbone.channels[-1], bins, align_corners)
+        self.head = nn.Sequential(
+            pyramid,
+            *Conv2dNormActivation(pyramid.channels, channels, 3),
+            nn.Dropout2d(dropout),
+            nn.Conv2d(channels, len(view.classes), 1),
+        )
