@@ -12,7 +12,7 @@ import pyarrow as pa
 
 from segbench.data.dataset import Dataset, ImageRecord, Split, Task
 from segbench.errors import SegbenchError
-from segbench.evaluation import boundary, instance, panoptic, semantic
+from segbench.evaluation import boundary, instance, panoptic, semantic, tide
 from segbench.evaluation.instance_files import read_truth
 from segbench.evaluation.maps import read_labels
 from segbench.evaluation.options import EvaluationOptions
@@ -48,7 +48,12 @@ def evaluate(dataset_root: Path, predictions: Path, out: Path, *, options: Evalu
             add = _COMPARE[task](split, predicted, scored, options)
             for batch in in_chunks(partial(_gather, task, add), split.images):
                 writer.add(batch)
-    write_scores(Statistics(out / "per_image.parquet"), out)
+    figures = {}
+    if predicted.sources.get("instance") == "instance" and "tide" in options.families:
+        results = predictions / "instances.json"
+        last = tasks["instance"].max_detections[-1]
+        figures["tide"] = tide.errors(split.instances_json, results, boxes=False, max_detections=last)
+    write_scores(Statistics(out / "per_image.parquet"), out, **figures)
 
 
 def _scored(dataset: Dataset, task: Task, source: Task, options: EvaluationOptions) -> Scored:
@@ -57,6 +62,8 @@ def _scored(dataset: Dataset, task: Task, source: Task, options: EvaluationOptio
         dataset.view(task).classes,
         CONVERSIONS.get((task, source), ""),
         (1, 10, options.max_detections or max(100, crowded)),
+        # components of a class map are certain of themselves, whatever share of the image they cover
+        min_score=0.0 if source == "semantic" else options.min_score,
     )
 
 
@@ -85,15 +92,12 @@ def _semantic(split: Split, predicted: Predicted, scored: Scored, options: Evalu
 
 def _instance(split: Split, predicted: Predicted, scored: Scored, options: EvaluationOptions) -> Add:
     truth, images, _ = read_truth(split.instances_json, masks=True)
-    min_score = None
-    if "objects" in options.families:
-        # components of a class map are certain of themselves, whatever share of the image they cover
-        min_score = options.min_score if predicted.sources["instance"] != "semantic" else 0.0
+    objects = "objects" in options.families
 
     def add(rows: Rows, record: ImageRecord) -> None:
         shape = images[record.id]["height"], images[record.id]["width"]
         found, true = predicted.instances(record, shape), truth.found(record.id, shape)
-        instance.add_image(rows, record.id, record.stem, true, found, scored, min_score)
+        instance.add_image(rows, record.id, record.stem, true, found, scored, objects=objects)
 
     return add
 

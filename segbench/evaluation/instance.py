@@ -10,10 +10,11 @@ import numpy as np
 from hotcoco.metrics import calibration_error
 from pycocotools import mask as rle
 
-from segbench.evaluation import objects
 from segbench.evaluation.averages import mean
 from segbench.evaluation.contract import Contract, Score, Sheet
 from segbench.evaluation.matching import AREAS, THRESHOLDS, Group, match, outside
+from segbench.evaluation.objects import measure as measure_objects
+from segbench.evaluation.objects import pooled as pooled_objects
 from segbench.evaluation.statistics import Rows, Scored, Statistics, positions
 
 RECALLS = np.linspace(0, 1, 101)
@@ -62,9 +63,10 @@ def add_image(
     truth: Found,
     detected: Found,
     scored: Scored,
-    min_score: float | None,
+    *,
+    objects: bool,
 ) -> None:
-    """Add the statistics of one image; those of `objects` where their `min_score` is given."""
+    """Add the statistics of one image; `objects`: also those of `segbench.evaluation.objects`."""
     detected = ranked(detected, scored.max_detections[-1])
     classes = np.union1d(truth.class_ids, detected.class_ids)
     pairs = [
@@ -80,9 +82,9 @@ def add_image(
         columns[f"{kind}_matched"], columns[f"{kind}_ignored"] = match(groups)
     for k, (class_id, (d, g)) in enumerate(zip(classes, pairs)):
         values: dict[str, Any] = {name: column[k] for name, column in columns.items()}
-        if min_score is not None:
-            sure = d.take(np.flatnonzero(d.scores >= min_score))
-            values |= objects.measure(_iou(sure, g, "mask"), pixels(sure), pixels(g), g.crowd)
+        if objects:
+            sure = d.take(np.flatnonzero(d.scores >= scored.min_score))
+            values |= measure_objects(_iou(sure, g, "mask"), pixels(sure), pixels(g), g.crowd)
         counted = (~outside(g.areas) & ~g.crowd[:, None]).sum(0)
         rows.add(image_id, image, int(class_id), truths=counted, scores=d.scores, **values)
 
@@ -116,9 +118,14 @@ class Detections:
 
     def hits(self, area: int) -> tuple[np.ndarray, np.ndarray]:
         """(true positives, false positives), T x N, of one area range."""
-        bits = np.arange(len(THRESHOLDS), dtype=np.uint16)[:, None]
-        matched, ignored = (((b[:, area] >> bits) & 1).astype(bool) for b in (self.matched, self.ignored))
-        return matched & ~ignored, ~matched & ~ignored
+        return hits(self.matched[:, area], self.ignored[:, area])
+
+
+def hits(matched: np.ndarray, ignored: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """(true positives, false positives), T x N, from N bit masks over `THRESHOLDS`."""
+    bits = np.arange(len(THRESHOLDS), dtype=np.uint16)[:, None]
+    hit, passed = (((flags >> bits) & 1).astype(bool) for flags in (matched, ignored))
+    return hit & ~passed, ~hit & ~passed
 
 
 def detections(statistics: Statistics, kind: str) -> list[Detections]:
@@ -151,11 +158,11 @@ def precision(found: Detections, area: int) -> np.ndarray:
     truths = found.truths[:, area].sum()
     if not truths:
         return np.full((len(THRESHOLDS), len(RECALLS)), -1.0)
-    hits, misses = (np.cumsum(h, axis=1).astype(float) for h in found.hits(area))
-    curve = hits / (misses + hits + np.spacing(1))
+    true, false = (np.cumsum(h, axis=1).astype(float) for h in found.hits(area))
+    curve = true / (false + true + np.spacing(1))
     curve = np.maximum.accumulate(curve[:, ::-1], axis=1)[:, ::-1]
     result = np.zeros((len(THRESHOLDS), len(RECALLS)))
-    for t, recall in enumerate(hits / truths):
+    for t, recall in enumerate(true / truths):
         at = np.searchsorted(recall, RECALLS, side="left")
         reached = at < len(recall)
         result[t, reached] = curve[t, at[reached]]
@@ -165,8 +172,8 @@ def precision(found: Detections, area: int) -> np.ndarray:
 def recall(found: Detections, area: int, max_detections: int) -> np.ndarray:
     """Final recall at each threshold, T; -1 where the class has no truth."""
     truths = found.truths[:, area].sum()
-    hits = found.hits(area)[0][:, found.ranks < max_detections].sum(1)
-    return hits / truths if truths else np.full(len(THRESHOLDS), -1.0)
+    true = found.hits(area)[0][:, found.ranks < max_detections].sum(1)
+    return true / truths if truths else np.full(len(THRESHOLDS), -1.0)
 
 
 def _defined_mean(values: np.ndarray) -> float:
@@ -196,7 +203,7 @@ def pooled(statistics: Statistics) -> list[Score]:
                 prefix + "ece", _calibration(found, options.calibration_bins), errors, contract("IoU >= 0.5")
             )
     if "objects" in options.families and "mask" in scored.kinds:
-        for metric, values, made in objects.pooled(statistics, [c.id for c in scored.classes]):
+        for metric, values, made in pooled_objects(statistics, [c.id for c in scored.classes]):
             sheet.add(metric, mean(values), values, made)
     return sheet.scores
 
@@ -226,8 +233,8 @@ def _coco_figures(
 def _calibration(found: list[Detections], bins: int) -> float:
     """Expected calibration error of the scores at IoU .5, without detections of ignored truth."""
     scores = np.concatenate([f.scores for f in found])
-    hits, misses = (np.concatenate(h) for h in zip(*([side[0] for side in f.hits(0)] for f in found)))
-    counted = hits | misses
+    true, false = (np.concatenate(h) for h in zip(*([side[0] for side in f.hits(0)] for f in found)))
+    counted = true | false
     if not counted.any():
         return float("nan")
-    return calibration_error(scores[counted].tolist(), hits[counted].tolist(), n_bins=bins)[0]
+    return calibration_error(scores[counted].tolist(), true[counted].tolist(), n_bins=bins)[0]

@@ -112,7 +112,11 @@ def read_results(
         by_image = _by_image(results, path, images, classes)
         bad = next((r for r in results if not math.isfinite(r["score"])), None)
     except (TypeError, KeyError) as error:
-        raise SegbenchError(f"a result lacks {error}", where=path) from error
+        raise SegbenchError(
+            f"a result lacks a field, or it is of another kind ({error!r})",
+            where=path,
+            remedy="each needs image_id, category_id, score, and segmentation or bbox",
+        ) from error
     if bad is not None:
         raise SegbenchError(f"image {bad['image_id']}: score {bad['score']} is not a number", where=path)
     lacking = next((r for r in results if ("segmentation" if masks else "bbox") not in r), None)

@@ -87,7 +87,7 @@ def pooled(statistics: Statistics, ids: list[int]) -> Iterator[tuple[str, np.nda
             defined = ~np.isnan(values)
             np.add.at(sums, at[defined], values[defined])
             np.add.at(count, at[defined], 1)
-    low = statistics.heading.options.min_score
+    low = statistics.heading.options.min_score  # also of components of a class map, which have no scores
 
     def contract(pooling: Literal["dataset", "image"], match: str) -> Contract:
         absent = "class skipped" if pooling == "dataset" else "class skipped in that image"

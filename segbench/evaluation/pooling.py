@@ -20,7 +20,7 @@ def pool(statistics: Statistics) -> list[Score]:
     return [score for task in statistics.heading.tasks for score in _POOL[task](statistics)]
 
 
-def write_scores(statistics: Statistics, out: Path) -> None:
+def write_scores(statistics: Statistics, out: Path, **figures: Any) -> None:
     """Write scores.csv, where what is undefined is empty, and scores.json into the folder `out`."""
     scores = pool(statistics)
     with (
@@ -31,11 +31,11 @@ def write_scores(statistics: Statistics, out: Path) -> None:
         writer.writeheader()
         for score in scores:
             writer.writerow(score.row() | {"value": "" if math.isnan(score.value) else repr(score.value)})
-    write_json(out / "scores.json", document(statistics, scores), indent=1)
+    write_json(out / "scores.json", document(statistics, scores, **figures), indent=1)
 
 
-def document(statistics: Statistics, scores: list[Score]) -> dict[str, Any]:
-    """Contents of scores.json; what is undefined is null.
+def document(statistics: Statistics, scores: list[Score], **figures: Any) -> dict[str, Any]:
+    """Contents of scores.json; what is undefined is null. `figures` fit no table and are added as they are.
 
     `confusion`: a row a true class, a column a predicted class, and a last column for unlabelled pixels.
     """
@@ -56,4 +56,4 @@ def document(statistics: Statistics, scores: list[Score]) -> dict[str, Any]:
         }
     values = ({"value": None if math.isnan(score.value) else score.value} for score in scores)
     result["scores"] = [score.row() | value for score, value in zip(scores, values)]
-    return result
+    return result | figures

@@ -15,7 +15,7 @@ import typer
 
 from segbench.data.dataset import IMAGE_SUFFIXES, Category, Task
 from segbench.errors import SegbenchError
-from segbench.evaluation import boundary, instance, panoptic, semantic
+from segbench.evaluation import boundary, instance, panoptic, semantic, tide
 from segbench.evaluation.instance_files import read_results, read_truth
 from segbench.evaluation.maps import read_labels
 from segbench.evaluation.options import EvaluationOptions
@@ -82,7 +82,8 @@ def instance_command(
         )
     with statistics_file(per_image) as path:
         score_instance(truth, predictions, path, boxes=boxes, max_detections=limits)
-        _present(path, json)
+        found = tide.errors(truth, predictions, boxes=boxes, max_detections=limits[-1]) if json else None
+        _present(path, json, tide=found)
 
 
 @app.command("panoptic")
@@ -135,11 +136,11 @@ def statistics_file(path: Path | None) -> Iterator[Path]:
         yield Path(folder) / "per_image.parquet"
 
 
-def _present(path: Path, json: Path | None) -> None:
+def _present(path: Path, json: Path | None, **figures: Any) -> None:
     statistics = Statistics(path)
     scores = pool(statistics)
     if json is not None:
-        write_json(json, document(statistics, scores))
+        write_json(json, document(statistics, scores, **figures))
     show(scores, len(statistics.heading.image_ids))
 
 
@@ -250,14 +251,15 @@ def score_instance(
     annotations, images, categories = read_truth(truth, masks=not boxes)
     classes = _categories(categories, truth)
     results = read_results(predictions, images, [c.id for c in classes], masks=not boxes)
-    scored = Scored(classes, max_detections=max_detections, kinds=("box",) if boxes else ("mask",))
-    min_score = options.min_score if "objects" in options.families and not boxes else None
+    kinds = ("box",) if boxes else ("mask",)
+    scored = Scored(classes, "", max_detections, kinds, options.min_score)
+    objects = "objects" in options.families and not boxes
 
     def add(rows: Rows, image_id: int, image: dict[str, Any]) -> None:
         shape = (image.get("height", 0), image.get("width", 0))
         true, found = annotations.found(image_id, shape), results.found(image_id, shape)
         instance.add_image(
-            rows, image_id, str(image.get("file_name", image_id)), true, found, scored, min_score
+            rows, image_id, str(image.get("file_name", image_id)), true, found, scored, objects=objects
         )
 
     _write(path, "instance", scored, options, sorted(images.items()), add)

@@ -86,6 +86,8 @@ class Scored:
     """Limits of AR; the last is that of AP."""
     kinds: tuple[str, ...] = ("mask", "box")
     """What AP is taken of."""
+    min_score: float = 0.0
+    """Detections below it are no objects, but for AP."""
 
 
 @dataclass(frozen=True)

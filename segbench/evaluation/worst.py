@@ -1,0 +1,62 @@
+"""Scores of single images, and the worst of them."""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+
+from segbench.data.dataset import Task
+from segbench.evaluation import instance, panoptic, semantic
+from segbench.evaluation.averages import mean, ratio
+from segbench.evaluation.matching import AREAS, THRESHOLDS
+from segbench.evaluation.statistics import Batch, Statistics
+
+
+def image_scores(statistics: Statistics, task: Task) -> Iterator[tuple[int, str, float]]:
+    """(image id, name, score) of each image that has truth or predictions.
+
+    semantic: mIoU of the image; panoptic: its PQ; instance: mean over classes and COCO's thresholds of
+    TP / (TP + FP + FN), for detections from `min_score` on.
+    """
+    ids = [c.id for c in statistics.heading.tasks[task].classes]
+    columns = {
+        "semantic": semantic.COLUMNS,
+        "panoptic": panoptic.COLUMNS,
+        "instance": ("scores", "mask_matched", "mask_ignored", "truths"),
+    }[task]
+    for batch in statistics.batches(task, columns):
+        if task == "semantic":
+            values = semantic.miou(semantic.counts(batch, ids))
+        elif task == "panoptic":
+            values = panoptic.pq(panoptic.counts(batch, ids))
+        else:
+            values = _object_scores(batch, statistics.heading.tasks[task].min_score)
+        yield from zip(batch.image_ids.tolist(), batch.names(), values.tolist())
+
+
+def worst(path: Path, task: Task, count: int) -> list[str]:
+    """Names of the `count` images with the lowest scores, worst first."""
+    found = ((score, name) for _, name, score in image_scores(Statistics(path), task) if not np.isnan(score))
+    return [name for _, name in heapq.nsmallest(count, found)]
+
+
+def _object_scores(batch: Batch, min_score: float) -> np.ndarray:
+    scores, lengths = batch.lists("scores")
+    truths = batch.lists("truths")[0].reshape(-1, len(AREAS))[:, 0]
+    row = np.repeat(np.arange(len(batch)), lengths)
+    matched, ignored = (batch.lists(c)[0].reshape(-1, len(AREAS)) for c in ("mask_matched", "mask_ignored"))
+    hits, misses = instance.hits(matched[:, 0], ignored[:, 0])
+    sure = scores >= min_score
+    per_row = np.zeros((2, len(THRESHOLDS), len(batch)))
+    for sums, found in zip(per_row, (hits, misses)):
+        for t, flags in enumerate(found & sure):
+            sums[t] = np.bincount(row, weights=flags, minlength=len(batch))
+    values = mean(ratio(per_row[0], truths + per_row[1]), 0)
+    totals = np.zeros((2, len(batch.image_ids)))
+    defined = ~np.isnan(values)
+    np.add.at(totals[0], batch.image[defined], values[defined])
+    np.add.at(totals[1], batch.image[defined], 1)
+    return ratio(*totals)
