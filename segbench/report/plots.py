@@ -143,7 +143,7 @@ def _figures(
             yield (
                 Plot(
                     "classes", dataset, task, f"classes_{stem}",
-                    f"{header(run.primary(task))} of each class on {of}, mean over the seeds.",
+                    f"{header(run.primary(task)).removeprefix('m')} of each class on {of}, mean over the seeds.",
                 ),
                 by_class(run, classes, table["model"].tolist()),
             )  # fmt: skip
@@ -174,13 +174,14 @@ def by_model(
         ax.hlines(y, 0, row[metric], color=style.color, lw=1.2, alpha=0.35)
         ax.scatter(values, [y] * len(values), color=style.color, marker=style.marker, s=34, alpha=0.55, lw=0)
         ax.vlines(row[metric], y - 0.26, y + 0.26, color=style.color, lw=2.4)
-        right = own[["value", "high"]].max(axis=None) < 0.9
+        end = own[["value", "high"]].max(axis=None)
+        room = end < 0.9  # else the figure stands above the point
         ax.annotate(
             f"{row[metric]:.3f}",
-            (own[["value", "high"]].max(axis=None) if right else own[["value", "low"]].min(axis=None), y),
-            xytext=(8 if right else -8, 0),
+            (end if room else row[metric], y),
+            xytext=(8, 0) if room else (-5, 12),
             textcoords="offset points",
-            ha="left" if right else "right",
+            ha="left" if room else "right",
             va="center",
             weight="bold",
             color=style.color,
