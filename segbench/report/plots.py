@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from itertools import cycle
+from itertools import combinations, cycle
 from pathlib import Path
 from typing import Any
 
@@ -143,7 +143,7 @@ def _figures(
             yield (
                 Plot(
                     "classes", dataset, task, f"classes_{stem}",
-                    f"{header(run.primary(task)).removeprefix('m')} of each class on {of}, mean over the seeds.",
+                    f"{name.removeprefix('m')} of each class on {of}, mean over the seeds.",
                 ),
                 by_class(run, classes, table["model"].tolist()),
             )  # fmt: skip
@@ -218,7 +218,7 @@ def _reference_lines(ax: Axes, controls: pd.Series) -> None:
 
 def against_time(run: Run, look: Mapping[str, Look], rows: pd.DataFrame, metric: str) -> Figure:
     """Score on y, seconds of training on a logarithmic x."""
-    figure, ax = plt.subplots(figsize=(6.2, 3.3))
+    figure, ax = plt.subplots(figsize=(6.2, max(3.3, 0.24 * rows["model"].nunique())))
     means = rows.groupby("model", sort=False)[["train_seconds", "value"]].mean()
     for model, style in look.items():
         own = rows[rows["model"] == model]
@@ -239,13 +239,15 @@ def against_time(run: Run, look: Mapping[str, Look], rows: pd.DataFrame, metric:
     ax.set_xticks(ticks, [duration(t) for t in ticks])
     ax.xaxis.set_minor_formatter(NullFormatter())
     ax.tick_params(which="both", length=0)
-    means = means.sort_values("value")
     derived = rows.groupby("model")["derived"].any()
-    heights = _apart(means["value"].to_numpy(), 0.062 * (top - bottom))
-    for model, x, y in zip(means.index, means["train_seconds"], heights):
+    place = ax.transLimits.transform  # to shares of the plot's width and height
+    x, y = place(np.column_stack([np.log10(means["train_seconds"]), means["value"]])).T
+    heights = _apart(x, y, 0.3, 0.21 / figure.get_figheight())
+    for model, seconds, height in zip(means.index, means["train_seconds"], heights):
         ax.annotate(
             _name(run, model, derived[model]),
-            (x, y),
+            (seconds, height),
+            xycoords=("data", "axes fraction"),
             xytext=(9, 0),
             textcoords="offset points",
             va="center",
@@ -258,25 +260,25 @@ def against_time(run: Run, look: Mapping[str, Look], rows: pd.DataFrame, metric:
 
 def _time_ticks(low: float, high: float) -> list[float]:
     """Round times from low to high seconds, none crowding another."""
+    steps = {1e-3: (1, 2, 5, 10, 20, 50, 100, 200, 500), 1: (1, 2, 5, 10, 20, 30), 60: (1, 2, 5, 10, 20, 30)}
+    steps |= {3600: (1, 2, 5, 10), 86400: (1, 2, 5, 10, 20, 50, 100)}
     ticks: list[float] = []
-    for unit in (1e-3, 1, 60, 3600, 86400):
-        for step in (1, 2, 5, 10, 20, 30, 100, 300):
-            close = ticks and step * unit / ticks[-1] < (high / low) ** 0.16
-            if low <= step * unit <= high and not close:
-                ticks.append(step * unit)
+    for time in (step * unit for unit, own in steps.items() for step in own):
+        if low <= time <= high and not (ticks and time / ticks[-1] < (high / low) ** 0.16):
+            ticks.append(time)
     return ticks
 
 
-def _apart(sorted_values: np.ndarray, gap: float) -> np.ndarray:
-    """Move sorted values as little as is simple until neighbours are `gap` apart."""
-    moved = sorted_values.astype(float).copy()
+def _apart(x: np.ndarray, y: np.ndarray, width: float, gap: float) -> np.ndarray:
+    """Heights near `y` at which labels of this width, from `x` on, are `gap` apart where they would touch."""
+    y = y.astype(float).copy()
     for _ in range(50):
-        for i in range(len(moved) - 1):
-            lacking = gap - (moved[i + 1] - moved[i])
-            if lacking > 1e-6:
-                moved[i] -= lacking / 2
-                moved[i + 1] += lacking / 2
-    return moved
+        for i, j in combinations(np.argsort(y, kind="stable"), 2):
+            lacking = gap - (y[j] - y[i])
+            if abs(x[i] - x[j]) < width and lacking > 1e-6:
+                y[i] -= lacking / 2
+                y[j] += lacking / 2
+    return y
 
 
 def by_class(run: Run, rows: pd.DataFrame, order: list[str]) -> Figure:
@@ -284,8 +286,8 @@ def by_class(run: Run, rows: pd.DataFrame, order: list[str]) -> Figure:
     wide = rows.pivot_table("value", "class", "model", "mean", sort=False, dropna=False)
     wide = wide[[m for m in order if m in wide]]
     numbers = len(wide) <= 60
-    cell = 0.32 if numbers else 0.17
-    figure, ax = plt.subplots(figsize=(2.2 + 0.85 * wide.shape[1], 0.9 + cell * len(wide)))
+    cell, column = (0.32, 0.68) if numbers else (0.17, 0.45)
+    figure, ax = plt.subplots(figsize=(2.4 + column * wide.shape[1], 1.1 + cell * len(wide)))
     sns.heatmap(
         wide,
         ax=ax,
