@@ -18,6 +18,20 @@ class TestFCN(NetworkTester):
     enough = 0.9  # stride 8, objects of 20 pixels
 
 
+class TestFCN16s(NetworkTester):
+    network = FCN
+    backbone = "test_resnet"
+    options = {"backbone": "test_resnet", "stride": 16}
+    enough = 0.85
+
+
+class TestFCN32s(NetworkTester):
+    network = FCN
+    backbone = "test_resnet"
+    options = {"backbone": "test_resnet", "stride": 32}
+    enough = 0.75
+
+
 def view_of(count: int) -> View:
     return View("semantic", (SKY,) * count)
 
@@ -82,6 +96,25 @@ def test_equals_the_paper_on_torchvisions_vgg(on_vgg):
             x = x + on_vgg.scores[fine](pool)
         x = F.conv_transpose2d(x, on_vgg.upsample.weight, stride=8, padding=4)[..., :75, :100]
         torch.testing.assert_close(on_vgg(images), x, rtol=0, atol=1e-4)
+
+
+@pytest.mark.parametrize("stride", [16, 32])
+def test_coarser_nets_stop_earlier(on_vgg, stride):
+    """FCN-32s is its score times 32, FCN-16s that doubled, plus pool4's, times 16."""
+    network = FCN(view_of(3), 3, "vgg11", stride, fc_channels=16).eval()
+    shared = {k: v for k, v in on_vgg.state_dict().items() if k in network.state_dict()}
+    del shared["upsample.weight"]
+    network.load_state_dict(shared, strict=False)
+    images = torch.randn(1, 3, 75, 100)
+    with torch.no_grad():
+        features = on_vgg.features(F.pad(images, (0, 28, 0, 21)))
+        x = on_vgg.scores["32"](features[32])
+        if stride == 16:
+            x = F.conv_transpose2d(x, on_vgg.fuse["32"].weight, stride=2, padding=1)
+            x += on_vgg.scores["16"](features[16])
+        up = BilinearUp(3, stride).weight
+        x = F.conv_transpose2d(x, up, stride=stride, padding=stride // 2)[..., :75, :100]
+        torch.testing.assert_close(network(images), x, rtol=0, atol=1e-4)
 
 
 def test_fc_layers_are_the_classifiers_on_its_own_input_size():
