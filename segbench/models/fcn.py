@@ -20,13 +20,16 @@ class BilinearUp(nn.ConvTranspose2d):
     With kernel 2f, stride f, padding f/2 the output is exactly f times as large and aligned by pixel centres.
     """
 
-    def __init__(self, channels: int, factor: int) -> None:
-        super().__init__(channels, channels, 2 * factor, stride=factor, padding=factor // 2, bias=False)
+    def __init__(self, channels: int, factor: int, groups: int = 1) -> None:
+        super().__init__(
+            channels, channels, 2 * factor, stride=factor, padding=factor // 2, groups=groups, bias=False
+        )
         offset = (torch.arange(2 * factor) + 0.5) / factor - 1
         hat = 1 - offset.abs()
         with torch.no_grad():
             self.weight.zero_()
-            self.weight[range(channels), range(channels)] = hat[:, None] * hat
+            for i in range(channels):
+                self.weight[i, i % self.weight.shape[1]] = hat[:, None] * hat
 
 
 class FCN(SemanticNetwork):
@@ -37,6 +40,8 @@ class FCN(SemanticNetwork):
     their features of stride 32, 16 and 8. Scoring layers start at zero, as in the paper.
     The paper pads the input by 100 and crops what comes out with an offset. Here images are padded to a
     multiple of 32 and fc6 is padded by 3, so all levels are aligned, and any input size gives its own size.
+    mixed_upsampling, as in the paper, lets every class contribute to every other's upsampled score; without,
+    each has a filter of its own, far cheaper where classes are many.
     Score layers are named by their stride: FCN-16s and 8s can load what they share with the coarser net.
     """
 
@@ -48,6 +53,7 @@ class FCN(SemanticNetwork):
         stride: Literal[8, 16, 32] = 8,
         fc_channels: int = 4096,
         dropout: float = 0.5,
+        mixed_upsampling: bool = True,
         frozen_norm: bool = False,
         loss: dict[str, float] | None = None,
     ) -> None:
@@ -66,8 +72,9 @@ class FCN(SemanticNetwork):
         self.scores = nn.ModuleDict({str(s): nn.Conv2d(channels[s], classes, 1) for s in self.strides})
         for parameter in self.scores.parameters():
             nn.init.zeros_(parameter)
-        self.fuse = nn.ModuleDict({str(s): BilinearUp(classes, 2) for s in self.strides[:-1]})
-        self.upsample = BilinearUp(classes, stride)
+        groups = 1 if mixed_upsampling else classes
+        self.fuse = nn.ModuleDict({str(s): BilinearUp(classes, 2, groups) for s in self.strides[:-1]})
+        self.upsample = BilinearUp(classes, stride, groups)
 
     def features(self, images: Tensor) -> dict[int, Tensor]:
         """B x channels x H / s x W / s for s = 32, 16, 8; the sides of the images must divide by 32."""

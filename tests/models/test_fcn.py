@@ -43,9 +43,10 @@ def test_has_as_many_parameters_as_the_paper(stride, millions):
     assert round(sum(p.numel() for p in network.parameters()) / 1e6, 1) == millions
 
 
+@pytest.mark.parametrize("groups", [1, 2])
 @pytest.mark.parametrize("factor", [2, 8, 16, 32])
-def test_upsampling_starts_as_bilinear_interpolation(factor):
-    up = BilinearUp(2, factor)
+def test_upsampling_starts_as_bilinear_interpolation(factor, groups):
+    up = BilinearUp(2, factor, groups)
     scores = torch.randn(1, 2, 5, 6)
     expected = F.interpolate(scores, scale_factor=factor, mode="bilinear", align_corners=False)
     inside = (..., slice(factor, -factor), slice(factor, -factor))  # outside are zeros, not repeated pixels
