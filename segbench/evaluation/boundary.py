@@ -23,7 +23,8 @@ from segbench.evaluation.statistics import Statistics, positions
 
 COLUMNS = (
     "boundary_intersection",
-    "boundary_union",
+    "boundary_truth",
+    "boundary_predicted",
     "contour_truth",
     "contour_truth_hit",
     "contour_predicted",
@@ -49,77 +50,77 @@ def settings(options: EvaluationOptions) -> Settings | None:
 def measure(
     truth: np.ndarray, predicted: np.ndarray, classes: int, settings: Settings
 ) -> dict[str, np.ndarray]:
-    """Counts of each class, by the names of `COLUMNS`. Maps hold positions, `classes` = void or none."""
+    """Counts of each class, by the names of `COLUMNS`.
+
+    truth, predicted: maps of positions as `segbench.evaluation.semantic.ClassIndex` gives them.
+    """
     diagonal = float(np.hypot(*truth.shape))
     width, tolerance = (max(1, round(s * diagonal)) for s in (settings.width, settings.tolerance))
-    void = truth == classes
-
-    def count(labels: np.ndarray, where: np.ndarray) -> np.ndarray:
-        return np.bincount(labels[where], minlength=classes + 1)[:classes]
-
-    bands = [_near_other(m, void, classes, width, border=True) & ~void for m in (truth, predicted)]
-    both = count(truth, bands[0] & bands[1] & (truth == predicted))
-    contours = [_near_other(m, void, classes, 1, border=False) & ~void for m in (truth, predicted)]
-    hits = _hits(truth, predicted, contours, classes, tolerance)
-    return {
-        "boundary_intersection": both,
-        "boundary_union": count(truth, bands[0]) + count(predicted, bands[1]) - both,
-        "contour_truth": count(truth, contours[0]),
-        "contour_truth_hit": count(truth, hits[0]),
-        "contour_predicted": count(predicted, contours[1]),
-        "contour_predicted_hit": count(predicted, hits[1]),
+    known = truth != classes
+    top = np.iinfo(truth.dtype).max  # 0 and `top` are never the largest and the smallest
+    bands, contours = [], []
+    for labels in (truth, predicted):
+        high = (labels + 1) * known
+        low = np.where(known, high, truth.dtype.type(top))
+        for distance, border, found in ((width, classes + 2, bands), (1, 0, contours)):
+            smallest = _window(low, distance, np.minimum, top)
+            found.append((_window(high, distance, np.maximum, border) != smallest) & known)
+    contours = [np.flatnonzero(c) for c in contours]
+    on_truth, on_predicted = truth.ravel()[contours[0]], predicted.ravel()[contours[1]]
+    truth_hit, predicted_hit = _hits(on_truth, on_predicted, contours, truth.shape, classes, tolerance)
+    counted = {
+        "boundary_intersection": truth[bands[0] & bands[1] & (truth == predicted)],
+        "boundary_truth": truth[bands[0]],
+        "boundary_predicted": predicted[bands[1]],
+        "contour_truth": on_truth,
+        "contour_truth_hit": on_truth[truth_hit],
+        "contour_predicted": on_predicted,
+        "contour_predicted_hit": on_predicted[predicted_hit],
     }
-
-
-def _near_other(
-    labels: np.ndarray, neutral: np.ndarray, classes: int, distance: int, *, border: bool
-) -> np.ndarray:
-    """Where a pixel of another label lies within `distance`; neutral pixels are no labels."""
-    kind = np.uint8 if classes < 254 else np.uint16
-    top = np.iinfo(kind).max
-    low = (labels + 1).astype(kind)
-    high = low.copy()
-    low[neutral], high[neutral] = top, 0
-    smallest = _window(low, distance, np.minimum, top)
-    return _window(high, distance, np.maximum, classes + 2 if border else 0) != smallest
+    return {name: np.bincount(found, minlength=classes + 1)[:classes] for name, found in counted.items()}
 
 
 def _hits(
-    truth: np.ndarray,
-    predicted: np.ndarray,
+    on_truth: np.ndarray,
+    on_predicted: np.ndarray,
     contours: list[np.ndarray],
+    shape: tuple[int, int],
     classes: int,
     tolerance: int,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Contour pixels that have one of the same class within `tolerance` on the other side."""
-    truth_contour, predicted_contour = contours
-    shared = np.intersect1d(truth[truth_contour], predicted[predicted_contour])
+    """Which contour pixels have one of the same class within `tolerance` on the other side.
+
+    on_truth, on_predicted: classes of the contour pixels; contours: their places in the raveled maps. A class
+    is a bit, so that 64 classes are looked for at once.
+    """
+    truth_hit, predicted_hit = np.zeros(len(on_truth), bool), np.zeros(len(on_predicted), bool)
+    shared = np.intersect1d(on_truth, on_predicted)
     shared = shared[shared < classes]
-    truth_hit, predicted_hit = np.zeros_like(truth_contour), np.zeros_like(truth_contour)
     for start in range(0, len(shared), 64):
         group = shared[start : start + 64]
         bits = np.min_scalar_type(2 ** len(group) - 1)
         bit = np.zeros(classes + 1, bits)
         bit[group] = np.left_shift(np.ones(len(group), bits), np.arange(len(group), dtype=bits))
-        true = np.where(truth_contour, bit[truth], 0)
-        guess = np.where(predicted_contour, bit[predicted], 0)
-        truth_hit |= true & _window(guess, tolerance, np.bitwise_or, 0) != 0
-        predicted_hit |= guess & _window(true, tolerance, np.bitwise_or, 0) != 0
+        true, guess = np.zeros((2, *shape), bits)
+        true.flat[contours[0]], guess.flat[contours[1]] = bit[on_truth], bit[on_predicted]
+        near_true, near_guess = (_window(m, tolerance, np.bitwise_or, 0).ravel() for m in (true, guess))
+        truth_hit |= (bit[on_truth] & near_guess[contours[0]]) != 0
+        predicted_hit |= (bit[on_predicted] & near_true[contours[1]]) != 0
     return truth_hit, predicted_hit
 
 
 def _window(values: np.ndarray, distance: int, operation: np.ufunc, fill: int) -> np.ndarray:
     """`operation` over the square window of side 2 x distance + 1 about each pixel, `fill` outside."""
     side = 2 * distance + 1
-    for _ in range(2):
-        values = np.pad(values, ((distance, distance), (0, 0)), constant_values=fill)
-        span = 1
-        while span < side:
-            step = min(span, side - span)
-            values = operation(values[:-step], values[step:])
-            span += step
-        values = values.T
-    return values
+    padded = np.full([n + 2 * distance for n in values.shape], fill, values.dtype)
+    padded[distance:-distance, distance:-distance] = values
+    span = 1
+    while span < side:
+        step = min(span, side - span)
+        padded = operation(padded[:-step], padded[step:])
+        padded = operation(padded[:, :-step], padded[:, step:])
+        span += step
+    return padded
 
 
 def pooled(statistics: Statistics, ids: list[int]) -> Iterator[tuple[str, np.ndarray, Contract]]:
@@ -128,9 +129,9 @@ def pooled(statistics: Statistics, ids: list[int]) -> Iterator[tuple[str, np.nda
     bands, f1_sum, f1_count = np.zeros((2, len(ids))), np.zeros(len(ids)), np.zeros(len(ids))
     for batch in statistics.batches("semantic", COLUMNS):
         at = positions(batch.class_ids, ids)
-        both, either, true, true_hit, guess, guess_hit = (batch.numbers(c) for c in COLUMNS)
+        both, *bands_of, true, true_hit, guess, guess_hit = (batch.numbers(c) for c in COLUMNS)
         np.add.at(bands[0], at, both)
-        np.add.at(bands[1], at, either)
+        np.add.at(bands[1], at, sum(bands_of) - both)
         defined = true + guess > 0
         precision, recall = ratio(guess_hit, guess), ratio(true_hit, true)
         f1 = np.nan_to_num(ratio(2 * precision * recall, precision + recall))

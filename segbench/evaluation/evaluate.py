@@ -19,7 +19,7 @@ from segbench.evaluation.options import EvaluationOptions
 from segbench.evaluation.panoptic_files import PanopticFiles
 from segbench.evaluation.pooling import write_scores
 from segbench.evaluation.predicted import CONVERSIONS, Predicted
-from segbench.evaluation.statistics import Heading, Rows, Scored, Statistics, Writer
+from segbench.evaluation.statistics import Heading, Rows, Scored, Statistics, Writer, rows_of
 from segbench.evaluation.workers import in_chunks
 from segbench.files import read_json
 
@@ -45,8 +45,8 @@ def evaluate(dataset_root: Path, predictions: Path, out: Path, *, options: Evalu
         for task, scored in tasks.items():
             log.info("scoring %s (%s)", task, scored.conversion or "as predicted")
             predicted.open(task)
-            add = _COMPARE[task](split, predicted, scored, options)
-            for batch in in_chunks(partial(_gather, task, add), split.images):
+            job = _COMPARE[task](split, predicted, scored, options)
+            for batch in in_chunks(job, split.images):
                 writer.add(batch)
     figures = {}
     if predicted.sources.get("instance") == "instance" and "tide" in options.families:
@@ -67,17 +67,10 @@ def _scored(dataset: Dataset, task: Task, source: Task, options: EvaluationOptio
     )
 
 
-Add = Callable[[Rows, ImageRecord], None]
+Job = Callable[[Sequence[ImageRecord]], pa.RecordBatch]
 
 
-def _gather(task: Task, add: Add, records: Sequence[ImageRecord]) -> pa.RecordBatch:
-    rows = Rows(task)
-    for record in records:
-        add(rows, record)
-    return rows.batch()
-
-
-def _semantic(split: Split, predicted: Predicted, scored: Scored, options: EvaluationOptions) -> Add:
+def _semantic(split: Split, predicted: Predicted, scored: Scored, options: EvaluationOptions) -> Job:
     index = semantic.ClassIndex([c.id for c in scored.classes], split.dataset.info.void)
     bounds = boundary.settings(options)
 
@@ -87,22 +80,20 @@ def _semantic(split: Split, predicted: Predicted, scored: Scored, options: Evalu
         guess = index.prediction(predicted.semantic(record, true.shape), predicted.folder / record.stem)
         semantic.add_image(rows, record.id, record.stem, true, guess, index, bounds)
 
-    return add
+    return partial(rows_of, "semantic", add)
 
 
-def _instance(split: Split, predicted: Predicted, scored: Scored, options: EvaluationOptions) -> Add:
+def _instance(split: Split, predicted: Predicted, scored: Scored, options: EvaluationOptions) -> Job:
     truth, images, _ = read_truth(split.instances_json, masks=True)
-    objects = "objects" in options.families
 
-    def add(rows: Rows, record: ImageRecord) -> None:
+    def read(record: ImageRecord) -> instance.Image:
         shape = images[record.id]["height"], images[record.id]["width"]
-        found, true = predicted.instances(record, shape), truth.found(record.id, shape)
-        instance.add_image(rows, record.id, record.stem, true, found, scored, objects=objects)
+        return record.id, record.stem, truth.found(record.id, shape), predicted.instances(record, shape)
 
-    return add
+    return partial(instance.rows_of, read, scored, "objects" in options.families)
 
 
-def _panoptic(split: Split, predicted: Predicted, scored: Scored, options: EvaluationOptions) -> Add:
+def _panoptic(split: Split, predicted: Predicted, scored: Scored, options: EvaluationOptions) -> Job:
     truth = PanopticFiles(split.panoptic_json, split.panoptic_folder, [c.id for c in scored.classes])
 
     def add(rows: Rows, record: ImageRecord) -> None:
@@ -110,7 +101,7 @@ def _panoptic(split: Split, predicted: Predicted, scored: Scored, options: Evalu
         with panoptic.faults_of(predicted.folder):
             panoptic.add_image(rows, record.id, record.stem, truth.side(record.id), guess, scored.classes)
 
-    return add
+    return partial(rows_of, "panoptic", add)
 
 
 _COMPARE = {"semantic": _semantic, "instance": _instance, "panoptic": _panoptic}

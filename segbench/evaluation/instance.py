@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
+import pyarrow as pa
 from hotcoco.metrics import calibration_error
 from pycocotools import mask as rle
 
@@ -17,6 +18,7 @@ from segbench.evaluation.objects import measure as measure_objects
 from segbench.evaluation.objects import pooled as pooled_objects
 from segbench.evaluation.statistics import Rows, Scored, Statistics, positions
 
+T = TypeVar("T")
 RECALLS = np.linspace(0, 1, 101)
 
 
@@ -38,17 +40,64 @@ class Found:
     """N bool; no detection is a crowd"""
 
     def take(self, at: np.ndarray) -> Found:
-        return Found(
-            self.class_ids[at],
-            [self.masks[i] for i in at] if self.masks else [],
-            self.boxes[at],
-            self.areas[at],
-            self.scores[at],
-            self.crowd[at],
-        )
+        masks = [self.masks[i] for i in at] if self.masks else []
+        arrays = (self.boxes, self.areas, self.scores, self.crowd)
+        return Found(self.class_ids[at], masks, *(a[at] for a in arrays))
 
 
-def ranked(found: Found, max_detections: int) -> Found:
+Image = tuple[int, str, Found, Found]
+"""Id, name, truth, detections."""
+
+
+def rows_of(read: Callable[[T], Image], scored: Scored, objects: bool, items: Sequence[T]) -> pa.RecordBatch:
+    """The statistics of the images that `read` makes of `items`; `objects`: those of that module too."""
+    parts = [part for item in items for part in _by_class(*read(item), scored, objects)]
+    groups = {kind: [part.groups[kind] for part in parts] for kind in scored.kinds}
+    found = {kind: match(groups[kind]) for kind in scored.kinds}
+    rows = Rows("instance")
+    for k, part in enumerate(parts):
+        hits = {f"{kind}_{name}": f[k] for kind, both in found.items() for name, f in zip(_FLAGS, both)}
+        rows.add(**part.values | hits)
+    return rows.batch()
+
+
+_FLAGS = ("matched", "ignored")
+
+
+@dataclass
+class _Part:
+    """What one image has of one class."""
+
+    groups: dict[str, Group]
+    values: dict[str, Any]
+
+
+def _by_class(
+    image_id: int, image: str, truth: Found, detected: Found, scored: Scored, objects: bool
+) -> Iterator[_Part]:
+    detected = _ranked(detected, scored.max_detections[-1])
+    truth = truth.take(np.argsort(truth.class_ids, kind="stable"))
+    counted = ~outside(truth.areas) & ~truth.crowd[:, None]
+    pixels = [_pixels(detected), _pixels(truth)] if objects else []
+    classes = np.union1d(truth.class_ids, detected.class_ids)
+    d_edges, g_edges = (np.searchsorted(f.class_ids, np.append(classes, np.inf)) for f in (detected, truth))
+    for k, class_id in enumerate(classes.tolist()):
+        d, g = slice(*d_edges[k : k + 2]), slice(*g_edges[k : k + 2])
+        crowd = truth.crowd[g]
+        groups = {
+            kind: Group(_iou(kind, detected, truth, d, g), detected.areas[d], truth.areas[g], crowd)
+            for kind in scored.kinds
+        }
+        scores = detected.scores[d]
+        values = {"image_id": image_id, "image": image, "class_id": class_id, "scores": scores}
+        values["truths"] = counted[g].sum(0)
+        if objects:
+            sure = np.flatnonzero(scores >= scored.min_score)
+            values |= measure_objects(groups["mask"].iou[sure], pixels[0][d][sure], pixels[1][g], crowd)
+        yield _Part(groups, values)
+
+
+def _ranked(found: Found, max_detections: int) -> Found:
     """Detections by class, best first, at most `max_detections` of a class; equal scores stay in order."""
     order = np.lexsort((-found.scores, found.class_ids))
     classes = found.class_ids[order]
@@ -56,46 +105,17 @@ def ranked(found: Found, max_detections: int) -> Found:
     return found.take(order[rank < max_detections])
 
 
-def add_image(
-    rows: Rows,
-    image_id: int,
-    image: str,
-    truth: Found,
-    detected: Found,
-    scored: Scored,
-    *,
-    objects: bool,
-) -> None:
-    """Add the statistics of one image; `objects`: also those of `segbench.evaluation.objects`."""
-    detected = ranked(detected, scored.max_detections[-1])
-    classes = np.union1d(truth.class_ids, detected.class_ids)
-    pairs = [
-        (
-            detected.take(np.flatnonzero(detected.class_ids == c)),
-            truth.take(np.flatnonzero(truth.class_ids == c)),
-        )
-        for c in classes
-    ]
-    columns: dict[str, list[np.ndarray]] = {}
-    for kind in scored.kinds:
-        groups = [Group(_iou(d, g, kind), d.areas, g.areas, g.crowd) for d, g in pairs]
-        columns[f"{kind}_matched"], columns[f"{kind}_ignored"] = match(groups)
-    for k, (class_id, (d, g)) in enumerate(zip(classes, pairs)):
-        values: dict[str, Any] = {name: column[k] for name, column in columns.items()}
-        if objects:
-            sure = d.take(np.flatnonzero(d.scores >= scored.min_score))
-            values |= measure_objects(_iou(sure, g, "mask"), pixels(sure), pixels(g), g.crowd)
-        counted = (~outside(g.areas) & ~g.crowd[:, None]).sum(0)
-        rows.add(image_id, image, int(class_id), truths=counted, scores=d.scores, **values)
-
-
-def _iou(detected: Found, truth: Found, kind: str) -> np.ndarray:
+def _iou(kind: str, detected: Found, truth: Found, d: slice, g: slice) -> np.ndarray:
     """D x G; of crowds: intersection over detection."""
-    a, b = (detected.masks, truth.masks) if kind == "mask" else (detected.boxes, truth.boxes)
-    return rle.iou(a, b, truth.crowd.tolist()) if len(a) and len(b) else np.zeros((len(a), len(b)))
+    crowd = truth.crowd[g]
+    shape = len(detected.class_ids[d]), len(crowd)
+    if not all(shape):
+        return np.zeros(shape)
+    field = "masks" if kind == "mask" else "boxes"
+    return rle.iou(getattr(detected, field)[d], getattr(truth, field)[g], crowd.tolist())
 
 
-def pixels(found: Found) -> np.ndarray:
+def _pixels(found: Found) -> np.ndarray:
     return np.asarray(rle.area(found.masks) if found.masks else [], float)
 
 

@@ -34,14 +34,17 @@ class InstanceFile:
         """The objects of an image of `shape` (height, width)."""
         items = self.by_image.get(image_id, [])
         masks = [self._rle(item, shape) for item in items] if self.masks else []
-        bounds = rle.toBbox(masks) if masks else np.zeros((len(items), 4))
-        boxes = np.array([item.get("bbox") or b for item, b in zip(items, bounds)], float).reshape(-1, 4)
-        areas = boxes[:, 2] * boxes[:, 3] if self.boxes_decide or not masks else rle.area(masks)
+        given = [item.get("bbox") for item in items]
+        boxes = np.asarray(given if all(given) else rle.toBbox(masks), float).reshape(-1, 4)
+        areas = np.array([item.get("area", np.nan) for item in items], float)
+        if np.isnan(areas).any():
+            stated = boxes[:, 2] * boxes[:, 3] if self.boxes_decide or not masks else rle.area(masks)
+            areas = np.where(np.isnan(areas), stated, areas)
         return Found(
             np.array([item["category_id"] for item in items], np.int64),
             masks,
             boxes,
-            np.array([item.get("area", area) for item, area in zip(items, areas)], float),
+            areas,
             np.array([item.get("score", 1.0) for item in items], float),
             np.array([bool(item.get("iscrowd", 0)) for item in items], bool),
         )
@@ -51,7 +54,8 @@ class InstanceFile:
         image_id = item["image_id"]
         try:
             if isinstance(mask, list):
-                return rle.merge(rle.frPyObjects(mask, *shape))
+                parts = rle.frPyObjects(mask, *shape)
+                return rle.merge(parts) if len(parts) > 1 else parts[0]
             size = tuple(mask["size"])
             encoded = rle.frPyObjects(mask, *shape) if isinstance(mask["counts"], list) else mask
         except (TypeError, KeyError, ValueError, IndexError) as error:

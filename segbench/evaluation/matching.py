@@ -43,21 +43,24 @@ def outside(areas: np.ndarray) -> np.ndarray:
 
 def match(groups: list[Group]) -> tuple[list[np.ndarray], list[np.ndarray]]:
     """(matched, ignored) of each group: D x 4 bit masks over `THRESHOLDS`, a column an area range."""
-    matched = [np.zeros((len(g.areas), len(AREAS)), np.uint16) for g in groups]
-    ignored = [np.zeros((len(g.areas), len(AREAS)), np.uint16) for g in groups]
+    areas = np.concatenate([np.zeros(0), *(g.areas for g in groups)])
+    starts = np.cumsum([0, *(len(g.areas) for g in groups)])
+    matched, ignored = np.zeros((2, len(areas), len(AREAS)), np.uint16)
     for batch in _batches(groups):
-        for (at, detections, _), hits, passed in zip(batch, *_match([(groups[b[0]], *b[1:]) for b in batch])):
-            matched[at][detections] = hits[: len(detections)]
-            ignored[at][detections] = passed[: len(detections)]
-    for group, hits, passed in zip(groups, matched, ignored):
-        passed |= np.where(outside(group.areas), ~hits & _BITS.sum(), 0).astype(np.uint16)
-    return matched, ignored
+        hits, passed = _match([(groups[at], d, g) for at, d, g in batch])
+        for k, (at, detections, _) in enumerate(batch):
+            matched[starts[at] + detections] = hits[k, : len(detections)]
+            ignored[starts[at] + detections] = passed[k, : len(detections)]
+    ignored |= np.where(outside(areas), ~matched & _BITS.sum(), 0).astype(np.uint16)
+    return np.split(matched, starts[1:-1]), np.split(ignored, starts[1:-1])
 
 
 def _batches(groups: list[Group]) -> Iterator[list[_Part]]:
     """Groups of like size, each cut down to the rows and columns where anything can match."""
     parts = []
     for at, group in enumerate(groups):
+        if not group.iou.size:
+            continue
         close = group.iou >= _THRESHOLDS[0]
         if close.any():
             parts.append((at, np.flatnonzero(close.any(1)), np.flatnonzero(close.any(0))))

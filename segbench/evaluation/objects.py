@@ -28,6 +28,14 @@ def measure(iou: np.ndarray, areas: np.ndarray, truth_areas: np.ndarray, crowd: 
 
     iou: D x G (intersection over detection for crowds); areas D and truth_areas G in pixels; crowd G bool.
     """
+    if not iou.size:
+        return {
+            "object_ious": np.zeros(0),
+            "object_truths": int((~crowd).sum()),
+            "object_predictions": len(areas),
+            "aji_intersection": 0,
+            "aji_union": round(areas.sum() + truth_areas[~crowd].sum()),
+        }
     true = iou[:, ~crowd]
     rows, columns = lsap(true, maximize=True) if true.size else (np.zeros(0, int), np.zeros(0, int))
     paired = true[rows, columns]

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import logging
 import tempfile
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
 import numpy as np
 import pyarrow as pa
@@ -22,10 +23,11 @@ from segbench.evaluation.options import EvaluationOptions
 from segbench.evaluation.panoptic_files import PanopticFiles
 from segbench.evaluation.pooling import document, pool
 from segbench.evaluation.show import show
-from segbench.evaluation.statistics import Heading, Rows, Scored, Statistics, Writer
+from segbench.evaluation.statistics import Heading, Rows, Scored, Statistics, Writer, rows_of
 from segbench.evaluation.workers import in_chunks
 from segbench.files import write_json
 
+T = TypeVar("T")
 log = logging.getLogger(__name__)
 app = typer.Typer(help="Score predictions in common formats against their truth.", no_args_is_help=True)
 OPTIONS = EvaluationOptions(bootstrap_samples=0)
@@ -149,21 +151,14 @@ def _write(
     task: Task,
     scored: Scored,
     options: EvaluationOptions,
-    images: Sequence[tuple[int, Any]],
-    add: Callable[[Rows, int, Any], None],
+    images: Mapping[int, T],
+    job: Callable[[Sequence[tuple[int, T]]], pa.RecordBatch],
 ) -> None:
-    """Statistics of all images: pairs of an id and what `add` knows the image by."""
-
-    def job(chunk: Sequence[tuple[int, Any]]) -> pa.RecordBatch:
-        rows = Rows(task)
-        for image_id, image in chunk:
-            add(rows, image_id, image)
-        return rows.batch()
-
+    """Statistics of `images`: what `job` knows each by, by its id."""
     if not images:
-        raise SegbenchError("the truth holds no image", where=path)
-    with Writer(path, Heading(options, {task: scored}, tuple(i for i, _ in images))) as writer:
-        for batch in in_chunks(job, images):
+        raise SegbenchError("the truth holds no image")
+    with Writer(path, Heading(options, {task: scored}, tuple(images))) as writer:
+        for batch in in_chunks(job, [*images.items()]):
             writer.add(batch)
 
 
@@ -187,7 +182,8 @@ def score_semantic(
     index = semantic.ClassIndex(range(len(names)), ignore if ignore >= 0 else None)
     bounds = boundary.settings(options)
 
-    def add(rows: Rows, image_id: int, stem: str) -> None:
+    def add(rows: Rows, image: tuple[int, str]) -> None:
+        image_id, stem = image
         true = index.truth(read_labels(true_files[stem]), true_files[stem])
         if mask:
             true = np.where(read_labels(mask_files[stem], true.shape) == 0, index.size, true)
@@ -198,7 +194,8 @@ def score_semantic(
         semantic.add_image(rows, image_id, stem, true, guess, index, bounds)
 
     classes = (Category(id=i, name=n, isthing=False, color=(0, 0, 0)) for i, n in enumerate(names))
-    _write(path, "semantic", Scored(tuple(classes)), options, list(enumerate(true_files, 1)), add)
+    images = dict(enumerate(true_files, 1))
+    _write(path, "semantic", Scored(tuple(classes)), options, images, partial(rows_of, "semantic", add))
 
 
 def _images(folder: Path) -> dict[str, Path]:
@@ -255,14 +252,14 @@ def score_instance(
     scored = Scored(classes, "", max_detections, kinds, options.min_score)
     objects = "objects" in options.families and not boxes
 
-    def add(rows: Rows, image_id: int, image: dict[str, Any]) -> None:
+    def read(item: tuple[int, dict[str, Any]]) -> instance.Image:
+        image_id, image = item
         shape = (image.get("height", 0), image.get("width", 0))
-        true, found = annotations.found(image_id, shape), results.found(image_id, shape)
-        instance.add_image(
-            rows, image_id, str(image.get("file_name", image_id)), true, found, scored, objects=objects
-        )
+        name = str(image.get("file_name", image_id))
+        return image_id, name, annotations.found(image_id, shape), results.found(image_id, shape)
 
-    _write(path, "instance", scored, options, sorted(images.items()), add)
+    job = partial(instance.rows_of, read, scored, objects)
+    _write(path, "instance", scored, options, dict(sorted(images.items())), job)
 
 
 def _categories(found: list[dict[str, Any]], path: Path) -> tuple[Category, ...]:
@@ -289,12 +286,13 @@ def score_panoptic(
     predicted_files = PanopticFiles(predictions, predictions_folder, [c.id for c in classes])
     _check_images(true_files.records, predicted_files.records, predictions, missing_as_empty)
 
-    def add(rows: Rows, image_id: int, _: None) -> None:
+    def add(rows: Rows, image: tuple[int, str]) -> None:
+        image_id, name = image
         guess = panoptic.Side([])
         if image_id in predicted_files.records:
             guess = predicted_files.side(image_id)
         with panoptic.faults_of(predictions):
-            panoptic.add_image(rows, image_id, str(image_id), true_files.side(image_id), guess, classes)
+            panoptic.add_image(rows, image_id, name, true_files.side(image_id), guess, classes)
 
-    images = [(i, None) for i in true_files.records]
-    _write(path, "panoptic", Scored(classes), options, images, add)
+    images = {i: str(i) for i in true_files.records}
+    _write(path, "panoptic", Scored(classes), options, images, partial(rows_of, "panoptic", add))

@@ -28,38 +28,38 @@ class ClassIndex:
     """Category ids, as label maps hold them, to positions 0..K-1; K stands for void and for unlabelled."""
 
     def __init__(self, ids: Sequence[int], void: int | None) -> None:
-        self.ids, self.void = np.asarray(ids), void
-        self.size = len(ids)
-        top = max(*ids, void or 0, 255) + 1
-        self._table = np.full(top, -1, np.int16 if self.size < 32767 else np.int32)
+        self.ids, self.size = np.asarray(ids), len(ids)
+        kind = np.uint8 if self.size < 253 else np.uint16  # `boundary` needs three values beyond the classes
+        self._bad = np.iinfo(kind).max
+        self._truth = np.full(1 << 16, self._bad, kind)
         if void is not None:
-            self._table[void] = self.size
-        self._table[self.ids] = np.arange(self.size)
-        self._lenient = self._table.copy()
-        if self._lenient[0] < 0:
-            self._lenient[0] = self.size
+            self._truth[void] = self.size
+        self._truth[self.ids] = np.arange(self.size)
+        self._prediction = self._truth.copy()
+        if self._prediction[0] == self._bad:
+            self._prediction[0] = self.size
 
     def truth(self, labels: np.ndarray, where: Path | str) -> np.ndarray:
-        return self._look_up(self._table, labels, where)
+        return self._look_up(self._truth, labels, where)
 
     def prediction(self, labels: np.ndarray, where: Path | str) -> np.ndarray:
         """Like `truth`; 0, where it is no class, is a pixel without a label."""
-        return self._look_up(self._lenient, labels, where)
+        return self._look_up(self._prediction, labels, where)
 
     def _look_up(self, table: np.ndarray, labels: np.ndarray, where: Path | str) -> np.ndarray:
-        try:
-            found = table[labels.astype(np.uint8) if labels.dtype == bool else labels]
-            bad = found.min(initial=0) < 0 or labels.min(initial=0) < 0
-        except IndexError:
-            bad = True
-        if bad:
-            known = (labels >= 0) & (labels < len(table))
-            known[known] = table[labels[known]] >= 0
-            y, x = np.argwhere(~known)[0]
+        if labels.dtype == table.dtype == np.uint8:  # five times as fast as indexing
+            found = np.frombuffer(labels.tobytes().translate(table[:256].tobytes()), np.uint8)
+            found = found.reshape(labels.shape)
+        else:
+            found = np.where(
+                (labels >= 0) & (labels < len(table)), table.take(labels, mode="clip"), self._bad
+            )
+        if labels.size and found.max() == self._bad:
+            y, x = np.argwhere(found == self._bad)[0]
             raise SegbenchError(
                 f"value {labels[y, x]} at row {y}, column {x} is not in the class list",
                 where=where,
-                remedy=f"values are {_ranges(np.flatnonzero(table >= 0))}",
+                remedy=f"values are {_ranges(np.flatnonzero(table != self._bad))}",
             )
         return found
 
@@ -75,7 +75,7 @@ def confusion(truth: np.ndarray, predicted: np.ndarray, classes: int) -> np.ndar
 
     truth, predicted: maps of positions as `ClassIndex` gives them.
     """
-    joint = truth.astype(np.int32)
+    joint = truth.astype(np.min_scalar_type((classes + 1) ** 2))
     joint *= classes + 1
     joint += predicted
     counts = np.bincount(joint.ravel(), minlength=(classes + 1) ** 2)

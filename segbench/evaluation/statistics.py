@@ -17,11 +17,11 @@ else is needed to pool.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import pyarrow as pa
@@ -32,6 +32,7 @@ from segbench.errors import SegbenchError
 from segbench.evaluation.options import EvaluationOptions
 from segbench.files import atomic_path
 
+T = TypeVar("T")
 NONE = -1
 """Class id of a pixel that the prediction leaves unlabelled."""
 
@@ -49,7 +50,8 @@ _LISTS = {
 }
 _NUMBERS = (
     "boundary_intersection",
-    "boundary_union",
+    "boundary_truth",
+    "boundary_predicted",
     "contour_truth",
     "contour_truth_hit",
     "contour_predicted",
@@ -167,6 +169,14 @@ class Rows:
             else:
                 arrays.append(pa.nulls(length, entry.type))
         return pa.RecordBatch.from_arrays(arrays, schema=SCHEMA)
+
+
+def rows_of(task: Task, add: Callable[[Rows, T], None], items: Sequence[T]) -> pa.RecordBatch:
+    """The rows that `add` adds for each of `items`."""
+    rows = Rows(task)
+    for item in items:
+        add(rows, item)
+    return rows.batch()
 
 
 def _array(values: list[Any], kind: pa.DataType) -> pa.Array:
