@@ -1,7 +1,7 @@
 """Images' worth of truth and predictions at the density of COCO, without the images.
 
-7.3 objects and 4 stuff regions an image of 640 x 480, of 80 and 53 classes; about 25 detections an image, some
-near the truth, some anywhere; predicted maps are the true ones, moved and with segments of wrong class.
+7.3 objects and 4 stuff regions an image of 640 x 480, of 80 and 53 classes; about 25 detections an image,
+some near the truth, some anywhere; predicted maps are the true ones, moved and with segments of wrong class.
 """
 
 from __future__ import annotations
@@ -102,7 +102,7 @@ def make_image(folder: Path, image_id: int) -> tuple[dict[str, Any], ...]:
             names[segment] = class_id
         ids = np.asarray(image)
         found, counts = np.unique(ids, return_counts=True)
-        table = np.full(1 << 17, 255, np.uint8)
+        table = np.zeros(1 << 17, np.uint8)
         for segment in found[found > 0]:
             table[segment] = names[segment]
         info = [
@@ -139,10 +139,10 @@ def make(folder: Path, images: int, unique: int | None = None) -> None:
         ]
 
     lists: list[list[Any]] = [[], [], [], [], []]
-    for image_id, (image, annotations, results, true, predicted) in enumerate(copies, 1):
+    for image_id, (image, objects, results, true, predicted) in enumerate(copies, 1):
         name = f"{image_id:012}"
         lists[0].append({**image, "id": image_id, "file_name": f"{name}.jpg"})
-        lists[1] += renamed(annotations, image_id)
+        lists[1] += renamed(objects, image_id)
         lists[2] += renamed(results, image_id)
         for target, side in zip(lists[3:], (true, predicted)):
             target.append({**side, "image_id": image_id, "file_name": f"{name}.png"})

@@ -58,14 +58,15 @@ def measure(
     width, tolerance = (max(1, round(s * diagonal)) for s in (settings.width, settings.tolerance))
     known = truth != classes
     top = np.iinfo(truth.dtype).max  # 0 and `top` are never the largest and the smallest
-    bands, contours = [], []
+    bands: list[np.ndarray] = []
+    near: list[np.ndarray] = []
     for labels in (truth, predicted):
         high = (labels + 1) * known
         low = np.where(known, high, truth.dtype.type(top))
-        for distance, border, found in ((width, classes + 2, bands), (1, 0, contours)):
+        for distance, border, found in ((width, classes + 2, bands), (1, 0, near)):
             smallest = _window(low, distance, np.minimum, top)
             found.append((_window(high, distance, np.maximum, border) != smallest) & known)
-    contours = [np.flatnonzero(c) for c in contours]
+    contours = [np.flatnonzero(c) for c in near]
     on_truth, on_predicted = truth.ravel()[contours[0]], predicted.ravel()[contours[1]]
     truth_hit, predicted_hit = _hits(on_truth, on_predicted, contours, truth.shape, classes, tolerance)
     counted = {
