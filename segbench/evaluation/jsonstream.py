@@ -14,6 +14,7 @@ from segbench.errors import SegbenchError
 
 _CHUNK = 1 << 20
 _SPACE = re.compile(r"[\s,:]*")
+_END = re.compile(r"[\s,:\]}]")
 
 
 class _Scanner:
@@ -49,8 +50,8 @@ class _Scanner:
                 if self._read():
                     continue
                 raise _malformed(self._path, str(error)) from error
-            if end == len(self._text) and self._read():
-                continue  # a number may go on
+            if not _END.match(self._text, end) and self._read():
+                continue  # a number goes on
             self._at = end
             return value
 

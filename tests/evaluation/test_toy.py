@@ -15,7 +15,9 @@ PREDICTED = np.where(np.arange(77).reshape(7, 11) < 52, TRUTH, np.where(TRUTH ==
 def test_the_contract(semantic_scores):
     void = np.full((1, 11), 255)
     names = ["0", "1", "2", "3", "4"]
-    scores = semantic_scores([np.concatenate([TRUTH, void])], [np.concatenate([PREDICTED, void * 0 + 4])], names)
+    scores = semantic_scores(
+        [np.concatenate([TRUTH, void])], [np.concatenate([PREDICTED, void * 0 + 4])], names
+    )
     assert [scores["miou", n] for n in names[:4]] == [1, 9 / 17, 1, 0]
     assert np.isnan(scores["miou", "4"])
     assert f"{scores['miou']:.3f}" == "0.632"
