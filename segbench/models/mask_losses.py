@@ -71,8 +71,8 @@ def pairwise_cross_entropy(logits: Tensor, truth: Tensor, weight: Tensor) -> Ten
 
 def pairwise_dice(logits: Tensor, truth: Tensor, weight: Tensor) -> Tensor:
     """1 - soft Dice (smoothed by 1) of all pairs; shapes as in `pairwise_cross_entropy`."""
-    probability, truth = logits.sigmoid() * weight[..., None, :], truth * weight[..., None, :]
-    total = probability.sum(-1)[..., :, None] + truth.sum(-1)[..., None, :]
+    probability, truth = logits.sigmoid(), truth * weight[..., None, :]
+    total = probability @ weight[..., None] + truth.sum(-1)[..., None, :]
     return 1 - (2 * probability @ truth.mT + 1) / (total + 1)
 
 

@@ -27,14 +27,14 @@ def lookup(maps: Tensor, index: Tensor, points: Tensor) -> Tensor:
 def uncertain_points(
     logits: Tensor, valid: Tensor, index: Tensor, count: int, oversample: float, importance: float
 ) -> Tensor:
-    """Training points of N x h x w mask logits -> N x `count` x 2.
+    """Training points of N x 1 x h x w mask logits -> N x `count` x 2.
 
     Of `count` x `oversample` uniform points the share `importance` of `count` with the logits nearest to 0 is
     taken, void ones last (`valid` B x H x W bool, `index` N the image of each mask); the rest is uniform.
     """
     rows, uncertain = len(logits), int(importance * count)
     points = torch.rand(rows, int(count * oversample), 2, device=logits.device)
-    distance = sample_points(logits[:, None], points)[:, 0].abs()
+    distance = sample_points(logits, points)[:, 0].abs()
     distance.masked_fill_(~lookup(valid, index, points), torch.inf)
     nearest = distance.topk(uncertain, dim=1, largest=False, sorted=False).indices
     chosen = points.gather(1, nearest[..., None].expand(-1, -1, 2))

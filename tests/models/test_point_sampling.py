@@ -26,7 +26,7 @@ def test_lookup_at_the_ends():
 def test_most_points_are_uncertain_and_none_of_these_void():
     """Logits cross 0 in the middle column; the left half of the image is void."""
     torch.manual_seed(0)
-    logits = torch.linspace(-10, 10, 101).expand(3, 100, 101)
+    logits = torch.linspace(-10, 10, 101).expand(3, 1, 100, 101)
     valid = torch.ones(2, 100, 101, dtype=torch.bool)
     valid[1, :, :50] = False
     image = torch.tensor([0, 0, 1])

@@ -39,64 +39,65 @@ class Criterion:
         """Weighted losses, each summed over the layers and over the batch, masks divided by their number."""
         with torch.autocast(output.features.device.type, enabled=False):
             output = MaskQueries(*(x.float() for x in output))
-            query = assign(self.costs(output, segments), segments.counts)
-            mask, dice = self.mask_losses(output, segments, query)
-            return {
-                "class": self.class_weight * self.class_loss(output, segments, query),
-                "mask": self.mask_weight * mask,
-                "dice": self.dice_weight * dice,
+            truth = segments.masks[:, None].float()
+            queries = assign(self.costs(output, segments, truth), segments.counts)
+            losses = {
+                "class": self.class_weight * self.class_loss(output, segments, queries),
+                "mask": 0 * output.embeddings.sum(),  # an image without segments has gradients, too
+                "dice": 0 * output.features.sum(),
             }
+            if len(truth):
+                for embeddings, query in zip(output.embeddings, queries):
+                    mask, dice = self.mask_losses(embeddings, output.features, segments, truth, query)
+                    losses["mask"] = losses["mask"] + self.mask_weight * mask
+                    losses["dice"] = losses["dice"] + self.dice_weight * dice
+            return losses
 
     @torch.no_grad()
-    def costs(self, output: MaskQueries, segments: Segments) -> Tensor:
-        """layers x B x Q x slots: cost of giving each segment of an image to each query.
+    def costs(self, output: MaskQueries, segments: Segments, truth: Tensor) -> Tensor:
+        """layers x B x Q x slots: cost of giving each segment of an image to each query; truth T x 1 x H x W.
 
         All masks of an image are compared on the same uniformly drawn points.
         """
         images = len(segments.counts)
-        points = torch.rand(images, self.points, 2, device=output.features.device)
-        logits = output.embeddings @ sample_points(output.features, points)
-        truth = sample_points(segments.masks[:, None].float(), points[segments.image])[:, 0]
-        truth, labels = segments.by_image(truth), segments.by_image(segments.labels)
-        each = torch.arange(images, device=points.device)
-        weight = lookup(segments.valid, each, points).float()
-        probability = output.classes.softmax(-1)
-        label = labels[None, :, None].expand(*probability.shape[:3], -1)
-        return (
-            self.mask_weight * pairwise_cross_entropy(logits, truth, weight)
-            + self.dice_weight * pairwise_dice(logits, truth, weight)
-            - self.class_weight * probability.gather(3, label)
-        )
+        points = torch.rand(images, self.points, 2, device=truth.device)
+        weight = lookup(segments.valid, torch.arange(images, device=truth.device), points).float()
+        features = sample_points(output.features, points)
+        truth = segments.by_image(sample_points(truth, points[segments.image])[:, 0])
+        label = segments.by_image(segments.labels)[:, None].expand(-1, output.classes.shape[2], -1)
+        costs = []
+        for classes, embeddings in zip(output.classes, output.embeddings):
+            logits = embeddings @ features
+            costs.append(
+                self.mask_weight * pairwise_cross_entropy(logits, truth, weight)
+                + self.dice_weight * pairwise_dice(logits, truth, weight)
+                - self.class_weight * classes.softmax(-1).gather(2, label)
+            )
+        return torch.stack(costs)
 
-    def class_loss(self, output: MaskQueries, segments: Segments, query: Tensor) -> Tensor:
-        """query: layers x T, as `assign` gives it; a query without a segment has the label "no object"."""
+    def class_loss(self, output: MaskQueries, segments: Segments, queries: Tensor) -> Tensor:
+        """queries: layers x T, as `assign` gives them; a query without a segment is labelled "no object"."""
         *shape, classes = output.classes.shape
-        truth = torch.full(shape, classes - 1, device=query.device)
-        layer, segment = (query >= 0).nonzero(as_tuple=True)
-        truth[layer, segments.image[segment], query[layer, segment]] = segments.labels[segment]
+        truth = torch.full(shape, classes - 1, device=queries.device)
+        layer, segment = (queries >= 0).nonzero(as_tuple=True)
+        truth[layer, segments.image[segment], queries[layer, segment]] = segments.labels[segment]
         return set_cross_entropy(output.classes, truth, self.no_object_weight)
 
-    def mask_losses(self, output: MaskQueries, segments: Segments, query: Tensor) -> tuple[Tensor, Tensor]:
-        """Cross-entropy and Dice of the matched masks on their own points, most of them uncertain ones."""
-        layers, count = query.shape
-        if not count:
-            nothing = 0 * (output.embeddings.sum() + output.features.sum())
-            return nothing, nothing
-        each = torch.arange(layers, device=query.device)[:, None]
-        embeddings = output.embeddings[each, segments.image, query.clamp(min=0)]
-        logits = torch.einsum(
-            "bnlc,bchw->bnlhw", segments.by_image(embeddings.transpose(0, 1)), output.features
-        )
-        logits = logits[segments.image, segments.slot].flatten(0, 1)  # one mask a segment and layer
-        image = segments.image.repeat_interleave(layers)
+    def mask_losses(
+        self, embeddings: Tensor, features: Tensor, segments: Segments, truth: Tensor, query: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Cross-entropy and Dice of one layer's matched masks, each on its own points, mostly uncertain ones.
+
+        embeddings B x Q x C, truth T x 1 x H x W, query T.
+        """
+        chosen = segments.by_image(embeddings[segments.image, query.clamp(min=0)])
+        masks = torch.einsum("bnc,bchw->bnhw", chosen, features)[segments.image, segments.slot][:, None]
         points = uncertain_points(
-            logits, segments.valid, image, self.points, self.oversample, self.importance
+            masks, segments.valid, segments.image, self.points, self.oversample, self.importance
         )
-        truth = sample_points(segments.masks[:, None].float(), points.view(count, -1, 2)).view(len(image), -1)
-        matched = (query >= 0).T.reshape(-1, 1)
-        weight = (lookup(segments.valid, image, points) & matched).float()
-        at_points = sample_points(logits[:, None], points)[:, 0]
+        weight = (lookup(segments.valid, segments.image, points) & (query >= 0)[:, None]).float()
+        logits, labels = sample_points(masks, points)[:, 0], sample_points(truth, points)[:, 0]
         return (
-            mask_cross_entropy(at_points, truth, weight).sum() / count,
-            mask_dice(at_points, truth, weight).sum() / count,
+            mask_cross_entropy(logits, labels, weight).sum() / len(truth),
+            mask_dice(logits, labels, weight).sum() / len(truth),
         )
