@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from pycocotools import mask as rle
 
+from segbench.data.masks import objects_of_map
 from segbench.evaluation.instance import Found
 from segbench.evaluation.panoptic import Side
 
@@ -26,25 +27,16 @@ class Segments:
     class_ids: np.ndarray
     scores: np.ndarray
 
+    def objects(self) -> dict[int, dict[str, Any]]:
+        """COCO annotations of the segments that have pixels, by position."""
+        areas = np.bincount(self.index.ravel(), minlength=len(self.class_ids) + 1)[1:]
+        present = np.flatnonzero(areas).tolist()
+        found = objects_of_map(self.index, {k + 1: int(self.class_ids[k]) for k in present})
+        return dict(zip(present, found))
+
     def side(self, image_id: int) -> Side:
         """The segments as masks, for `panoptic.add_image`."""
-        return Side(
-            [
-                {
-                    "id": k + 1,
-                    "image_id": image_id,
-                    "category_id": int(self.class_ids[k]),
-                    "segmentation": _encoded(self.index == k + 1),
-                    "iscrowd": 0,
-                }
-                for k in self.present
-            ]
-        )
-
-    @property
-    def present(self) -> np.ndarray:
-        """Positions of the segments that have a pixel."""
-        return np.flatnonzero(np.bincount(self.index.ravel(), minlength=len(self.class_ids) + 1)[1:])
+        return Side([o | {"id": k + 1, "image_id": image_id} for k, o in self.objects().items()])
 
 
 def semantic_from_panoptic(segments: Segments) -> np.ndarray:
@@ -54,16 +46,13 @@ def semantic_from_panoptic(segments: Segments) -> np.ndarray:
 
 def instances_from_panoptic(segments: Segments, things: Sequence[int]) -> Found:
     """The segments of things as objects."""
-    kept = segments.present[np.isin(segments.class_ids[segments.present], things)]
-    masks = [_encoded(segments.index == k + 1) for k in kept]
+    found = segments.objects()
+    kept = [k for k, o in found.items() if o["category_id"] in things]
+    masks = [found[k]["segmentation"] for k in kept]
     areas = np.asarray(rle.area(masks) if masks else [], float)
     boxes = rle.toBbox(masks) if masks else np.zeros((0, 4))
     crowd = np.zeros(len(kept), bool)
     return Found(segments.class_ids[kept], masks, boxes, areas, segments.scores[kept], crowd)
-
-
-def _encoded(mask: np.ndarray) -> dict[str, Any]:
-    return rle.encode(np.asfortranarray(mask, dtype=np.uint8))
 
 
 def panoptic_from_semantic(labels: np.ndarray, things: Sequence[int]) -> Segments:

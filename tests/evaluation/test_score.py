@@ -176,6 +176,12 @@ def test_instance(coco, tmp_path):
         ({"category_id": 77}, "results.json: image 3: category 77 is not in the class list\n.*1, 2, 3, 4"),
         ({"segmentation": None}, "results.json: image 3: a segmentation is neither polygons nor RLE"),
         ({"segmentation": {"size": [9, 9], "counts": "d1"}}, r"image 3: a mask is 9x9 .*its image 150x130"),
+        (
+            {"segmentation": {"size": [130, 150], "counts": "d1"}},
+            "run lengths of a mask do not add up to its 19500",
+        ),
+        ({"segmentation": {"size": [130, 150], "counts": ""}}, "run lengths of a mask do not add up"),
+        ({"segmentation": {"size": [130, 150], "counts": None}}, "neither polygons nor RLE"),
         ({"score": float("nan")}, "results.json: image 3: score nan is not a number"),
         ({"score": None}, "results.json: a result lacks a field, or it is of another kind"),
     ],
