@@ -24,7 +24,8 @@ class TestMask2Former(NetworkTester):
     options = SMALL
     backbone = "resnet18"
     backbones = ("tf_efficientnet_lite0", "vgg16_bn", "swin_tiny_patch4_window7_224")
-    lr = 1e-3
+    lr = 1.5e-3
+    steps = 40
 
 
 @pytest.mark.parametrize(
