@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from pathlib import Path
@@ -130,30 +131,32 @@ def make(folder: Path, images: int, unique: int | None = None) -> None:
         source = (image_id - 1) % unique + 1
         for name in ("panoptic_truth", "panoptic_predicted", "semantic_truth", "semantic_predicted"):
             os.link(folder / name / f"{source:012}.png", folder / name / f"{image_id:012}.png")
-    copies = [made[i % unique] for i in range(images)]
-
-    def renamed(values: list[dict[str, Any]], image_id: int) -> list[dict[str, Any]]:
-        return [
-            {**v, "image_id": image_id} | ({"id": image_id * 1000 + n} if "id" in v else {})
-            for n, v in enumerate(values)
-        ]
-
-    lists: list[list[Any]] = [[], [], [], [], []]
-    for image_id, (image, objects, results, true, predicted) in enumerate(copies, 1):
-        name = f"{image_id:012}"
-        lists[0].append({**image, "id": image_id, "file_name": f"{name}.jpg"})
-        lists[1] += renamed(objects, image_id)
-        lists[2] += renamed(results, image_id)
-        for target, side in zip(lists[3:], (true, predicted)):
-            target.append({**side, "image_id": image_id, "file_name": f"{name}.png"})
     things = [c for c in CATEGORIES if c["isthing"]]
-    texts = {
-        "instances": {"images": lists[0], "annotations": lists[1], "categories": things},
-        "results": lists[2],
-        "panoptic_truth": {"images": lists[0], "annotations": lists[3], "categories": CATEGORIES},
-        "panoptic_predicted": {"annotations": lists[4]},
-    }
-    for name, value in texts.items():
-        (folder / f"{name}.json").write_text(json.dumps(value))
-    names = [f"class {c}" for c in range(134)]
-    (folder / "names.txt").write_text("\n".join(names))
+    numbers = range(1, images + 1)
+
+    def each(part: int) -> Iterator[tuple[int, Any]]:
+        return ((i, made[(i - 1) % unique][part]) for i in numbers)
+
+    listed = [{**image, "id": i, "file_name": f"{i:012}.jpg"} for i, image in each(0)]
+    objects = ({**o, "image_id": i, "id": i * 1000 + n} for i, found in each(1) for n, o in enumerate(found))
+    results = ({**r, "image_id": i} for i, found in each(2) for r in found)
+    true, predicted = (
+        ({**side, "image_id": i, "file_name": f"{i:012}.png"} for i, side in each(part)) for part in (3, 4)
+    )
+    write(folder / "instances.json", {"images": listed, "categories": things}, objects)
+    write(folder / "results.json", None, results)
+    write(folder / "panoptic_truth.json", {"images": listed, "categories": CATEGORIES}, true)
+    write(folder / "panoptic_predicted.json", {}, predicted)
+    (folder / "names.txt").write_text("\n".join(f"class {c}" for c in range(134)))
+
+
+def write(path: Path, head: dict[str, Any] | None, items: Iterable[dict[str, Any]]) -> None:
+    """A JSON list of `items`, under the key annotations where there is a `head`, without holding them."""
+    with path.open("w") as file:
+        if head is not None:
+            file.write(json.dumps(head | {"annotations": []})[:-2])
+        else:
+            file.write("[")
+        for n, item in enumerate(items):
+            file.write("," * bool(n) + json.dumps(item))
+        file.write("]}" if head is not None else "]")
