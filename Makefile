@@ -14,7 +14,6 @@ lint: environment
 	.venv/bin/ruff check
 	.venv/bin/ruff format --check
 	.venv/bin/snakefmt --check Snakefile workflow
-	.venv/bin/snakemake --lint
 	.venv/bin/mypy
 
 environment: .venv/.ready

@@ -35,7 +35,7 @@ def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
 def test_comments_docstrings_and_layout_change_nothing(package) -> None:
     before = package()
     after = package(
-        toy='"""Doc."""\n# comment\nimport torch\nfrom nets import helper\n\nx = helper.f(\n    1\n)  # same\n',
+        toy='"""Doc."""\n# comment\nimport torch\nfrom nets import helper\nx = helper.f(\n    1\n)  # same\n',
         helper='def f(a):\n    """Doc."""\n    return a\n',
     )
     assert after == before

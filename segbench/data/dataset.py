@@ -114,7 +114,8 @@ class Sample:
     semantic: H x W integer map of category ids, 0 = background, -1 = void.
     instances: COCO annotations without `id` and `image_id`: `category_id`, `segmentation` (polygons, RLE, or
         an H x W bool array), `iscrowd`; `area` and `bbox` are filled in where they are missing.
-    panoptic: H x W int map of segment ids (0 = void) and COCO `segments_info` (`id`, `category_id`, `iscrowd`).
+    panoptic: H x W int map of segment ids (0 = void), and COCO `segments_info` (`id`, `category_id`,
+        `iscrowd`).
     """
 
     split: str
@@ -232,7 +233,9 @@ def open_image(path: Path | Any) -> Image.Image:
         return image
     except (UnidentifiedImageError, OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
         raise SegbenchError(
-            f"is not a readable image ({error})", where=path, remedy="replace the file or remove it from the set"
+            f"is not a readable image ({error})",
+            where=path,
+            remedy="replace the file or remove it from the set",
         ) from error
 
 

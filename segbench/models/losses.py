@@ -17,7 +17,7 @@ def cross_entropy(logits: Tensor, truth: Tensor) -> Tensor:
 
 
 def soft_dice(logits: Tensor, truth: Tensor, smooth: float = 1.0) -> Tensor:
-    """1 - soft Dice, averaged over the classes (pixels of the batch pooled), void left out (Milletari 2016)."""
+    """1 - soft Dice (Milletari 2016), mean over the classes; pixels of the batch pooled, void left out."""
     keep = truth != IGNORE
     probability = logits.float().softmax(1) * keep[:, None]
     one_hot = torch.zeros_like(probability).scatter_(1, truth.clamp(min=0)[:, None], 1.0) * keep[:, None]

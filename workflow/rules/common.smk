@@ -1,6 +1,7 @@
 # Names, paths and look-ups that the rules share. The configuration is checked here, before the DAG is built.
 import hashlib
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -19,7 +20,10 @@ except SegbenchError as error:
     raise WorkflowError(str(error)) from None
 
 CONFIG = RUN.config
-SEGBENCH = str(Path(sys.executable).with_name("segbench"))
+# every rule calls the `segbench` of the environment that runs this workflow
+os.environ.update(
+    PATH=os.pathsep.join([str(Path(sys.executable).parent), os.getenv("PATH", "")])
+)
 DATA, ARCHIVES, WEIGHTS = CONFIG.data, CONFIG.archives, CONFIG.weights
 RESULTS = f"{CONFIG.results}/{CONFIG.run}"
 CELL = f"{RESULTS}/cells/{{dataset}}/{{model}}/seed{{seed}}"
@@ -36,6 +40,15 @@ wildcard_constraints:
 
 def cell_of(wildcards):
     return RUN.by_key[wildcards.dataset, wildcards.model, int(wildcards.seed)]
+
+
+def weights_of(wildcards):
+    recipe = cell_of(wildcards).recipe
+    return [f"{WEIGHTS}/{recipe.pretrained}.safetensors"] if recipe.pretrained else []
+
+
+def model_of(wildcards):
+    return [] if cell_of(wildcards).control else [f"{CELL}/model.pt"]
 
 
 def paths_of_cells(pattern, cells=RUN.cells):
@@ -126,7 +139,7 @@ def report_what_there_is():
                 f"{RESULTS}/report",
             ],
         ):
-            subprocess.run([SEGBENCH, *step], check=False)
+            subprocess.run(["segbench", *step], check=False)
         print(
             f"Something failed; {RESULTS}/report/index.html shows what and the rest.",
             file=sys.stderr,

@@ -13,11 +13,11 @@ rule fetch_archive:
     log:
         f"{LOGS}/fetch/{{archive}}.log",
     params:
-        out=f"{ARCHIVES}/{{archive}}",
+        out=lambda w, output: output[0].removesuffix(".json"),
         spec=lambda w: dumps(RUN.archives[w.archive]),
         mirror=MIRROR,
     shell:
-        "{SEGBENCH} fetch {wildcards.archive} --out {params.out} --record {output} --spec {params.spec:q}"
+        "segbench fetch {wildcards.archive} --out {params.out} --record {output} --spec {params.spec:q}"
         " {params.mirror:q} --log {log}"
 
 
@@ -31,7 +31,7 @@ rule fetch_weights:
         mirror=MIRROR,
         code=code_of("segbench.models.weights"),
     shell:
-        "{SEGBENCH} weights --out {output} --spec {params.spec:q} {params.mirror:q} --log {log}"
+        "segbench weights --out {output} --spec {params.spec:q} {params.mirror:q} --log {log}"
 
 
 rule convert_dataset:
@@ -54,7 +54,7 @@ rule convert_dataset:
         state=f"{RESULTS}/datasets/{{dataset}}",
         code=lambda w: code_of("segbench.data.convert", RUN.datasets[w.dataset].convert),
     shell:
-        "{SEGBENCH} convert {wildcards.dataset} --out {params.out} --spec {params.spec:q} {params.archives:q}"
+        "segbench convert {wildcards.dataset} --out {params.out} --spec {params.spec:q} {params.archives:q}"
         " --state {params.state} --log {log}"
 
 
@@ -70,4 +70,4 @@ rule lint_dataset:
         state=f"{RESULTS}/datasets/{{dataset}}",
         code=code_of("segbench.data.lint"),
     shell:
-        "{SEGBENCH} lint {params.data} --out {output} --state {params.state} --log {log}"
+        "segbench lint {params.data} --out {output} --state {params.state} --log {log}"

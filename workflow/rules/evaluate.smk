@@ -13,9 +13,9 @@ rule evaluate:
     params:
         data=lambda w, input: Path(input.data).parent,
         predictions=lambda w, input: Path(input.predictions).parent,
-        out=CELL,
+        out=lambda w, output: Path(output[0]).parent,
         options=dumps(CONFIG.evaluation),
         code=code_of("segbench.evaluation.evaluate"),
     shell:
-        "{SEGBENCH} evaluate --data {params.data} --predictions {params.predictions} --out {params.out}"
+        "segbench evaluate --data {params.data} --predictions {params.predictions} --out {params.out}"
         " --options {params.options:q} --log {log}"

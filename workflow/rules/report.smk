@@ -16,7 +16,7 @@ rule summarise:
         primary=json.dumps(CONFIG.report.primary),
         code=code_of("segbench.report.summarise"),
     shell:
-        "{SEGBENCH} summarise {params.run} --out {params.out} --log {log}"
+        "segbench summarise {params.run} --out {params.out} --log {log}"
 
 
 rule report:
@@ -37,4 +37,4 @@ rule report:
         shown=digest("config_yaml", "options"),
         code=code_of("segbench.report.page"),
     shell:
-        "{SEGBENCH} report {params.run} --summary {params.summary} --out {params.out} --log {log}"
+        "segbench report {params.run} --summary {params.summary} --out {params.out} --log {log}"

@@ -1,15 +1,6 @@
 # One training and one prediction a cell; controls are predicted without a training.
 
 
-def weights_of(wildcards):
-    recipe = cell_of(wildcards).recipe
-    return [f"{WEIGHTS}/{recipe.pretrained}.safetensors"] if recipe.pretrained else []
-
-
-def model_of(wildcards):
-    return [] if cell_of(wildcards).control else [f"{CELL}/model.pt"]
-
-
 rule train:
     input:
         data=f"{DATA}/{{dataset}}/dataset.json",
@@ -24,15 +15,18 @@ rule train:
     threads: CONFIG.threads
     resources:
         gpu=int(CONFIG.uses_gpu),
+        # no params: where and how fast it runs repeats nothing
+        device=CONFIG.device,
+        workers=CONFIG.workers,
     params:
         data=lambda w, input: Path(input.data).parent,
-        out=CELL,
+        out=lambda w, output: Path(output[0]).parent,
         spec=lambda w: cell_of(w).spec,
         weights=lambda w, input: ["--weights", *input.weights] if input.weights else [],
         code=lambda w: code_of("segbench.training.train", cell_of(w).class_path),
     shell:
-        "{SEGBENCH} train --data {params.data} --out {params.out} --spec {params.spec:q} {params.weights:q}"
-        " --threads {threads} --workers {CONFIG.workers} --device {CONFIG.device} --log {log}"
+        "segbench train --data {params.data} --out {params.out} --spec {params.spec:q} {params.weights:q}"
+        " --threads {threads} --workers {resources.workers} --device {resources.device} --log {log}"
 
 
 rule predict:
@@ -47,6 +41,7 @@ rule predict:
     threads: CONFIG.threads
     resources:
         gpu=lambda w: int(CONFIG.uses_gpu and not cell_of(w).control),
+        device=CONFIG.device,
     params:
         data=lambda w, input: Path(input.data).parent,
         out=lambda w, output: Path(output[0]).parent,
@@ -60,5 +55,5 @@ rule predict:
             cell_of(w).class_path,
         ),
     shell:
-        "{SEGBENCH} predict --data {params.data} --out {params.out} {params.what:q}"
-        " --threads {threads} --device {CONFIG.device} --log {log}"
+        "segbench predict --data {params.data} --out {params.out} {params.what:q}"
+        " --threads {threads} --device {resources.device} --log {log}"
