@@ -113,7 +113,21 @@ def speed(folder: Path, repeats: int) -> Table:
                 runs = (measured(name, folder) for _ in range(repeats))
                 done[name] = min(runs, key=lambda m: m["seconds"])
             m = done[name]
-            wanted = [n for n in names if size <= 5000 or "masks" not in n]
+            row = [name, f"{m['seconds']:.1f}", f"{m['processor']:.1f}", f"{m['mib']:.0f}"]
+            if name != ours:
+                (key,) = m.keys() - {"seconds", "processor", "mib"}
+                row += [f"{m['seconds'] / done[ours]['seconds']:.1f}", f"{abs(m[key] - done[ours][key]):.0e}"]
+            table.add_row(*row)
+    return table
+
+
+def peaks(scratch: Path, sizes: list[int]) -> Table:
+    """Flat for maps; objects, which are held, up to 5,000 images."""
+    names = ("semantic", "panoptic", "masks", "pycocotools_masks")
+    table = Table("images", *(f"{name}, MiB" for name in names), box=box.MARKDOWN)
+    for size in sizes:
+        make(scratch / str(size), size, unique=min(sizes))
+        wanted = [n for n in names if size <= 5000 or "masks" not in n]
         found = [f"{measured(n, scratch / str(size))['mib']:.0f}" for n in wanted]
         table.add_row(str(size), *found)
     return table
