@@ -32,16 +32,21 @@ def convert_dataset(name: str, spec: dict[str, Any], archives: Sequence[Path], o
         opened = {
             a.name: extract(a, Path(scratch) / a.name, limits) if is_archive(a) else a for a in archives
         }
-        info = write_dataset(
-            convert(opened, spec["options"]),
-            out,
-            name=name,
-            title=spec["title"],
-            licence=spec["licence"],
-            citation=spec["citation"],
-            archives={a.name: _sha256(a) for a in archives},
-            channels=spec["channels"],
-        )
+        try:
+            info = write_dataset(
+                convert(opened, spec["options"]),
+                out,
+                name=name,
+                title=spec["title"],
+                licence=spec["licence"],
+                citation=spec["citation"],
+                archives={a.name: _sha256(a) for a in archives},
+                channels=spec["channels"],
+            )
+        except SegbenchError as error:  # the scratch folder is gone by then; the archive's name tells more
+            inside = f"{scratch}/"
+            where = str(error.where).replace(inside, "") if error.where else f"dataset {name}"
+            raise SegbenchError(error.what.replace(inside, ""), where=where, remedy=error.remedy) from error
     if missing := set(spec["tasks"]) - set(info.tasks):
         shutil.rmtree(out)
         raise SegbenchError(

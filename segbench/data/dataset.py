@@ -232,8 +232,9 @@ def open_image(path: Path | Any) -> Image.Image:
         image.load()
         return image
     except (UnidentifiedImageError, OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+        why = "unknown format" if isinstance(error, UnidentifiedImageError) else error
         raise SegbenchError(
-            f"is not a readable image ({error})",
+            f"is not a readable image ({why})",
             where=path,
             remedy="replace the file or remove it from the set",
         ) from error

