@@ -16,6 +16,7 @@ from pathlib import Path
 from segbench.errors import SegbenchError
 
 
+@cache
 def fingerprint(*modules: str) -> str:
     """Hash over the named modules and all that they import, directly or not, from their own packages.
 

@@ -21,6 +21,7 @@ def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     def write(**files: str) -> str:
         for name, text in files.items():
             (folder / f"{name}.py").write_text(text)
+        fingerprint.cache_clear()
         module._read.cache_clear()
         module._source.cache_clear()
         sys.path_importer_cache.clear()
@@ -28,6 +29,7 @@ def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
 
     write(toy="import torch\nfrom nets import helper\nx = helper.f(1)\n", helper="def f(a):\n    return a\n")
     yield write
+    fingerprint.cache_clear()
     module._read.cache_clear()
     module._source.cache_clear()
 
