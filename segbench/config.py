@@ -198,11 +198,8 @@ class Run:
         for cell in self.cells:
             if cell.recipe:
                 recipes.setdefault(cell.model, {})[cell.dataset] = cell.recipe.model_dump(mode="json")
-        return yaml.safe_dump(
-            {"run": self.config.model_dump(mode="json"), "recipes": recipes},
-            sort_keys=False,
-            allow_unicode=True,
-        )
+        whole = {"run": self.config.model_dump(mode="json"), "recipes": recipes}
+        return yaml.dump(whole, Dumper=yaml.CSafeDumper, sort_keys=False, allow_unicode=True)
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,5 @@
 # Names, paths and look-ups that the rules share. The configuration is checked here, before the DAG is built.
+import functools
 import hashlib
 import json
 import os
@@ -69,6 +70,7 @@ def dumps(model):
     )
 
 
+@functools.cache
 def run_description():
     return {
         "name": CONFIG.run,
