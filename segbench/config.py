@@ -76,7 +76,12 @@ class Override(Strict):
 
     datasets: list[str] | None = None
     models: list[str] | None = None
-    recipe: dict[str, Any]
+    recipe: dict[str, Any] = {}
+    threads: PositiveInt | None = None
+    """Instead of the run's, for these cells."""
+
+    def applies(self, dataset: str, model: str) -> bool:
+        return dataset in (self.datasets or [dataset]) and model in (self.models or [model])
 
 
 class Exclusion(Strict):
@@ -134,6 +139,7 @@ class Cell:
     class_path: str
     options: Mapping[str, Any]
     recipe: Recipe | None
+    threads: int
 
     @property
     def key(self) -> tuple[str, str, int]:
@@ -279,6 +285,8 @@ def _cells(
     problems: list[Problem],
 ) -> Iterator[Cell]:
     recipe = None
+    overrides = [o for o in config.overrides if o.applies(dataset, model)]
+    threads = next((o.threads for o in reversed(overrides) if o.threads), config.threads)
     if entry.trained:
         where = f"{registry}/models/{model}.yaml"
         if config.recipe not in entry.recipes:
@@ -292,11 +300,7 @@ def _cells(
             )
             return
         layers = [entry.recipes[config.recipe], data.recipe]
-        layers += [
-            o.recipe
-            for o in config.overrides
-            if dataset in (o.datasets or [dataset]) and model in (o.models or [model])
-        ]
+        layers += [o.recipe for o in overrides]
         merged: dict[str, Any] = {}
         for layer in layers:
             merged = overlay(merged, layer)
@@ -305,7 +309,7 @@ def _cells(
             return
     options = {**entry.options, **(recipe.options if recipe else {})}
     for seed in config.seeds if entry.trained else config.seeds[:1]:
-        yield Cell(dataset, model, seed, task, not entry.trained, entry.class_, options, recipe)
+        yield Cell(dataset, model, seed, task, not entry.trained, entry.class_, options, recipe, threads)
 
 
 def overlay(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:

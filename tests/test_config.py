@@ -89,6 +89,16 @@ def test_recipe_is_laid_network_dataset_overrides(registry: Path) -> None:
     assert unet.options == {"widths": [4]} and other.options == {}
 
 
+def test_an_override_can_give_cells_more_threads(registry: Path) -> None:
+    run = resolve(config(overrides=[{"models": ["unet"], "threads": 2}]), registry)
+    assert {c.model: c.threads for c in run.cells if c.dataset == "street"} == {
+        "unet": 2,
+        "mask_rcnn": 1,
+        "mask2former": 1,
+        "control_truth": 1,
+    }
+
+
 def test_inference_settings_do_not_change_the_training(registry: Path) -> None:
     plain = resolve(config(), registry).by_key["cells", "unet", 0]
     tuned = resolve(config(overrides=[{"recipe": {"inference": {"short_side": 99}}}]), registry)

@@ -12,7 +12,7 @@ rule train:
         f"{CELL}/training.json",
     log:
         f"{LOGS}/train/{CELL_LOG}",
-    threads: CONFIG.threads
+    threads: lambda w: cell_of(w).threads
     resources:
         gpu=int(CONFIG.uses_gpu),
         # no params: where and how fast it runs repeats nothing
