@@ -120,8 +120,11 @@ def make_image(folder: Path, image_id: int) -> tuple[dict[str, Any], ...]:
     return image_info, annotations, results, *sides
 
 
-def make(folder: Path, images: int, unique: int | None = None) -> None:
-    """Fill `folder` for `images` images; beyond `unique` they are the first ones again, under new names."""
+def make(folder: Path, images: int, unique: int | None = None, *, objects: bool = True) -> None:
+    """Fill `folder` for `images` images; beyond `unique` they are the first ones again, under new names.
+
+    objects: whether annotations and results of objects are written too.
+    """
     unique = min(unique or images, images)
     for name in ("panoptic_truth", "panoptic_predicted", "semantic_truth", "semantic_predicted"):
         (folder / name).mkdir(parents=True)
@@ -138,13 +141,16 @@ def make(folder: Path, images: int, unique: int | None = None) -> None:
         return ((i, made[(i - 1) % unique][part]) for i in numbers)
 
     listed = [{**image, "id": i, "file_name": f"{i:012}.jpg"} for i, image in each(0)]
-    objects = ({**o, "image_id": i, "id": i * 1000 + n} for i, found in each(1) for n, o in enumerate(found))
+    annotations = (
+        {**o, "image_id": i, "id": i * 1000 + n} for i, found in each(1) for n, o in enumerate(found)
+    )
     results = ({**r, "image_id": i} for i, found in each(2) for r in found)
     true, predicted = (
         ({**side, "image_id": i, "file_name": f"{i:012}.png"} for i, side in each(part)) for part in (3, 4)
     )
-    write(folder / "instances.json", {"images": listed, "categories": things}, objects)
-    write(folder / "results.json", None, results)
+    if objects:
+        write(folder / "instances.json", {"images": listed, "categories": things}, annotations)
+        write(folder / "results.json", None, results)
     write(folder / "panoptic_truth.json", {"images": listed, "categories": CATEGORIES}, true)
     write(folder / "panoptic_predicted.json", {}, predicted)
     (folder / "names.txt").write_text("\n".join(f"class {c}" for c in range(134)))

@@ -51,50 +51,83 @@ Image = tuple[int, str, Found, Found]
 
 def rows_of(read: Callable[[T], Image], scored: Scored, objects: bool, items: Sequence[T]) -> pa.RecordBatch:
     """The statistics of the images that `read` makes of `items`; `objects`: those of that module too."""
-    parts = [part for item in items for part in _by_class(*read(item), scored, objects)]
-    groups = {kind: [part.groups[kind] for part in parts] for kind in scored.kinds}
-    found = {kind: match(groups[kind]) for kind in scored.kinds}
-    rows = Rows("instance")
-    for k, part in enumerate(parts):
-        hits = {f"{kind}_{name}": f[k] for kind, both in found.items() for name, f in zip(_FLAGS, both)}
-        rows.add(**part.values | hits)
-    return rows.batch()
+    chunk = _Chunk(scored, objects)
+    for item in items:
+        chunk.add(*read(item))
+    return chunk.batch()
 
 
-_FLAGS = ("matched", "ignored")
+class _Chunk:
+    """Statistics of some images, whose matches are found in one go."""
 
+    def __init__(self, scored: Scored, objects: bool) -> None:
+        self._scored, self._objects = scored, objects
+        self._rows = Rows("instance")
+        self._groups: dict[str, list[Group]] = {kind: [] for kind in scored.kinds}
+        self._areas, self._lengths = [np.zeros(0)], [np.zeros(0, int)]
+        self._start = 0
 
-@dataclass
-class _Part:
-    """What one image has of one class."""
-
-    groups: dict[str, Group]
-    values: dict[str, Any]
-
-
-def _by_class(
-    image_id: int, image: str, truth: Found, detected: Found, scored: Scored, objects: bool
-) -> Iterator[_Part]:
-    detected = _ranked(detected, scored.max_detections[-1])
-    truth = truth.take(np.argsort(truth.class_ids, kind="stable"))
-    counted = ~outside(truth.areas) & ~truth.crowd[:, None]
-    pixels = [_pixels(detected), _pixels(truth)] if objects else []
-    classes = np.union1d(truth.class_ids, detected.class_ids)
-    d_edges, g_edges = (np.searchsorted(f.class_ids, np.append(classes, np.inf)) for f in (detected, truth))
-    for k, class_id in enumerate(classes.tolist()):
-        d, g = slice(*d_edges[k : k + 2]), slice(*g_edges[k : k + 2])
-        crowd = truth.crowd[g]
-        groups = {
-            kind: Group(_iou(kind, detected, truth, d, g), detected.areas[d], truth.areas[g], crowd)
-            for kind in scored.kinds
+    def add(self, image_id: int, name: str, truth: Found, detected: Found) -> None:
+        detected = _ranked(detected, self._scored.max_detections[-1])
+        truth = truth.take(np.argsort(truth.class_ids, kind="stable"))
+        classes = np.union1d(truth.class_ids, detected.class_ids)
+        edges = [np.searchsorted(f.class_ids, np.append(classes, np.inf)) for f in (detected, truth)]
+        number = np.diff(edges[0])
+        both = [
+            (k, slice(*edges[0][k : k + 2]), slice(*edges[1][k : k + 2]))
+            for k in np.flatnonzero(number * np.diff(edges[1])).tolist()
+        ]
+        for kind in self._scored.kinds:
+            for _, d, g in both:
+                iou = _iou(kind, detected, truth, d, g)
+                self._groups[kind].append(Group(self._start + d.start, iou, truth.areas[g], truth.crowd[g]))
+        counted = ~outside(truth.areas) & ~truth.crowd[:, None]
+        columns: dict[str, Any] = {
+            "scores": (detected.scores, number),
+            "truths": (_sums(counted, edges[1]).ravel(), [len(AREAS)] * len(classes)),
         }
-        scores = detected.scores[d]
-        values = {"image_id": image_id, "image": image, "class_id": class_id, "scores": scores}
-        values["truths"] = counted[g].sum(0)
-        if objects:
-            sure = np.flatnonzero(scores >= scored.min_score)
-            values |= measure_objects(groups["mask"].iou[sure], pixels[0][d][sure], pixels[1][g], crowd)
-        yield _Part(groups, values)
+        if self._objects:
+            columns |= self._object_columns(truth, detected, edges, both)
+        self._rows.extend(image_id, name, classes, **columns)
+        self._areas.append(detected.areas)
+        self._lengths.append(number * len(AREAS))
+        self._start += len(detected.scores)
+
+    def _object_columns(
+        self, truth: Found, detected: Found, edges: list[np.ndarray], both: list[tuple[int, slice, slice]]
+    ) -> dict[str, Any]:
+        sure, real = detected.scores >= self._scored.min_score, ~truth.crowd
+        pixels, true_pixels = _pixels(detected), _pixels(truth)
+        found: dict[str, Any] = {
+            "object_truths": _sums(real, edges[1]),
+            "object_predictions": _sums(sure, edges[0]),
+            "aji_intersection": np.zeros(len(edges[0]) - 1, int),
+            "aji_union": _sums(sure * pixels, edges[0]) + _sums(real * true_pixels, edges[1]),
+        }
+        ious = [np.zeros(0)] * (len(edges[0]) - 1)
+        groups = self._groups["mask"][len(self._groups["mask"]) - len(both) :]
+        for (k, d, g), group in zip(both, groups):
+            keep = sure[d]
+            measured = measure_objects(group.iou[keep], pixels[d][keep], true_pixels[g], group.crowd)
+            ious[k] = measured.pop("object_ious")
+            for name, value in measured.items():
+                found[name][k] = value
+        return found | {"object_ious": (np.concatenate([np.zeros(0), *ious]), [len(i) for i in ious])}
+
+    def batch(self) -> pa.RecordBatch:
+        areas = np.concatenate(self._areas)
+        for kind, groups in self._groups.items():
+            for name, flags in zip(("matched", "ignored"), match(groups, areas)):
+                self._rows.columns[f"{kind}_{name}"] = [flags.ravel()]
+                self._rows.lengths[f"{kind}_{name}"] = self._lengths
+        return self._rows.batch()
+
+
+def _sums(values: np.ndarray, edges: np.ndarray) -> np.ndarray:
+    """Sums of `values` between neighbouring `edges`, over the first axis."""
+    total = np.zeros((len(values) + 1, *values.shape[1:]), np.int64)
+    np.cumsum(values, axis=0, out=total[1:])
+    return total[edges[1:]] - total[edges[:-1]]
 
 
 def _ranked(found: Found, max_detections: int) -> Found:

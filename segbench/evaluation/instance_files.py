@@ -34,12 +34,6 @@ class InstanceFile:
         """The objects of an image of `shape` (height, width)."""
         items = self.by_image.get(image_id, [])
         masks = [self._rle(item, shape) for item in items] if self.masks else []
-        if masks and (pixels(masks) != shape[0] * shape[1]).any():
-            raise SegbenchError(
-                f"image {image_id}: run lengths of a mask do not add up to its {shape[0] * shape[1]} pixels",
-                where=self.path,
-                remedy="write the masks again; the file may be damaged",
-            )
         given = [item.get("bbox") for item in items]
         boxes = np.asarray(given if all(given) else rle.toBbox(masks), float).reshape(-1, 4)
         areas = np.array([item.get("area", np.nan) for item in items], float)
@@ -57,6 +51,8 @@ class InstanceFile:
 
     def _rle(self, item: dict[str, Any], shape: tuple[int, int]) -> dict[str, Any]:
         mask: Any = item.get("segmentation")
+        if type(mask) is dict and mask.get("size") == [*shape] and type(mask.get("counts")) is str:
+            return mask
         image_id = item["image_id"]
         try:
             if isinstance(mask, list):
@@ -106,6 +102,8 @@ def read_truth(
         )
     if len(set(ids)) < len(ids):
         log.warning("%s: annotation ids are not unique; objects are scored all the same", path)
+    if masks:
+        _check_run_lengths(annotations, path)
     return InstanceFile(path, by_image, masks), images, categories
 
 
@@ -138,6 +136,8 @@ def read_results(
             where=path,
             remedy="score boxes with --boxes" if masks else "give bbox as [x, y, width, height]",
         )
+    if masks:
+        _check_run_lengths(results, path)
     decide = bool(results and results[0].get("bbox"))
     return InstanceFile(path, by_image, masks, boxes_decide=decide)
 
@@ -164,14 +164,37 @@ def _by_image(
     return groups
 
 
-def pixels(masks: list[dict[str, Any]]) -> np.ndarray:
+def _check_run_lengths(items: list[dict[str, Any]], path: Path) -> None:
+    """Masks whose lengths do not add up to their size are an error: pycocotools would read beyond them."""
+    for start in range(0, len(items), 4096):
+        block = items[start : start + 4096]
+        packed = [
+            i for i in block if isinstance(i.get("segmentation"), dict) and _is_packed(i["segmentation"])
+        ]
+        if not packed:
+            continue
+        wrong = _pixels([i["segmentation"] for i in packed]) != [
+            math.prod(i["segmentation"]["size"]) for i in packed
+        ]
+        if wrong.any():
+            raise SegbenchError(
+                f"image {packed[wrong.argmax()]['image_id']}: a mask's run lengths do not add up to its size",
+                where=path,
+                remedy="write the masks again; the file may be damaged",
+            )
+
+
+def _is_packed(mask: dict[str, Any]) -> bool:
+    return isinstance(mask.get("counts"), str) and isinstance(mask.get("size"), list)
+
+
+def _pixels(masks: list[dict[str, Any]]) -> np.ndarray:
     """Sum of the run lengths of each mask, which pycocotools trusts; -1 where the last is cut off.
 
     A length takes 5 bits a character, lowest first, and bit 6 says that more follow; from the fourth length
     on it is the difference to the one before the last, so that it counts for every second one after it.
     """
-    texts = [m["counts"].encode() if isinstance(m["counts"], str) else m["counts"] for m in masks]
-    texts = [t or b" " for t in texts]  # a length that is cut off
+    texts = [m["counts"].encode() or b" " for m in masks]  # a blank is a length that is cut off
     stops = np.cumsum([len(t) for t in texts])
     char = np.frombuffer(b"".join(texts), np.uint8).astype(np.int64) - 48
     last = (char & 0x20) == 0

@@ -26,10 +26,10 @@ _Part = tuple[int, np.ndarray, np.ndarray]
 class Group:
     """Detections and truths of one class in one image. Detections are sorted, best first."""
 
+    start: int
+    """Position of the first detection among all that are matched in one go."""
     iou: np.ndarray
     """D x G, as `pycocotools.mask.iou` gives it: intersection over detection for crowds."""
-    areas: np.ndarray
-    """D"""
     truth_areas: np.ndarray
     """G"""
     crowd: np.ndarray
@@ -41,26 +41,25 @@ def outside(areas: np.ndarray) -> np.ndarray:
     return (areas[:, None] < _RANGES[:, 0]) | (areas[:, None] > _RANGES[:, 1])
 
 
-def match(groups: list[Group]) -> tuple[list[np.ndarray], list[np.ndarray]]:
-    """(matched, ignored) of each group: D x 4 bit masks over `THRESHOLDS`, a column an area range."""
-    areas = np.concatenate([np.zeros(0), *(g.areas for g in groups)])
-    starts = np.cumsum([0, *(len(g.areas) for g in groups)])
+def match(groups: list[Group], areas: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """(matched, ignored): N x 4 bit masks over `THRESHOLDS`, a column an area range.
+
+    areas: of all N detections, also of those that are in no group because nothing is true of their class.
+    """
     matched, ignored = np.zeros((2, len(areas), len(AREAS)), np.uint16)
     for batch in _batches(groups):
         hits, passed = _match([(groups[at], d, g) for at, d, g in batch])
         for k, (at, detections, _) in enumerate(batch):
-            matched[starts[at] + detections] = hits[k, : len(detections)]
-            ignored[starts[at] + detections] = passed[k, : len(detections)]
+            matched[groups[at].start + detections] = hits[k, : len(detections)]
+            ignored[groups[at].start + detections] = passed[k, : len(detections)]
     ignored |= np.where(outside(areas), ~matched & _BITS.sum(), 0).astype(np.uint16)
-    return np.split(matched, starts[1:-1]), np.split(ignored, starts[1:-1])
+    return matched, ignored
 
 
 def _batches(groups: list[Group]) -> Iterator[list[_Part]]:
     """Groups of like size, each cut down to the rows and columns where anything can match."""
     parts = []
     for at, group in enumerate(groups):
-        if not group.iou.size:
-            continue
         close = group.iou >= _THRESHOLDS[0]
         if close.any():
             parts.append((at, np.flatnonzero(close.any(1)), np.flatnonzero(close.any(0))))

@@ -19,6 +19,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
 from types import TracebackType
 from typing import Any, TypeVar
@@ -153,22 +154,53 @@ class Rows:
 
     task: Task
     columns: dict[str, list[Any]] = field(default_factory=dict)
+    lengths: dict[str, list[Any]] = field(default_factory=dict)
+    """Of the lists of each row, for columns of lists, whose values lie end to end."""
 
     def add(self, image_id: int, image: str, class_id: int, **values: Any) -> None:
-        for name, value in {"image_id": image_id, "image": image, "class_id": class_id, **values}.items():
-            self.columns.setdefault(name, []).append(value)
+        """One row."""
+        lists = {name: (v, [len(v)]) for name, v in values.items() if name in _LISTS}
+        numbers = {name: [v] for name, v in values.items() if name not in _LISTS}
+        self.extend(image_id, image, [class_id], **numbers, **lists)
+
+    def extend(
+        self, image_id: int, image: str, class_ids: Sequence[int] | np.ndarray, **columns: Any
+    ) -> None:
+        """The rows of one image; a column of lists comes as (all values, length of each row's list)."""
+        self._append("image_id", [image_id] * len(class_ids))
+        self._append("image", [image] * len(class_ids))
+        self._append("class_id", class_ids)
+        for name, values in columns.items():
+            if name in _LISTS:
+                values, lengths = values
+                self.lengths.setdefault(name, []).append(lengths)
+            self._append(name, values)
+
+    def _append(self, name: str, values: Any) -> None:
+        self.columns.setdefault(name, []).append(values)
 
     def batch(self) -> pa.RecordBatch:
-        length = len(self.columns.get("image_id", ()))
+        if not self.columns:
+            return pa.RecordBatch.from_arrays([pa.nulls(0, e.type) for e in SCHEMA], schema=SCHEMA)
+        length = sum(map(len, self.columns["class_id"]))
         arrays = []
         for entry in SCHEMA:
             if entry.name == "task":
                 arrays.append(pa.array([self.task] * length, pa.string()).cast(entry.type))
+            elif entry.name == "image":
+                arrays.append(pa.array(chain.from_iterable(self.columns["image"]), entry.type))
+            elif entry.name in _LISTS and entry.name in self.columns:
+                offsets = np.append(0, np.cumsum(np.concatenate(self.lengths[entry.name])))
+                values = self._flat(entry.name, entry.type.value_type)
+                arrays.append(pa.ListArray.from_arrays(offsets.astype(np.int32), values))
             elif entry.name in self.columns:
-                arrays.append(_array(self.columns[entry.name], entry.type))
+                arrays.append(self._flat(entry.name, entry.type))
             else:
                 arrays.append(pa.nulls(length, entry.type))
         return pa.RecordBatch.from_arrays(arrays, schema=SCHEMA)
+
+    def _flat(self, name: str, kind: pa.DataType) -> pa.Array:
+        return pa.array(np.concatenate(self.columns[name]).astype(kind.to_pandas_dtype()))
 
 
 def rows_of(task: Task, add: Callable[[Rows, T], None], items: Sequence[T]) -> pa.RecordBatch:
@@ -177,15 +209,6 @@ def rows_of(task: Task, add: Callable[[Rows, T], None], items: Sequence[T]) -> p
     for item in items:
         add(rows, item)
     return rows.batch()
-
-
-def _array(values: list[Any], kind: pa.DataType) -> pa.Array:
-    if not pa.types.is_list(kind):
-        return pa.array(values, kind)
-    values = [np.ravel(v) for v in values]
-    offsets = np.cumsum([0, *map(len, values)], dtype=np.int32)
-    flat = np.concatenate(values) if values else np.zeros(0)
-    return pa.ListArray.from_arrays(offsets, pa.array(flat.astype(kind.value_type.to_pandas_dtype())))
 
 
 class Batch:
