@@ -31,6 +31,8 @@ class MaskRCNN(Network):
 
     anchor_sizes: side in pixels of the square anchor, one for each of the strides 4, 8, 16, 32 and 64.
     rois_per_image: regions per image that the losses of the box head (a quarter of them: the mask head) see.
+    class_agnostic_masks: one mask a region for whatever its class (section 4.1 of the paper: about as good);
+    it learns from few examples of many classes.
     detections_per_image bounds the objects of one image. frozen_norm: see `Backbone`.
     """
 
@@ -45,6 +47,7 @@ class MaskRCNN(Network):
         fpn_channels: int = 256,
         box_channels: int = 1024,
         mask_channels: int = 256,
+        class_agnostic_masks: bool = False,
         anchor_sizes: Sequence[int] = (32, 64, 128, 256, 512),
         aspect_ratios: Sequence[float] = (0.5, 1.0, 2.0),
         proposals_training: int = 2000,
@@ -92,8 +95,14 @@ class MaskRCNN(Network):
             detections_per_img=detections_per_image,
             mask_roi_pool=roi_align(14, self.backbone.reductions),
             mask_head=MaskRCNNHeads(fpn_channels, (mask_channels,) * 4, dilation=1),
-            mask_predictor=MaskRCNNPredictor(mask_channels, mask_channels, classes),
+            mask_predictor=MaskRCNNPredictor(
+                mask_channels, mask_channels, 1 if class_agnostic_masks else classes
+            ),
         )
+        if class_agnostic_masks:
+            self.roi_heads.mask_predictor.register_forward_hook(
+                lambda _, __, m: m.expand(-1, classes, -1, -1)
+            )
         # torchvision decodes boxes in the precision of the offsets: 8 bits of bf16 are not enough for pixels
         for head in (self.fpn, self.rpn.head, self.roi_heads.box_predictor, self.roi_heads.mask_predictor):
             head.register_forward_hook(as_float)
@@ -121,7 +130,7 @@ class MaskRCNN(Network):
         truth = [to_torchvision(t) for t in targets]
         proposals, rpn_losses = self.rpn(batch, features, truth)
         _, roi_losses = self.roi_heads(features, proposals, batch.image_sizes, truth)
-        return {**rpn_losses, **roi_losses}
+        return {name.removeprefix("loss_"): loss for name, loss in (rpn_losses | roi_losses).items()}
 
     @torch.inference_mode()
     def predict(self, images: Tensor, sizes: list[tuple[int, int]]) -> list[Prediction]:
