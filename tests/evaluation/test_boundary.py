@@ -8,7 +8,7 @@ from segbench.evaluation import boundary
 
 
 def band(mask, width):
-    """Cheng et al.: the mask less its erosion by a 3 x 3 square, `width` times; outside the image is no mask."""
+    """Cheng et al.: the mask less its erosion by 3 x 3, `width` times; outside the image is no mask."""
     padded = np.pad(mask, 1)
     return mask & ~ndimage.binary_erosion(padded, np.ones((3, 3)), iterations=width)[1:-1, 1:-1]
 

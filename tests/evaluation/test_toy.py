@@ -21,7 +21,7 @@ def test_the_contract(semantic_scores):
     assert [scores["miou", n] for n in names[:4]] == [1, 9 / 17, 1, 0]
     assert np.isnan(scores["miou", "4"])
     assert f"{scores['miou']:.3f}" == "0.632"
-    # the void row is dropped, though class 4 is predicted there: counting it would make class 4 a false positive
+    # the void row is dropped, though class 4 is predicted there: counted, it would be a false positive
 
 
 def scikit_learn(**keywords):
