@@ -8,7 +8,7 @@ benchmark: environment
 	.venv/bin/snakemake
 
 test: lint
-	OMP_NUM_THREADS=1 .venv/bin/pytest -n 2 --dist worksteal
+	OMP_NUM_THREADS=1 .venv/bin/pytest -n 2 --dist loadgroup
 
 lint: environment
 	.venv/bin/ruff check

@@ -15,6 +15,7 @@ import pytest
 import yaml
 
 ROOT = Path(__file__).parents[2]
+pytestmark = pytest.mark.xdist_group("pipeline")  # one worker runs the tiny benchmark, once
 
 TOY_NETWORK = '''
 import torch
