@@ -48,6 +48,7 @@ def evaluate(dataset_root: Path, predictions: Path, out: Path, *, options: Evalu
             job = _COMPARE[task](split, predicted, scored, options)
             for batch in in_chunks(job, split.images):
                 writer.add(batch)
+            writer.flush()
     figures = {}
     if predicted.sources.get("instance") == "instance" and "tide" in options.families:
         results = predictions / "instances.json"

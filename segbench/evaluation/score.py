@@ -184,13 +184,14 @@ def score_semantic(
 
     def add(rows: Rows, image: tuple[int, str]) -> None:
         image_id, stem = image
-        true = index.truth(read_labels(true_files[stem]), true_files[stem])
+        path = truth / true_files[stem]
+        true = index.truth(read_labels(path), path)
         if mask:
-            true = np.where(read_labels(mask_files[stem], true.shape) == 0, index.size, true)
+            true = np.where(read_labels(mask / mask_files[stem], true.shape) == 0, index.size, true)
         guess = np.full_like(true, index.size)
         if stem in predicted_files:
-            labels = read_labels(predicted_files[stem], true.shape)
-            guess = index.prediction(labels, predicted_files[stem])
+            path = predictions / predicted_files[stem]
+            guess = index.prediction(read_labels(path, true.shape), path)
         semantic.add_image(rows, image_id, stem, true, guess, index, bounds)
 
     classes = (Category(id=i, name=n, isthing=False, color=(0, 0, 0)) for i, n in enumerate(names))
@@ -198,15 +199,15 @@ def score_semantic(
     _write(path, "semantic", Scored(tuple(classes)), options, images, partial(rows_of, "semantic", add))
 
 
-def _images(folder: Path) -> dict[str, Path]:
-    """Images of a folder by their name without its ending, sorted."""
+def _images(folder: Path) -> dict[str, str]:
+    """File names of the images of a folder, by the name without its ending, sorted."""
     if not folder.is_dir():
         raise SegbenchError("is not a folder", where=folder)
-    files = sorted(p for p in folder.iterdir() if p.suffix.lower() in IMAGE_SUFFIXES)
-    found = {file.stem: file for file in files}
-    if len(found) < len(files):
-        twice = next(f for f in files if found[f.stem] != f)
-        raise SegbenchError(f"two images are called {twice.stem}", where=folder, remedy="keep one of them")
+    found: dict[str, str] = {}
+    for name in sorted(path.name for path in folder.iterdir() if path.suffix.lower() in IMAGE_SUFFIXES):
+        stem = name.rpartition(".")[0]
+        if found.setdefault(stem, name) != name:
+            raise SegbenchError(f"two images are called {stem}", where=folder, remedy="keep one of them")
     return found
 
 

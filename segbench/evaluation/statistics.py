@@ -10,8 +10,8 @@ instance    `truths`: true objects that count, for each of the four area ranges.
             `object_*`, `aji_*`: see `segbench.evaluation.objects`.
 panoptic    `iou_sum` of the matched segments, `true_positives`, `false_positives`, `false_negatives`.
 
-Each row group holds whole images. The file's metadata name the images, classes and options, so that nothing
-else is needed to pool.
+Each row group holds whole images and one task. The file's metadata name the images, classes and options, so
+that nothing else is needed to pool.
 """
 
 from __future__ import annotations
@@ -123,6 +123,8 @@ class Heading:
 
 
 _KEY = b"segbench"
+_GROUP = 8192
+"""Rows in a row group. Each group is described in memory, and read as a whole."""
 
 
 class Writer:
@@ -131,21 +133,34 @@ class Writer:
     def __init__(self, path: Path, heading: Heading) -> None:
         self._context = atomic_path(path)
         self._schema = SCHEMA.with_metadata({_KEY: heading.dumps()})
+        self._waiting: list[pa.RecordBatch] = []
 
     def __enter__(self) -> Writer:
-        self._writer = pq.ParquetWriter(self._context.__enter__(), self._schema, compression="zstd")
+        self._writer = pq.ParquetWriter(
+            self._context.__enter__(), self._schema, compression="zstd", write_statistics=False
+        )
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        if error is None:
+            self.flush()
         self._writer.close()
         self._context.__exit__(kind, error, trace)
 
     def add(self, rows: pa.RecordBatch) -> None:
-        """Rows of whole images, as `Rows.batch` makes them; they become one row group."""
-        if rows.num_rows:
-            self._writer.write_table(pa.Table.from_batches([rows]).cast(self._schema))
+        """Rows of whole images, as `Rows.batch` makes them."""
+        self._waiting.append(rows)
+        if sum(w.num_rows for w in self._waiting) >= _GROUP:
+            self.flush()
+
+    def flush(self) -> None:
+        """Write the rows added so far as a row group, which must be of one task."""
+        if any(rows.num_rows for rows in self._waiting):
+            table = pa.Table.from_batches(self._waiting).cast(self._schema)
+            self._writer.write_table(table, row_group_size=table.num_rows)
+        self._waiting.clear()
 
 
 @dataclass

@@ -263,6 +263,7 @@ def test_many_images_by_several_processes(shapes, tmp_path, monkeypatch):
     monkeypatch.setattr("segbench.evaluation.workers._FEW", 1)
     monkeypatch.setattr("segbench.evaluation.workers._CHUNK", 2)
     monkeypatch.setattr("os.sched_getaffinity", lambda _: {0, 1})
+    monkeypatch.setattr("segbench.evaluation.statistics._GROUP", 1)
     evaluate(shapes, tmp_path / "p", tmp_path / "many", options=OPTIONS)
     one, many = (pd.read_csv(tmp_path / name / "scores.csv") for name in ("one", "many"))
     pd.testing.assert_frame_equal(one, many, rtol=1e-14)  # sums of fractions depend on their order
