@@ -2,7 +2,8 @@
 
     predictions.json                    dataset, split, task (of the view), parts (those below), images
     semantic/<stem>.png                 category ids, one channel; 8 bit, or 16 where the truth is
-    instances.json                      COCO results: image_id, category_id, score, segmentation (RLE), bbox
+    instances.json                      COCO results: image_id, category_id, score, segmentation (RLE), bbox;
+                                        without segmentation where the part is called boxes
     panoptic.json, panoptic/<stem>.png  COCO panoptic format; every segment carries a score
 
 The parts are the same for every image. Scoring reads only these files and the truth.
@@ -11,6 +12,7 @@ The parts are the same for every image. Scoring reads only these files and the t
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,13 +30,13 @@ from segbench.files import atomic_folder, write_json
 class Instances:
     """Objects of one image: `scores` N, `labels` N (indices into `View.classes`).
 
-    `masks`: N x H x W bool, or a list of N COCO RLEs.
+    `masks`: N x H x W bool, or a list of N COCO RLEs; None where only boxes are predicted.
     `boxes`: N x 4 (x0, y0, x1, y1), or None for the masks' own bounds.
     """
 
     scores: np.ndarray
     labels: np.ndarray
-    masks: np.ndarray | list[dict[str, Any]]
+    masks: np.ndarray | list[dict[str, Any]] | None
     boxes: np.ndarray | None = None
 
 
@@ -57,6 +59,10 @@ class Prediction:
     semantic: np.ndarray | None = None
     instances: Instances | None = None
     panoptic: Panoptic | None = None
+
+
+_OBJECTS = frozenset({"instances", "boxes"})
+"""Parts that stand in instances.json."""
 
 
 class PredictionWriter:
@@ -84,7 +90,7 @@ class PredictionWriter:
 
     def add(self, record: ImageRecord, prediction: Prediction) -> None:
         """Write one image. Images come in the order of their ids (ValueError), each with the same parts."""
-        given = tuple(p for p in ("semantic", "instances", "panoptic") if getattr(prediction, p) is not None)
+        given = _parts(prediction)
         if self._parts is None:
             self._start(given)
         if given != self._parts:
@@ -103,7 +109,7 @@ class PredictionWriter:
         self._parts = parts
         for part in {"semantic", "panoptic"}.intersection(parts):
             (self._partial / part).mkdir()
-        if "instances" in parts:
+        if _OBJECTS.intersection(parts):
             self._instances = _JsonArray(self._open("instances.json"))
         if "panoptic" in parts:
             file = self._open("panoptic.json")
@@ -125,17 +131,14 @@ class PredictionWriter:
             boxes = rle.toBbox(masks) if masks else np.zeros((0, 4))
         else:
             boxes = np.concatenate([found.boxes[:, :2], found.boxes[:, 2:] - found.boxes[:, :2]], axis=1)
-        for score, label, mask, box in zip(found.scores, found.labels, masks, boxes, strict=True):
-            counts = mask["counts"]
+        shapes: Iterable[dict[str, Any]] = [{}] * len(boxes) if masks is None else map(_segmentation, masks)
+        for score, label, shape, box in zip(found.scores, found.labels, shapes, boxes, strict=True):
             self._instances.append(
                 {
                     "image_id": record.id,
                     "category_id": int(self._ids[label]),
                     "score": float(score),
-                    "segmentation": {
-                        "size": [int(n) for n in mask["size"]],
-                        "counts": counts.decode() if isinstance(counts, bytes) else counts,
-                    },
+                    **shape,
                     "bbox": [float(v) for v in box],
                 }
             )
@@ -159,7 +162,7 @@ class PredictionWriter:
         if error is not None:
             return
         assert self._parts is not None
-        if "instances" in self._parts:
+        if _OBJECTS.intersection(self._parts):
             self._instances.close()
         if "panoptic" in self._parts:
             file = self._panoptic.close()
@@ -173,6 +176,24 @@ class PredictionWriter:
             "images": len(self._images),
         }
         write_json(self._partial / "predictions.json", index)
+
+
+def _parts(prediction: Prediction) -> tuple[str, ...]:
+    """Names of the parts of a prediction; objects without masks are called boxes."""
+    objects = prediction.instances
+    named = {
+        "semantic": prediction.semantic,
+        "instances" if objects is None or objects.masks is not None else "boxes": objects,
+        "panoptic": prediction.panoptic,
+    }
+    return tuple(name for name, part in named.items() if part is not None)
+
+
+def _segmentation(mask: dict[str, Any]) -> dict[str, Any]:
+    """The field `segmentation` of a COCO result."""
+    counts = mask["counts"]
+    counts = counts.decode() if isinstance(counts, bytes) else counts
+    return {"segmentation": {"size": [int(n) for n in mask["size"]], "counts": counts}}
 
 
 class _JsonArray:

@@ -42,7 +42,7 @@ def resampled(statistics: Statistics, task: Task, samples: int, seed: int) -> np
 
 def _resampled_ap(statistics: Statistics, weights: np.ndarray) -> np.ndarray:
     """AP, with each recall level met exactly: it may differ from COCO's floats in a level or two."""
-    found = instance.detections(statistics, "mask")
+    found = instance.detections(statistics, statistics.heading.tasks["instance"].kinds[0])
     values = np.full((len(found), len(weights)), np.nan)
     for k, own in enumerate(found):
         hits, misses = own.hits(0)

@@ -7,6 +7,7 @@ import math
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 
@@ -30,7 +31,7 @@ def evaluate(dataset_root: Path, predictions: Path, out: Path, *, options: Evalu
     """Score a folder of predictions on every task of the dataset that it can answer.
 
     Writes into `out`: per_image.parquet (see `segbench.evaluation.statistics`), scores.csv (tidy rows) and
-    scores.json (the same, confusion matrix, intervals, conversions).
+    scores.json (the same, confusion matrix, intervals, conversions, and what could not be answered and why).
     """
     dataset = Dataset(dataset_root)
     index = read_json(predictions / "predictions.json")
@@ -40,7 +41,7 @@ def evaluate(dataset_root: Path, predictions: Path, out: Path, *, options: Evalu
         )
     split = dataset.split(index["split"])
     predicted = Predicted(split, predictions, index["parts"], index["task"], options.min_score)
-    tasks = {task: _scored(dataset, task, source, options) for task, source in predicted.sources.items()}
+    tasks = {task: _scored(dataset, task, predicted, options) for task in predicted.sources}
     with Writer(out / "per_image.parquet", Heading(options, tasks, tuple(r.id for r in split))) as writer:
         for task, scored in tasks.items():
             log.info("scoring %s (%s)", task, scored.conversion or "as predicted")
@@ -49,20 +50,26 @@ def evaluate(dataset_root: Path, predictions: Path, out: Path, *, options: Evalu
             for batch in in_chunks(job, split.images):
                 writer.add(batch)
             writer.flush()
-    figures = {}
+    figures: dict[str, Any] = {}
+    if predicted.boxes_only:
+        figures["not_applicable"] = "boxes without masks: no AP of masks"
     if predicted.sources.get("instance") == "instance" and "tide" in options.families:
         results = predictions / "instances.json"
         last = tasks["instance"].max_detections[-1]
-        figures["tide"] = tide.errors(split.instances_json, results, boxes=False, max_detections=last)
+        figures["tide"] = tide.errors(
+            split.instances_json, results, boxes=predicted.boxes_only, max_detections=last
+        )
     write_scores(Statistics(out / "per_image.parquet"), out, **figures)
 
 
-def _scored(dataset: Dataset, task: Task, source: Task, options: EvaluationOptions) -> Scored:
+def _scored(dataset: Dataset, task: Task, predicted: Predicted, options: EvaluationOptions) -> Scored:
+    source = predicted.sources[task]
     crowded = math.ceil(dataset.info.max_instances / 100) * 100
     return Scored(
         dataset.view(task).classes,
         CONVERSIONS.get((task, source), ""),
         (1, 10, options.max_detections or max(100, crowded)),
+        ("box",) if predicted.boxes_only else ("mask", "box"),
         # components of a class map are certain of themselves, whatever share of the image they cover
         min_score=0.0 if source == "semantic" else options.min_score,
     )
@@ -91,7 +98,8 @@ def _instance(split: Split, predicted: Predicted, scored: Scored, options: Evalu
         shape = images[record.id]["height"], images[record.id]["width"]
         return record.id, record.stem, truth.found(record.id, shape), predicted.instances(record, shape)
 
-    return partial(instance.rows_of, read, scored, "objects" in options.families)
+    objects = "objects" in options.families and not predicted.boxes_only
+    return partial(instance.rows_of, read, scored, objects)
 
 
 def _panoptic(split: Split, predicted: Predicted, scored: Scored, options: EvaluationOptions) -> Job:

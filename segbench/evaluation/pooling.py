@@ -48,7 +48,9 @@ def document(statistics: Statistics, scores: list[Score], **figures: Any) -> dic
     }
     if heading.options.bootstrap_samples:
         for task in heading.tasks:
-            result["intervals"][task] = {PRIMARY[task]: interval(statistics, task)}
+            boxes_only = task == "instance" and "mask" not in heading.tasks[task].kinds
+            metric = f"box_{PRIMARY[task]}" if boxes_only else PRIMARY[task]
+            result["intervals"][task] = {metric: interval(statistics, task)}
     if "semantic" in heading.tasks:
         result["confusion"] = {
             "classes": [c.name for c in heading.tasks["semantic"].classes],

@@ -42,19 +42,23 @@ class Predicted:
         self._info = split.dataset.info
         self._things = [c.id for c in self._info.categories if c.isthing]
         given: list[Task] = [t for t, part in _PARTS.items() if part in parts]
+        self.boxes_only = "boxes" in parts
+        """Whether objects have no masks: then they answer the instance task only, and of that the boxes."""
         self.sources: dict[Task, Task] = {}
         """For each task with truth that can be answered: the task of the part that answers."""
         for wanted in self._info.tasks:
             order: tuple[Task, ...] = (wanted, "panoptic", task, "semantic", "instance")
             if source := next((t for t in order if t in given), None):
                 self.sources[wanted] = source
+        if self.boxes_only and "instance" in self._info.tasks:
+            self.sources["instance"] = "instance"
         if not self.sources:
             raise SegbenchError(f"no part of {list(parts)} answers a task of the dataset", where=folder)
 
     @cached_property
     def _results(self) -> InstanceFile:
         images = [record.id for record in self._split]
-        return read_results(self.folder / "instances.json", images, self._things, masks=True)
+        return read_results(self.folder / "instances.json", images, self._things, masks=not self.boxes_only)
 
     @cached_property
     def _segments(self) -> PanopticFiles:

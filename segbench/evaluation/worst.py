@@ -22,10 +22,11 @@ def image_scores(statistics: Statistics, task: Task) -> Iterator[tuple[int, str,
     TP / (TP + FP + FN), for detections from `min_score` on.
     """
     ids = [c.id for c in statistics.heading.tasks[task].classes]
+    kind = statistics.heading.tasks[task].kinds[0]
     columns = {
         "semantic": semantic.COLUMNS,
         "panoptic": panoptic.COLUMNS,
-        "instance": ("scores", "mask_matched", "mask_ignored", "truths"),
+        "instance": ("scores", f"{kind}_matched", f"{kind}_ignored", "truths"),
     }[task]
     for batch in statistics.batches(task, columns):
         if task == "semantic":
@@ -33,7 +34,7 @@ def image_scores(statistics: Statistics, task: Task) -> Iterator[tuple[int, str,
         elif task == "panoptic":
             values = panoptic.pq(panoptic.counts(batch, ids))
         else:
-            values = _object_scores(batch, statistics.heading.tasks[task].min_score)
+            values = _object_scores(batch, kind, statistics.heading.tasks[task].min_score)
         yield from zip(batch.image_ids.tolist(), batch.names(), values.tolist())
 
 
@@ -43,11 +44,11 @@ def worst(path: Path, task: Task, count: int) -> list[str]:
     return [name for _, name in heapq.nsmallest(count, found)]
 
 
-def _object_scores(batch: Batch, min_score: float) -> np.ndarray:
+def _object_scores(batch: Batch, kind: str, min_score: float) -> np.ndarray:
     scores, lengths = batch.lists("scores")
     truths = batch.lists("truths")[0].reshape(-1, len(AREAS))[:, 0]
     row = np.repeat(np.arange(len(batch)), lengths)
-    matched, ignored = (batch.lists(c)[0].reshape(-1, len(AREAS)) for c in ("mask_matched", "mask_ignored"))
+    matched, ignored = (batch.lists(f"{kind}_{c}")[0].reshape(-1, len(AREAS)) for c in ("matched", "ignored"))
     hits, misses = instance.hits(matched[:, 0], ignored[:, 0])
     sure = scores >= min_score
     per_row = np.zeros((2, len(THRESHOLDS), len(batch)))

@@ -25,14 +25,15 @@ Every view has `image_id` int. `valid` H x W bool is False on padding and void.
 
 @dataclass
 class Instances:
-    """Objects of one image: `scores` N, `labels` N (indices into `View.classes`), `masks` N x H x W bool.
+    """Objects of one image: `scores` N, `labels` N (indices into `View.classes`).
 
+    `masks` N x H x W bool, or None where the network answers boxes only (in every image, then).
     `boxes` N x 4 (x0, y0, x1, y1), or None for the masks' own bounds.
     """
 
     scores: Tensor
     labels: Tensor
-    masks: Tensor
+    masks: Tensor | None
     boxes: Tensor | None = None
 
 

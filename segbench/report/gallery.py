@@ -115,7 +115,7 @@ def prediction_reader(folder: Path, split: Split, task: Task, least: float) -> R
     if task == "instance":
         if predicted.sources[task] == "semantic":
             least = 0.0  # components of a class map have no confidence
-        return lambda record: _objects(predicted.instances(record, _shape(record)), categories, least)
+        return lambda record: _objects(_with_masks(predicted, record), categories, least)
     if predicted.sources[task] == "panoptic":
         files = PanopticFiles(folder / "panoptic.json", folder / "panoptic", categories)
         return lambda record: _segments(files, record, categories)
@@ -126,6 +126,15 @@ def prediction_reader(folder: Path, split: Split, task: Task, least: float) -> R
         return [Region(c, _decoded(a["segmentation"]), c.isthing) for c, a in zip(of, side.annotations)]
 
     return converted
+
+
+def _with_masks(predicted: Predicted, record: ImageRecord) -> Found:
+    """Objects of an image; those that are boxes only get what is inside as mask, to be painted."""
+    shape = _shape(record)
+    found = predicted.instances(record, shape)
+    if predicted.boxes_only and len(found.boxes):
+        found.masks = rle.frPyObjects(found.boxes, *shape)
+    return found
 
 
 def _shape(record: ImageRecord) -> tuple[int, int]:

@@ -24,16 +24,18 @@ def hardest(path: Path, task: Task, count: int) -> list[str]:
     the IoU of matched pairs over all true and predicted objects. Images without a score are left out.
     """
     statistics = Statistics(path)
-    if task not in statistics.heading.tasks or (
-        task == "instance" and "objects" not in statistics.heading.options.families
+    scored = statistics.heading.tasks.get(task)
+    if scored is None or (
+        task == "instance"
+        and not ("objects" in statistics.heading.options.families and "mask" in scored.kinds)
     ):
         return []
-    ids = [c.id for c in statistics.heading.tasks[task].classes]
-    scored = []
+    ids = [c.id for c in scored.classes]
+    ranked = []
     for batch in statistics.batches(task, COLUMNS[task]):
         values = _object_quality(batch) if task == "instance" else _mean_score(batch, task, ids)
-        scored += [(v, name) for v, name in zip(values.tolist(), batch.names()) if v == v]
-    return [name for _, name in heapq.nsmallest(count, scored)]
+        ranked += [(v, name) for v, name in zip(values.tolist(), batch.names()) if v == v]
+    return [name for _, name in heapq.nsmallest(count, ranked)]
 
 
 def _mean_score(batch: Batch, task: Task, ids: list[int]) -> np.ndarray:

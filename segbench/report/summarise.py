@@ -113,13 +113,14 @@ def _outcome(run: Run, cell: Cell) -> tuple[str, str, pd.DataFrame | None]:
         scores = read_scores(folder / "scores.csv")
     except (OSError, ValueError) as error:
         return "failed", f"scores.csv: {error}", None
-    return "ok", "", scores.assign(**_intervals(folder, scores))
-
-
-def _intervals(folder: Path, scores: pd.DataFrame) -> dict[str, list[float]]:
-    """`low` and `high`, the 95 % interval over the images, of the scores in scores.json that have one."""
     path = folder / "scores.json"
-    found = read_json(path)["intervals"] if path.exists() else {}
+    document = read_json(path) if path.exists() else {}
+    bounds = _intervals(document.get("intervals", {}), scores)
+    return "ok", document.get("not_applicable", ""), scores.assign(**bounds)
+
+
+def _intervals(found: dict[str, Any], scores: pd.DataFrame) -> dict[str, list[float]]:
+    """`low` and `high`, the 95 % interval over the images, of the scores that have one."""
     whole = zip(scores["task"], scores["metric"], scores["class"] == "")
     bounds = [(found.get(t, {}).get(m) if mean else None) or (math.nan, math.nan) for t, m, mean in whole]
     return {"low": [low for low, _ in bounds], "high": [high for _, high in bounds]}

@@ -65,6 +65,7 @@ def compare(run: Run, scores: pd.DataFrame, cells: pd.DataFrame, dataset: str, t
         if own.empty and (seeds["status"] == "ok").all():
             continue  # a model that cannot answer this task
         bad = seeds[seeds["status"] != "ok"]
+        noted = seeds[(seeds["status"] != "ok") | (seeds["reason"] != "")]
         ok = seeds[seeds["seed"].isin(own["seed"])]
         row: dict[str, Any] = {
             "model": model,
@@ -80,7 +81,7 @@ def compare(run: Run, scores: pd.DataFrame, cells: pd.DataFrame, dataset: str, t
         row |= {k: pd.to_numeric(ok[k], errors="coerce").mean() if k in ok else math.nan for k in COSTS}
         row["reason"] = "; ".join(
             f"seed {', '.join(map(str, same['seed']))}: {reason or status}"
-            for (status, reason), same in bad.groupby(["status", "reason"], sort=False)
+            for (status, reason), same in noted.groupby(["status", "reason"], sort=False)
         )
         table.append(row)
     names = ["model", "control", "derived", "status", "seeds", "planned"]
@@ -188,7 +189,11 @@ def to_markdown(run: Run, table: pd.DataFrame) -> str:
             scores = [f"**{score(*one)}**" if best else score(*one) for *one, best in shown["scores"]]
         lines.append([name, *scores, shown["seeds"], *shown["costs"]])
     text = "\n".join("| " + " | ".join(line) + " |" for line in lines) + "\n"
-    return text + (f"\n{DERIVED_NOTE}\n" if table["derived"].any() else "")
+    text += f"\n{DERIVED_NOTE}\n" if table["derived"].any() else ""
+    noted = table[(table["status"] == "ok") & (table["reason"] != "")]
+    return text + "".join(
+        f"\n{_plain(run.title(m))}: {_plain(r)}\n" for m, r in zip(noted["model"], noted["reason"])
+    )
 
 
 def _plain(text: str) -> str:

@@ -10,7 +10,7 @@ import av
 import torch
 from PIL import Image
 from torch import Tensor
-from torchvision.utils import draw_segmentation_masks
+from torchvision.utils import draw_bounding_boxes, draw_segmentation_masks
 
 from segbench.data.dataset import IMAGE_SUFFIXES, View, read_image
 from segbench.data.loader import image_tensor
@@ -80,13 +80,22 @@ def overlay(image: Tensor, found: Prediction, view: View, alpha: float = 0.5) ->
         masks = found.panoptic.segments.cpu() == torch.arange(1, len(labels) + 1)[:, None, None]
     elif found.instances is not None:
         shown = found.instances.scores >= LEAST_SCORE
-        masks, labels = found.instances.masks[shown].cpu(), found.instances.labels[shown]
+        labels = found.instances.labels[shown]
+        if found.instances.masks is None:
+            assert found.instances.boxes is not None
+            boxes = found.instances.boxes[shown].cpu()
+            colors = _colors(view, labels)
+            return draw_bounding_boxes(image, boxes, colors=colors, width=2) if len(boxes) else image
+        masks = found.instances.masks[shown].cpu()
     else:
         assert found.semantic is not None
         labels = torch.tensor([i for i, c in enumerate(view.classes) if c.id != 0])
         masks = found.semantic.cpu() == labels[:, None, None]
-    colors: list[str | tuple[int, int, int]] = [view.classes[label].color for label in labels.tolist()]
-    return draw_segmentation_masks(image, masks, alpha, colors) if len(masks) else image
+    return draw_segmentation_masks(image, masks, alpha, _colors(view, labels)) if len(masks) else image
+
+
+def _colors(view: View, labels: Tensor) -> list[str | tuple[int, int, int]]:
+    return [view.classes[label].color for label in labels.tolist()]
 
 
 def _paint_video(predictor: Predictor, source: Path, target: Path, channels: int) -> None:

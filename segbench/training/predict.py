@@ -122,7 +122,7 @@ def as_arrays(found: Prediction) -> files.Prediction:
     result = files.Prediction(semantic=None if found.semantic is None else array(found.semantic))
     if (objects := found.instances) is not None:
         boxes = None if objects.boxes is None else array(objects.boxes.float())
-        masks = array(objects.masks)
+        masks = None if objects.masks is None else array(objects.masks)
         result.instances = files.Instances(array(objects.scores.float()), array(objects.labels), masks, boxes)
     if (whole := found.panoptic) is not None:
         result.panoptic = files.Panoptic(

@@ -7,9 +7,11 @@ import shutil
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 
 from segbench.data.dataset import Dataset
 from segbench.data.predictions import Instances, Panoptic, Prediction, PredictionWriter
+from segbench.data.targets import mask_bounds
 from segbench.errors import SegbenchError
 from segbench.evaluation.bootstrap import difference, draws, resampled
 from segbench.evaluation.contract import PRIMARY, SCORE_COLUMNS, Contract, UnlikeContracts, join
@@ -18,13 +20,15 @@ from segbench.evaluation.options import EvaluationOptions
 from segbench.evaluation.pooling import pool
 from segbench.evaluation.statistics import Statistics
 from segbench.evaluation.worst import image_scores, worst
+from segbench.files import read_json
+from segbench.report.hardest import hardest
 
 OPTIONS = EvaluationOptions(bootstrap_samples=50)
 NO_DEFECT = {"ar1", "box_ar1", "ece", "box_ece"}
 """One of several objects cannot be all of them; an error of 0 is the best."""
 
 
-def answer(dataset: Dataset, folder, parts, *, shift=0, task="panoptic"):
+def answer(dataset: Dataset, folder, parts, *, shift=0, task="panoptic", boxes_only=False):
     """Predictions made of the truth, moved `shift` columns to the right; `parts` of them are written."""
     split = dataset.split("test")
     panoptic = json.loads(split.panoptic_json.read_text())
@@ -41,12 +45,14 @@ def answer(dataset: Dataset, folder, parts, *, shift=0, task="panoptic"):
             index = view.index_of
             numbered = np.select([ids == s["id"] for s in infos], range(1, len(infos) + 1), 0)
             semantic_index = dataset.view("semantic").index_of
+            bounds = mask_bounds(torch.from_numpy(masks)).numpy()
             whole = {
                 "semantic": np.vectorize(semantic_index.get)(labels),
                 "instances": Instances(
                     np.linspace(0.95, 0.6, len(things)),
                     np.array([index[s["category_id"]] for s in things]),
-                    masks,
+                    None if boxes_only else masks,
+                    bounds,
                 ),
                 "panoptic": Panoptic(
                     numbered,
@@ -88,6 +94,20 @@ def test_truth_scores_one_on_everything(scored):
         if metric not in NO_DEFECT and row["value"]:
             assert float(row["value"]) == pytest.approx(1, abs=1e-12), row
     assert [rows[t, PRIMARY[t], ""]["value"] != "" for t in PRIMARY] == [True] * 3
+
+
+def test_boxes_without_masks_answer_the_boxes_of_the_instance_task(scored):
+    with_masks, _ = scored("instances", task="instance", shift=2, name="masks")
+    rows, out = scored("instances", task="instance", shift=2, boxes_only=True)
+    assert read_json(out / "predictions/predictions.json")["parts"] == ["boxes"]
+    expected = {k: r["value"] for k, r in with_masks.items() if k[1].startswith("box_")}
+    assert {k: r["value"] for k, r in rows.items()} == expected
+    document = read_json(out / "scores.json")
+    assert "no AP of masks" in document["not_applicable"] and document["tide"]["ap50"] > 0
+    low, high = document["intervals"]["instance"]["box_ap"]
+    assert 0 < low <= float(rows["instance", "box_ap", ""]["value"]) <= high
+    assert len(worst(out / "per_image.parquet", "instance", 2)) == 2
+    assert hardest(out / "per_image.parquet", "instance", 2) == []
 
 
 @pytest.mark.parametrize(

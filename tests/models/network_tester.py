@@ -13,11 +13,12 @@ import pytest
 import timm
 import torch
 from torch import Tensor
+from torchvision.ops import box_iou
 
 from segbench.data.dataset import Category, View
 from segbench.errors import SegbenchError
 from segbench.models.losses import IGNORE
-from segbench.models.network import Network, Prediction, SemanticNetwork
+from segbench.models.network import Instances, Network, Prediction, SemanticNetwork
 
 SKY = Category(id=1, name="sky", isthing=False, color=(0, 0, 255))
 GROUND = Category(id=2, name="ground", isthing=False, color=(0, 255, 0))
@@ -94,8 +95,16 @@ def empty_target(task: str, size: tuple[int, int], void: bool) -> dict[str, Any]
 
 
 def iou(a: Tensor, b: Tensor) -> float:
+    """Of two masks, or of two boxes."""
+    if a.dtype != torch.bool:
+        return float(box_iou(a[None], b[None]))
     union = (a | b).sum()
     return float((a & b).sum() / union) if union else 1.0
+
+
+def shapes(objects: Instances) -> Tensor:
+    """Masks, or boxes where there are no masks."""
+    return objects.boxes if objects.masks is None else objects.masks
 
 
 def quality(task: str, prediction: Prediction, target: dict[str, Any]) -> float:
@@ -105,15 +114,17 @@ def quality(task: str, prediction: Prediction, target: dict[str, Any]) -> float:
     if task == "instance":
         found = prediction.instances
         candidates = [
-            (int(label), mask)
-            for label, mask, score in zip(found.labels, found.masks, found.scores)
+            (int(label), shape)
+            for label, shape, score in zip(found.labels, shapes(found), found.scores)
             if score > 0.5
         ]
+        key = "boxes" if found.masks is None else "masks"
     else:
         found = prediction.panoptic
         candidates = [(int(label), found.segments == k + 1) for k, label in enumerate(found.labels)]
-    truth = list(zip(target["labels"].tolist(), target["masks"]))
-    met = [any(a == label and iou(mask, m) > 0.5 for a, m in candidates) for label, mask in truth]
+        key = "masks"
+    truth = list(zip(target["labels"].tolist(), target[key]))
+    met = [any(a == label and iou(shape, s) > 0.5 for a, s in candidates) for label, shape in truth]
     return sum(met) / len(met)
 
 
@@ -135,9 +146,9 @@ def agreement(a: Prediction, b: Prediction) -> float:
         (ka, ia), (kb, ib) = sure
         if int(ka.sum()) != int(kb.sum()):
             return 0.0
-        for label, mask, score in zip(ia.labels[ka], ia.masks[ka], ia.scores[ka]):
+        for label, shape, score in zip(ia.labels[ka], shapes(ia)[ka], ia.scores[ka]):
             same = (ib.labels[kb] == label) & ((ib.scores[kb] - score).abs() < 1e-3)
-            shares.append(max((iou(mask, m) for m in ib.masks[kb][same]), default=0.0))
+            shares.append(max((iou(shape, s) for s in shapes(ib)[kb][same]), default=0.0))
     return min(shares) if shares else 1.0
 
 
@@ -262,13 +273,19 @@ class NetworkTester:
                 )
             if found.instances is not None:
                 count = len(found.instances.scores)
-                assert count and found.instances.masks.shape == (count, *size)
-                assert found.instances.masks.dtype == torch.bool and len(found.instances.labels) == count
+                assert count and len(found.instances.labels) == count
+                if found.instances.masks is None:
+                    assert found.instances.boxes.shape == (count, 4)
+                else:
+                    assert found.instances.masks.shape == (count, *size)
+                    assert found.instances.masks.dtype == torch.bool
         # objects land where they are: the doubled prediction is like the doubled mask
         images, targets = batch(task, 1, self.size)
         twice = (2 * self.size[0], 2 * self.size[1])
         for key in {"semantic", "masks"} & targets[0].keys():
             targets[0][key] = targets[0][key].repeat_interleave(2, -1).repeat_interleave(2, -2)
+        if "boxes" in targets[0]:
+            targets[0]["boxes"] *= 2
         assert quality(task, network.predict(images, [twice])[0], targets[0]) >= self.enough - 0.02
 
     @pytest.mark.parametrize("channels", [1, 4])

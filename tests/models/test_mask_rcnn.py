@@ -1,13 +1,10 @@
 import pytest
 import torch
-import torchvision
-from network_tester import DISC, NetworkTester, batch, make_view
-from torch import nn
+from network_tester import NetworkTester, batch, make_view
 from torchvision.models.detection.roi_heads import paste_masks_in_image
 
-from segbench.data.dataset import View
 from segbench.errors import SegbenchError
-from segbench.models import mask_rcnn
+from segbench.models import rcnn
 from segbench.models.mask_rcnn import MaskRCNN
 
 SMALL = {
@@ -21,74 +18,11 @@ SMALL = {
 }
 
 
-FEWER = (  # torchvision's and our names of the same options, for speed
-    {"rpn_post_nms_top_n_test": 200, "rpn_pre_nms_top_n_test": 200, "box_detections_per_img": 20},
-    {"proposals_testing": 200, "detections_per_image": 20},
-)
-
-
 class TestMaskRCNN(NetworkTester):
     network = MaskRCNN
     backbone = "test_resnet"
     options = SMALL
     backbones = ("tf_efficientnet_lite0", "resnet18", "swin_tiny_patch4_window7_224")
-
-
-@pytest.fixture(scope="module")
-def pair():
-    """torchvision's network with random weights and plausible norms, and ours with the same weights."""
-    torch.manual_seed(0)
-    theirs = torchvision.models.detection.maskrcnn_resnet50_fpn(
-        weights=None, weights_backbone=None, num_classes=4, image_mean=[0] * 3, image_std=[1] * 3, **FEWER[0]
-    )
-    for module in theirs.modules():
-        if isinstance(module, nn.BatchNorm2d):
-            module.momentum = None
-    theirs.backbone.train()(torch.randn(2, 3, 128, 128))
-    ours = MaskRCNN(View("instance", (DISC,) * 3), 3, **FEWER[1])
-    state = {}
-    for name, value in theirs.state_dict().items():
-        name = name.replace("backbone.body.", "backbone.net.model.").replace("backbone.fpn.", "fpn.")
-        state[name] = value
-    ours.load_state_dict(state)
-    return theirs.eval(), ours.eval()
-
-
-def test_equals_torchvision(pair):
-    theirs, ours = pair
-    images, _ = batch("instance", 2, (97, 131))
-    theirs.transform.min_size, theirs.transform.max_size = (97,), 131  # its size already: no resizing
-    with torch.no_grad():
-        expected = theirs(list(images))
-        found = ours(images)
-    predicted = ours.predict(images, [(97, 131)] * 2)
-    for a, b, c in zip(found, expected, predicted):
-        assert len(b["scores"]) == 20
-        assert torch.equal(a["labels"], b["labels"]) and torch.equal(c.instances.labels + 1, b["labels"])
-        for key in ("boxes", "scores"):
-            torch.testing.assert_close(a[key], b[key], rtol=0, atol=1e-4)
-            torch.testing.assert_close(getattr(c.instances, key), b[key], rtol=0, atol=1e-4)
-        assert (c.instances.masks != (b["masks"][:, 0] > 0.5)).float().mean() < 1e-4
-
-
-def test_losses_equal_torchvisions(pair):
-    theirs, ours = pair
-    images, targets = batch("instance", 2, (97, 131))
-    theirs.transform.min_size, theirs.transform.max_size = (97,), 131
-    truth = [{"boxes": t["boxes"], "labels": t["labels"] + 1, "masks": t["masks"].byte()} for t in targets]
-    resized, truth = theirs.transform(list(images), truth)
-    features = theirs.backbone(resized.tensors)
-    torch.manual_seed(5)  # both draw the regions that the losses see
-    theirs.rpn.train()
-    theirs.roi_heads.train()
-    proposals, expected = theirs.rpn(resized, features, truth)
-    expected |= theirs.roi_heads(features, proposals, resized.image_sizes, truth)[1]
-    theirs.eval()
-    torch.manual_seed(5)
-    found = ours.losses(images, targets)
-    assert len(found) == len(expected) == 5
-    for name, loss in expected.items():
-        torch.testing.assert_close(found[name.removeprefix("loss_")], loss, rtol=1e-4, atol=1e-5)
 
 
 @pytest.fixture(scope="module")
@@ -99,10 +33,10 @@ def trained():
 def test_enlarged_predictions_are_pasted_in_bounded_memory(trained, monkeypatch):
     images, _ = batch("instance", 1, (64, 64))
     (whole,) = trained.predict(images, [(150, 90)])
-    monkeypatch.setattr(mask_rcnn, "PASTE_PIXELS", 3 * 150 * 90)
+    monkeypatch.setattr(rcnn, "PASTE_PIXELS", 3 * 150 * 90)
     most = []
     monkeypatch.setattr(
-        mask_rcnn,
+        rcnn,
         "paste_masks_in_image",
         lambda masks, boxes, size: most.append(len(masks)) or paste_masks_in_image(masks, boxes, size),
     )

@@ -4,6 +4,7 @@ from fake_run import make_run
 from PIL import Image
 
 from segbench.data.dataset import Category, Dataset
+from segbench.files import read_json, write_json
 from segbench.report.gallery import VOID, Region, gallery, paint, prediction_reader, truth_reader
 from segbench.report.run import Run
 
@@ -45,6 +46,18 @@ def test_objects_below_the_score_are_not_shown(street):
     readers = [prediction_reader(folder, split, "instance", least) for least in (0.0, 0.7)]
     every, sure = (sum(len(read(record)) for record in split) for read in readers)
     assert every > sure > 0
+
+
+def test_boxes_without_masks_are_painted_as_boxes(street, tmp_path):
+    split = Dataset(street.datasets["street"].root).split("test")
+    folder = street.root / "cells" / "street" / "mask_rcnn_resnet50_fpn" / "seed0" / "predictions"
+    index, objects = read_json(folder / "predictions.json"), read_json(folder / "instances.json")
+    write_json(tmp_path / "predictions.json", index | {"parts": ["boxes"]})
+    write_json(tmp_path / "instances.json", [{**o, "segmentation": None} for o in objects])
+    record = split.images[0]
+    regions = prediction_reader(tmp_path, split, "instance", 0.0)(record)
+    areas = [o["bbox"][2] * o["bbox"][3] for o in objects if o["image_id"] == record.id]
+    assert sorted(int(r.mask.sum()) for r in regions) == sorted(areas) and areas
 
 
 def test_answers_to_another_task_are_converted(street):

@@ -13,6 +13,7 @@ from segbench.errors import SegbenchError
 from segbench.evaluation.contract import PRIMARY
 from segbench.report.run import Run
 from segbench.report.summarise import collect, comparisons, read_summary, summarise
+from segbench.report.tables import to_html, to_markdown
 
 
 @pytest.fixture(scope="module")
@@ -222,6 +223,28 @@ def test_an_undefined_score_is_no_zero(street):
     table = comparisons(run, *collect(run))["street", "semantic"]
     assert math.isnan(row(table, "unet")["miou"]) and row(table, "unet")["status"] == "ok"
     assert table["model"].tolist().index("unet") == 3, "it stands after the networks that have one"
+
+
+def test_a_network_without_masks_is_not_applicable_for_their_ap(street):
+    for seed in (0, 1):
+        path = cell(street, "mask_rcnn_resnet50_fpn", seed)
+        lines = (path / "scores.csv").read_text().splitlines()
+        kept = [line for line in lines if line.split(",")[1] in ("metric", "box_ap")]
+        (path / "scores.csv").write_text("\n".join(kept))
+        document = json.loads((path / "scores.json").read_text())
+        (path / "scores.json").write_text(json.dumps(document | {"not_applicable": "boxes only"}))
+    run = Run.read(street)
+    scores, cells = collect(run)
+    table = comparisons(run, scores, cells)["street", "instance"]
+    shown = row(table, "mask_rcnn_resnet50_fpn")
+    assert math.isnan(shown["ap"]) and shown["box_ap"] > 0 and shown["status"] == "ok"
+    assert shown["reason"] == "seed 0, 1: boxes only"
+    assert ": seed 0, 1: boxes only" in to_markdown(run, table)
+    assert ": seed 0, 1: boxes only" in to_html(run, table)
+    assert (
+        "mask_rcnn_resnet50_fpn"
+        not in comparisons(run, scores, cells)["street", "semantic"]["model"].tolist()
+    )
 
 
 def test_primary_metric_can_be_chosen(tmp_path):

@@ -39,6 +39,21 @@ def test_overlay_paints_segments_and_certain_objects() -> None:
     assert ((painted != 100).any(0) == mask.any(0)).all()
 
 
+def test_overlay_frames_objects_that_are_boxes_only() -> None:
+    boxes = torch.tensor([[1.0, 1, 4, 3], [0, 0, 6, 4]])
+    objects = Instances(torch.tensor([0.9, 0.1]), torch.tensor([0, 0]), None, boxes)
+    painted = overlay(IMAGE, Prediction(instances=objects), View("instance", (RED,)))
+    assert painted[:, 1, 1].tolist() == [200, 0, 0] and painted[:, 0, 0].tolist() == [100] * 3
+    assert torch.equal(
+        overlay(
+            IMAGE,
+            Prediction(instances=Instances(objects.scores[1:], objects.labels[1:], None, boxes[1:])),
+            View("instance", (RED,)),
+        ),
+        IMAGE,
+    )
+
+
 @pytest.fixture
 def model(run, tmp_path: Path) -> Path:
     run("cell", make_spec())

@@ -1,0 +1,70 @@
+"""Faster R-CNN (Ren et al. 2015) with a feature pyramid (Lin et al. 2017), from torchvision's parts."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch import Tensor
+from torchvision.models.detection.faster_rcnn import FastRCNNPredictor, TwoMLPHead
+from torchvision.models.detection.roi_heads import RoIHeads
+
+from segbench.data.dataset import View
+from segbench.models.network import Target
+from segbench.models.rcnn import RCNN, keep_float, to_torchvision
+
+
+class FasterRCNN(RCNN):
+    """Equal to torchvision's `fasterrcnn_resnet50_fpn`, except that images come normalised and resized.
+
+    Predicts boxes without masks. rois_per_image: regions per image that the losses of the box head see, a
+    quarter of them objects. detections_per_image bounds the objects of one image. Options: those of `RCNN`.
+    """
+
+    tasks = ("instance",)
+
+    def __init__(
+        self,
+        view: View,
+        in_channels: int,
+        *,
+        fpn_channels: int = 256,
+        box_channels: int = 1024,
+        rois_per_image: int = 512,
+        detections_per_image: int = 100,
+        score_threshold: float = 0.05,
+        **options: Any,
+    ) -> None:
+        super().__init__(view, in_channels, fpn_channels=fpn_channels, **options)
+        classes = len(view.classes) + 1  # torchvision's class 0 is the background
+        self.roi_heads = RoIHeads(
+            self.roi_align(7),
+            TwoMLPHead(fpn_channels * 7 * 7, box_channels),
+            FastRCNNPredictor(box_channels, classes),
+            fg_iou_thresh=0.5,
+            bg_iou_thresh=0.5,
+            batch_size_per_image=rois_per_image,
+            positive_fraction=0.25,
+            bbox_reg_weights=None,
+            score_thresh=score_threshold,
+            nms_thresh=0.5,
+            detections_per_img=detections_per_image,
+        )
+        keep_float(self.roi_heads.box_predictor)
+
+    def forward(self, images: Tensor) -> list[dict[str, Tensor]]:
+        self.rpn.eval()
+        self.roi_heads.eval()
+        batch, features = self.pyramid(images)
+        proposals, _ = self.rpn(batch, features)
+        detections, _ = self.roi_heads(features, proposals, batch.image_sizes)
+        return detections
+
+    def losses(self, images: Tensor, targets: list[Target]) -> dict[str, Tensor]:
+        # torchvision's parts give losses in training mode only; there is no norm or dropout inside
+        self.rpn.train()
+        self.roi_heads.train()
+        batch, features = self.pyramid(images)
+        truth = [to_torchvision(t) for t in targets]
+        proposals, rpn_losses = self.rpn(batch, features, truth)
+        _, roi_losses = self.roi_heads(features, proposals, batch.image_sizes, truth)
+        return {name.removeprefix("loss_"): loss for name, loss in (rpn_losses | roi_losses).items()}

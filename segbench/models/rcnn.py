@@ -1,0 +1,140 @@
+"""What the R-CNN family shares: feature pyramid, region proposals, RoIAlign, from torchvision's parts."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torchvision.models.detection.anchor_utils import AnchorGenerator
+from torchvision.models.detection.image_list import ImageList
+from torchvision.models.detection.roi_heads import paste_masks_in_image
+from torchvision.models.detection.rpn import RegionProposalNetwork, RPNHead
+from torchvision.ops import FeaturePyramidNetwork, MultiScaleRoIAlign
+from torchvision.ops.feature_pyramid_network import LastLevelMaxPool
+from torchvision.ops.poolers import initLevelMapper
+
+from segbench.data.dataset import View
+from segbench.errors import SegbenchError
+from segbench.models.backbones import Backbone, pad_to_multiple
+from segbench.models.network import Instances, Network, Prediction, Target
+
+PASTE_PIXELS = 2**24
+"""Most pixels of masks that are pasted at once (64 MiB in float32)."""
+
+
+class RCNN(Network):
+    """Features and proposals; what becomes of them is the subclass's.
+
+    anchor_sizes: side in pixels of the square anchor, one for each of the strides 4, 8, 16, 32 and 64.
+    frozen_norm: see `Backbone`.
+    """
+
+    def __init__(
+        self,
+        view: View,
+        in_channels: int,
+        backbone: str = "resnet50",
+        frozen_norm: bool = False,
+        fpn_channels: int = 256,
+        anchor_sizes: Sequence[int] = (32, 64, 128, 256, 512),
+        aspect_ratios: Sequence[float] = (0.5, 1.0, 2.0),
+        proposals_training: int = 2000,
+        proposals_testing: int = 1000,
+    ) -> None:
+        super().__init__(view, in_channels)
+        if len(anchor_sizes) != 5:
+            raise SegbenchError(
+                f"{list(anchor_sizes)} has {len(anchor_sizes)} entries",
+                where="anchor_sizes",
+                remedy="give five, one for each of the strides 4, 8, 16, 32 and 64",
+            )
+        self.backbone = Backbone(backbone, in_channels, (-4, -3, -2, -1), frozen_norm=frozen_norm)
+        self.fpn = FeaturePyramidNetwork(self.backbone.channels, fpn_channels, LastLevelMaxPool())
+        anchors = AnchorGenerator(
+            tuple((s,) for s in anchor_sizes), (tuple(aspect_ratios),) * len(anchor_sizes)
+        )
+        proposals = {"training": proposals_training, "testing": proposals_testing}
+        self.rpn = RegionProposalNetwork(
+            anchors,
+            RPNHead(fpn_channels, len(aspect_ratios)),
+            fg_iou_thresh=0.7,
+            bg_iou_thresh=0.3,
+            batch_size_per_image=256,
+            positive_fraction=0.5,
+            pre_nms_top_n=proposals,
+            post_nms_top_n=proposals,
+            nms_thresh=0.7,
+        )
+        keep_float(self.fpn, self.rpn.head)
+
+    def roi_align(self, size: int) -> MultiScaleRoIAlign:
+        """RoIAlign of size x size over the levels of stride 4 to 32.
+
+        torchvision guesses the strides from the first image it sees, wrongly for small padded ones; we know
+        them.
+        """
+        reductions = self.backbone.reductions
+        align = MultiScaleRoIAlign([str(i) for i in range(len(reductions))], size, sampling_ratio=2)
+        align.scales = [1 / r for r in reductions]
+        align.map_levels = initLevelMapper(reductions[0].bit_length() - 1, reductions[-1].bit_length() - 1)
+        return align
+
+    def pyramid(self, images: Tensor) -> tuple[ImageList, dict[str, Tensor]]:
+        """The batch in torchvision's form, and features by level: 0 to 3 (strides 4 to 32) and pool (64)."""
+        padded = pad_to_multiple(images, 32)
+        features = self.fpn({str(i): f for i, f in enumerate(self.backbone(padded))})
+        return ImageList(padded, [tuple(images.shape[-2:])] * len(images)), features
+
+    def forward(self, images: Tensor) -> list[dict[str, Tensor]]:
+        """In the input's pixels: boxes N x 4, labels N (from 1), scores N, and where the network predicts
+        masks: masks N x 1 x 28 x 28 in 0..1."""
+        raise NotImplementedError
+
+    @torch.inference_mode()
+    def predict(self, images: Tensor, sizes: list[tuple[int, int]]) -> list[Prediction]:
+        fed = (images.shape[-2], images.shape[-1])
+        return [Prediction(instances=instances(found, fed, size)) for found, size in zip(self(images), sizes)]
+
+
+def instances(found: dict[str, Tensor], fed: tuple[int, int], size: tuple[int, int]) -> Instances:
+    """Detections of an image that was fed at the size `fed`, as objects of one of `size`."""
+    factor = found["boxes"].new_tensor([size[1] / fed[1], size[0] / fed[0]])
+    boxes = found["boxes"] * factor.repeat(2)
+    masks = paste(found["masks"], boxes, size) if "masks" in found else None
+    return Instances(found["scores"], found["labels"] - 1, masks, boxes)
+
+
+def keep_float(*heads: nn.Module) -> None:
+    """Outputs of the heads in float32 whatever the autocast.
+
+    torchvision decodes boxes in the precision of the offsets: 8 bits of bf16 are not enough for pixels.
+    """
+    for head in heads:
+        head.register_forward_hook(_as_float)
+
+
+def _as_float(module: nn.Module, inputs: Any, outputs: Any) -> Any:
+    """Forward hook: tensors, and those in tuples, lists and dicts, in float32."""
+    if isinstance(outputs, Tensor):
+        return outputs.float()
+    if isinstance(outputs, dict):
+        return {k: v.float() for k, v in outputs.items()}
+    return type(outputs)(_as_float(module, inputs, o) for o in outputs)
+
+
+def to_torchvision(target: Target) -> dict[str, Tensor]:
+    """Labels from 1; boxes at least one pixel wide and high, since the losses take the logarithm of sizes."""
+    boxes = target["boxes"]
+    boxes = torch.cat([boxes[:, :2], torch.maximum(boxes[:, 2:], boxes[:, :2] + 1)], 1)
+    return {"boxes": boxes, "labels": target["labels"] + 1, "masks": target["masks"]}
+
+
+def paste(masks: Tensor, boxes: Tensor, size: tuple[int, int]) -> Tensor:
+    """N x 1 x 28 x 28 probabilities inside boxes -> N x H x W bool, a bounded number at a time."""
+    chunk = max(1, PASTE_PIXELS // (size[0] * size[1]))
+    pasted = [
+        paste_masks_in_image(m, b, size)[:, 0] > 0.5 for m, b in zip(masks.split(chunk), boxes.split(chunk))
+    ]
+    return torch.cat(pasted)

@@ -1,0 +1,17 @@
+from network_tester import NetworkTester
+
+from segbench.models.faster_rcnn import FasterRCNN
+
+
+class TestFasterRCNN(NetworkTester):
+    network = FasterRCNN
+    backbone = "test_resnet"
+    options = {
+        "backbone": "test_resnet",
+        "fpn_channels": 32,
+        "box_channels": 64,
+        "anchor_sizes": [8, 16, 32, 64, 128],
+        "rois_per_image": 64,
+        "proposals_training": 200,
+    }
+    backbones = ("tf_efficientnet_lite0", "resnet18", "swin_tiny_patch4_window7_224")
