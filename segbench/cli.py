@@ -127,6 +127,10 @@ def train(
     workers: int = 0,
     threads: Threads = None,
     device: Device = "auto",
+    stop_at: Annotated[
+        float | None,
+        typer.Option(envvar="SLURM_JOB_END_TIME", help="Unix time of a limit; stops before it."),
+    ] = None,
     log: Log = None,
 ) -> None:
     """Train one network on one dataset; continues from the last checkpoint in OUT."""
@@ -143,6 +147,7 @@ def train(
             workers=workers,
             threads=threads,
             device=device,
+            stop_at=stop_at,
         )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import shutil
 import uuid
@@ -11,6 +12,11 @@ from pathlib import Path
 from typing import Any
 
 from segbench.errors import SegbenchError
+
+
+def is_full(error: OSError) -> bool:
+    """Whether it says that the disk, or the user's part of it, is full."""
+    return error.errno in (errno.ENOSPC, errno.EDQUOT)
 
 
 def _beside(path: Path) -> Path:

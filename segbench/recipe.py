@@ -68,6 +68,12 @@ class Recipe(Strict):
     """Images in one optimizer step, over all devices and accumulation steps."""
     accumulate: PositiveInt = 1
     """Split the batch into this many forward passes."""
+    gpus: PositiveInt = 1
+    """Devices that share each batch; batch size and learning rate stay as they stand here.
+
+    Each part of a batch, of `gpus` x `accumulate`, counts by its images: a loss that is a mean over objects
+    or labelled pixels is one over those of the part. Batch normalisation sees the part only.
+    """
     optimizer: Optimizer = Optimizer()
     schedule: Schedule = Schedule()
     clip_norm: PositiveFloat | None = None
@@ -86,8 +92,9 @@ class Recipe(Strict):
 
     @model_validator(mode="after")
     def _consistent(self) -> Recipe:
-        if self.accumulate > self.batch_size:
-            raise ValueError(f"accumulate ({self.accumulate}) is more than batch_size ({self.batch_size})")
+        if self.accumulate * self.gpus > self.batch_size:
+            parts = f"accumulate ({self.accumulate}) x gpus ({self.gpus})"
+            raise ValueError(f"{parts} is more than batch_size ({self.batch_size})")
         if self.select == "best" and self.validate_every is None:
             raise ValueError("select: best needs validate_every")
         return self

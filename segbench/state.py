@@ -12,10 +12,10 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from segbench.errors import OutOfMemory, SegbenchError
-from segbench.files import write_json
+from segbench.files import is_full, write_json
 
 EX_TEMPFAIL = 75
-"""Exit status of a training that was told to stop and saved a checkpoint: run it again to go on."""
+"""Exit status of a step to run again: it was told to stop and saved a checkpoint, or the disk is full."""
 
 
 def set_up_logging(log: Path | None) -> None:
@@ -49,10 +49,13 @@ def recorded(step: str, folder: Path, log: Path | None) -> Iterator[None]:
     }
 
     def end(outcome: str, reason: str) -> None:
-        write_json(path, {**state, "state": outcome, "reason": reason, "ended": time.time()})
+        try:
+            write_json(path, {**state, "state": outcome, "reason": reason, "ended": time.time()})
+        except OSError as error:
+            logging.error("%s cannot be written (%s)", path, error)
 
-    write_json(path, state)
     try:
+        write_json(path, state)
         yield
     except SystemExit as stop:
         end(
@@ -68,6 +71,10 @@ def recorded(step: str, folder: Path, log: Path | None) -> Iterator[None]:
         end("out-of-memory" if isinstance(error, OutOfMemory) else "failed", str(error).splitlines()[0])
         raise SystemExit(1) from error
     except BaseException as error:
+        if isinstance(error, OSError) and is_full(error):
+            logging.error("error: %s: the disk is full\n  remedy: free some space and run again", folder)
+            end("interrupted", "the disk is full")
+            raise SystemExit(EX_TEMPFAIL) from error
         memory = isinstance(error, MemoryError)
         end("out-of-memory" if memory else "failed", f"{type(error).__name__}: {error}".splitlines()[0])
         logging.exception("%s failed; this is a defect of segbench or of a network", step)

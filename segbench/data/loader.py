@@ -33,6 +33,11 @@ def image_tensor(array: np.ndarray) -> tv_tensors.Image:
     return tv_tensors.Image(torch.from_numpy(np.array(array.transpose(2, 0, 1))))
 
 
+def derived_seed(seed: int, number: int) -> int:
+    """For torch's generators: another seed for each number."""
+    return int(np.random.SeedSequence([seed, number]).generate_state(1, np.uint64)[0] >> np.uint64(1))
+
+
 class SegmentationDataset(Dataset[Item]):
     """(image C x H x W float, `Target`) of every image of a split, in the order of their ids."""
 
@@ -81,8 +86,7 @@ class TrainingStream(Dataset[Item | SegbenchError]):
         try:
             torch.set_num_threads(1)  # as in a loader process: sums over an image depend on the threads
             with torch.random.fork_rng(devices=[]):
-                state = np.random.SeedSequence([self._seed, position]).generate_state(1, np.uint64)
-                torch.default_generator.manual_seed(int(state[0] >> np.uint64(1)))
+                torch.default_generator.manual_seed(derived_seed(self._seed, position))
                 return self._dataset[self.index(position)]
         except SegbenchError as error:
             return error
@@ -91,11 +95,17 @@ class TrainingStream(Dataset[Item | SegbenchError]):
 
 
 class MicroBatches:
-    """Positions of the images of each forward pass, `accumulate` an iteration, from `start` on."""
+    """Positions of the images of each forward pass, `accumulate` an iteration, from `start` on.
 
-    def __init__(self, iterations: int, batch_size: int, accumulate: int, start: int) -> None:
+    `share` (number, of so many): the part of the batch that one of several processes takes.
+    """
+
+    def __init__(
+        self, iterations: int, batch_size: int, accumulate: int, start: int, share: tuple[int, int] = (0, 1)
+    ) -> None:
         self._iterations = range(start, iterations)
         self._batch_size, self._accumulate = batch_size, accumulate
+        self._rank, self._size = share
 
     def __len__(self) -> int:
         return len(self._iterations) * self._accumulate
@@ -103,7 +113,8 @@ class MicroBatches:
     def __iter__(self) -> Iterator[list[int]]:
         for iteration in self._iterations:
             positions = np.arange(self._batch_size) + iteration * self._batch_size
-            for part in np.array_split(positions, self._accumulate):
+            parts = np.array_split(positions, self._accumulate * self._size)
+            for part in parts[self._rank :: self._size]:
                 yield part.tolist()
 
 

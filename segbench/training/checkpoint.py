@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from segbench.errors import SegbenchError
+from segbench.files import is_full
 from segbench.training.model import load, save
 
 log = logging.getLogger(__name__)
@@ -24,30 +25,35 @@ def seed_all(seed: int) -> None:
     torch.manual_seed(seed)
 
 
-def random_state() -> dict[str, Any]:
-    """States of all global random generators, in types that `weights_only` loading accepts."""
+def random_state(device: torch.device) -> dict[str, Any]:
+    """States of the global random generators, in types that `weights_only` loading accepts."""
     numpy: Any = np.random.get_state(legacy=True)
     return {
         "python": random.getstate(),
         "numpy": [value.tolist() if isinstance(value, np.ndarray) else value for value in numpy],
         "torch": torch.get_rng_state(),
-        "cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
+        "cuda": torch.cuda.get_rng_state(device) if device.type == "cuda" else None,
     }
 
 
-def set_random_state(state: dict[str, Any]) -> None:
+def set_random_state(state: dict[str, Any], device: torch.device) -> None:
     random.setstate(state["python"])
     np.random.set_state(tuple(state["numpy"]))
     torch.set_rng_state(state["torch"])
-    if len(state["cuda"]) == torch.cuda.device_count():
-        torch.cuda.set_rng_state_all(state["cuda"])
+    if device.type == "cuda" and state["cuda"] is not None:
+        torch.cuda.set_rng_state(state["cuda"], device)
 
 
 def save_checkpoint(path: Path, state: dict[str, Any]) -> bool:
-    """False, with a warning, where it cannot be written: the older checkpoint stays and training goes on."""
+    """False, with a warning, where it cannot be written: the older checkpoint stays and training goes on.
+
+    OSError where the disk is full: what comes after could not be written either.
+    """
     try:
         save(path, state)
     except OSError as error:
+        if is_full(error):
+            raise
         log.warning("%s: no checkpoint could be written (%s); training goes on without it", path, error)
         return False
     return True

@@ -92,7 +92,9 @@ def save(path: Path, state: dict[str, Any]) -> None:
                 torch.save(state, file)
                 file.flush()
                 os.fsync(file.fileno())
-        except RuntimeError as error:  # what torch makes of a full disk
+        except RuntimeError as error:  # what torch makes of a file that it cannot write
+            if isinstance(error.__context__, OSError):
+                raise error.__context__ from None
             raise OSError(str(error).splitlines()[0]) from error
 
 

@@ -21,8 +21,9 @@ from segbench.models.network import Prediction
 from segbench.recipe import Inference
 from segbench.training.efficiency import Stopwatch
 from segbench.training.inference import Predictor
+from segbench.training.lease import leased
 from segbench.training.model import Model, load_model
-from segbench.training.precision import Precision, memory_errors, pick_device
+from segbench.training.precision import Precision, memory_errors
 from segbench.training.provenance import peak_memory, provenance
 
 log = logging.getLogger(__name__)
@@ -48,7 +49,15 @@ def predict(
     """
     if threads:
         torch.set_num_threads(threads)
-    where = pick_device(device)
+    with leased(device) as (where,):
+        _predict(dataset_root, model, out, inference, where)
+
+
+def _predict(
+    dataset_root: Path, model: Path, out: Path, inference: Inference | None, where: torch.device
+) -> None:
+    if where.type == "cuda":
+        torch.cuda.set_device(where)
     trained = load_model(model, where)
     dataset = Dataset(dataset_root)
     split = dataset.split(dataset.info.evaluation_split)

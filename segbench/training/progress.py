@@ -32,8 +32,6 @@ class TrainingProgress:
             self._task = self._bar.add_task("", total=total, completed=start, text="")
 
     def __enter__(self) -> TrainingProgress:
-        if self._bar:
-            self._bar.start()
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -44,6 +42,7 @@ class TrainingProgress:
         """`iteration` of them are done."""
         text = f"loss {loss:.4g}, {images_per_second:.3g} images/s"
         if self._bar:
+            self._bar.start()
             self._bar.update(self._task, completed=iteration, text=text)
             return
         now = time.monotonic()

@@ -26,6 +26,8 @@ def provenance(device: torch.device) -> dict[str, Any]:
         "device": str(device),
         "gpu": None,
         "driver": None,
+        "cuda": torch.version.cuda,
+        "slurm_job": os.environ.get("SLURM_JOB_ID"),
         "python": platform.python_version(),
         "versions": {package: version(package) for package in PACKAGES},
         "git_commit": _git_commit(),

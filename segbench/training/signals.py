@@ -1,30 +1,48 @@
-"""Being told to stop: SIGTERM (schedulers, `scancel`) and SIGUSR1 (shortly before a time limit)."""
+"""Being told to stop: SIGTERM (schedulers, `scancel`), SIGUSR1 (before a time limit), the limit itself."""
 
 from __future__ import annotations
 
+import math
 import signal
 import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from types import FrameType
-from typing import Any
+
+Handler = Callable[[int, FrameType | None], None]
+MARGIN_SECONDS = 120.0
+"""Left before a time limit for the last step and the checkpoint; never more than a tenth of the time."""
+
+
+@contextmanager
+def handling(handler: Handler) -> Iterator[None]:
+    """While the block runs, SIGTERM and SIGUSR1 only call `handler`."""
+    before = {}
+    if threading.current_thread() is threading.main_thread():  # Python allows handlers nowhere else
+        before = {number: signal.signal(number, handler) for number in (signal.SIGTERM, signal.SIGUSR1)}
+    try:
+        yield
+    finally:
+        for number, old in before.items():
+            signal.signal(number, old)
 
 
 class StopSignals:
-    """While the `with` block runs, these signals only set `received`; the loop stops at the next step."""
+    """Why to stop, if there is a reason by now; a `handling` block feeds it."""
 
-    def __init__(self) -> None:
-        self.received: str | None = None
-        self._before: dict[int, Any] = {}
+    def __init__(self, stop_at: float | None = None) -> None:
+        """`stop_at`: Unix time at which the process will be ended."""
+        self._signal: str | None = None
+        self._deadline = math.inf
+        if stop_at is not None:
+            self._deadline = stop_at - min(MARGIN_SECONDS, max(0.0, stop_at - time.time()) / 10)
 
-    def __enter__(self) -> StopSignals:
-        if threading.current_thread() is threading.main_thread():  # Python allows handlers nowhere else
-            self._before = {
-                number: signal.signal(number, self._receive) for number in (signal.SIGTERM, signal.SIGUSR1)
-            }
-        return self
+    def receive(self, number: int, _: FrameType | None) -> None:
+        self._signal = signal.Signals(number).name
 
-    def __exit__(self, *_: object) -> None:
-        for number, handler in self._before.items():
-            signal.signal(number, handler)
-
-    def _receive(self, number: int, _: FrameType | None) -> None:
-        self.received = signal.Signals(number).name
+    @property
+    def received(self) -> str | None:
+        if self._signal is None and time.time() >= self._deadline:
+            return "the time limit is near"
+        return self._signal

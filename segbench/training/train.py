@@ -20,6 +20,7 @@ import shutil
 import time
 from collections import defaultdict
 from collections.abc import Iterator
+from contextlib import closing, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -33,12 +34,14 @@ from segbench.data.loader import (
     SegmentationDataset,
     TrainingStream,
     collate,
+    derived_seed,
     training_batches,
 )
 from segbench.data.transforms import plain_transform, training_transform
 from segbench.errors import SegbenchError
 from segbench.files import atomic_path, write_json
 from segbench.fingerprint import fingerprint
+from segbench.training import parallel
 from segbench.training.checkpoint import (
     load_checkpoint,
     random_state,
@@ -48,12 +51,13 @@ from segbench.training.checkpoint import (
     weights_digest,
 )
 from segbench.training.history import History
+from segbench.training.lease import leased
 from segbench.training.model import build_network, load_backbone_weights, save_model
 from segbench.training.optimizer import build_optimizer, rate_factor, set_rate
-from segbench.training.precision import Precision, memory_errors, pick_device
+from segbench.training.precision import Precision, memory_errors
 from segbench.training.progress import TrainingProgress
 from segbench.training.provenance import peak_memory, provenance, sha256
-from segbench.training.signals import StopSignals
+from segbench.training.signals import StopSignals, handling
 from segbench.training.spec import CellSpec
 
 log = logging.getLogger(__name__)
@@ -69,25 +73,48 @@ def train(
     threads: int | None = None,
     device: str = "auto",
     checkpoint_every: float = 60.0,
+    stop_at: float | None = None,
 ) -> None:
     """Train one cell into `out`, going on from its checkpoint where there is one.
 
     `weights`: state dict of the backbone, where the recipe asks for a pretrained one. `workers` never changes
-    the result, `threads` can (in the last bits). `checkpoint_every` is in seconds.
-    Raises SegbenchError (a loss that is not finite, OutOfMemory, bad data) and, after SIGTERM or SIGUSR1,
-    SystemExit with status 75 once a checkpoint is written: the same call goes on from there.
+    the result, `threads` (of all processes together) can, in the last bits. `checkpoint_every` is in seconds,
+    `stop_at` the Unix time of a limit, before which the training stops.
+    Raises SegbenchError (a loss that is not finite, OutOfMemory, bad data); after SIGTERM, SIGUSR1 or near
+    a limit, SystemExit with status 75 once a checkpoint is written: the same call goes on from there;
+    OSError where the disk is full: the checkpoint before that stays.
     """
+    with leased(device, spec.recipe.gpus) as devices:
+        options = (weights, workers, threads, checkpoint_every, stop_at)
+        parallel.run_on(devices, _train, Path(dataset_root), spec, Path(out), *options)
+
+
+def _train(
+    device: torch.device,
+    dataset_root: Path,
+    spec: CellSpec,
+    out: Path,
+    weights: Path | None,
+    workers: int,
+    threads: int | None,
+    checkpoint_every: float,
+    stop_at: float | None,
+) -> None:
+    if device.type == "cuda":
+        torch.cuda.set_device(device)
     if threads:
-        torch.set_num_threads(threads)
+        torch.set_num_threads(max(1, threads // parallel.size()))
+    stop = StopSignals(stop_at)
     remedy = "use a smaller batch_size or crop, more accumulate, or a device with more memory"
-    with StopSignals() as signals, memory_errors(f"training {spec.class_path}", remedy):
-        training = Training(Path(dataset_root), spec, Path(out), weights, pick_device(device))
-        training.run(signals, workers, checkpoint_every)
-        training.finish()
+    with handling(stop.receive), memory_errors(f"training {spec.class_path}", remedy):
+        training = Training(dataset_root, spec, out, weights, device)
+        training.run(stop, workers, checkpoint_every)
+        if parallel.rank() == 0:
+            training.finish()
 
 
 class Training:
-    """One cell's training: its state, a step, and what is written."""
+    """One cell's training: its state, a step, and what is written; the same in every process of a group."""
 
     def __init__(
         self, dataset_root: Path, spec: CellSpec, out: Path, weights: Path | None, device: torch.device
@@ -119,43 +146,61 @@ class Training:
                 )
             network.load_backbone(load_backbone_weights(weights))
         self.network = self.precision.place_network(network)
+        self.losses_in_step = parallel.losses_in_step(self.network)
+        if parallel.rank():
+            seed_all(derived_seed(spec.seed, parallel.rank()))  # the first weights are alike, dropout is not
         self.optimizer = build_optimizer(self.network, self.recipe.optimizer)
         self.iteration, self.seconds, self.memory = 0, 0.0, 0
         self.best: dict[str, Any] | None = None
         self.row: dict[str, Any] | None = None  # of an iteration whose validation is still to be done
         self.validation = self._validation_set()
         self._resume()
+        log.info(
+            "%d images a step, in %d x %d parts (processes x accumulate); learning rate %g",
+            *(self.recipe.batch_size, parallel.size(), self.recipe.accumulate, self.recipe.optimizer.lr),
+        )
 
     def run(self, signals: StopSignals, workers: int, checkpoint_every: float) -> None:
         """All iterations that are left."""
         recipe = self.recipe
         transform = training_transform(recipe.augment, self.info.mean, self.info.std)
         images = SegmentationDataset(self.dataset.split("train"), self.view, transform)
-        positions = MicroBatches(recipe.iterations, recipe.batch_size, recipe.accumulate, self.iteration)
+        positions = MicroBatches(
+            recipe.iterations,
+            recipe.batch_size,
+            recipe.accumulate,
+            start=self.iteration,
+            share=(parallel.rank(), parallel.size()),
+        )
         batches = training_batches(
             TrainingStream(images, self.spec.seed),
             positions,
             workers=workers,
             pin_memory=self.precision.device.type == "cuda",
         )
-        history = History(self.history_path, self.iteration)
         began = saved = time.monotonic()
         seconds_before = self.seconds
         self._train_mode()
-        with TrainingProgress(self.iteration, recipe.iterations) as progress:
+        writes = parallel.rank() == 0
+        with (
+            closing(History(self.history_path, self.iteration)) if writes else nullcontext() as history,
+            TrainingProgress(self.iteration, recipe.iterations) as progress,
+        ):
             while self.row or self.iteration < recipe.iterations:
                 row = self.row = self.row or self._step(batches)
                 row["validation"] = self._validate(signals) if self._validation_due() else None
                 self.row = None
                 self.seconds = seconds_before + time.monotonic() - began
-                history.append(row | {"seconds": round(self.seconds, 3)})
-                progress.show(self.iteration, row["total"], row["images_per_second"])
-                if signals.received:
-                    self._stop(signals.received)
-                if time.monotonic() - saved >= checkpoint_every:
+                if history:
+                    history.append(row | {"seconds": round(self.seconds, 3)})
+                    progress.show(self.iteration, row["total"], row["images_per_second"])
+                due = time.monotonic() - saved >= checkpoint_every
+                stop, save = parallel.any_of(bool(signals.received), due)
+                if stop:
+                    self._stop(signals)
+                if save:
                     self._checkpoint()
                     saved = time.monotonic()
-        history.close()
 
     def finish(self) -> None:
         """Write the results; the checkpoint goes last, so that a kill in between loses nothing."""
@@ -167,6 +212,7 @@ class Training:
             {
                 "parameters": sum(p.numel() for p in self.network.parameters()),
                 "iterations": self.recipe.iterations,
+                "gpus": self.recipe.gpus,
                 "images": self.recipe.iterations * self.recipe.batch_size,
                 "selected_iteration": self.best["iteration"] if self.best else self.iteration,
                 "seconds": self.seconds,
@@ -193,14 +239,17 @@ class Training:
             images, targets = next(batches)
             losses = self._losses(images, targets)
             share = len(targets) / self.recipe.batch_size
-            (torch.stack([loss.float() for loss in losses.values()]).sum() * share).backward()
+            # gradients become averages over the processes, and must be sums
+            weight = share * parallel.size()
+            (torch.stack([loss.float() for loss in losses.values()]).sum() * weight).backward()
             for name, loss in losses.items():
                 sums[name] += loss.detach() * share
         norm = torch.nn.utils.clip_grad_norm_(
             [p for group in self.optimizer.param_groups for p in group["params"]],
             self.recipe.clip_norm or math.inf,
         )
-        *values, grad_norm = torch.stack([*sums.values(), norm.float()]).tolist()  # waits for the device once
+        totals = parallel.summed(torch.stack([*sums.values()]))
+        *values, grad_norm = torch.stack([*totals, norm.float()]).tolist()  # waits for the device once
         named = {f"loss_{name}": value for name, value in zip(sums, values)}
         self._check_finite(named | {"gradient norm": grad_norm})
         self.optimizer.step()
@@ -217,8 +266,9 @@ class Training:
 
     def _losses(self, images: Tensor, targets: list[dict[str, Any]]) -> dict[str, Tensor]:
         images = self.precision.place(images)
+        compute = self.losses_in_step if self.network.training else self.network.losses
         with self.precision.autocast():
-            return self.network.losses(images, [self.precision.place_target(t) for t in targets])
+            return compute(images, [self.precision.place_target(t) for t in targets])
 
     def _check_finite(self, values: dict[str, float]) -> None:
         bad = {name: value for name, value in values.items() if not math.isfinite(value)}
@@ -255,29 +305,31 @@ class Training:
     def _validate(self, signals: StopSignals) -> float:
         """Mean total loss of the validation images; keeps the best weights where they are selected."""
         assert self.validation is not None
-        state = random_state()
+        state = random_state(self.precision.device)
         seed_all(self.spec.seed)
         self.network.eval()
         total = 0.0
-        for i in range(len(self.validation)):
+        for i in range(parallel.rank(), len(self.validation), parallel.size()):
             if signals.received:
                 break
             batch = collate([self.validation[i]])
             assert isinstance(batch, tuple)
             total += float(sum(loss.float() for loss in self._losses(*batch).values()))
         self._train_mode()
-        set_random_state(state)
-        if signals.received:
-            self._stop(signals.received)
-        loss = total / len(self.validation)
+        set_random_state(state, self.precision.device)
+        if parallel.any_of(bool(signals.received))[0]:
+            self._stop(signals)
+        loss = parallel.summed(torch.tensor(total, dtype=torch.float64)).item() / len(self.validation)
         if self.recipe.select == "best" and (self.best is None or loss < self.best["loss"]):
             weights = {name: value.cpu().clone() for name, value in self.network.state_dict().items()}
             self.best = {"loss": loss, "iteration": self.iteration, "weights": weights}
         return loss
 
-    def _stop(self, signal_name: str) -> None:
+    def _stop(self, signals: StopSignals) -> None:
         self._checkpoint()
-        log.info("%s: stopped after iteration %d; run again to go on", signal_name, self.iteration)
+        parallel.barrier()  # the first process that ends takes the others with it
+        reason = signals.received or "another process is to stop"
+        log.info("%s: stopped after iteration %d; run again to go on", reason, self.iteration)
         raise SystemExit(os.EX_TEMPFAIL)
 
     @property
@@ -285,6 +337,9 @@ class Training:
         return hashlib.sha256(f"{self.spec.model_dump_json()} {self.sources}".encode()).hexdigest()
 
     def _checkpoint(self) -> None:
+        states = parallel.gathered(random_state(self.precision.device))
+        if parallel.rank():
+            return
         save_checkpoint(
             self.checkpoint_path,
             {
@@ -294,7 +349,7 @@ class Training:
                 "memory": self._peak_memory(),
                 "weights": self.network.state_dict(),
                 "optimizer": self.optimizer.state_dict(),
-                "random": random_state(),
+                "random": states,
                 "best": self.best,
                 "row": self.row,
             },
@@ -306,7 +361,7 @@ class Training:
             return
         self.network.load_state_dict(state["weights"])
         self.optimizer.load_state_dict(state["optimizer"])
-        set_random_state(state["random"])
+        set_random_state(state["random"][parallel.rank()], self.precision.device)
         self.iteration, self.seconds, self.memory = state["iteration"], state["seconds"], state["memory"]
         self.best, self.row = state["best"], state["row"]
         log.info("%s: going on after iteration %d", self.checkpoint_path, self.iteration)

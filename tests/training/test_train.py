@@ -1,8 +1,12 @@
 from __future__ import annotations
 
 import csv
+import errno
 import logging
+import os
 import signal
+import subprocess
+import time
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +16,8 @@ from tiny_networks import make_spec
 
 from segbench.data.dataset import Dataset
 from segbench.errors import OutOfMemory, SegbenchError
-from segbench.state import EX_TEMPFAIL
+from segbench.files import read_json
+from segbench.state import EX_TEMPFAIL, recorded
 from segbench.training import train as module
 from segbench.training.model import load_model
 from segbench.training.train import Training, train
@@ -44,6 +49,7 @@ def test_a_training_learns_and_leaves_its_results(run, tmp_path: Path) -> None:
     assert result["parameters"] == sum(
         p.numel() for p in load_model(tmp_path / "a" / "model.pt", CPU).network.parameters()
     )
+    assert {"gpu", "driver", "cuda", "slurm_job", "git_commit"} <= set(result)
     for key in ("node", "processor", "threads", "device", "versions", "peak_memory", "images_per_second"):
         assert result[key]
     assert len(result["sources"]["data"]) == 64 and result["sources"]["code"]
@@ -168,6 +174,83 @@ def test_out_of_memory_is_recognised(run) -> None:
         run("a", make_spec("Hungry"))
 
 
+class FullDisk:
+    """A file that takes `room` bytes."""
+
+    def __init__(self, file: Any, room: int) -> None:
+        self._file, self._room = file, room
+
+    def write(self, data: Any) -> int:
+        self._room -= len(data)
+        if self._room < 0:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        return self._file.write(data)
+
+
+def test_full_disk_at_a_checkpoint_keeps_the_one_before(run, tmp_path: Path, monkeypatch, caplog) -> None:
+    caplog.set_level(logging.INFO)
+    whole = run("a", make_spec(options={"dropout": 0.3}))
+    save, calls = torch.save, []
+
+    def third_fails(state: Any, file: Any) -> None:
+        calls.append(1)
+        save(state, FullDisk(file, 3000) if len(calls) == 3 else file)
+
+    folder = tmp_path / "b"
+    with monkeypatch.context() as patch:
+        patch.setattr(torch, "save", third_fails)
+        with pytest.raises(SystemExit) as stop, recorded("train", folder, None):
+            run("b", make_spec(options={"dropout": 0.3}), checkpoint_every=0)
+    assert stop.value.code == EX_TEMPFAIL
+    assert "b: the disk is full\n  remedy: free some space" in caplog.text
+    state = read_json(folder / "state.json")
+    assert (state["state"], state["reason"]) == ("interrupted", "the disk is full")
+    names = sorted(p.name for p in folder.iterdir())
+    assert names == ["checkpoint.pt", "history.partial.csv", "state.json"]
+    assert run("b", make_spec(options={"dropout": 0.3}))["weights_digest"] == whole["weights_digest"]
+    assert "going on after iteration 2" in caplog.text
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="mounts a small disk, as root")
+def test_a_disk_that_is_really_full(shapes: Path, tmp_path: Path) -> None:
+    """Too small for the network's weights: nothing half-written, and the exit status says to try again."""
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", disk], check=False).returncode:
+        pytest.skip("may not mount")
+    try:
+        spec = make_spec(options={"width": 2000})
+        with pytest.raises(SystemExit) as stop, recorded("train", disk / "cell", None):
+            train(shapes, spec, disk / "cell", threads=1, checkpoint_every=0)
+        assert stop.value.code == EX_TEMPFAIL
+        assert {p.name for p in (disk / "cell").iterdir()} == {"history.partial.csv", "state.json"}
+    finally:
+        subprocess.run(["umount", disk], check=True)
+
+
+def test_the_time_limit_comes_near(run, tmp_path: Path, monkeypatch, caplog) -> None:
+    """A tenth of the time left is kept, so that a training always gets on."""
+    caplog.set_level(logging.INFO)
+    spec = make_spec(options={"dropout": 0.3})
+    whole = run("a", spec)
+    step = Training._step
+    now = 1000.0
+
+    def minute(self: Training, batches: Any) -> dict[str, Any]:
+        nonlocal now
+        now += 60
+        return step(self, batches)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(time, "time", lambda: now)
+        patch.setattr(Training, "_step", minute)
+        with pytest.raises(SystemExit) as stop:
+            run("b", spec, stop_at=1000.0 + 5 * 60)
+    assert stop.value.code == EX_TEMPFAIL
+    assert "the time limit is near: stopped after iteration 5" in caplog.text
+    assert run("b", spec)["weights_digest"] == whole["weights_digest"]
+
+
 @pytest.mark.parametrize("when", [4, 6, 8])  # 6 and 8: before a validation
 def test_sigterm_saves_and_the_next_call_goes_on(run, tmp_path: Path, monkeypatch, caplog, when: int) -> None:
     caplog.set_level(logging.INFO)
@@ -219,12 +302,12 @@ def test_broken_checkpoint_starts_over(run, tmp_path: Path, caplog, damage: byte
     assert "checkpoint.pt: cannot be read" in caplog.text and "starts over" in caplog.text
 
 
-def test_full_disk_at_a_checkpoint_does_not_stop(run, tmp_path: Path, monkeypatch, caplog) -> None:
-    def full(state: Any, file: Any) -> None:
+def test_a_checkpoint_that_cannot_be_written_does_not_stop(run, tmp_path: Path, monkeypatch, caplog) -> None:
+    def broken(state: Any, file: Any) -> None:
         raise RuntimeError("[enforce fail at inline_container.cc] . PytorchStreamWriter failed writing file")
 
     with monkeypatch.context() as patch:
-        patch.setattr(torch, "save", full)
+        patch.setattr(torch, "save", broken)
         patch.setattr(module, "save_model", lambda path, *_: path.write_text("model"))
         run("a", make_spec(), checkpoint_every=0)
     assert "no checkpoint could be written" in caplog.text

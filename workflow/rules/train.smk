@@ -14,7 +14,7 @@ rule train:
         f"{LOGS}/train/{CELL_LOG}",
     threads: lambda w: cell_of(w).threads
     resources:
-        gpu=int(CONFIG.uses_gpu),
+        gpu=lambda w: cell_of(w).recipe.gpus * int(CONFIG.uses_gpu),
         # no params: where and how fast it runs repeats nothing
         device=CONFIG.device,
         workers=CONFIG.workers,

@@ -1,0 +1,150 @@
+"""One training on several devices of one machine: a process for each, in step (data parallel).
+
+Every process has the same weights and its part of each batch; gradients are averaged after every backward
+pass (torch's DistributedDataParallel; Li et al. 2020, https://arxiv.org/abs/2006.15704). Alone, everything
+here is nothing. The processes are forked here rather than by `torchrun`, which passes on neither SIGUSR1
+nor the exit status.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+import tempfile
+from collections.abc import Callable
+from contextlib import suppress
+from multiprocessing import get_context
+from types import FrameType
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+from torch.multiprocessing import ProcessExitedException, start_processes
+from torch.nn.parallel import DistributedDataParallel
+
+from segbench.errors import SegbenchError
+from segbench.models.network import Network, Target
+from segbench.state import EX_TEMPFAIL
+from segbench.training.signals import handling
+
+log = logging.getLogger(__name__)
+
+
+def run_on(devices: list[torch.device], step: Callable[..., None], *arguments: Any) -> None:
+    """Call `step(device, *arguments)` for every device at once; for one device, in this process.
+
+    SIGTERM and SIGUSR1 reach all of them. Raises what the first process that failed raised, and SystemExit
+    with status 75 where they stopped to go on later.
+    """
+    if len(devices) == 1:
+        step(devices[0], *arguments)
+        return
+    errors = get_context("fork").SimpleQueue()
+    with tempfile.TemporaryDirectory() as folder:
+        processes = start_processes(
+            _process,
+            (f"file://{folder}/store", devices, errors, step, arguments),
+            nprocs=len(devices),
+            join=False,
+            start_method="fork",
+        )
+
+        def forward(number: int, _: FrameType | None) -> None:
+            for pid in processes.pids():
+                with suppress(ProcessLookupError):
+                    os.kill(pid, number)
+
+        try:
+            with handling(forward):
+                while not processes.join():
+                    pass
+        except ProcessExitedException as error:
+            if not errors.empty():
+                raise errors.get() from None
+            if error.exit_code == EX_TEMPFAIL:
+                raise SystemExit(EX_TEMPFAIL) from None
+            raise
+
+
+def _process(
+    index: int,
+    store: str,
+    devices: list[torch.device],
+    errors: Any,
+    step: Callable[..., None],
+    arguments: tuple[Any, ...],
+) -> None:
+    device = devices[index]
+    if index:
+        logging.disable(logging.WARNING)  # the first says it for all
+    os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo")  # one machine, whatever its name resolves to
+    backend = "cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo"
+    dist.init_process_group(backend, init_method=store, rank=index, world_size=len(devices))
+    try:
+        step(device, *arguments)
+    except (SegbenchError, OSError) as error:
+        errors.put(error)
+        sys.exit(1)
+    except Exception as error:
+        log.exception("process %d of %d failed", index + 1, len(devices))
+        errors.put(RuntimeError(f"{type(error).__name__}: {error}"))
+        sys.exit(1)
+    dist.destroy_process_group()
+
+
+def rank() -> int:
+    """Number of this process, from 0; the first one writes the files."""
+    return dist.get_rank() if dist.is_initialized() else 0
+
+
+def size() -> int:
+    return dist.get_world_size() if dist.is_initialized() else 1
+
+
+def summed(values: Tensor) -> Tensor:
+    """The sum over all processes, in each."""
+    if dist.is_initialized():
+        dist.all_reduce(values)
+    return values
+
+
+def any_of(*flags: bool) -> list[bool]:
+    """Of each flag, whether any process set it; the same answer in all."""
+    if not dist.is_initialized():
+        return list(flags)
+    return summed(torch.tensor(flags, dtype=torch.int32)).bool().tolist()
+
+
+def gathered(value: Any) -> list[Any]:
+    """The values of all processes, by rank, in the first process; nothing in the others."""
+    if not dist.is_initialized():
+        return [value]
+    values: list[Any] = [None] * size() if rank() == 0 else []
+    dist.gather_object(value, values or None)
+    return values
+
+
+def barrier() -> None:
+    """Wait for all processes."""
+    any_of(False)
+
+
+def losses_in_step(network: Network) -> Callable[[Tensor, list[Target]], dict[str, Tensor]]:
+    """`network.losses`, after whose backward pass the gradients are averages over the processes."""
+    if not dist.is_initialized():
+        return network.losses
+    # unused parameters: of parts that only some images call for
+    return DistributedDataParallel(_Losses(network), find_unused_parameters=True)
+
+
+class _Losses(nn.Module):
+    """`losses` as `forward`, which DistributedDataParallel wraps."""
+
+    def __init__(self, network: Network) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, images: Tensor, targets: list[Target]) -> dict[str, Tensor]:
+        return self.network.losses(images, targets)
