@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Container, Mapping
+from collections.abc import Container, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -54,6 +54,11 @@ def to_rle(segmentation: Segmentation, height: int, width: int) -> RLE:
 
 def area(rle: RLE) -> int:
     return int(coco.area(rle))
+
+
+def areas(rles: Sequence[RLE]) -> np.ndarray:
+    """Pixels of each mask; pycocotools 2.0.11 itself overflows on more than 255 masks at once."""
+    return np.concatenate([np.zeros(0), *(coco.area(rles[i : i + 255]) for i in range(0, len(rles), 255))])
 
 
 def bbox(rle: RLE) -> list[float]:

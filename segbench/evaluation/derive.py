@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from pycocotools import mask as rle
 
-from segbench.data.masks import objects_of_map
+from segbench.data.masks import areas, objects_of_map
 from segbench.evaluation.instance import Found
 from segbench.evaluation.panoptic import Side
 
@@ -49,10 +49,9 @@ def instances_from_panoptic(segments: Segments, things: Sequence[int]) -> Found:
     found = segments.objects()
     kept = [k for k, o in found.items() if o["category_id"] in things]
     masks = [found[k]["segmentation"] for k in kept]
-    areas = np.asarray(rle.area(masks) if masks else [], float)
     boxes = rle.toBbox(masks) if masks else np.zeros((0, 4))
     crowd = np.zeros(len(kept), bool)
-    return Found(segments.class_ids[kept], masks, boxes, areas, segments.scores[kept], crowd)
+    return Found(segments.class_ids[kept], masks, boxes, areas(masks), segments.scores[kept], crowd)
 
 
 def panoptic_from_semantic(labels: np.ndarray, things: Sequence[int]) -> Segments:

@@ -11,6 +11,7 @@ import pyarrow as pa
 from hotcoco.metrics import calibration_error
 from pycocotools import mask as rle
 
+from segbench.data.masks import areas
 from segbench.evaluation.averages import mean
 from segbench.evaluation.contract import Contract, Score, Sheet
 from segbench.evaluation.matching import AREAS, THRESHOLDS, Group, match, outside
@@ -97,7 +98,7 @@ class _Chunk:
         self, truth: Found, detected: Found, edges: list[np.ndarray], both: list[tuple[int, slice, slice]]
     ) -> dict[str, Any]:
         sure, real = detected.scores >= self._scored.min_score, ~truth.crowd
-        pixels, true_pixels = _pixels(detected), _pixels(truth)
+        pixels, true_pixels = areas(detected.masks), areas(truth.masks)
         found: dict[str, Any] = {
             "object_truths": _sums(real, edges[1]),
             "object_predictions": _sums(sure, edges[0]),
@@ -146,10 +147,6 @@ def _iou(kind: str, detected: Found, truth: Found, d: slice, g: slice) -> np.nda
         return np.zeros(shape)
     field = "masks" if kind == "mask" else "boxes"
     return rle.iou(getattr(detected, field)[d], getattr(truth, field)[g], crowd.tolist())
-
-
-def _pixels(found: Found) -> np.ndarray:
-    return np.asarray(rle.area(found.masks) if found.masks else [], float)
 
 
 @dataclass

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from pycocotools import mask as rle
 
+from segbench.data.masks import areas as areas_of
 from segbench.errors import SegbenchError
 from segbench.evaluation.instance import Found
 from segbench.files import read_json
@@ -38,7 +39,7 @@ class InstanceFile:
         boxes = np.asarray(given if all(given) else rle.toBbox(masks), float).reshape(-1, 4)
         areas = np.array([item.get("area", np.nan) for item in items], float)
         if np.isnan(areas).any():
-            stated = boxes[:, 2] * boxes[:, 3] if self.boxes_decide or not masks else rle.area(masks)
+            stated = boxes[:, 2] * boxes[:, 3] if self.boxes_decide or not masks else areas_of(masks)
             areas = np.where(np.isnan(areas), stated, areas)
         return Found(
             np.array([item["category_id"] for item in items], np.int64),

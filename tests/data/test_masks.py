@@ -85,3 +85,10 @@ def test_paint(seed: int):
     expected = np.where(mask, 77, target)
     masks.paint(target, masks.encode(mask), 77)
     assert (target == expected).all()
+
+
+def test_areas_of_more_masks_than_a_byte_counts():
+    sizes = np.arange(300) % 7
+    rles = [masks.encode(np.arange(12).reshape(3, 4) < n) for n in sizes]
+    assert masks.areas(rles).tolist() == sizes.tolist()
+    assert masks.areas([]).tolist() == []
