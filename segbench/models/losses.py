@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 from torch.nn import functional as F
+from torchvision.ops import sigmoid_focal_loss
 
 IGNORE = -100
 """Index of void pixels in semantic targets (the default `ignore_index` of torch's cross-entropy)."""
@@ -24,6 +25,15 @@ def soft_dice(logits: Tensor, truth: Tensor, smooth: float = 1.0) -> Tensor:
     both = (probability * one_hot).sum((0, 2, 3))
     total = (probability + one_hot).sum((0, 2, 3))
     return 1 - ((2 * both + smooth) / (total + smooth)).mean()
+
+
+def class_focal(logits: Tensor, labels: Tensor, alpha: float = 0.25, gamma: float = 2.0) -> Tensor:
+    """Sum of the focal losses (Lin et al. 2017) of all classes, each against the rest.
+
+    logits ... x classes; labels ..., where the number of classes stands for the background.
+    """
+    truth = F.one_hot(labels, logits.shape[-1] + 1)[..., :-1].float()
+    return sigmoid_focal_loss(logits.float(), truth, alpha, gamma, reduction="sum")
 
 
 SEMANTIC_LOSSES = {"cross_entropy": cross_entropy, "dice": soft_dice}

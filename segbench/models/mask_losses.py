@@ -88,6 +88,13 @@ def mask_dice(logits: Tensor, truth: Tensor, weight: Tensor) -> Tensor:
     return 1 - (2 * (probability * truth).sum(-1) + 1) / (probability.sum(-1) + truth.sum(-1) + 1)
 
 
+def squared_dice(logits: Tensor, truth: Tensor, smooth: float = 1e-3) -> Tensor:
+    """1 - soft Dice with squares in the denominator (Milletari 2016) of each mask: both N x P -> N."""
+    probability, truth = logits.float().sigmoid(), truth.float()
+    total = probability.square().sum(-1) + truth.square().sum(-1) + 2 * smooth
+    return 1 - 2 * (probability * truth).sum(-1) / total
+
+
 def set_cross_entropy(logits: Tensor, labels: Tensor, no_object: float) -> Tensor:
     """Cross-entropy of every layer's queries, summed over layers.
 

@@ -11,20 +11,21 @@ from torchvision.models.detection.anchor_utils import AnchorGenerator
 from torchvision.models.detection.image_list import ImageList
 from torchvision.models.detection.roi_heads import paste_masks_in_image
 from torchvision.models.detection.rpn import RegionProposalNetwork, RPNHead
-from torchvision.ops import FeaturePyramidNetwork, MultiScaleRoIAlign
+from torchvision.ops import MultiScaleRoIAlign
 from torchvision.ops.feature_pyramid_network import LastLevelMaxPool
 from torchvision.ops.poolers import initLevelMapper
 
 from segbench.data.dataset import View
 from segbench.errors import SegbenchError
-from segbench.models.backbones import Backbone, pad_to_multiple
-from segbench.models.network import Instances, Network, Prediction, Target
+from segbench.models.backbones import pad_to_multiple
+from segbench.models.network import Instances, Prediction, Target
+from segbench.models.pyramid import STRIDE, PyramidNetwork
 
 PASTE_PIXELS = 2**24
 """Most pixels of masks that are pasted at once (64 MiB in float32)."""
 
 
-class RCNN(Network):
+class RCNN(PyramidNetwork):
     """Features and proposals; what becomes of them is the subclass's.
 
     anchor_sizes: side in pixels of the square anchor, one for each of the strides 4, 8, 16, 32 and 64.
@@ -43,15 +44,13 @@ class RCNN(Network):
         proposals_training: int = 2000,
         proposals_testing: int = 1000,
     ) -> None:
-        super().__init__(view, in_channels)
+        super().__init__(view, in_channels, backbone, frozen_norm, fpn_channels, 4, LastLevelMaxPool())
         if len(anchor_sizes) != 5:
             raise SegbenchError(
                 f"{list(anchor_sizes)} has {len(anchor_sizes)} entries",
                 where="anchor_sizes",
                 remedy="give five, one for each of the strides 4, 8, 16, 32 and 64",
             )
-        self.backbone = Backbone(backbone, in_channels, (-4, -3, -2, -1), frozen_norm=frozen_norm)
-        self.fpn = FeaturePyramidNetwork(self.backbone.channels, fpn_channels, LastLevelMaxPool())
         anchors = AnchorGenerator(
             tuple((s,) for s in anchor_sizes), (tuple(aspect_ratios),) * len(anchor_sizes)
         )
@@ -83,9 +82,8 @@ class RCNN(Network):
 
     def pyramid(self, images: Tensor) -> tuple[ImageList, dict[str, Tensor]]:
         """The batch in torchvision's form, and features by level: 0 to 3 (strides 4 to 32) and pool (64)."""
-        padded = pad_to_multiple(images, 32)
-        features = self.fpn({str(i): f for i, f in enumerate(self.backbone(padded))})
-        return ImageList(padded, [tuple(images.shape[-2:])] * len(images)), features
+        padded = pad_to_multiple(images, STRIDE)
+        return ImageList(padded, [tuple(images.shape[-2:])] * len(images)), self.levels(padded)
 
     def forward(self, images: Tensor) -> list[dict[str, Tensor]]:
         """In the input's pixels: boxes N x 4, labels N (from 1), scores N, and where the network predicts

@@ -1,0 +1,22 @@
+"""Matrix NMS: Wang et al. 2020, SOLOv2 (2003.10152), section 3.4."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+
+def matrix_nms(masks: Tensor, labels: Tensor, scores: Tensor, sigma: float) -> Tensor:
+    """Scores that have decayed where a better mask of the class overlaps, by the Gaussian kernel.
+
+    masks N x h x w bool, not empty; labels and scores N, scores descending.
+    """
+    if not len(scores):
+        return scores
+    flat = masks.flatten(1).float()
+    with torch.autocast(masks.device.type, enabled=False):  # bf16 cannot count
+        both, area = flat @ flat.T, flat.sum(1)
+    same = labels[:, None] == labels
+    iou = (both / (area[:, None] + area - both) * same).triu(1)
+    suppressed = iou.max(0).values[:, None]  # how far each mask is itself overlapped by a better one
+    return scores * torch.exp(sigma * (suppressed**2 - iou**2)).min(0).values

@@ -1,0 +1,188 @@
+"""What SOLO and SOLOv2 share: grids of cells, each of which says the class and the mask of one object."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torchvision.ops import Conv2dNormActivation
+from torchvision.ops.feature_pyramid_network import LastLevelMaxPool
+
+from segbench.data.dataset import View
+from segbench.errors import SegbenchError
+from segbench.models.losses import class_focal
+from segbench.models.mask_losses import Segments, segments_of
+from segbench.models.mask_prediction import enlarged
+from segbench.models.network import Instances, Prediction, Target
+from segbench.models.pyramid import STRIDE, PyramidNetwork
+from segbench.models.solo.grid import Cells, assign
+from segbench.models.solo.matrix_nms import matrix_nms
+
+MASK_STRIDE = 4
+RANGES = ((1, 96), (48, 192), (96, 384), (192, 768), (384, 2048))
+
+
+def conv(inputs: int, outputs: int, kernel_size: int = 3) -> nn.Module:
+    """Convolution, group norm of 32 groups (fewer where these would have less than 4 channels), ReLU."""
+    return Conv2dNormActivation(
+        inputs, outputs, kernel_size, norm_layer=lambda n: nn.GroupNorm(min(32, n // 4), n)
+    )
+
+
+def tower(inputs: int, channels: int, length: int) -> nn.Sequential:
+    return nn.Sequential(*(conv(inputs if i == 0 else channels, channels) for i in range(length)))
+
+
+def initialise(module: nn.Module) -> None:
+    """Convolutions start near zero."""
+    for layer in module.modules():
+        if isinstance(layer, nn.Conv2d):
+            nn.init.normal_(layer.weight, std=0.01)
+            if layer.bias is not None:
+                nn.init.zeros_(layer.bias)
+
+
+def expect_background(*layers: nn.Module, probability: float = 0.01) -> None:
+    """The prior of the focal loss (Lin et al. 2017): all starts at this `probability`."""
+    for layer in layers:
+        nn.init.constant_(layer.get_parameter("bias"), math.log(probability / (1 - probability)))
+
+
+class GridNetwork(PyramidNetwork):
+    """Base of SOLO and SOLOv2. Where the papers leave a choice, these follow mmdetection's heads.
+
+    grids: cells along a side, one for each of five levels. scale_ranges: sizes in pixels (geometric mean of
+    width and height) of the objects that each grid is to find. centre_size: share of an object's box around
+    its centre that its cells touch. score_threshold: of the class; keep_threshold: of the score after
+    matrix NMS, whose kernel has `nms_sigma` and which sees the `candidates` best masks. frozen_norm: see
+    `Backbone`.
+    """
+
+    tasks = ("instance",)
+    strides: ClassVar[tuple[int, ...]] = (8, 8, 16, 32, 32)
+    """Of the features under each grid: the finest and the coarsest level are resized."""
+
+    def __init__(
+        self,
+        view: View,
+        in_channels: int,
+        backbone: str = "resnet50",
+        frozen_norm: bool = False,
+        fpn_channels: int = 256,
+        head_channels: int = 256,
+        convolutions: int = 7,
+        grids: Sequence[int] = (40, 36, 24, 16, 12),
+        scale_ranges: Sequence[tuple[float, float]] = RANGES,
+        centre_size: float = 0.2,
+        dice_weight: float = 3.0,
+        score_threshold: float = 0.1,
+        keep_threshold: float = 0.05,
+        nms_sigma: float = 2.0,
+        candidates: int = 500,
+        detections_per_image: int = 100,
+    ) -> None:
+        super().__init__(view, in_channels, backbone, frozen_norm, fpn_channels, 4, LastLevelMaxPool())
+        for name, values in {"grids": grids, "scale_ranges": scale_ranges}.items():
+            if len(values) != len(self.strides):
+                raise SegbenchError(
+                    f"{list(values)} has {len(values)} entries",
+                    where=name,
+                    remedy="give five, one for each level of the pyramid",
+                )
+        self.grids, self.scale_ranges, self.centre_size = tuple(grids), scale_ranges, centre_size
+        self.dice_weight = dice_weight
+        self.score_threshold, self.keep_threshold = score_threshold, keep_threshold
+        self.nms_sigma, self.candidates = nms_sigma, candidates
+        self.detections_per_image = detections_per_image
+        self.categories = tower(fpn_channels, head_channels, convolutions)
+        self.category = nn.Conv2d(head_channels, len(view.classes), 3, padding=1)
+        initialise(self.categories)
+        initialise(self.category)
+        expect_background(self.category)
+
+    def decode(self, features: list[Tensor]) -> tuple[list[Tensor], Any]:
+        """Five levels of the pyramid -> class logits, each B x classes x grid x grid, and what masks need."""
+        raise NotImplementedError
+
+    def dice(self, masks: Any, truth: Segments, cells: Cells) -> Tensor:
+        """Dice loss of the mask of every cell that was hit; `masks` as `decode` gives them."""
+        raise NotImplementedError
+
+    def probabilities(self, masks: Any, image: int, cell: Tensor) -> Tensor:
+        """Masks of some cells (ascending) of an image: N x h x w at `MASK_STRIDE`; `masks` as above."""
+        raise NotImplementedError
+
+    def forward(self, images: Tensor) -> tuple[list[Tensor], Any]:
+        """As `decode`, of the images padded to a multiple of 32 at the lower and right end."""
+        return self.decode(list(self.levels(images).values()))
+
+    def resized(self, features: list[Tensor]) -> list[Tensor]:
+        """The finest level halved, the coarsest doubled: to those beside them."""
+        first, second, *_, last_but_one, last = features
+        first = F.interpolate(first, second.shape[-2:], mode="bilinear", align_corners=False)
+        last = F.interpolate(last, last_but_one.shape[-2:], mode="bilinear", align_corners=False)
+        return [first, *features[1:-1], last]
+
+    def classify(self, features: list[Tensor]) -> list[Tensor]:
+        """Class logits from features that have been resized to the grids."""
+        return [self.category(self.categories(f)).float() for f in features]
+
+    def on_grids(self, features: list[Tensor]) -> list[Tensor]:
+        return [
+            F.interpolate(f, (grid, grid), mode="bilinear", align_corners=False)
+            for f, grid in zip(features, self.grids)
+        ]
+
+    def losses(self, images: Tensor, targets: list[Target]) -> dict[str, Tensor]:
+        categories, masks = self(images)
+        truth = segments_of("instance", targets)
+        boxes = torch.cat([t["boxes"] for t in targets])
+        height, width = (side + -side % STRIDE for side in images.shape[-2:])
+        cells = assign(truth, boxes, (height, width), self.grids, self.scale_ranges, self.centre_size)
+        found = (cells.owner >= 0).sum()
+        logits = torch.cat([c.flatten(2) for c in categories], 2).transpose(1, 2)
+        focal = class_focal(logits, cells.labels(truth, len(self.view.classes)))
+        dice = self.dice(masks, truth, cells)
+        return {
+            "category": focal / (found + 1),
+            "mask": self.dice_weight * dice.sum() / found.clamp(min=1),
+        }
+
+    @torch.inference_mode()
+    def predict(self, images: Tensor, sizes: list[tuple[int, int]]) -> list[Prediction]:
+        categories, masks = self(images)
+        scores = torch.cat([peaks(c.sigmoid()).flatten(2) for c in categories], 2)
+        covered = (images.shape[2], images.shape[3])
+        return [
+            Prediction(instances=self._instances(score, masks, i, covered, size))
+            for i, (score, size) in enumerate(zip(scores, sizes))
+        ]
+
+    def _instances(
+        self, scores: Tensor, masks: Any, image: int, covered: tuple[int, int], size: tuple[int, int]
+    ) -> Instances:
+        """scores: classes x cells."""
+        cell, label = (self.score_threshold < scores.T).nonzero(as_tuple=True)
+        score, mask = scores[label, cell], self.probabilities(masks, image, cell)
+        inside = mask > 0.5
+        area = inside.sum((1, 2))
+        score = score * (mask * inside).sum((1, 2)) / area.clamp(min=1)
+        stride = scores.new_tensor(self.strides).repeat_interleave(scores.new_tensor(self.grids).long() ** 2)
+        large = (area > stride[cell]).nonzero()[:, 0]
+        best = large[score[large].argsort(descending=True, stable=True)[: self.candidates]]
+        score = matrix_nms(inside[best], label[best], score[best], self.nms_sigma)
+        score, order = score.sort(descending=True, stable=True)
+        keep = (score >= self.keep_threshold).nonzero()[: self.detections_per_image, 0]
+        best, score = best[order[keep]], score[keep]
+        whole = torch.cat([s > 0.5 for s in enlarged(mask[best], covered, MASK_STRIDE, size)], 1)
+        seen = whole.flatten(1).any(1)
+        return Instances(score[seen], label[best][seen], whole[seen])
+
+
+def peaks(scores: Tensor) -> Tensor:
+    """Zero but where no neighbour above or to the left is greater."""
+    return scores * (F.max_pool2d(scores, 2, stride=1, padding=1)[..., :-1, :-1] == scores)

@@ -1,0 +1,70 @@
+"""SOLO: Wang et al. 2020, "SOLO: Segmenting Objects by Locations" (1912.04488)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from segbench.data.dataset import View
+from segbench.models.mask_losses import Segments, squared_dice
+from segbench.models.solo.grid import Cells, reduced, with_coordinates
+from segbench.models.solo.network import (
+    GridNetwork,
+    expect_background,
+    initialise,
+    tower,
+)
+
+
+class SOLO(GridNetwork):
+    """Each level has one mask channel for every cell of its grid. Options: those of `GridNetwork`."""
+
+    def __init__(
+        self, view: View, in_channels: int, fpn_channels: int = 256, head_channels: int = 256, **options: Any
+    ) -> None:
+        super().__init__(view, in_channels, fpn_channels=fpn_channels, head_channels=head_channels, **options)
+        self.masks = tower(fpn_channels + 2, head_channels, len(self.categories))
+        self.mask = nn.ModuleList(nn.Conv2d(head_channels, grid**2, 1) for grid in self.grids)
+        initialise(self.masks)
+        initialise(self.mask)
+        expect_background(*self.mask)
+
+    def decode(self, features: list[Tensor]) -> tuple[list[Tensor], list[Tensor]]:
+        """Masks are logits, each B x grid² x h x w at half the stride of its level."""
+        features = self.resized(features)
+        masks = []
+        for feature, layer in zip(features, self.mask):
+            feature = self.masks(with_coordinates(feature))
+            feature = F.interpolate(feature, scale_factor=2, mode="bilinear", align_corners=False)
+            masks.append(layer(feature))
+        return self.classify(self.on_grids(features)), masks
+
+    def dice(self, masks: list[Tensor], truth: Segments, cells: Cells) -> Tensor:
+        """A cell that several objects hit has the mask of its owner."""
+        image, cell = (cells.owner >= 0).nonzero(as_tuple=True)
+        objects = cells.owner[image, cell]
+        level, place = self.level(cell)
+        losses = []
+        for i, (stride, logits) in enumerate(zip(self.strides, masks)):
+            here = level == i
+            target = reduced(truth.masks, stride // 2)[objects[here]]
+            losses.append(squared_dice(logits[image[here], place[here]].flatten(1), target.flatten(1)))
+        return torch.cat(losses)
+
+    def probabilities(self, masks: list[Tensor], image: int, cell: Tensor) -> Tensor:
+        level, place = self.level(cell)
+        chosen = [m[image, place[level == i]].float().sigmoid() for i, m in enumerate(masks)]
+        size = masks[0].shape[-2:]  # the finest has `MASK_STRIDE`
+        return torch.cat(
+            [F.interpolate(c[None], size, mode="bilinear", align_corners=False)[0] for c in chosen if len(c)]
+            or [masks[0].new_zeros(0, *size).float()]
+        )
+
+    def level(self, cell: Tensor) -> tuple[Tensor, Tensor]:
+        """Level of cells in one row, and their place in it."""
+        ends = torch.tensor(self.grids, device=cell.device).square().cumsum(0)
+        level = torch.searchsorted(ends, cell, right=True)
+        return level, cell - F.pad(ends, (1, 0))[level]

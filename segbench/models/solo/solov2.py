@@ -1,0 +1,103 @@
+"""SOLOv2: Wang et al. 2020, "SOLOv2: Dynamic and Fast Instance Segmentation" (2003.10152)."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from segbench.data.dataset import View
+from segbench.models.mask_losses import Segments, squared_dice
+from segbench.models.solo.grid import Cells, reduced, with_coordinates
+from segbench.models.solo.network import MASK_STRIDE, GridNetwork, conv, initialise, tower
+
+
+class DynamicMasks(NamedTuple):
+    """The mask of a cell is its kernel times the features: kernels B x cells x E, features B x E x h x w."""
+
+    kernels: Tensor
+    features: Tensor
+
+    def logits(self, image: int, cell: Tensor) -> Tensor:
+        """N x (h w) of some cells of an image."""
+        return self.kernels[image, cell] @ self.features[image].flatten(1)
+
+
+class MaskFeatures(nn.Module):
+    """Pyramid levels of stride 4 to 32 -> B x outputs x H / 4 x W / 4 (paper, section 3.2 and figure 3).
+
+    Each level is brought to stride 4 by convolutions with a doubling after each, and all are added; the
+    coarsest has coordinates.
+    """
+
+    def __init__(self, inputs: int, channels: int, outputs: int, levels: int = 4) -> None:
+        super().__init__()
+        self.levels = nn.ModuleList([nn.Sequential(conv(inputs, channels))])
+        for i in range(1, levels):
+            layers: list[nn.Module] = []
+            for k in range(i):
+                width = channels if k else inputs + (2 if i == levels - 1 else 0)
+                layers.append(conv(width, channels))
+                layers.append(nn.Upsample(scale_factor=2, mode="bilinear", align_corners=False))
+            self.levels.append(nn.Sequential(*layers))
+        self.merge = conv(channels, outputs, 1)
+
+    def forward(self, features: list[Tensor]) -> Tensor:
+        *finer, coarsest = features
+        features = [*finer, with_coordinates(coarsest)]
+        return self.merge(sum(level(f) for level, f in zip(self.levels, features)))
+
+
+class SOLOv2(GridNetwork):
+    """Each cell gives a 1x1 convolution, whose result on features of the whole image is the cell's mask.
+
+    mask_channels: inside the branch of these features; kernel_channels: theirs. Other options: those of
+    `GridNetwork`.
+    """
+
+    def __init__(
+        self,
+        view: View,
+        in_channels: int,
+        fpn_channels: int = 256,
+        head_channels: int = 512,
+        convolutions: int = 4,
+        mask_channels: int = 128,
+        kernel_channels: int = 256,
+        **options: Any,
+    ) -> None:
+        super().__init__(
+            view,
+            in_channels,
+            fpn_channels=fpn_channels,
+            head_channels=head_channels,
+            convolutions=convolutions,
+            **options,
+        )
+        self.kernels = tower(fpn_channels + 2, head_channels, convolutions)
+        self.kernel = nn.Conv2d(head_channels, kernel_channels, 3, padding=1)
+        self.mask_features = MaskFeatures(fpn_channels, mask_channels, kernel_channels)
+        for module in (self.kernels, self.kernel, self.mask_features):
+            initialise(module)
+
+    def decode(self, features: list[Tensor]) -> tuple[list[Tensor], DynamicMasks]:
+        masks = self.mask_features(features[:4])
+        cells = self.on_grids([with_coordinates(f) for f in self.resized(features)])
+        kernels = [self.kernel(self.kernels(c)).flatten(2) for c in cells]
+        categories = self.classify([c[:, :-2] for c in cells])
+        return categories, DynamicMasks(torch.cat(kernels, 2).transpose(1, 2), masks)
+
+    def dice(self, masks: DynamicMasks, truth: Segments, cells: Cells) -> Tensor:
+        """A cell that several objects hit is compared with each of them."""
+        target = reduced(truth.masks, MASK_STRIDE)
+        losses = []
+        for image in range(len(truth.counts)):
+            here = cells.image == image
+            logits = masks.logits(image, cells.cell[here])
+            losses.append(squared_dice(logits, target[cells.object[here]].flatten(1)))
+        return torch.cat(losses)
+
+    def probabilities(self, masks: DynamicMasks, image: int, cell: Tensor) -> Tensor:
+        logits = masks.logits(image, cell).float()
+        return logits.sigmoid().unflatten(1, masks.features.shape[-2:])
