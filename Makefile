@@ -3,7 +3,7 @@
 PYTHON ?= python3
 UV := $(or $(shell command -v uv),.uv/bin/uv)
 
-.PHONY: benchmark test lint environment lock
+.PHONY: benchmark test lint environment cards lock
 benchmark: environment
 	.venv/bin/snakemake
 
@@ -15,6 +15,9 @@ lint: environment
 	.venv/bin/ruff format --check
 	.venv/bin/snakefmt --check Snakefile workflow
 	.venv/bin/mypy
+
+cards: environment
+	.venv/bin/segbench cards
 
 environment: .venv/.ready
 

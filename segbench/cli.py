@@ -244,6 +244,47 @@ def segment(
     predict_files(model, inputs, out, device=device)
 
 
+Registry = Annotated[Path, typer.Option("--config", help="Folder of the registries.")]
+
+
+@app.command()
+def models(
+    name: Annotated[str | None, typer.Argument(help="Key of one; none: all.")] = None,
+    registry: Registry = Path("config"),
+) -> None:
+    """List the networks, or show the card of one."""
+    from segbench.catalogue import network_card, network_row, networks, show
+
+    show("network", networks(registry), network_row, network_card, name)
+
+
+@app.command()
+def datasets(
+    name: Annotated[str | None, typer.Argument(help="Key of one; none: all.")] = None,
+    registry: Registry = Path("config"),
+) -> None:
+    """List the datasets, or show one."""
+    from segbench.catalogue import dataset_card, dataset_row, datasets, show
+
+    show("dataset", datasets(registry), dataset_row, dataset_card, name)
+
+
+@app.command()
+def cards(
+    readme: Annotated[Path, typer.Option(help="File with the two tables.")] = Path("README.md"),
+    registry: Registry = Path("config"),
+) -> None:
+    """Measure the networks anew, note their sizes in their entries, and write the tables of the README."""
+    set_up_logging(None)
+    from segbench.catalogue import networks, write_readme, write_size
+    from segbench.training.size import measure
+
+    for name, entry in networks(registry).items():
+        size = measure(entry.class_, entry.tasks, entry.options)
+        write_size(registry / "models" / f"{name}.yaml", size.model_dump(mode="json"))
+    write_readme(readme, registry)
+
+
 def _guarded(command: Callable[[], None]) -> None:
     try:
         command()

@@ -18,9 +18,10 @@ from typing import Annotated, Any, Literal, get_args, get_origin
 import yaml
 from pydantic import BaseModel, Field, NonNegativeInt, PositiveInt, ValidationError
 
+from segbench.cards import Card, Published, Size
 from segbench.data.archives import Limits
 from segbench.data.dataset import TASKS, Task
-from segbench.data.fetch import Archive
+from segbench.data.fetch import Address, Archive
 from segbench.errors import SegbenchError, nearest
 from segbench.evaluation.options import EvaluationOptions
 from segbench.models.weights import WeightsEntry
@@ -42,20 +43,14 @@ class DatasetEntry(Strict):
     channels: Literal[1, 3]
     options: dict[str, Any] = {}
     archives: dict[str, Archive] = {}
+    images: dict[str, PositiveInt] = {}
+    """Upstream's number of images in each split, as the converter divides them."""
+    address: Address | None = None
+    """Page of the set."""
     licence: str
     citation: str
     recipe: dict[str, Any] = {}
     """Laid over every network's recipe: what the data allow, such as flips and crops."""
-
-
-class Card(Strict):
-    """What a reader should know of a network, in a few words."""
-
-    paper: str
-    year: int
-    good: str
-    bad: str
-    licence: str
 
 
 class ModelEntry(Strict):
@@ -68,7 +63,22 @@ class ModelEntry(Strict):
     options: dict[str, Any] = {}
     trained: bool = True
     card: Card | str
+    """A network without a paper, and a control, has a note instead."""
+    size: Size | None = None
+    published: list[Published] = []
     recipes: dict[str, dict[str, Any]] = {}
+
+    @property
+    def notes(self) -> dict[str, str]:
+        """The card, by the words under which it is shown."""
+        if isinstance(self.card, str):
+            return {"Note": self.card}
+        return {
+            "Paper": str(self.card.paper),
+            "Good at": self.card.good,
+            "Bad at": self.card.bad,
+            "Public weights": self.card.licence,
+        }
 
 
 class Override(Strict):
@@ -194,7 +204,8 @@ class Run:
 
     def convert_spec(self, dataset: str) -> str:
         """What the convert step gets, as JSON."""
-        spec = self.datasets[dataset].model_dump(mode="json", exclude={"archives", "recipe"})
+        apart = {"archives", "images", "address", "recipe"}
+        spec = self.datasets[dataset].model_dump(mode="json", exclude=apart)
         limits = self.config.limits.model_dump(mode="json", exclude_defaults=True)
         return json.dumps({**spec, "limits": limits} if limits else spec)
 
@@ -225,10 +236,10 @@ def resolve(raw: Mapping[str, Any], registry: Path = CONFIG, source: str = "the 
     wanted = config or RunConfig.model_construct(
         datasets=_strings(raw.get("datasets")), models=_strings(raw.get("models"))
     )
-    datasets = _entries(
+    datasets = read_entries(
         DatasetEntry, registry / "datasets", wanted.datasets, names["datasets"], source, problems
     )
-    models = _entries(
+    models = read_entries(
         ModelEntry, registry / "models", [*wanted.models, *wanted.controls], names["models"], source, problems
     )
     if config is None:
@@ -245,6 +256,12 @@ def resolve(raw: Mapping[str, Any], registry: Path = CONFIG, source: str = "the 
             merged = overlay(datasets[name].options, options)
             datasets[name] = datasets[name].model_copy(update={"options": merged})
     problems += _conflicts(datasets, registry)
+    for name, entry in models.items():
+        for i, one in enumerate(entry.published):
+            if one.dataset and one.dataset not in names["datasets"]:
+                hint = _did_you_mean(nearest(one.dataset, names["datasets"]))
+                where = f"{registry}/models/{name}.yaml: published.{i}.dataset"
+                problems.append(Problem(where, f"no dataset '{one.dataset}'{hint}"))
     cells: list[Cell] = []
     left_out: list[tuple[str, str, str]] = []
     excluded = {(e.dataset, e.model) for e in config.exclude}
@@ -261,7 +278,7 @@ def resolve(raw: Mapping[str, Any], registry: Path = CONFIG, source: str = "the 
             config, dataset, model, datasets[dataset], models[model], shared[0], registry, problems
         )
     needed = dict.fromkeys(c.recipe.pretrained for c in cells if c.recipe and c.recipe.pretrained)
-    weights = _entries(
+    weights = read_entries(
         WeightsEntry,
         registry / "weights",
         needed,
@@ -336,7 +353,7 @@ def _strings(value: Any) -> list[str]:
     return [v for v in value if isinstance(v, str)] if isinstance(value, list) else []
 
 
-def _entries(
+def read_entries(
     kind: type[Any],
     folder: Path,
     wanted: Iterable[str],
@@ -344,6 +361,7 @@ def _entries(
     source: str,
     problems: list[Problem],
 ) -> dict[str, Any]:
+    """The `wanted` entries of a folder of the registries; those that are missing or wrong are `problems`."""
     found = {}
     for name in dict.fromkeys(wanted):
         if name not in known:

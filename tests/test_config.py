@@ -11,7 +11,8 @@ from segbench.models.weights import WeightsEntry
 from segbench.recipe import Augment, Inference, Optimizer, Recipe, Schedule
 
 RECIPE = {"iterations": 10, "batch_size": 2}
-CARD = {"paper": "p", "year": 2015, "good": "g", "bad": "b", "licence": "l"}
+PAPER = {"authors": "A", "title": "t", "venue": "v", "year": 2015, "url": "https://example.org"}
+CARD = {"paper": PAPER, "good": "g", "bad": "b", "licence": "l"}
 
 
 def model(tasks: list[str], **more: object) -> dict:
@@ -173,6 +174,22 @@ def test_one_archive_described_in_two_ways_is_an_error(registry: Path) -> None:
         entry = dataset(["semantic"], archives={"x.zip": {"url": url}})
         (registry / "datasets" / f"{name}.yaml").write_text(yaml.safe_dump(entry))
     with pytest.raises(SegbenchError, match=r"archives\.x\.zip: differs from the one in vessels\.yaml"):
+        resolve(config(), registry)
+
+
+def test_a_published_score_of_an_unknown_dataset_is_named(registry: Path) -> None:
+    score = {
+        "dataset": "vesels",
+        "split": "val",
+        "metric": "miou",
+        "value": 0.5,
+        "tolerance": 0,
+        "source": "s",
+    }
+    (registry / "models" / "unet.yaml").write_text(yaml.safe_dump(model(["semantic"], published=[score])))
+    with pytest.raises(
+        SegbenchError, match="published.0.dataset: no dataset 'vesels'; did you mean 'vessels'"
+    ):
         resolve(config(), registry)
 
 

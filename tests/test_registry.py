@@ -40,9 +40,3 @@ def test_datasets(path: Path) -> None:
 @pytest.mark.parametrize("path", sorted((CONFIG / "weights").glob("*.yaml")), ids=lambda p: p.stem)
 def test_weights(path: Path) -> None:
     assert WeightsEntry.model_validate(read_yaml(path)).licence
-
-
-def test_the_readme_names_every_network_and_dataset() -> None:
-    text = (CONFIG.parent / "README.md").read_text()
-    names = [p.stem for p in (*MODELS, *DATASETS) if not p.stem.startswith("control_")]
-    assert not [name for name in names if f"`{name}`" not in text]

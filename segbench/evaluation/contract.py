@@ -8,6 +8,18 @@ from typing import Any, Literal
 
 from segbench.data.dataset import Task
 
+METRICS: dict[Task, dict[str, str]] = {
+    "semantic": {
+        "miou": "mIoU",
+        "miou_no_background": "mIoU w/o background",
+        "pixel_accuracy": "Pixel accuracy",
+        "dice_no_background": "Dice of objects",
+        "dice": "Dice",
+    },
+    "instance": {"ap": "AP", "ap50": "AP50", "ap75": "AP75", "box_ap": "Box AP"},
+    "panoptic": {"pq": "PQ", "sq": "SQ", "rq": "RQ", "pq_things": "PQ things", "pq_stuff": "PQ stuff"},
+}
+"""Metrics that are compared, and their headers; all are better when higher."""
 PRIMARY: dict[Task, str] = {"semantic": "miou", "instance": "ap", "panoptic": "pq"}
 """The metric that ranks networks, by task; its row without a class."""
 PRIMARY_BINARY = "dice_no_background"

@@ -19,20 +19,19 @@ from segbench.files import atomic_folder, write_text
 from segbench.report.gallery import gallery
 from segbench.report.hardest import hardest
 from segbench.report.plots import Plot, draw
+from segbench.report.published import published
 from segbench.report.run import Run
 from segbench.report.statistics import ENOUGH_DATASETS, ranks
 from segbench.report.summarise import comparisons, read_summary
 from segbench.report.tables import (
-    count,
-    duration,
     environment,
     header,
     main_scores,
-    memory,
     metrics_of,
     score,
     to_html,
 )
+from segbench.units import count, duration, memory
 
 logger = logging.getLogger(__name__)
 
@@ -73,6 +72,7 @@ def report(run_json: Path, summary: Path, out: Path) -> None:
             title=run.options.title or f"Run {run.name}",
             datasets=[_dataset(run, name, tables, plots, galleries, folder) for name in run.datasets],
             networks=_networks(run, cells),
+            published=published(run, scores),
             places=_places(cells),
             progress=_progress(run, cells),
             troubles=cells[~cells["status"].isin(["ok", "not-applicable"])].to_dict("records"),

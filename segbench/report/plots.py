@@ -22,7 +22,8 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator, NullFormatter
 
 from segbench.data.dataset import Task
 from segbench.report.run import Run
-from segbench.report.tables import DERIVED, duration, header, main_scores, metrics_of
+from segbench.report.tables import DERIVED, header, main_scores, metrics_of
+from segbench.units import duration
 
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#7F6A55")
 """Okabe and Ito's colours, which hold for all kinds of colour vision, less the yellow that white swallows."""

@@ -7,6 +7,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from segbench.cards import Published
 from segbench.data.dataset import Task
 from segbench.errors import SegbenchError
 from segbench.evaluation.contract import PRIMARY
@@ -41,12 +42,14 @@ class DatasetEntry(BaseModel):
 class ModelEntry(BaseModel):
     title: str = ""
     card: dict[str, Any] = {}
+    published: list[Published] = []
 
 
 class Run(BaseModel):
     """Contents of `run.json`; cell folders lie beside it under `cells/<dataset>/<model>/seed<n>/`."""
 
     name: str
+    recipe: str = ""
     cells: list[Cell]
     left_out: list[LeftOut] = []
     datasets: dict[str, DatasetEntry]

@@ -10,23 +10,11 @@ import pandas as pd
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from segbench.data.dataset import Task
-from segbench.evaluation.contract import CONTRACT_KEYS
+from segbench.evaluation.contract import CONTRACT_KEYS, METRICS
 from segbench.report.run import Run
+from segbench.units import NOTHING, count, duration
 
-METRICS: dict[Task, dict[str, str]] = {
-    "semantic": {
-        "miou": "mIoU",
-        "miou_no_background": "mIoU w/o background",
-        "pixel_accuracy": "Pixel accuracy",
-        "dice_no_background": "Dice of objects",
-        "dice": "Dice",
-    },
-    "instance": {"ap": "AP", "ap50": "AP50", "ap75": "AP75", "box_ap": "Box AP"},
-    "panoptic": {"pq": "PQ", "sq": "SQ", "rq": "RQ", "pq_things": "PQ things", "pq_stuff": "PQ stuff"},
-}
-"""Metrics that are compared, and their headers; all are better when higher."""
 COSTS = {"train_parameters": "Parameters", "train_seconds": "Training", "predict_latency_median": "Latency"}
-NOTHING = "\N{EN DASH}"
 DERIVED = "†"
 DERIVED_NOTE = f"{DERIVED} derived: not the network's own output, but converted from that for another task."
 
@@ -116,25 +104,6 @@ def score(value: float, sd: float = math.nan) -> str:
     if math.isnan(value):
         return NOTHING
     return f"{value:.3f}" if math.isnan(sd) else f"{value:.3f} ± {sd:.3f}"
-
-
-def count(value: float) -> str:
-    """1234567 -> '1.2 M'."""
-    for size, unit in ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k")):
-        if value >= size:
-            return f"{value / size:.1f} {unit}"
-    return NOTHING if math.isnan(value) else f"{value:.0f}"
-
-
-def duration(seconds: float) -> str:
-    for size, unit in ((86400, "d"), (3600, "h"), (60, "min"), (1, "s")):
-        if seconds >= size:
-            return f"{seconds / size:.3g} {unit}"
-    return NOTHING if math.isnan(seconds) else f"{seconds * 1000:.3g} ms"
-
-
-def memory(size: float) -> str:
-    return NOTHING if math.isnan(size) else f"{size / 2**30:.2g} GiB"
 
 
 @cache

@@ -58,12 +58,11 @@ def samples():
             yield Sample(split, f"{i}", file.getvalue(), ".png", semantic=truth)
 '''
 
-CARD = {"paper": "none", "year": 2026, "good": "small", "bad": "weak", "licence": "Apache-2.0"}
 TOY_MODEL_ENTRY = {
     "title": "Toy",
     "class": "toy_network:Toy",
     "tasks": ["semantic"],
-    "card": CARD,
+    "card": "One convolution, for tests.",
     "recipes": {"demo": {"iterations": 3, "batch_size": 2}},
 }
 TOY_DATASET_ENTRY = {

@@ -74,6 +74,7 @@ def dumps(model):
 def run_description():
     return {
         "name": CONFIG.run,
+        "recipe": CONFIG.recipe,
         "cells": [
             {
                 "dataset": c.dataset,
@@ -98,11 +99,8 @@ def run_description():
         "models": {
             name: {
                 "title": entry.title,
-                "card": (
-                    {"note": entry.card}
-                    if isinstance(entry.card, str)
-                    else entry.card.model_dump()
-                ),
+                "card": entry.notes,
+                "published": [p.model_dump(mode="json") for p in entry.published],
             }
             for name, entry in RUN.models.items()
         },

@@ -34,7 +34,7 @@ rule report:
         run=f"{RESULTS}/run.json",
         summary=lambda w, input: Path(input[0]).parent,
         out=lambda w, output: Path(output[0]).parent,
-        shown=digest("config_yaml", "options"),
+        shown=digest("recipe", "models", "config_yaml", "options"),
         code=code_of("segbench.report.page"),
     shell:
         "segbench report {params.run} --summary {params.summary} --out {params.out} --log {log}"

@@ -1,0 +1,84 @@
+"""What a reader should know of a network: paper, notes, size, and what others have measured."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import AfterValidator, Field, PositiveInt, model_validator
+
+from segbench.data.fetch import Address
+from segbench.errors import nearest
+from segbench.evaluation.contract import METRICS
+from segbench.recipe import Fraction, Strict
+
+
+class Paper(Strict):
+    authors: str
+    title: str
+    venue: str
+    year: Annotated[int, Field(ge=1950)]
+    url: Address
+
+    @property
+    def short(self) -> str:
+        first, *others = self.authors.split(", ")
+        who = f"{first} et al." if len(others) > 1 else " and ".join([first, *others])
+        return f"{who}, {self.venue} {self.year}"
+
+    def __str__(self) -> str:
+        return f"{self.authors}: {self.title}. {self.venue} {self.year}, {self.url}"
+
+
+class Card(Strict):
+    """In a few words of our own."""
+
+    paper: Paper
+    good: str
+    bad: str
+    licence: str
+    """Of the public weights."""
+
+
+class Size(Strict):
+    """Of the network with the `options` of its entry, as `segbench cards` measures it."""
+
+    parameters: PositiveInt
+    flops: PositiveInt
+    """Of one `forward` of one image, untrained; 2 for a multiply-add."""
+    image: tuple[PositiveInt, PositiveInt]
+    """Height and width; three channels."""
+    classes: PositiveInt
+    """With the background, where the network knows it as a class."""
+
+
+def _known_metric(name: str) -> str:
+    known = [metric for metrics in METRICS.values() for metric in metrics]
+    if name not in known:
+        hint = nearest(name, known)
+        raise ValueError(f"no metric '{name}'" + (f"; did you mean '{hint}'?" if hint else ""))
+    return name
+
+
+class Published(Strict):
+    """A score from elsewhere. Shown beside ours, never among them: it was measured in another way."""
+
+    dataset: str | None = None
+    """Entry of config/datasets with the same images and classes, if there is one."""
+    data: str = ""
+    """Else: what it was measured on; or how that differs."""
+    split: str
+    metric: Annotated[str, AfterValidator(_known_metric)]
+    value: Fraction
+    tolerance: Fraction
+    """How far below it a training by the `paper` recipe may end and still count as reproduced."""
+    source: str
+
+    @property
+    def where(self) -> str:
+        return f"{self.dataset} ({self.data})" if self.dataset and self.data else self.dataset or self.data
+
+    @model_validator(mode="after")
+    def _is_of_data(self) -> Published:
+        if not self.dataset and not self.data:
+            raise ValueError("give `dataset`, or say in `data` what it was measured on")
+        return self

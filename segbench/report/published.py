@@ -1,0 +1,39 @@
+"""Scores that others have published, beside ours."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pandas as pd
+
+from segbench.report.run import Run
+from segbench.report.tables import header
+
+
+def published(run: Run, scores: pd.DataFrame) -> list[dict[str, Any]]:
+    """One row a published score: of a dataset of this run, or of any data where the recipe is `paper`.
+
+    `ours`, `sd`: mean and deviation over the seeds, NaN where nothing was scored on the same data.
+    `reproduced`: whether ours is at most the tolerance below; None where there is nothing to compare.
+    """
+    rows = []
+    for model in run.networks:
+        for one in run.models[model].published if model in run.models else ():
+            if one.dataset not in run.datasets and run.recipe != "paper":
+                continue
+            own = scores[(scores["model"] == model) & (scores["dataset"] == one.dataset)]
+            own = own[(own["metric"] == one.metric) & (own["class"] == "")]
+            rows.append(
+                {
+                    "title": run.title(model),
+                    "where": f"{one.where}, {one.split}",
+                    "metric": header(one.metric),
+                    "value": one.value,
+                    "tolerance": one.tolerance,
+                    "ours": own["value"].mean(),
+                    "sd": own["value"].std(),
+                    "reproduced": None if own.empty else own["value"].mean() >= one.value - one.tolerance,
+                    "source": one.source,
+                }
+            )
+    return rows

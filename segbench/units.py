@@ -1,0 +1,26 @@
+"""Figures for readers."""
+
+from __future__ import annotations
+
+import math
+
+NOTHING = "\N{EN DASH}"
+
+
+def count(value: float) -> str:
+    """1234567 -> '1.2 M'."""
+    for size, unit in ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k")):
+        if value >= size:
+            return f"{value / size:.1f} {unit}"
+    return NOTHING if math.isnan(value) else f"{value:.0f}"
+
+
+def duration(seconds: float) -> str:
+    for size, unit in ((86400, "d"), (3600, "h"), (60, "min"), (1, "s")):
+        if seconds >= size:
+            return f"{seconds / size:.3g} {unit}"
+    return NOTHING if math.isnan(seconds) else f"{seconds * 1000:.3g} ms"
+
+
+def memory(size: float) -> str:
+    return NOTHING if math.isnan(size) else f"{size / 2**30:.2g} GiB"

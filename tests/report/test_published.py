@@ -1,0 +1,51 @@
+import json
+from pathlib import Path
+
+import pytest
+from fake_run import make_run
+
+from segbench.report.page import report
+from segbench.report.published import published
+from segbench.report.run import Run
+from segbench.report.summarise import collect, summarise
+
+SCORE = {"split": "test", "metric": "miou", "tolerance": 0.05, "source": "a paper"}
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Path:
+    path = make_run(tmp_path, datasets=("vessels",), images=1, size=(40, 60), formats=["svg"])
+    content = json.loads(path.read_text())
+    content["models"]["unet"]["published"] = [
+        {"dataset": "vessels", "value": 0.5, **SCORE},
+        {"dataset": "vessels", "value": 0.99, **SCORE},
+        {"data": "other vessels", "value": 0.5, **SCORE},
+    ]
+    path.write_text(json.dumps(content))
+    return path
+
+
+def test_ours_stands_beside_the_published_score_of_the_same_data(run):
+    found = Run.read(run)
+    scores, _ = collect(found)
+    reached, missed = published(found, scores)
+    own = scores[(scores["model"] == "unet") & (scores["metric"] == "miou") & (scores["class"] == "")]
+    assert len(own) == 2 and reached["ours"] == pytest.approx(own["value"].mean())
+    assert reached["reproduced"] and not missed["reproduced"]
+    assert (reached["where"], reached["metric"]) == ("vessels, test", "mIoU")
+
+
+def test_the_paper_recipe_shows_scores_on_other_data_too(run):
+    found = Run.read(run).model_copy(update={"recipe": "paper"})
+    other = published(found, collect(found)[0])[-1]
+    assert other["where"] == "other vessels, test"
+    assert other["reproduced"] is None and other["ours"] != other["ours"]
+
+
+def test_the_page_shows_it_apart_from_our_scores(run):
+    summarise(run, run.parent / "summary")
+    report(run, run.parent / "summary", run.parent / "report")
+    page = (run.parent / "report" / "index.html").read_text()
+    assert "Published elsewhere" in page and "0.990" in page.partition("Published elsewhere")[2]
+    assert "0.990" not in page.partition("Published elsewhere")[0]
+    assert "0.990" not in (run.parent / "summary" / "tables" / "vessels_semantic.md").read_text()

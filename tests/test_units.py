@@ -1,0 +1,16 @@
+import math
+
+from segbench.units import NOTHING, count, duration, memory
+
+
+def test_numbers_are_short():
+    assert [count(v) for v in (134_500_000, 1234, 12, 27.9e9)] == ["134.5 M", "1.2 k", "12", "27.9 G"]
+    assert [duration(v) for v in (0.0475, 1, 90, 8060, 200_000)] == [
+        "47.5 ms",
+        "1 s",
+        "1.5 min",
+        "2.24 h",
+        "2.31 d",
+    ]
+    assert memory(3 * 2**30) == "3 GiB"
+    assert {count(math.nan), duration(math.nan), memory(math.nan)} == {NOTHING}
