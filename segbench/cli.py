@@ -230,6 +230,32 @@ def report(
     write(run, summary, out)
 
 
+@app.command(context_settings={"ignore_unknown_options": True, "allow_extra_args": True})
+def plan(
+    context: typer.Context,
+    max_hours: Annotated[float | None, typer.Option(help="Instead of the configuration's.")] = None,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not refuse above max_hours.")] = False,
+) -> None:
+    """What a run would do, why, and at what cost; takes Snakemake's options, such as --configfile."""
+    from segbench.plan import plan as run
+
+    run(context.args, ceiling=max_hours, yes=yes)
+
+
+@app.command()
+def status(
+    run: Annotated[Path | None, typer.Argument(help="Folder of a run; none: the one started last.")] = None,
+    everything: Annotated[
+        bool, typer.Option("--all", help="List finished and pending cells as well.")
+    ] = False,
+) -> None:
+    """How the cells of a run stand, while it goes on or after."""
+    from segbench.report.status import newest_run
+    from segbench.report.status import status as show
+
+    show(run or newest_run(), everything=everything)
+
+
 @app.command()
 def segment(
     model: Annotated[Path, typer.Argument(help="A trained model.pt.")],

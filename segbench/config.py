@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, get_args, get_origin
 
 import yaml
-from pydantic import BaseModel, Field, NonNegativeInt, PositiveInt, ValidationError
+from pydantic import BaseModel, Field, NonNegativeInt, PositiveFloat, PositiveInt, ValidationError
 
 from segbench.cards import Card, Published, Size
 from segbench.data.archives import Limits
@@ -125,6 +125,8 @@ class RunConfig(Strict):
     """Processor threads of one training; part of what makes it reproducible to the bit."""
     workers: NonNegativeInt = 0
     """Loader processes of one training; never changes a result."""
+    max_hours: PositiveFloat | None = None
+    """Above so many estimated hours of training, on one device, `segbench plan` refuses."""
     limits: Limits = Limits()
     evaluation: EvaluationOptions = EvaluationOptions()
     report: ReportOptions = ReportOptions()

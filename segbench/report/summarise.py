@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import logging
 import math
-import os
-import platform
 from pathlib import Path
 from typing import Any
 
@@ -15,13 +13,12 @@ from segbench.data.dataset import TASKS, Task
 from segbench.errors import SegbenchError
 from segbench.evaluation.contract import SCORE_COLUMNS
 from segbench.files import atomic_folder, read_json, write_text
+from segbench.report.outcome import outcome
 from segbench.report.run import Cell, Run
 from segbench.report.statistics import ranks
 from segbench.report.tables import compare, to_html, to_markdown
 
 logger = logging.getLogger(__name__)
-
-FAULTS = frozenset({"failed", "out-of-memory", "timeout", "interrupted"})
 
 
 def summarise(run_json: Path, out: Path) -> None:
@@ -88,27 +85,10 @@ def read_summary(folder: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
 
 def _outcome(run: Run, cell: Cell) -> tuple[str, str, pd.DataFrame | None]:
     """Status, the last message, and the scores of a cell; only a finished cell has scores."""
+    found = outcome(run, cell)
+    if found.status != "ok":
+        return "pending" if found.status == "running" else found.status, found.reason, None
     folder = run.folder(cell)
-    data = run.datasets[cell.dataset].state
-    for place, of in ((data, " of the dataset"), (folder, "")):
-        try:
-            state = read_json(place / "state.json") if place and (place / "state.json").exists() else {}
-            status, step = str(state.get("state", "pending")), str(state.get("step", ""))
-            reason = str(state.get("reason") or "").strip()
-        except (SegbenchError, AttributeError) as error:
-            return "failed", f"state.json: {error}", None
-        if of and status in FAULTS:
-            return status, f"{step}{of}: {reason}", None
-    if status == "running":
-        if _is_dead(state):
-            return "failed", f"{step} was killed (out of memory, perhaps) or its machine stopped", None
-        return "pending", f"{step} has begun and has not ended", None
-    if status == "ok" and step != "evaluate":
-        return "pending", f"{step} is done, evaluation is not", None
-    if status == "pending":
-        return "pending", reason or "not begun", None
-    if status != "ok":
-        return (status if status in FAULTS else "failed"), reason, None
     try:
         scores = read_scores(folder / "scores.csv")
     except (OSError, ValueError) as error:
@@ -124,19 +104,6 @@ def _intervals(found: dict[str, Any], scores: pd.DataFrame) -> dict[str, list[fl
     whole = zip(scores["task"], scores["metric"], scores["class"] == "")
     bounds = [(found.get(t, {}).get(m) if mean else None) or (math.nan, math.nan) for t, m, mean in whole]
     return {"low": [low for low, _ in bounds], "high": [high for _, high in bounds]}
-
-
-def _is_dead(state: dict[str, Any]) -> bool:
-    """Whether the process that wrote this state ran on this machine and is gone."""
-    if state.get("node") != platform.node() or not isinstance(state.get("pid"), int):
-        return False
-    try:
-        os.kill(state["pid"], 0)
-    except ProcessLookupError:
-        return True
-    except PermissionError:
-        pass
-    return False
 
 
 def _costs(run: Run, cell: Cell) -> dict[str, Any]:

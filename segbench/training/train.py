@@ -213,6 +213,7 @@ class Training:
                 "parameters": sum(p.numel() for p in self.network.parameters()),
                 "iterations": self.recipe.iterations,
                 "gpus": self.recipe.gpus,
+                "crop": self.recipe.augment.crop,
                 "images": self.recipe.iterations * self.recipe.batch_size,
                 "selected_iteration": self.best["iteration"] if self.best else self.iteration,
                 "seconds": self.seconds,

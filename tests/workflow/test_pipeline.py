@@ -249,3 +249,54 @@ def test_a_typo_in_the_configuration_stops_before_anything_runs(project: Project
     assert result.returncode != 0 and "Traceback" not in text
     assert "tiny.yaml: modle: unknown key; did you mean 'models'?" in text
     assert "unett.yaml; did you mean 'unet'?" in text
+
+
+def plan(project: Project, *arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "segbench.cli", "plan", "--configfile", "tiny.yaml", *arguments],
+        cwd=project.root,
+        env={**os.environ, "PYTHONPATH": str(project.root)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def test_a_plan_says_why_and_at_what_cost(project: Project) -> None:
+    changed = {"models": ["toy"], "datasets": ["toy"], "recipe": {"iterations": 6}}
+    project.config(
+        models=["toy", "unet", "mask_rcnn_resnet50_fpn"],
+        overrides=[*CONFIG["overrides"], changed],
+        max_hours=1e-9,
+    )
+    project.edit("segbench/models/unet.py", after="\nEDITED = True\n")
+    result = plan(project)
+    text = result.stdout
+    assert "run 'tiny': 3 train, 3 predict, 3 evaluate, 1 summarise, 1 report\n" in text
+    assert re.search(r"toy/toy/seed0: train: recipe changed \(0:00:\d\d\)", text)
+    assert re.search(r"toy/unet/seed0: train: code changed \(0:00:\d\d\)", text)
+    assert re.search(r"vessels/unet/seed0: train: code changed \(0:00:\d\d\)", text)
+    assert "vessels/toy" not in text and "control" not in text
+    assert "left out: mask_rcnn_resnet50_fpn on toy: needs instance truth" in text
+    assert re.search(r"training: \S+ device-hours, as on \S+", text)
+    assert result.returncode == 1 and "are more than max_hours: 1e-09" in result.stderr
+    assert plan(project, "--yes", "--config", "seeds=[0]").returncode == 0
+
+
+def test_a_plan_of_what_is_done_new_and_failed(project: Project) -> None:
+    assert "run 'tiny': nothing to be done" in plan(project).stdout
+    folder = project.root / "results/other/cells/toy/toy/seed0"
+    folder.mkdir(parents=True)
+    (folder / "state.json").write_text('{"step": "train", "state": "failed", "reason": "loss is nan"}')
+    (folder / "checkpoint.pt").touch()
+    text = plan(project, "--config", "run=other", "seeds=[0]", "controls=[]").stdout
+    assert "toy/toy/seed0: train: failed before: loss is nan; goes on from its checkpoint (0:00:0" in text
+    assert "vessels/toy/seed0: train: new (0:00:0" in text
+    assert not (project.root / "results/other/run.json").exists()
+
+
+def test_a_plan_of_a_wrong_configuration(project: Project) -> None:
+    project.config(models=["unett"])
+    result = plan(project)
+    assert result.returncode == 1 and "did you mean 'unet'?" in result.stderr
+    assert "Traceback" not in result.stderr

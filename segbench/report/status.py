@@ -1,0 +1,108 @@
+"""How a run stands, from the files that its steps leave; nothing of it asks Snakemake or a scheduler."""
+
+from __future__ import annotations
+
+import csv
+import io
+import time
+from collections import Counter
+from contextlib import suppress
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from segbench.errors import SegbenchError
+from segbench.report.outcome import FAULTS, Outcome, outcome
+from segbench.report.run import Run
+
+TAIL_BYTES = 8192
+"""Of a history or a log: what the newest rows and the last line are looked for in."""
+
+
+def status(run: Path, *, everything: bool = False) -> None:
+    """Print the cells of a run (its folder, or its run.json) by state.
+
+    Running ones come with iteration, loss and time left, failed ones with the last line of their log; those
+    that are done or to come are counted only, unless `everything`.
+    """
+    planned = Run.read(run / "run.json" if run.is_dir() else run)
+    found = {cell: outcome(planned, cell) for cell in planned.cells}
+    counts = Counter(one.status for one in found.values())
+    print(f"run '{planned.name}': {len(found)} cells: {', '.join(f'{n} {s}' for s, n in counts.items())}")
+    iterations = _iterations(planned)
+    for cell, one in sorted(found.items(), key=lambda item: item[1].status):
+        name = f"{cell.dataset}/{cell.model}/seed{cell.seed}"
+        if one.status == "running":
+            total = iterations.get((cell.model, cell.dataset))
+            print(f"  running  {name}: {_progress(planned.folder(cell), one, total)}")
+        elif one.status in FAULTS:
+            print(f"  {one.status}  {name}: {one.reason}")
+            if line := last_line(one.log):
+                print(f"      {line}")
+        elif everything:
+            print(f"  {one.status}  {name}: {one.reason}".removesuffix(": "))
+
+
+def newest_run(results: Path = Path("results")) -> Path:
+    """The run that was started last."""
+    runs = sorted(results.glob("*/run.json"), key=lambda path: path.stat().st_mtime)
+    if not runs:
+        raise SegbenchError("no run has been started here", where=results, remedy="name the folder of a run")
+    return runs[-1]
+
+
+def _iterations(run: Run) -> dict[tuple[str, str], int]:
+    """By (model, dataset), as the run was configured."""
+    recipes = (yaml.load(run.config_yaml, yaml.CSafeLoader) or {}).get("recipes", {})
+    return {(m, d): recipe["iterations"] for m, entry in recipes.items() for d, recipe in entry.items()}
+
+
+def _progress(folder: Path, one: Outcome, total: int | None) -> str:
+    parts = [one.step]
+    rows = _newest_rows(folder / "history.partial.csv") if one.step == "train" else []
+    if rows:
+        first, last = rows[0], rows[-1]
+        iteration = int(last["iteration"])
+        parts[0] += f" {iteration}/{total or '?'}"
+        parts.append(f"loss {float(last['total']):.4g}")
+        # since the first of these rows; a single one is taken as typical
+        steps = iteration - int(first["iteration"]) or iteration
+        seconds = float(last["seconds"]) - (float(first["seconds"]) if len(rows) > 1 else 0.0)
+        if total:
+            parts.append(f"{timedelta(seconds=round((total - iteration) * seconds / steps))} left")
+    elif line := last_line(one.log):
+        parts.append(line)
+    signs = [
+        path.stat().st_mtime for path in (folder / "history.partial.csv", one.log) if path and path.exists()
+    ]
+    if signs:
+        parts.append(f"last sign {timedelta(seconds=max(0, round(time.time() - max(signs))))} ago")
+    return ", ".join([*parts, f"on {one.node}"])
+
+
+def _newest_rows(path: Path) -> list[dict[str, Any]]:
+    """Complete rows at the end of a history; empty where there is none yet."""
+    lines = _tail(path).splitlines(keepends=True)
+    with suppress(OSError, StopIteration):
+        with path.open(encoding="utf-8") as file:
+            header = next(file)
+        complete = [line for line in lines[1:] if line.endswith("\n")]
+        return list(csv.DictReader(io.StringIO(header + "".join(complete))))
+    return []
+
+
+def last_line(log: Path | None) -> str:
+    lines = _tail(log).split("\n") if log else []
+    return next((line.strip() for line in reversed(lines) if line.strip()), "")
+
+
+def _tail(path: Path) -> str:
+    """The end of a file that may be written to, or be gone; its first line is not whole where it is long."""
+    try:
+        with path.open("rb") as file:
+            file.seek(max(0, path.stat().st_size - TAIL_BYTES))
+            return file.read().decode("utf-8", "replace")
+    except OSError:
+        return ""
