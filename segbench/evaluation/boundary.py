@@ -5,8 +5,7 @@ border is a contour, as there. Boundary F1 (Csurka et al., BMVC 2013): share of 
 class that have a contour pixel of that class near them on the other side; harmonic mean of both directions,
 averaged over images. Distances are chessboard distances. Contours towards void are none.
 
-All classes are measured at once: a pixel lies within d of another class where the largest and the smallest
-label in its window differ.
+All classes are measured at once, by the bits of their labels.
 """
 
 from __future__ import annotations
@@ -18,6 +17,7 @@ import numpy as np
 
 from segbench.evaluation.averages import ratio
 from segbench.evaluation.contract import Contract
+from segbench.evaluation.maps import look_up, runs
 from segbench.evaluation.options import EvaluationOptions
 from segbench.evaluation.statistics import Statistics, positions
 
@@ -48,80 +48,110 @@ def settings(options: EvaluationOptions) -> Settings | None:
 
 
 def measure(
-    truth: np.ndarray, predicted: np.ndarray, classes: int, settings: Settings
+    truth: np.ndarray, predicted: np.ndarray, matrix: np.ndarray, settings: Settings
 ) -> dict[str, np.ndarray]:
     """Counts of each class, by the names of `COLUMNS`.
 
-    truth, predicted: maps of positions as `segbench.evaluation.semantic.ClassIndex` gives them.
+    truth, predicted: maps of positions as `segbench.evaluation.semantic.ClassIndex` gives them; matrix: their
+    confusion matrix, K x (K + 1).
     """
     diagonal = float(np.hypot(*truth.shape))
     width, tolerance = (max(1, round(s * diagonal)) for s in (settings.width, settings.tolerance))
+    classes = len(matrix)
     known = truth != classes
-    top = np.iinfo(truth.dtype).max  # 0 and `top` are never the largest and the smallest
-    bands: list[np.ndarray] = []
-    near: list[np.ndarray] = []
-    for labels in (truth, predicted):
-        high = (labels + 1) * known
-        low = np.where(known, high, truth.dtype.type(top))
-        for distance, border, found in ((width, classes + 2, bands), (1, 0, near)):
-            smallest = _window(low, distance, np.minimum, top)
-            found.append((_window(high, distance, np.maximum, border) != smallest) & known)
-    contours = [np.flatnonzero(c) for c in near]
-    on_truth, on_predicted = truth.ravel()[contours[0]], predicted.ravel()[contours[1]]
-    truth_hit, predicted_hit = _hits(on_truth, on_predicted, contours, truth.shape, classes, tolerance)
+    true_band, true_contour = _edges(truth, np.flatnonzero(matrix.any(1)), known, width)
+    band, contour = _edges(predicted, np.flatnonzero(matrix.any(0)), known, width)
+    starts, pixels = runs(truth, predicted, true_band, band)
+    true, guess, in_true, in_guess = (m.ravel()[starts] for m in (truth, predicted, true_band, band))
+    places = np.flatnonzero(true_contour), np.flatnonzero(contour)
+    on_truth, on_predicted = truth.ravel()[places[0]], predicted.ravel()[places[1]]
+    truth_hit, predicted_hit = _hits((on_truth, on_predicted), places, truth.shape, classes, tolerance)
     counted = {
-        "boundary_intersection": truth[bands[0] & bands[1] & (truth == predicted)],
-        "boundary_truth": truth[bands[0]],
-        "boundary_predicted": predicted[bands[1]],
-        "contour_truth": on_truth,
-        "contour_truth_hit": on_truth[truth_hit],
-        "contour_predicted": on_predicted,
-        "contour_predicted_hit": on_predicted[predicted_hit],
+        "boundary_intersection": (true, pixels * (in_true & in_guess & (true == guess))),
+        "boundary_truth": (true, pixels * in_true),
+        "boundary_predicted": (guess, pixels * in_guess),
+        "contour_truth": (on_truth, None),
+        "contour_truth_hit": (on_truth, truth_hit),
+        "contour_predicted": (on_predicted, None),
+        "contour_predicted_hit": (on_predicted, predicted_hit),
     }
-    return {name: np.bincount(found, minlength=classes + 1)[:classes] for name, found in counted.items()}
+    return {
+        name: np.bincount(found, weights, minlength=classes + 1)[:classes].astype(np.int64)
+        for name, (found, weights) in counted.items()
+    }
+
+
+_WORDS = np.array([word for word in range(256) if word.bit_count() == 4], np.uint8)
+"""70 words of equal weight: no two of them join to one of them."""
+
+
+def _edges(
+    labels: np.ndarray, present: np.ndarray, known: np.ndarray, width: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """H x W bool: the known pixels within `width` of another class or of the border, and those beside one.
+
+    present: the labels of known pixels. Each has a word, and where a window meets others too, they join to
+    another word.
+    """
+    words = _WORDS[: len(present)]
+    if len(words) < len(present):
+        number = np.arange(len(present), dtype=np.uint32)
+        words = number | ~number << 16  # with its opposite beside it
+    table = np.zeros(np.iinfo(labels.dtype).max + 1, words.dtype)
+    table[present] = words
+    own = look_up(table, labels) * known
+    contour, band = (met != own for met in _windows(own, 1, width))
+    band[:width] = band[-width:] = band[:, :width] = band[:, -width:] = True
+    return band & known, contour & known
 
 
 def _hits(
-    on_truth: np.ndarray,
-    on_predicted: np.ndarray,
-    contours: list[np.ndarray],
-    shape: tuple[int, int],
+    classes_at: tuple[np.ndarray, np.ndarray],
+    places: tuple[np.ndarray, np.ndarray],
+    shape: tuple[int, ...],
     classes: int,
     tolerance: int,
-) -> tuple[np.ndarray, np.ndarray]:
-    """Which contour pixels have one of the same class within `tolerance` on the other side.
+) -> list[np.ndarray]:
+    """For truth and prediction: which contour pixels have one of their class near them on the other side.
 
-    on_truth, on_predicted: classes of the contour pixels; contours: their places in the raveled maps. A class
-    is a bit, so that 64 classes are looked for at once.
+    classes_at, places: classes of the contour pixels, and where they lie in the raveled map. A class is a
+    bit, so that 64 classes are looked for at once.
     """
-    truth_hit, predicted_hit = np.zeros(len(on_truth), bool), np.zeros(len(on_predicted), bool)
-    shared = np.intersect1d(on_truth, on_predicted)
-    shared = shared[shared < classes]
+    hits = [np.zeros(len(at), bool) for at in places]
+    numbers = (np.bincount(c, minlength=classes + 1)[:classes] for c in classes_at)
+    shared = np.flatnonzero(np.logical_and(*numbers))
     for start in range(0, len(shared), 64):
         group = shared[start : start + 64]
-        bits = np.min_scalar_type(2 ** len(group) - 1)
-        bit = np.zeros(classes + 1, bits)
-        bit[group] = np.left_shift(np.ones(len(group), bits), np.arange(len(group), dtype=bits))
-        true, guess = np.zeros((2, *shape), bits)
-        true.flat[contours[0]], guess.flat[contours[1]] = bit[on_truth], bit[on_predicted]
-        near_true, near_guess = (_window(m, tolerance, np.bitwise_or, 0).ravel() for m in (true, guess))
-        truth_hit |= (bit[on_truth] & near_guess[contours[0]]) != 0
-        predicted_hit |= (bit[on_predicted] & near_true[contours[1]]) != 0
-    return truth_hit, predicted_hit
+        kind = np.min_scalar_type(2 ** len(group) - 1)
+        bit = np.zeros(classes + 1, kind)
+        bit[group] = np.left_shift(np.ones(len(group), kind), np.arange(len(group), dtype=kind))
+        bits = [bit[c] for c in classes_at]
+        for side, other in ((0, 1), (1, 0)):
+            contour = np.zeros(shape, kind)
+            contour.ravel()[places[other]] = bits[other]
+            (near,) = _windows(contour, tolerance)
+            hits[side] |= (near.ravel()[places[side]] & bits[side]) != 0
+    return hits
 
 
-def _window(values: np.ndarray, distance: int, operation: np.ufunc, fill: int) -> np.ndarray:
-    """`operation` over the square window of side 2 x distance + 1 about each pixel, `fill` outside."""
-    side = 2 * distance + 1
-    padded = np.full([n + 2 * distance for n in values.shape], fill, values.dtype)
-    padded[distance:-distance, distance:-distance] = values
-    span = 1
-    while span < side:
-        step = min(span, side - span)
-        padded = operation(padded[:-step], padded[step:])
-        padded = operation(padded[:, :-step], padded[:, step:])
-        span += step
-    return padded
+def _windows(values: np.ndarray, *distances: int) -> Iterator[np.ndarray]:
+    """Bitwise or over the square window of side 2 x distance + 1 about each pixel, at ascending distances.
+
+    On the raveled map, whose rows are padded so that no window meets a neighbouring row: long rows are quick.
+    """
+    (height, width), far = values.shape, distances[-1]
+    stride = width + 2 * far
+    padded = np.zeros((height + 2 * far + 1, stride), values.dtype)
+    padded[far : far + height, far : far + width] = values
+    met, span = padded.ravel(), 1  # an entry holds the window that begins there
+    for distance in distances:
+        while span < 2 * distance + 1:
+            step = min(span, 2 * distance + 1 - span)
+            met = met[:-step] | met[step:]
+            met = met[: -step * stride] | met[step * stride :]
+            span += step
+        start = (far - distance) * (stride + 1)
+        yield met[start : start + height * stride].reshape(height, stride)[:, :width]
 
 
 def pooled(statistics: Statistics, ids: list[int]) -> Iterator[tuple[str, np.ndarray, Contract]]:

@@ -1,4 +1,4 @@
-"""Label maps of predictions and truth, checked against each other's size."""
+"""Label maps of predictions and truth: reading, and what is quick on large uniform regions."""
 
 from __future__ import annotations
 
@@ -26,3 +26,23 @@ def check_shape(labels: np.ndarray, shape: tuple[int, ...] | None, path: Path) -
             where=path,
             remedy="resize predictions to the truth's own size, by nearest neighbour, before scoring",
         )
+
+
+def look_up(table: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """`table[labels]`, where the table has an entry for every value of the labels' type."""
+    if labels.dtype == table.dtype == np.uint8:  # five times as fast as indexing
+        found = np.frombuffer(labels.tobytes().translate(table.tobytes()), np.uint8)
+        return found.reshape(labels.shape)
+    return table[labels]
+
+
+def runs(*maps: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """(starts, lengths) of the runs of pixels, in raveled order, over which no map changes."""
+    changed = np.ones(maps[0].size, bool)
+    if changed.size:
+        changed[1:] = False
+    for values in maps:
+        flat = values.ravel()
+        changed[1:] |= flat[1:] != flat[:-1]
+    starts = np.flatnonzero(changed)
+    return starts, np.diff(starts, append=changed.size)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -17,6 +16,7 @@ from segbench.errors import SegbenchError
 from segbench.evaluation import boundary
 from segbench.evaluation.averages import mean, ratio
 from segbench.evaluation.contract import Contract, Score, Sheet
+from segbench.evaluation.maps import look_up, runs
 from segbench.evaluation.statistics import NONE, Batch, Rows, Statistics, positions
 
 COLUMNS = ("predicted", "pixels")
@@ -47,9 +47,8 @@ class ClassIndex:
         return self._look_up(self._prediction, labels, where)
 
     def _look_up(self, table: np.ndarray, labels: np.ndarray, where: Path | str) -> np.ndarray:
-        if labels.dtype == table.dtype == np.uint8:  # five times as fast as indexing
-            found = np.frombuffer(labels.tobytes().translate(table[:256].tobytes()), np.uint8)
-            found = found.reshape(labels.shape)
+        if labels.dtype == np.uint8:
+            found = look_up(table[:256], labels)
         else:
             found = np.where(
                 (labels >= 0) & (labels < len(table)), table.take(labels, mode="clip"), self._bad
@@ -75,10 +74,9 @@ def confusion(truth: np.ndarray, predicted: np.ndarray, classes: int) -> np.ndar
 
     truth, predicted: maps of positions as `ClassIndex` gives them.
     """
-    joint = truth.astype(np.min_scalar_type((classes + 1) ** 2))
-    joint *= classes + 1
-    joint += predicted
-    counts = np.bincount(joint.ravel(), minlength=(classes + 1) ** 2)
+    starts, pixels = runs(truth, predicted)
+    joint = truth.ravel()[starts].astype(np.int64) * (classes + 1) + predicted.ravel()[starts]
+    counts = np.bincount(joint, pixels, (classes + 1) ** 2).astype(np.int64)
     return counts.reshape(classes + 1, classes + 1)[:classes]
 
 
@@ -93,12 +91,16 @@ def add_image(
 ) -> None:
     """Add the statistics of one image: maps of positions as `ClassIndex` gives them."""
     matrix = confusion(truth, predicted, index.size)
-    edges = boundary.measure(truth, predicted, index.size, bounds) if bounds else None
-    ids = np.append(index.ids, NONE)
-    for k in np.flatnonzero(matrix.any(1) | matrix[:, :-1].any(0)):
-        found = np.flatnonzero(matrix[k])
-        extra: dict[str, Any] = {name: column[k] for name, column in edges.items()} if edges else {}
-        rows.add(image_id, image, int(index.ids[k]), predicted=ids[found], pixels=matrix[k, found], **extra)
+    edges = boundary.measure(truth, predicted, matrix, bounds) if bounds else {}
+    present = np.flatnonzero(matrix.any(1) | matrix[:, :-1].any(0))
+    row, column = matrix[present].nonzero()
+    lengths = np.bincount(row, minlength=len(present))
+    entries = {
+        "predicted": (np.append(index.ids, NONE)[column], lengths),
+        "pixels": (matrix[present[row], column], lengths),
+    }
+    numbers = {name: values[present] for name, values in edges.items()}
+    rows.extend(image_id, image, index.ids[present], **entries, **numbers)
 
 
 def _entries(batch: Batch, ids: Sequence[int]) -> tuple[np.ndarray, ...]:

@@ -10,16 +10,21 @@ from concurrent.futures import Future, ProcessPoolExecutor
 from itertools import islice
 from typing import Any, TypeVar
 
+import numpy as np
+
 T = TypeVar("T")
 _CHUNK = 64
 """Images that one process takes at a time."""
 _FEW = 4 * _CHUNK
 """So many images are sooner done than a second process is started."""
+_KEPT = 24 << 20
+"""Bytes. Getting memory anew for each array of an image costs more time than what is done with it."""
 _job: Callable[[Sequence[Any]], Any]
 
 
 def in_chunks(job: Callable[[Sequence[Any]], T], items: Sequence[Any]) -> Iterator[T]:
     """`job` of some items at a time, in order. Processes are forked: they see what `job` refers to."""
+    np.empty(_KEPT, np.uint8)  # glibc holds on to twice the largest block that it ever freed
     chunks = (items[i : i + _CHUNK] for i in range(0, len(items), _CHUNK))
     workers = len(os.sched_getaffinity(0))
     if workers == 1 or len(items) <= _FEW:

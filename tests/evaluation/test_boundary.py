@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from segbench.evaluation import boundary
+from segbench.evaluation import boundary, semantic
 
 
 def band(mask, width):
@@ -26,7 +26,7 @@ def test_equals_erosions_of_each_class(seed):
     settings = boundary.Settings(0.03, 0.02)
     diagonal = np.hypot(*truth.shape)
     width, tolerance = round(0.03 * diagonal), round(0.02 * diagonal)
-    found = boundary.measure(truth, predicted, 5, settings)
+    found = boundary.measure(truth, predicted, semantic.confusion(truth, predicted, 5), settings)
     square = np.ones((2 * tolerance + 1,) * 2)
     for c in range(5):
         t, p = truth == c, predicted == c
@@ -63,6 +63,8 @@ def test_shifted_object(semantic_scores):
 
 def test_more_than_64_classes():
     truth = np.kron(np.arange(100).reshape(10, 10), np.ones((5, 5), int)).astype(np.uint8)
-    found = boundary.measure(truth, truth, 100, boundary.Settings(0.01, 0.01))
+    found = boundary.measure(
+        truth, truth, semantic.confusion(truth, truth, 100), boundary.Settings(0.01, 0.01)
+    )
     np.testing.assert_array_equal(found["contour_truth_hit"], found["contour_truth"])
     assert (found["contour_truth"] > 0).all()
