@@ -11,6 +11,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from pydantic_core import from_json
+
 from segbench.errors import SegbenchError
 
 
@@ -65,10 +67,10 @@ def write_json(path: str | Path, value: Any, *, indent: int | None = 2) -> None:
 def read_json(path: str | Path) -> Any:
     """Parse a JSON file; a missing, unreadable or malformed one is a `SegbenchError` that names it."""
     try:
-        return json.loads(Path(path).read_text(encoding="utf-8"))
+        return from_json(Path(path).read_bytes(), cache_strings="keys")
     except OSError as error:
         raise SegbenchError(f"cannot be read ({error.strerror})", where=path) from error
-    except (UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
+    except ValueError as error:
         raise SegbenchError(
             f"is not valid JSON ({error})", where=path, remedy="write it again or fetch it again"
         ) from error

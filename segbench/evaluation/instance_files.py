@@ -35,6 +35,8 @@ class InstanceFile:
         """The objects of an image of `shape` (height, width)."""
         items = self.by_image.get(image_id, [])
         masks = [self._rle(item, shape) for item in items] if self.masks else []
+        if self.masks:
+            self._check_run_lengths(items, math.prod(shape))
         given = [item.get("bbox") for item in items]
         boxes = np.asarray(given if all(given) else rle.toBbox(masks), float).reshape(-1, 4)
         areas = np.array([item.get("area", np.nan) for item in items], float)
@@ -49,6 +51,19 @@ class InstanceFile:
             np.array([item.get("score", 1.0) for item in items], float),
             np.array([bool(item.get("iscrowd", 0)) for item in items], bool),
         )
+
+    def _check_run_lengths(self, items: list[dict[str, Any]], pixels: int) -> None:
+        """Masks whose lengths do not add up to their size are an error: pycocotools would read beyond."""
+        packed = [i for i in items if _is_packed(i["segmentation"])]
+        if not packed:
+            return
+        wrong = _pixels([i["segmentation"]["counts"] for i in packed]) != pixels
+        if wrong.any():
+            raise SegbenchError(
+                f"image {packed[wrong.argmax()]['image_id']}: a mask's run lengths do not add up to its size",
+                where=self.path,
+                remedy="write the masks again; the file may be damaged",
+            )
 
     def _rle(self, item: dict[str, Any], shape: tuple[int, int]) -> dict[str, Any]:
         mask: Any = item.get("segmentation")
@@ -103,8 +118,6 @@ def read_truth(
         )
     if len(set(ids)) < len(ids):
         log.warning("%s: annotation ids are not unique; objects are scored all the same", path)
-    if masks:
-        _check_run_lengths(annotations, path)
     return InstanceFile(path, by_image, masks), images, categories
 
 
@@ -137,8 +150,6 @@ def read_results(
             where=path,
             remedy="score boxes with --boxes" if masks else "give bbox as [x, y, width, height]",
         )
-    if masks:
-        _check_run_lengths(results, path)
     decide = bool(results and results[0].get("bbox"))
     return InstanceFile(path, by_image, masks, boxes_decide=decide)
 
@@ -165,48 +176,34 @@ def _by_image(
     return groups
 
 
-def _check_run_lengths(items: list[dict[str, Any]], path: Path) -> None:
-    """Masks whose lengths do not add up to their size are an error: pycocotools would read beyond them."""
-    for start in range(0, len(items), 4096):
-        block = items[start : start + 4096]
-        packed = [
-            i for i in block if isinstance(i.get("segmentation"), dict) and _is_packed(i["segmentation"])
-        ]
-        if not packed:
-            continue
-        wrong = _pixels([i["segmentation"] for i in packed]) != [
-            math.prod(i["segmentation"]["size"]) for i in packed
-        ]
-        if wrong.any():
-            raise SegbenchError(
-                f"image {packed[wrong.argmax()]['image_id']}: a mask's run lengths do not add up to its size",
-                where=path,
-                remedy="write the masks again; the file may be damaged",
-            )
+def _is_packed(mask: Any) -> bool:
+    return type(mask) is dict and type(mask["counts"]) is str
 
 
-def _is_packed(mask: dict[str, Any]) -> bool:
-    return isinstance(mask.get("counts"), str) and isinstance(mask.get("size"), list)
-
-
-def _pixels(masks: list[dict[str, Any]]) -> np.ndarray:
+def _pixels(counts: list[str]) -> np.ndarray:
     """Sum of the run lengths of each mask, which pycocotools trusts; -1 where the last is cut off.
 
     A length takes 5 bits a character, lowest first, and bit 6 says that more follow; from the fourth length
     on it is the difference to the one before the last, so that it counts for every second one after it.
     """
-    texts = [m["counts"].encode() or b" " for m in masks]  # a blank is a length that is cut off
+    texts = [c.encode() or b" " for c in counts]  # a blank is a length that is cut off
     stops = np.cumsum([len(t) for t in texts])
-    char = np.frombuffer(b"".join(texts), np.uint8).astype(np.int64) - 48
+    char = np.frombuffer(b"".join(texts), np.uint8) - np.uint8(48)
     last = (char & 0x20) == 0
     last[stops - 1] = True
-    starts = np.append(0, np.flatnonzero(last)[:-1] + 1)
-    shift = 5 * (np.arange(len(char)) - np.repeat(starts, np.diff(starts, append=len(char))))
-    value = np.add.reduceat(
-        ((char & 0x1F) << shift) - np.where(last & (char & 0x10 > 0), 32 << shift, 0), starts
-    )
-    edges = np.searchsorted(starts, np.append(0, stops))
+    ends = np.flatnonzero(last)
+    lengths = np.diff(ends, prepend=-1)
+    value = np.where(char[ends] & 0x10, -1 << 5, 0)
+    for k in range(min(int(lengths.max()), _LONGEST)):  # from the last character on
+        more = np.flatnonzero(lengths > k) if k else slice(None)
+        value[more] = (value[more] << 5 if k else value) + (char[ends[more] - k] & 0x1F)
+    edges = np.searchsorted(ends, np.append(0, stops))
     number = np.diff(edges)
     place = np.arange(len(value)) - np.repeat(edges[:-1], number)
     times = np.where(place == 0, 1, (np.repeat(number, number) - place + 1) // 2)
-    return np.where(char[stops - 1] & 0x20, -1, np.add.reduceat(value * times, edges[:-1]))
+    whole = (char[stops - 1] & 0x20 == 0) & (np.maximum.reduceat(lengths, edges[:-1]) <= _LONGEST)
+    return np.where(whole, np.add.reduceat(value * times, edges[:-1]), -1)
+
+
+_LONGEST = 7
+"""Characters of a length: with more it would be beyond any image."""

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from pydantic_core import from_json
 
 from segbench.errors import SegbenchError
 
@@ -116,6 +118,7 @@ class Records:
                 self.categories.append(value)
         table = np.array(sorted(places), np.int64).reshape(-1, 3)
         self.image_ids, self._places = table[:, 0], table[:, 1:]
+        self._file = path.open("rb")
         twice = np.flatnonzero(np.diff(self.image_ids) == 0)
         if len(twice):
             raise SegbenchError(f"image {self.image_ids[twice[0]]} is annotated twice", where=path)
@@ -132,6 +135,6 @@ class Records:
 
     def __getitem__(self, image_id: int) -> dict[str, Any]:
         start, stop = self._places[np.searchsorted(self.image_ids, image_id)]
-        with self.path.open("rb") as file:
-            file.seek(start)
-            return json.loads(file.read(stop - start))
+        return from_json(
+            os.pread(self._file.fileno(), stop - start, start)
+        )  # forks share the file's position

@@ -61,16 +61,10 @@ def add_image(
         pred_folder=predicted.folder,
     )
     run.evaluate()
-    for class_id, found in run.results()["per_class"].items():
-        rows.add(
-            image_id,
-            image,
-            class_id,
-            iou_sum=found["iou"],
-            true_positives=found["tp"],
-            false_positives=found["fp"],
-            false_negatives=found["fn"],
-        )
+    found = run.results()["per_class"]
+    keys = dict(zip(COLUMNS, ("iou", "tp", "fp", "fn")))
+    columns = {column: [counts[key] for counts in found.values()] for column, key in keys.items()}
+    rows.extend(image_id, image, list(found), **columns)
 
 
 @contextmanager

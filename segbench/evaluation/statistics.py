@@ -136,6 +136,7 @@ class Writer:
         self._waiting: list[pa.RecordBatch] = []
 
     def __enter__(self) -> Writer:
+        pa.array(np.zeros(0))  # pyarrow imports pandas now: once, ahead of forks
         self._writer = pq.ParquetWriter(
             self._context.__enter__(), self._schema, compression="zstd", write_statistics=False
         )
