@@ -2,7 +2,7 @@
 
     python -m benchmarks.evaluation                       a trial on 200 images
     python -m benchmarks.evaluation --images 5000         the table of docs/metrics.md
-    python -m benchmarks.evaluation --memory 500,50000    peak memory of the scores at these sizes
+    python -m benchmarks.evaluation --memory 500,5000,50000    peak memory of the scores at these sizes
 
 Every measurement runs in a fresh process and counts its start, except for Python's own.
 """
@@ -32,6 +32,7 @@ AGAINST = {
     "panoptic": ("panopticapi", "panopticapi_all_cores"),
     "semantic": ("numpy_confusion",),
     "semantic_no_boundary": ("numpy_confusion",),
+    "decoding": (),
 }
 """Ours -> its references, in `benchmarks.references`."""
 
@@ -64,6 +65,20 @@ def panoptic(folder: Path) -> dict[str, float]:
     paths = [folder / "panoptic_truth.json", folder / "panoptic_predicted.json"]
     folders = {"truth_folder": folder / "panoptic_truth", "predictions_folder": folder / "panoptic_predicted"}
     return _pooled(score_panoptic, folder, *paths, **folders)
+
+
+def decoding(folder: Path) -> dict[str, float]:
+    """Of the class maps, by several processes as the scores: the least that these can take."""
+    from segbench.evaluation.workers import in_chunks
+
+    paths = [p for side in ("truth", "predicted") for p in (folder / f"semantic_{side}").iterdir()]
+    return {"files": sum(in_chunks(_decode, paths))}
+
+
+def _decode(paths: list[Path]) -> int:
+    from segbench.data.dataset import open_image
+
+    return sum(open_image(path).width > 0 for path in paths)
 
 
 def _no_families():
@@ -105,29 +120,30 @@ def _measure(what: str, folder: Path) -> None:
 
 
 def speed(folder: Path, repeats: int) -> Table:
-    names = ("what", "seconds", "processor seconds", "MiB", "times as fast", "difference")
-    table = Table(*names, box=box.MARKDOWN)
-    done: dict[str, dict[str, float]] = {}
+    """The least of `repeats` rounds, in each of which everything runs once; factors are of time over ours."""
+    titles = ("what", "seconds", "processor seconds", "MiB", "factor", "processor factor", "difference")
+    table = Table(*titles, box=box.MARKDOWN)
+    names = dict.fromkeys(name for pair in AGAINST.items() for name in (pair[0], *pair[1]))
+    rounds = [{name: measured(name, folder) for name in names} for _ in range(repeats)]
+    done = {name: {k: min(r[name][k] for r in rounds) for k in rounds[0][name]} for name in names}
     for ours, references in AGAINST.items():
         for name in (ours, *references):
-            if name not in done:
-                runs = (measured(name, folder) for _ in range(repeats))
-                done[name] = min(runs, key=lambda m: m["seconds"])
-            m = done[name]
+            m, own = done[name], done[ours]
             row = [name, f"{m['seconds']:.1f}", f"{m['processor']:.1f}", f"{m['mib']:.0f}"]
             if name != ours:
                 (key,) = m.keys() - {"seconds", "processor", "mib"}
-                row += [f"{m['seconds'] / done[ours]['seconds']:.1f}", f"{abs(m[key] - done[ours][key]):.0e}"]
+                row += [f"{m[k] / own[k]:.1f}" for k in ("seconds", "processor")]
+                row.append(f"{abs(m[key] - own[key]):.0e}")
             table.add_row(*row)
     return table
 
 
 def peaks(scratch: Path, sizes: list[int]) -> Table:
-    """Flat for maps; objects, which are held, up to 5,000 images."""
+    """Flat for maps, here of 80 x 60; objects, which are held, up to 5,000 images."""
     names = ("semantic", "panoptic", "masks", "pycocotools_masks")
     table = Table("images", *(f"{name}, MiB" for name in names), box=box.MARKDOWN)
     for size in sizes:
-        make(scratch / str(size), size, unique=min(sizes), objects=size <= 5000)
+        make(scratch / str(size), size, unique=min(sizes), objects=size <= 5000, shrink=8)
         wanted = [n for n in names if size <= 5000 or "masks" not in n]
         found = [f"{measured(n, scratch / str(size))['mib']:.0f}" for n in wanted]
         table.add_row(str(size), *found)

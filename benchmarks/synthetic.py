@@ -37,7 +37,7 @@ def encoded(points: np.ndarray) -> dict[str, Any]:
     return found
 
 
-def make_image(folder: Path, image_id: int) -> tuple[dict[str, Any], ...]:
+def make_image(folder: Path, shrink: int, image_id: int) -> tuple[dict[str, Any], ...]:
     """Write the maps of one image; its annotations, results and panoptic annotations are returned."""
     rng = np.random.default_rng(image_id)
     annotations: list[dict[str, Any]] = []
@@ -101,7 +101,7 @@ def make_image(folder: Path, image_id: int) -> tuple[dict[str, Any], ...]:
             moved = points + shift * rng.normal(size=(1, 2))
             draw.polygon([tuple(p) for p in moved], fill=segment)
             names[segment] = class_id
-        ids = np.asarray(image)
+        ids = np.asarray(image)[::shrink, ::shrink]
         found, counts = np.unique(ids, return_counts=True)
         table = np.zeros(1 << 17, np.uint8)
         for segment in found[found > 0]:
@@ -120,16 +120,18 @@ def make_image(folder: Path, image_id: int) -> tuple[dict[str, Any], ...]:
     return image_info, annotations, results, *sides
 
 
-def make(folder: Path, images: int, unique: int | None = None, *, objects: bool = True) -> None:
+def make(
+    folder: Path, images: int, unique: int | None = None, *, objects: bool = True, shrink: int = 1
+) -> None:
     """Fill `folder` for `images` images; beyond `unique` they are the first ones again, under new names.
 
-    objects: whether annotations and results of objects are written too.
+    objects: whether annotations and results of objects are written too; shrink: step between the pixels kept.
     """
     unique = min(unique or images, images)
     for name in ("panoptic_truth", "panoptic_predicted", "semantic_truth", "semantic_predicted"):
         (folder / name).mkdir(parents=True)
     with ProcessPoolExecutor() as pool:
-        made = list(pool.map(partial(make_image, folder), range(1, unique + 1), chunksize=16))
+        made = list(pool.map(partial(make_image, folder, shrink), range(1, unique + 1), chunksize=16))
     for image_id in range(unique + 1, images + 1):
         source = (image_id - 1) % unique + 1
         for name in ("panoptic_truth", "panoptic_predicted", "semantic_truth", "semantic_predicted"):

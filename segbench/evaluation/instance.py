@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 import numpy as np
 import pyarrow as pa
 from hotcoco.metrics import calibration_error
+from hotcoco.primitives import bbox_iou, mask_iou
 from pycocotools import mask as rle
 
 from segbench.data.masks import areas
@@ -145,8 +146,9 @@ def _iou(kind: str, detected: Found, truth: Found, d: slice, g: slice) -> np.nda
     shape = len(detected.class_ids[d]), len(crowd)
     if not all(shape):
         return np.zeros(shape)
-    field = "masks" if kind == "mask" else "boxes"
-    return rle.iou(getattr(detected, field)[d], getattr(truth, field)[g], crowd.tolist())
+    if kind == "mask":
+        return mask_iou(detected.masks[d], truth.masks[g], crowd)
+    return bbox_iou(detected.boxes[d], truth.boxes[g], crowd)
 
 
 @dataclass
