@@ -10,7 +10,6 @@ import numpy as np
 import pyarrow as pa
 from hotcoco.metrics import calibration_error
 from hotcoco.primitives import bbox_iou, mask_iou
-from pycocotools import mask as rle
 
 from segbench.data.masks import areas
 from segbench.evaluation.averages import mean
