@@ -169,7 +169,7 @@ def main(
             return
         place = folder or Path(scratch) / "files"
         if not place.exists():
-            make(place, images)
+            make(place, images, unique=1000)
         console.print(f"{len(list((place / 'semantic_truth').iterdir()))} images, {os.cpu_count()} cores")
         console.print(speed(place, repeats))
 

@@ -39,6 +39,28 @@ def test_equals_erosions_of_each_class(seed):
         assert found["contour_predicted_hit"][c] == (p & ndimage.binary_dilation(t, square)).sum()
 
 
+@pytest.mark.parametrize("classes", [5, 90])
+def test_void_bounds_nothing(classes):
+    """What lies across it does: a pixel is near a class where a labelled pixel of that class is in reach."""
+    rng = np.random.default_rng(classes)
+    truth = np.kron(rng.integers(0, classes, (9, 10)), np.ones((7, 6), int)).astype(np.uint8)
+    predicted = np.roll(truth, 2, 1)
+    truth[rng.random(truth.shape) < 0.3] = classes
+    known = truth != classes
+    width = round(0.05 * np.hypot(*truth.shape))
+    matrix = semantic.confusion(truth, predicted, classes)
+    found = boundary.measure(truth, predicted, matrix, boundary.Settings(0.05, 0.02))
+    for labels, name in ((truth, "truth"), (predicted, "predicted")):
+        for c in range(classes):
+            own, other = known & (labels == c), known & (labels != c)
+            beside = ndimage.binary_dilation(other, np.ones((3, 3)))
+            reach = ndimage.binary_dilation(
+                np.pad(other, 1, constant_values=True), np.ones((3, 3)), iterations=width
+            )
+            assert found[f"boundary_{name}"][c] == (own & reach[1:-1, 1:-1]).sum()
+            assert found[f"contour_{name}"][c] == (own & beside).sum()
+
+
 def test_no_contour_towards_void(semantic_scores):
     truth = np.ones((20, 20), int)
     truth[:, 10:] = 255
