@@ -93,7 +93,7 @@ def _edges(
     present: the labels of known pixels. Each has a word, and where a window meets others too, they join to
     another word.
     """
-    words = _WORDS[: len(present)]
+    words: np.ndarray = _WORDS[: len(present)]
     if len(words) < len(present):
         number = np.arange(len(present), dtype=np.uint32)
         words = number | ~number << 16  # with its opposite beside it
