@@ -17,14 +17,14 @@ def load_in_order(ours: nn.Module, theirs: list[nn.Module]) -> None:
 
 @torch.no_grad()
 def fill(modules: list[nn.Module]) -> None:
-    """Convolution k gets normal numbers of NumPy's frozen generator with seed k; no biases, plain norms."""
+    """Layer k gets normal numbers of NumPy's frozen generator with seed k; no biases, plain norms."""
     layers = [m for module in modules for m in module.modules()]
-    convolutions = [m for m in layers if isinstance(m, (nn.Conv2d, nn.ConvTranspose2d))]
-    for k, conv in enumerate(convolutions):
-        numbers = np.random.RandomState(k).standard_normal(conv.weight.shape)
-        conv.weight.copy_(torch.from_numpy(numbers) / conv.weight[0].numel() ** 0.5)
-        if conv.bias is not None:
-            conv.bias.zero_()
+    weighted = [m for m in layers if isinstance(m, (nn.Conv2d, nn.ConvTranspose2d, nn.Linear))]
+    for k, layer in enumerate(weighted):
+        numbers = np.random.RandomState(k).standard_normal(layer.weight.shape)
+        layer.weight.copy_(torch.from_numpy(numbers) / layer.weight[0].numel() ** 0.5)
+        if layer.bias is not None:
+            layer.bias.zero_()
     for norm in (m for m in layers if isinstance(m, nn.BatchNorm2d)):
         norm.reset_parameters()
 

@@ -1,0 +1,325 @@
+"""Hybrid Task Cascade: Chen et al., CVPR 2019 (1901.07518), from torchvision's parts."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torchvision.models.detection.faster_rcnn import FastRCNNPredictor, TwoMLPHead
+from torchvision.models.detection.mask_rcnn import MaskRCNNHeads, MaskRCNNPredictor
+from torchvision.models.detection.roi_heads import RoIHeads, maskrcnn_loss
+from torchvision.ops import Conv2dNormActivation, clip_boxes_to_image, roi_align
+
+from segbench.data.dataset import View
+from segbench.data.targets import mask_bounds
+from segbench.models.losses import IGNORE, cross_entropy
+from segbench.models.mask_prediction import enlarged
+from segbench.models.network import Instances, Panoptic, Prediction, Target
+from segbench.models.rcnn import RCNN, instances, keep_float, to_torchvision
+
+OVERLAPS = (0.5, 0.6, 0.7)
+"""IoU from which on a box is an object, by stage."""
+DEVIATIONS = ((0.1, 0.2), (0.05, 0.1), (0.033, 0.067))
+"""Of the offsets of centre and logarithmic size that a stage learns, which are divided by them."""
+LOSS_WEIGHTS = (1.0, 0.5, 0.25)
+STRIDE = 8
+"""Of the semantic branch."""
+CERTAIN, VISIBLE = 0.5, 0.5
+"""Least score, and least visible share, of an object in the panoptic prediction."""
+
+
+def conv(inputs: int, outputs: int, kernel: int) -> Conv2dNormActivation:
+    """Convolution with bias, and ReLU."""
+    return Conv2dNormActivation(inputs, outputs, kernel, norm_layer=None)
+
+
+class SemanticBranch(nn.Module):
+    """All levels, brought to the size of the second and added up, through four convolutions (figure 4)."""
+
+    def __init__(self, channels: int, levels: int, classes: int) -> None:
+        super().__init__()
+        self.laterals = nn.ModuleList(conv(channels, channels, 1) for _ in range(levels))
+        self.convs = nn.Sequential(*(conv(channels, channels, 3) for _ in range(4)))
+        self.embedding = conv(channels, channels, 1)
+        self.logits = nn.Conv2d(channels, classes, 1)
+
+    def forward(self, levels: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
+        """(logits, features for the heads), B x ... x H / 8 x W / 8."""
+        size = levels[1].shape[-2:]
+        sized = [
+            x if x.shape[-2:] == size else F.interpolate(x, size, mode="bilinear", align_corners=True)
+            for x in levels
+        ]
+        x = self.convs(torch.stack([lateral(x) for lateral, x in zip(self.laterals, sized)]).sum(0))
+        return self.logits(x), self.embedding(x)
+
+
+class MaskHead(nn.Module):
+    """Four convolutions on the features of a region, to which those of the stage before are added."""
+
+    def __init__(self, inputs: int, channels: int, classes: int, first: bool) -> None:
+        super().__init__()
+        self.flow = None if first else conv(channels, inputs, 1)
+        self.convs = MaskRCNNHeads(inputs, (channels,) * 4, dilation=1)
+        self.predictor = MaskRCNNPredictor(channels, channels, classes)
+
+    def forward(self, x: Tensor, before: Tensor | None) -> Tensor:
+        """N x inputs x 14 x 14 -> N x channels x 14 x 14, what `predictor` makes logits of."""
+        return self.convs(x if self.flow is None else x + self.flow(before))
+
+
+class HTC(RCNN):
+    """Equal to mmdetection's heads, but that RoIAlign and the targets of masks are torchvision's.
+
+    Three stages refine the boxes, for all classes alike; each trains a mask head on the boxes that it has
+    refined, and passes its mask features on. The scores of a box are the softmax of its mean logits over the
+    stages, its mask the mean of the stages' probabilities.
+    In a panoptic view the semantic branch learns the map of all classes, weighted by `semantic_weight`, and
+    its features are added to those of every region; the branch also answers the semantic task, and the
+    panoptic one together with the objects. In an instance view there is no such branch.
+    Options: as in `MaskRCNN`.
+    """
+
+    tasks = ("instance", "panoptic")
+
+    def __init__(
+        self,
+        view: View,
+        in_channels: int,
+        *,
+        fpn_channels: int = 256,
+        box_channels: int = 1024,
+        mask_channels: int = 256,
+        rois_per_image: int = 512,
+        detections_per_image: int = 100,
+        score_threshold: float = 0.001,
+        semantic_weight: float = 0.2,
+        **options: Any,
+    ) -> None:
+        super().__init__(view, in_channels, fpn_channels=fpn_channels, **options)
+        self.register_buffer("things", torch.tensor(view.thing_indices, dtype=torch.int64), persistent=False)
+        classes = len(view.thing_indices) + 1  # torchvision's class 0 is the background
+        self.semantic_weight = semantic_weight
+        self.stages = nn.ModuleList()
+        for overlap, (centre, size) in zip(OVERLAPS, DEVIATIONS):
+            predictor = FastRCNNPredictor(box_channels, classes)
+            predictor.bbox_pred = nn.Linear(box_channels, 4)
+            nn.init.normal_(predictor.bbox_pred.weight, std=0.001)
+            nn.init.zeros_(predictor.bbox_pred.bias)
+            keep_float(predictor)
+            self.stages.append(
+                RoIHeads(
+                    self.roi_align(7),
+                    TwoMLPHead(fpn_channels * 7 * 7, box_channels),
+                    predictor,
+                    fg_iou_thresh=overlap,
+                    bg_iou_thresh=overlap,
+                    batch_size_per_image=rois_per_image,
+                    positive_fraction=0.25,
+                    bbox_reg_weights=(1 / centre, 1 / centre, 1 / size, 1 / size),
+                    score_thresh=score_threshold,
+                    nms_thresh=0.5,
+                    detections_per_img=detections_per_image,
+                )
+            )
+        self.mask_align = self.roi_align(14)
+        self.mask_heads = nn.ModuleList(
+            MaskHead(fpn_channels, mask_channels, classes, first) for first in (True, False, False)
+        )
+        keep_float(*(head.predictor for head in self.mask_heads))
+        self.semantic = None
+        if view.task == "panoptic":
+            self.semantic = SemanticBranch(fpn_channels, 5, len(view.classes))
+            keep_float(self.semantic)
+
+    def losses(self, images: Tensor, targets: list[Target]) -> dict[str, Tensor]:
+        self.rpn.train()  # torchvision's gives losses in training mode only
+        batch, features = self.pyramid(images)
+        truth = [to_torchvision(self._objects(t)) for t in targets]
+        proposals, rpn_losses = self.rpn(batch, features, truth)
+        losses = {name.removeprefix("loss_"): loss for name, loss in rpn_losses.items()}
+        logits, embedding = self._semantic(features)
+        if logits is not None:
+            semantic = torch.stack([semantic_cells(t, logits.shape[-2:]) for t in targets])
+            losses["semantic"] = self.semantic_weight * cross_entropy(logits, semantic)
+        return losses | self.cascade_losses(features, embedding, proposals, batch.image_sizes, truth)
+
+    def cascade_losses(
+        self,
+        features: dict[str, Tensor],
+        embedding: Tensor | None,
+        boxes: list[Tensor],
+        sizes: list[tuple[int, int]],
+        truth: list[dict[str, Tensor]],
+    ) -> dict[str, Tensor]:
+        """Losses of the three stages; `boxes` are proposals, `truth` as torchvision has it."""
+        losses = {}
+        for number, (stage, weight) in enumerate(zip(self.stages, LOSS_WEIGHTS), 1):
+            boxes, _, labels, offsets = stage.select_training_samples(boxes, truth)
+            scores, found = self.box_head(stage, features, embedding, boxes, sizes)
+            classifier, box_reg = box_losses(scores, found, torch.cat(labels), torch.cat(offsets))
+            losses |= {f"classifier_{number}": weight * classifier, f"box_reg_{number}": weight * box_reg}
+            # true boxes, which training adds to those found, are added anew
+            added = [(b[:, None] == t["boxes"]).all(-1).any(-1) for b, t in zip(boxes, truth)]
+            boxes = [b[~a] for b, a in zip(refined(stage, found.detach(), boxes, sizes), added)]
+            regions, matched, labels, _ = stage.select_training_samples(boxes, truth)
+            regions, matched = ([x[n > 0] for x, n in zip(xs, labels)] for xs in (regions, matched))
+            masks = self.mask_flow(features, embedding, regions, sizes, number)[-1]
+            losses[f"mask_{number}"] = weight * maskrcnn_loss(
+                self.mask_heads[number - 1].predictor(masks),
+                regions,
+                [t["masks"] for t in truth],
+                [t["labels"] for t in truth],
+                matched,
+            )
+        return losses
+
+    def forward(self, images: Tensor) -> list[dict[str, Tensor]]:
+        return self.detect(images)[0]
+
+    def detect(self, images: Tensor) -> tuple[list[dict[str, Tensor]], Tensor | None]:
+        """(what `RCNN.forward` describes, logits of the semantic branch B x classes x h x w)."""
+        self.rpn.eval()
+        batch, features = self.pyramid(images)
+        proposals, _ = self.rpn(batch, features)
+        logits, embedding = self._semantic(features)
+        return self.objects(features, embedding, proposals, batch.image_sizes), logits
+
+    def objects(
+        self,
+        features: dict[str, Tensor],
+        embedding: Tensor | None,
+        boxes: list[Tensor],
+        sizes: list[tuple[int, int]],
+    ) -> list[dict[str, Tensor]]:
+        """Detections in images of `sizes`, from proposals."""
+        scores, offsets = [], boxes[0].new_zeros(0)
+        for number, stage in enumerate(self.stages):
+            if number:
+                boxes = refined(self.stages[number - 1], offsets, boxes, sizes)
+            logits, offsets = self.box_head(stage, features, embedding, boxes, sizes)
+            scores.append(logits)
+        mean = torch.stack(scores).mean(0)
+        found = stage.postprocess_detections(mean, offsets.repeat(1, mean.shape[1]), boxes, sizes)
+        detections = [dict(zip(("boxes", "scores", "labels"), one)) for one in zip(*found)]
+        boxes, labels = found[0], torch.cat(found[2])
+        flow = self.mask_flow(features, embedding, boxes, sizes, len(self.mask_heads))
+        stages = [head.predictor(x).sigmoid() for head, x in zip(self.mask_heads, flow)]
+        masks = torch.stack(stages).mean(0)[torch.arange(len(labels)), labels][:, None]
+        for one, mask in zip(detections, masks.split([len(b) for b in boxes])):
+            one["masks"] = mask
+        return detections
+
+    def box_head(
+        self,
+        stage: nn.Module,
+        features: dict[str, Tensor],
+        embedding: Tensor | None,
+        boxes: list[Tensor],
+        sizes: list[tuple[int, int]],
+    ) -> tuple[Tensor, Tensor]:
+        """(logits N x classes, offsets N x 4) of all boxes of the batch."""
+        x = stage.box_roi_pool(features, boxes, sizes)
+        if embedding is not None:
+            x = x + F.avg_pool2d(semantic_regions(embedding, boxes), 2)
+        return stage.box_predictor(stage.box_head(x))
+
+    def mask_flow(
+        self,
+        features: dict[str, Tensor],
+        embedding: Tensor | None,
+        boxes: list[Tensor],
+        sizes: list[tuple[int, int]],
+        stages: int,
+    ) -> list[Tensor]:
+        """Mask features of all boxes of the batch, of the first stages: each N x channels x 14 x 14."""
+        x = self.mask_align(features, boxes, sizes)
+        if embedding is not None:
+            x = x + semantic_regions(embedding, boxes)
+        flow: list[Tensor] = []
+        for head in self.mask_heads[:stages]:
+            flow.append(head(x, flow[-1] if flow else None))
+        return flow
+
+    @torch.inference_mode()
+    def predict(self, images: Tensor, sizes: list[tuple[int, int]]) -> list[Prediction]:
+        fed = (images.shape[-2], images.shape[-1])
+        detections, logits = self.detect(images)
+        predictions = []
+        for i, (found, size) in enumerate(zip(detections, sizes)):
+            objects = instances(found, fed, size)
+            prediction = Prediction(instances=objects)
+            if logits is not None:
+                objects.labels = self.things[objects.labels]
+                strips = enlarged(logits[i], fed, STRIDE, size)
+                prediction.semantic = torch.cat([strip.argmax(0) for strip in strips])
+                prediction.panoptic = combined(objects, prediction.semantic, self.things)
+            predictions.append(prediction)
+        return predictions
+
+    def _semantic(self, features: dict[str, Tensor]) -> tuple[Tensor, Tensor] | tuple[None, None]:
+        return (None, None) if self.semantic is None else self.semantic([*features.values()])
+
+    def _objects(self, target: Target) -> Target:
+        """The things of a target, with labels that count things only."""
+        same = target["labels"][:, None] == self.things
+        keep = same.any(1)
+        masks = target["masks"][keep]
+        return {"labels": same[keep].int().argmax(1), "masks": masks, "boxes": mask_bounds(masks)}
+
+
+def refined(
+    stage: nn.Module, offsets: Tensor, boxes: list[Tensor], sizes: list[tuple[int, int]]
+) -> list[Tensor]:
+    """The boxes that a stage makes of those it was given, by image."""
+    decoded = stage.box_coder.decode(offsets, boxes)[:, 0].split([len(b) for b in boxes])
+    return [clip_boxes_to_image(b, size) for b, size in zip(decoded, sizes)]
+
+
+def box_losses(scores: Tensor, offsets: Tensor, labels: Tensor, truth: Tensor) -> tuple[Tensor, Tensor]:
+    """Cross-entropy over N boxes, and smooth L1 of the offsets (N x 4) of objects, both divided by N."""
+    count = max(len(labels), 1)
+    objects = labels > 0
+    classifier = F.cross_entropy(scores, labels, reduction="sum") / count
+    return classifier, F.smooth_l1_loss(offsets[objects], truth[objects], reduction="sum") / count
+
+
+def semantic_regions(embedding: Tensor, boxes: list[Tensor]) -> Tensor:
+    """N x channels x 14 x 14 features of the semantic branch in all boxes of the batch."""
+    return roi_align(embedding, boxes, 14, 1 / STRIDE, sampling_ratio=2)
+
+
+def semantic_cells(target: Target, size: Sequence[int]) -> Tensor:
+    """h x w = `size` classes of the pixels in the middle of each cell, `IGNORE` where there is no segment."""
+    masks = target["masks"][:, STRIDE // 2 :: STRIDE, STRIDE // 2 :: STRIDE]
+    labels = F.pad(target["labels"], (1, 0), value=IGNORE)
+    nothing = ~masks.any(0, keepdim=True)
+    cells = labels[torch.cat([nothing, masks]).int().argmax(0)]
+    return F.pad(cells, (0, size[1] - cells.shape[1], 0, size[0] - cells.shape[0]), value=IGNORE)
+
+
+def combined(objects: Instances, semantic: Tensor, things: Tensor) -> Panoptic:
+    """Objects by descending score, each where none is yet, then stuff (Kirillov et al. 2019, 1801.00868).
+
+    Objects of a score below `CERTAIN`, or of which less than the share `VISIBLE` is left, are dropped.
+    """
+    assert objects.masks is not None
+    segments = torch.zeros_like(semantic)
+    labels: list[Tensor] = []
+    scores: list[Tensor] = []
+    for score, label, mask in zip(objects.scores, objects.labels, objects.masks):
+        free = mask & (segments == 0)
+        if score >= CERTAIN and free.sum() > VISIBLE * mask.sum():
+            labels.append(label)
+            scores.append(score)
+            segments[free] = len(labels)
+    for label in semantic[(segments == 0) & ~torch.isin(semantic, things)].unique():
+        labels.append(label)
+        scores.append(torch.ones_like(objects.scores[:1].sum()))
+        segments[(segments == 0) & (semantic == label)] = len(labels)
+    if not labels:
+        return Panoptic(segments, things[:0], objects.scores[:0])
+    return Panoptic(segments, torch.stack(labels), torch.stack(scores))
