@@ -190,7 +190,7 @@ def seconds(pair: Pair, size: int, batch: int, steps: int, precision: Precision)
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("names", nargs="*", choices=[*PAIRS, []], default=list(PAIRS), metavar="NAME")
+    parser.add_argument("names", nargs="*", choices=[*PAIRS, []], default=[], metavar="NAME")
     for name, default in (("size", 128), ("batch", 2), ("threads", 1), ("steps", 5)):
         parser.add_argument(f"--{name}", type=int, default=default)
     parser.add_argument("--precision", choices=["fp32", "bf16", "auto"], default="fp32")
@@ -199,7 +199,7 @@ def main() -> None:
     precision = Precision.of(options.precision, torch.device("cpu"))
     print(f"| Network | Beside | Ours ({precision.name}) | Theirs (fp32) | Ours / theirs |")
     print("| --- | --- | ---: | ---: | ---: |")
-    for name in options.names:
+    for name in options.names or PAIRS:
         torch.manual_seed(0)
         pair = PAIRS[name](options.size)
         ours, theirs = seconds(pair, options.size, options.batch, options.steps, precision)
