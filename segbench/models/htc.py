@@ -310,15 +310,16 @@ def combined(objects: Instances, semantic: Tensor, things: Tensor) -> Panoptic:
     segments = torch.zeros_like(semantic)
     labels: list[Tensor] = []
     scores: list[Tensor] = []
-    for score, label, mask in zip(objects.scores, objects.labels, objects.masks):
+    certain = objects.scores >= CERTAIN
+    for score, label, mask in zip(*(x[certain] for x in (objects.scores, objects.labels, objects.masks))):
         free = mask & (segments == 0)
-        if score >= CERTAIN and free.sum() > VISIBLE * mask.sum():
+        if free.sum() > VISIBLE * mask.sum():
             labels.append(label)
             scores.append(score)
             segments[free] = len(labels)
     for label in semantic[(segments == 0) & ~torch.isin(semantic, things)].unique():
         labels.append(label)
-        scores.append(torch.ones_like(objects.scores[:1].sum()))
+        scores.append(objects.scores.new_ones(()))
         segments[(segments == 0) & (semantic == label)] = len(labels)
     if not labels:
         return Panoptic(segments, things[:0], objects.scores[:0])
