@@ -84,6 +84,7 @@ class HTC(RCNN):
     """
 
     tasks = ("instance", "panoptic")
+    things: Tensor
 
     def __init__(
         self,
@@ -103,7 +104,7 @@ class HTC(RCNN):
         self.register_buffer("things", torch.tensor(view.thing_indices, dtype=torch.int64), persistent=False)
         classes = len(view.thing_indices) + 1  # torchvision's class 0 is the background
         self.semantic_weight = semantic_weight
-        self.stages = nn.ModuleList()
+        self.stages: Any = nn.ModuleList()
         for overlap, (centre, size) in zip(OVERLAPS, DEVIATIONS):
             predictor = FastRCNNPredictor(box_channels, classes)
             predictor.bbox_pred = nn.Linear(box_channels, 4)
@@ -126,13 +127,14 @@ class HTC(RCNN):
                 )
             )
         self.mask_align = self.roi_align(14)
-        self.mask_heads = nn.ModuleList(
+        self.mask_heads: Any = nn.ModuleList(
             MaskHead(fpn_channels, mask_channels, classes, first) for first in (True, False, False)
         )
         keep_float(*(head.predictor for head in self.mask_heads))
-        self.semantic = None
-        if view.task == "panoptic":
-            self.semantic = SemanticBranch(fpn_channels, 5, len(view.classes))
+        self.semantic = (
+            SemanticBranch(fpn_channels, 5, len(view.classes)) if view.task == "panoptic" else None
+        )
+        if self.semantic:
             keep_float(self.semantic)
 
     def losses(self, images: Tensor, targets: list[Target]) -> dict[str, Tensor]:
@@ -156,7 +158,7 @@ class HTC(RCNN):
         truth: list[dict[str, Tensor]],
     ) -> dict[str, Tensor]:
         """Losses of the three stages; `boxes` are proposals, `truth` as torchvision has it."""
-        losses = {}
+        losses: dict[str, Tensor] = {}
         for number, (stage, weight) in enumerate(zip(self.stages, LOSS_WEIGHTS), 1):
             boxes, _, labels, offsets = stage.select_training_samples(boxes, truth)
             scores, found = self.box_head(stage, features, embedding, boxes, sizes)
@@ -215,7 +217,7 @@ class HTC(RCNN):
 
     def box_head(
         self,
-        stage: nn.Module,
+        stage: Any,
         features: dict[str, Tensor],
         embedding: Tensor | None,
         boxes: list[Tensor],
@@ -271,9 +273,7 @@ class HTC(RCNN):
         return {"labels": same[keep].int().argmax(1), "masks": masks, "boxes": mask_bounds(masks)}
 
 
-def refined(
-    stage: nn.Module, offsets: Tensor, boxes: list[Tensor], sizes: list[tuple[int, int]]
-) -> list[Tensor]:
+def refined(stage: Any, offsets: Tensor, boxes: list[Tensor], sizes: list[tuple[int, int]]) -> list[Tensor]:
     """The boxes that a stage makes of those it was given, by image."""
     decoded = stage.box_coder.decode(offsets, boxes)[:, 0].split([len(b) for b in boxes])
     return [clip_boxes_to_image(b, size) for b, size in zip(decoded, sizes)]
