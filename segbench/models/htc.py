@@ -130,7 +130,8 @@ class HTC(RCNN):
         self.mask_heads: Any = nn.ModuleList(
             MaskHead(fpn_channels, mask_channels, classes, first) for first in (True, False, False)
         )
-        keep_float(*(head.predictor for head in self.mask_heads))
+        for head in self.mask_heads:
+            keep_float(head.predictor)
         self.semantic = (
             SemanticBranch(fpn_channels, 5, len(view.classes)) if view.task == "panoptic" else None
         )
