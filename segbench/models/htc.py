@@ -65,6 +65,7 @@ class MaskHead(nn.Module):
         self.flow = None if first else conv(channels, inputs, 1)
         self.convs = MaskRCNNHeads(inputs, (channels,) * 4, dilation=1)
         self.predictor = MaskRCNNPredictor(channels, channels, classes)
+        keep_float(self.predictor)
 
     def forward(self, x: Tensor, before: Tensor | None) -> Tensor:
         """N x inputs x 14 x 14 -> N x channels x 14 x 14, what `predictor` makes logits of."""
@@ -130,8 +131,6 @@ class HTC(RCNN):
         self.mask_heads: Any = nn.ModuleList(
             MaskHead(fpn_channels, mask_channels, classes, first) for first in (True, False, False)
         )
-        for head in self.mask_heads:
-            keep_float(head.predictor)
         self.semantic = (
             SemanticBranch(fpn_channels, 5, len(view.classes)) if view.task == "panoptic" else None
         )
