@@ -120,6 +120,8 @@ class RunConfig(Strict):
     overrides: list[Override] = []
     dataset_options: dict[str, dict[str, Any]] = {}
     """Laid over the `options` of a dataset's entry, such as the number of generated images."""
+    allow_non_commercial: bool = False
+    """Whether weights may be used whose licence forbids commercial use."""
     device: str = "auto"
     threads: PositiveInt = 1
     """Processor threads of one training; part of what makes it reproducible to the bit."""
@@ -156,6 +158,11 @@ class Cell:
     @property
     def key(self) -> tuple[str, str, int]:
         return self.dataset, self.model, self.seed
+
+    @property
+    def weights(self) -> str | None:
+        """The entry of config/weights that the training starts from."""
+        return self.recipe and (self.recipe.weights or self.recipe.pretrained)
 
     @cached_property
     def spec(self) -> str:
@@ -199,6 +206,11 @@ class Run:
 
     def __post_init__(self) -> None:
         self.by_key = {cell.key: cell for cell in self.cells}
+
+    def loader(self, cell: Cell) -> str | None:
+        """Python path of the function that takes the cell's weights in."""
+        entry = self.weights[cell.weights] if cell.weights else None
+        return entry.checkpoint.load if entry and entry.checkpoint else None
 
     @cached_property
     def archives(self) -> dict[str, Archive]:
@@ -279,15 +291,16 @@ def resolve(raw: Mapping[str, Any], registry: Path = CONFIG, source: str = "the 
         cells += _cells(
             config, dataset, model, datasets[dataset], models[model], shared[0], registry, problems
         )
-    needed = dict.fromkeys(c.recipe.pretrained for c in cells if c.recipe and c.recipe.pretrained)
+    needed = dict.fromkeys(name for c in cells if (name := c.weights))
     weights = read_entries(
         WeightsEntry,
         registry / "weights",
         needed,
         names["weights"],
-        f"{registry}/models: recipe.pretrained",
+        f"{registry}/models: recipe",
         problems,
     )
+    problems += _unfit(cells, weights, config.allow_non_commercial, registry)
     if problems:
         raise _error(problems)
     return Run(config, datasets, models, weights, cells, left_out)
@@ -420,6 +433,31 @@ def _conflicts(datasets: Mapping[str, DatasetEntry], registry: Path) -> Iterator
                     f"{registry}/datasets/{dataset}.yaml: archives.{name}",
                     f"differs from the one in {first}.yaml",
                 )
+
+
+def _unfit(
+    cells: Iterable[Cell], weights: Mapping[str, WeightsEntry], non_commercial: bool, registry: Path
+) -> Iterator[Problem]:
+    """Weights of another kind or network than the recipe asks for, or that the licence forbids."""
+    for cell in cells:
+        entry = weights.get(cell.weights or "")
+        if entry is None or cell.recipe is None:
+            continue
+        where = f"recipe of {cell.model} on {cell.dataset}"
+        made_for = entry.checkpoint and entry.checkpoint.class_
+        if cell.recipe.pretrained and made_for:
+            yield Problem(
+                f"{where}: pretrained", f"'{cell.weights}' is a whole network; name it as `weights`"
+            )
+        elif cell.recipe.weights and not made_for:
+            yield Problem(f"{where}: weights", f"'{cell.weights}' is a backbone; name it as `pretrained`")
+        elif made_for and made_for != cell.class_path:
+            yield Problem(f"{where}: weights", f"'{cell.weights}' is made for {made_for}")
+        if entry.non_commercial and not non_commercial:
+            yield Problem(
+                f"{registry}/weights/{cell.weights}.yaml",
+                f"its licence ({entry.licence}) forbids commercial use; allow_non_commercial: true allows it",
+            )
 
 
 def _parse(model: type[Any], raw: Any, source: str, problems: list[Problem]) -> Any:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt, model_validator
+from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
 
 Fraction = Annotated[float, Field(ge=0, le=1)]
 
@@ -62,8 +62,8 @@ class Inference(Strict):
 class Recipe(Strict):
     """A full description of one training. All of it but `inference` changes the weights, and so retrains."""
 
-    iterations: PositiveInt
-    """Optimizer steps."""
+    iterations: NonNegativeInt
+    """Optimizer steps; 0: the public `weights` are evaluated as they are."""
     batch_size: PositiveInt
     """Images in one optimizer step, over all devices and accumulation steps."""
     accumulate: PositiveInt = 1
@@ -83,6 +83,9 @@ class Recipe(Strict):
     inference: Inference = Inference()
     pretrained: str | None = None
     """Name of an entry of config/weights/ for the backbone; None: random initialisation."""
+    weights: str | None = None
+    """Name of an entry of config/weights/ for the whole network, to start from; layers of other classes begin
+    anew."""
     validate_every: PositiveInt | None = None
     """Iterations between losses on the `val` split (which is never the split that is scored)."""
     select: Literal["last", "best"] = "last"
@@ -95,6 +98,10 @@ class Recipe(Strict):
         if self.accumulate * self.gpus > self.batch_size:
             parts = f"accumulate ({self.accumulate}) x gpus ({self.gpus})"
             raise ValueError(f"{parts} is more than batch_size ({self.batch_size})")
+        if self.weights and self.pretrained:
+            raise ValueError("give `pretrained` (of the backbone) or `weights` (of the whole network)")
+        if not self.iterations and not self.weights:
+            raise ValueError("iterations: 0 needs `weights`")
         if self.select == "best" and self.validate_every is None:
             raise ValueError("select: best needs validate_every")
         return self

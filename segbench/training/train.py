@@ -41,6 +41,7 @@ from segbench.data.transforms import plain_transform, training_transform
 from segbench.errors import SegbenchError
 from segbench.files import atomic_path, write_json
 from segbench.fingerprint import fingerprint
+from segbench.models.network import Network
 from segbench.training import parallel
 from segbench.training.checkpoint import (
     load_checkpoint,
@@ -59,6 +60,7 @@ from segbench.training.progress import TrainingProgress
 from segbench.training.provenance import peak_memory, provenance, sha256
 from segbench.training.signals import StopSignals, handling
 from segbench.training.spec import CellSpec
+from segbench.training.start import check_classes, public_network, take_over
 
 log = logging.getLogger(__name__)
 
@@ -108,7 +110,8 @@ def _train(
     remedy = "use a smaller batch_size or crop, more accumulate, or a device with more memory"
     with handling(stop.receive), memory_errors(f"training {spec.class_path}", remedy):
         training = Training(dataset_root, spec, out, weights, device)
-        training.run(stop, workers, checkpoint_every)
+        if spec.recipe.iterations:
+            training.run(stop, workers, checkpoint_every)
         if parallel.rank() == 0:
             training.finish()
 
@@ -136,16 +139,7 @@ class Training:
         torch.use_deterministic_algorithms(device.type == "cpu", warn_only=True)
         torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
         seed_all(spec.seed)
-        network = build_network(spec, self.view, self.info.channels)
-        if self.recipe.pretrained:
-            if weights is None:
-                raise SegbenchError(
-                    f"asks for the weights '{self.recipe.pretrained}'; none are given",
-                    where="recipe.pretrained",
-                    remedy="give --weights, or set pretrained: null",
-                )
-            network.load_backbone(load_backbone_weights(weights))
-        self.network = self.precision.place_network(network)
+        self.network = self.precision.place_network(self._first_network(weights))
         self.losses_in_step = parallel.losses_in_step(self.network)
         if parallel.rank():
             seed_all(derived_seed(spec.seed, parallel.rank()))  # the first weights are alike, dropout is not
@@ -159,6 +153,31 @@ class Training:
             "%d images a step, in %d x %d parts (processes x accumulate); learning rate %g",
             *(self.recipe.batch_size, parallel.size(), self.recipe.accumulate, self.recipe.optimizer.lr),
         )
+
+    def _first_network(self, weights: Path | None) -> Network:
+        """Random, with a pretrained backbone, or public."""
+        wanted = self.recipe.weights or self.recipe.pretrained
+        if not wanted:
+            return build_network(self.spec, self.view, self.info.channels)
+        if weights is None:
+            raise SegbenchError(
+                f"asks for the weights '{wanted}'; none are given",
+                where="recipe",
+                remedy="give --weights, or leave `pretrained` and `weights` out",
+            )
+        if not self.recipe.weights:
+            network = build_network(self.spec, self.view, self.info.channels)
+            network.load_backbone(load_backbone_weights(weights))
+            return network
+        public, made = public_network(self.spec, self.view, self.info.channels, weights)
+        self.info = self.info.model_copy(update={"mean": made.mean, "std": made.std})
+        if not self.recipe.iterations:
+            check_classes(made.classes, self.view, weights)
+            self.view = public.view
+            return public
+        network = build_network(self.spec, self.view, self.info.channels)
+        take_over(network, public, self.spec)
+        return network
 
     def run(self, signals: StopSignals, workers: int, checkpoint_every: float) -> None:
         """All iterations that are left."""
@@ -205,8 +224,11 @@ class Training:
     def finish(self) -> None:
         """Write the results; the checkpoint goes last, so that a kill in between loses nothing."""
         weights = self.best["weights"] if self.best else self.network.state_dict()
-        with atomic_path(self.out / "history.csv") as partial:
-            shutil.copyfile(self.history_path, partial)
+        images = self.recipe.iterations * self.recipe.batch_size
+        trained = bool(self.recipe.iterations)
+        if trained:
+            with atomic_path(self.out / "history.csv") as partial:
+                shutil.copyfile(self.history_path, partial)
         write_json(
             self.out / "training.json",
             {
@@ -214,10 +236,10 @@ class Training:
                 "iterations": self.recipe.iterations,
                 "gpus": self.recipe.gpus,
                 "crop": self.recipe.augment.crop,
-                "images": self.recipe.iterations * self.recipe.batch_size,
+                "images": images,
                 "selected_iteration": self.best["iteration"] if self.best else self.iteration,
-                "seconds": self.seconds,
-                "images_per_second": self.recipe.iterations * self.recipe.batch_size / self.seconds,
+                "seconds": self.seconds if trained else None,
+                "images_per_second": images / self.seconds if trained else None,
                 "peak_memory": self._peak_memory(),
                 "precision": self.precision.name,
                 "weights_digest": weights_digest(weights),

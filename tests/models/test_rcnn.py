@@ -9,6 +9,7 @@ from torchvision.models import detection
 from segbench.data.dataset import View
 from segbench.models.faster_rcnn import FasterRCNN
 from segbench.models.mask_rcnn import MaskRCNN
+from segbench.models.rcnn import load_torchvision
 
 FEWER = (  # torchvision's and our names of the same options, for speed
     {"rpn_post_nms_top_n_test": 200, "rpn_pre_nms_top_n_test": 200, "box_detections_per_img": 20},
@@ -36,11 +37,7 @@ def pair(request):
             module.momentum = None
     theirs.backbone.train()(torch.randn(2, 3, 128, 128))
     ours = network(View("instance", (DISC,) * 3), 3, **FEWER[1])
-    state = {}
-    for name, value in theirs.state_dict().items():
-        name = name.replace("backbone.body.", "backbone.net.model.").replace("backbone.fpn.", "fpn.")
-        state[name] = value
-    ours.load_state_dict(state)
+    load_torchvision(ours, theirs.state_dict())
     return theirs.eval(), ours.eval()
 
 

@@ -2,8 +2,10 @@ from __future__ import annotations
 
 import hashlib
 import io
+import json
 import zipfile
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,6 +15,7 @@ import torchvision
 import yaml
 from PIL import Image
 from pydantic import ValidationError
+from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
 from segbench.errors import SegbenchError
@@ -35,11 +38,33 @@ def mirror_with(folder: Path, name: str, state: object) -> str:
     return str(folder)
 
 
+@pytest.mark.parametrize(
+    ("name", "theirs"),
+    [
+        ("fcn_resnet50_coco_voc", "FCN_ResNet50_Weights.COCO_WITH_VOC_LABELS_V1"),
+        ("deeplabv3_resnet50_coco_voc", "DeepLabV3_ResNet50_Weights.COCO_WITH_VOC_LABELS_V1"),
+        ("mask_rcnn_resnet50_fpn_coco", "MaskRCNN_ResNet50_FPN_Weights.COCO_V1"),
+        ("faster_rcnn_resnet50_fpn_coco", "FasterRCNN_ResNet50_FPN_Weights.COCO_V1"),
+    ],
+)
+def test_checkpoints_of_torchvision_are_as_it_describes_them(name: str, theirs: str) -> None:
+    found, weights = entry(name), torchvision.models.get_weight(theirs)
+    preset = weights.transforms()
+    assert found.url == weights.url and found.checkpoint
+    background, *things = weights.meta["categories"]
+    semantic = "coco_voc" in name
+    assert background == "__background__"
+    assert found.checkpoint.classes == (["background", *things] if semantic else things)
+    mean, std = (preset.mean, preset.std) if semantic else ([0.485, 0.456, 0.406], [0.229, 0.224, 0.225])
+    assert (found.checkpoint.mean, found.checkpoint.std) == (list(mean), list(std))
+
+
 @pytest.mark.parametrize("path", sorted(REGISTRY.glob("*.yaml")), ids=lambda p: p.stem)
 def test_every_entry_is_valid(path: Path) -> None:
     found = entry(path.stem)
-    assert timm.is_model(found.timm) and found.checksum and found.licence and found.citation
-    if found.url:
+    assert found.licence and found.citation
+    assert found.timm is None or timm.is_model(found.timm)
+    if found.url and found.checksum:
         assert found.checksum.removeprefix("sha256:") in found.url
 
 
@@ -97,7 +122,7 @@ def test_resnet_from_torchvision(tmp_path: Path, name: str) -> None:
     fetch_weights(
         entry(name), tmp_path / "out.safetensors", mirror_with(tmp_path / "mirror", file, oracle.state_dict())
     )
-    check_equal(load_file(tmp_path / "out.safetensors"), entry(name).timm, oracle, 65)
+    check_equal(load_file(tmp_path / "out.safetensors"), str(entry(name).timm), oracle, 65)
 
 
 def test_vgg16_from_torchvision(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -116,7 +141,7 @@ def test_vgg16_from_torchvision(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_files_of_other_kinds(tmp_path: Path) -> None:
     def fetched(state: object, **more: str) -> str:
         mirror = mirror_with(tmp_path / "mirror", "w.pth", state)
-        for old in tmp_path.glob("fetched/*"):
+        for old in tmp_path.glob("fetched/*/*"):
             old.unlink()
         weights = WeightsEntry(**{"timm": "resnet10t", "url": "https://example.org/w.pth", **ABOUT, **more})
         with pytest.raises(SegbenchError) as caught:
@@ -163,8 +188,65 @@ def test_a_missing_package_says_what_to_install(tmp_path: Path) -> None:
         {"url": "https://example.org/w", "file": "f"},
         {"url": "example.org/w"},
         {"url": "https://example.org/w", "checksum": "0676ba61"},
+        {"url": "https://example.org/w", "timm": None},
+        {"url": "https://example.org/w", "checkpoint": {"class": "m:C"}},
+        {"url": "https://example.org/w", "timm": None, "checkpoint": {"class": "m:C", "classes": ["a"]}},
     ],
 )
-def test_wrong_entries_are_refused(wrong: dict[str, str]) -> None:
+def test_wrong_entries_are_refused(wrong: dict[str, Any]) -> None:
     with pytest.raises(ValidationError):
-        WeightsEntry(timm="resnet18", **ABOUT, **wrong)
+        WeightsEntry.model_validate({"timm": "resnet18", **ABOUT, **wrong})
+
+
+CHECKPOINT = {"class": "m:C", "load": "m:f", "classes": ["a", "b"], "mean": [0.5], "std": [0.25]}
+
+
+def whole_network(url: str, **more: Any) -> WeightsEntry:
+    return WeightsEntry.model_validate({"checkpoint": CHECKPOINT | more, "url": url, **ABOUT})
+
+
+def test_a_whole_network_keeps_upstreams_names_and_what_it_is_made_for(tmp_path: Path) -> None:
+    state = {"x.weight": torch.randn(2, 3), "shared": torch.ones(2)}
+    mirror = mirror_with(tmp_path / "mirror", "w.pth", state | {"again": state["shared"]})
+    out = tmp_path / "net.safetensors"
+    fetch_weights(whole_network("https://example.org/w.pth"), out, mirror)
+    torch.testing.assert_close(load_file(out), state | {"again": state["shared"]})
+    with safe_open(out, "pt") as file:
+        metadata = file.metadata()
+    assert json.loads(metadata["checkpoint"]) == CHECKPOINT
+    assert metadata["source_sha256"] == hashlib.sha256((tmp_path / "mirror/w.pth").read_bytes()).hexdigest()
+
+
+def test_our_own_models_know_their_classes(tmp_path: Path) -> None:
+    weights = {"layer.weight": torch.randn(2, 1)}
+    content = {"classes": [{"name": "a"}, {"name": "b"}], "mean": [0.1], "std": [0.2], "weights": weights}
+    torch.save(content, tmp_path / "model.pt")
+    entry = WeightsEntry.model_validate(
+        {"checkpoint": {"class": "m:C"}, "url": (tmp_path / "model.pt").as_uri(), **ABOUT}
+    )
+    fetch_weights(entry, tmp_path / "net.safetensors")
+    with safe_open(tmp_path / "net.safetensors", "pt") as file:
+        told = json.loads(file.metadata()["checkpoint"])
+    assert told == {"class": "m:C", "load": None, "classes": ["a", "b"], "mean": [0.1], "std": [0.2]}
+    torch.save(weights, tmp_path / "state.pt")
+    bare = entry.model_copy(update={"url": (tmp_path / "state.pt").as_uri()})
+    with pytest.raises(SegbenchError, match="no model.pt of segbench"):
+        fetch_weights(bare, tmp_path / "other.safetensors")
+
+
+def test_a_file_without_a_known_checksum_is_trusted_on_first_use_only(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    source, out = tmp_path / "w.pth", tmp_path / "net.safetensors"
+    torch.save({"x": torch.zeros(1)}, source)
+    entry = whole_network(source.as_uri())
+    first = fetch_weights(entry, out)
+    assert first.verified_by is None and "trusted on first use" in caplog.text
+    fetched = tmp_path / "fetched" / "net" / "w.pth"
+    assert json.loads(fetched.with_name("w.pth.json").read_text())["sha256"] == first.sha256
+    fetched.unlink()
+    assert fetch_weights(entry, out).verified_by == f"sha256:{first.sha256}"
+    fetched.unlink()
+    torch.save({"x": torch.ones(1)}, source)
+    with pytest.raises(SegbenchError, match="wrong checksum"):
+        fetch_weights(entry, out)

@@ -44,8 +44,8 @@ def cell_of(wildcards):
 
 
 def weights_of(wildcards):
-    recipe = cell_of(wildcards).recipe
-    return [f"{WEIGHTS}/{recipe.pretrained}.safetensors"] if recipe.pretrained else []
+    name = cell_of(wildcards).weights
+    return [f"{WEIGHTS}/{name}.safetensors"] if name else []
 
 
 def model_of(wildcards):
@@ -58,9 +58,9 @@ def paths_of_cells(pattern, cells=RUN.cells):
     ]
 
 
-def code_of(step, class_path=None):
-    """Fingerprint of a step, and of the network or converter that it calls."""
-    return fingerprint(step, *([class_path.partition(":")[0]] if class_path else []))
+def code_of(step, *paths):
+    """Fingerprint of a step, and of the network, converter or loader that it calls."""
+    return fingerprint(step, *(path.partition(":")[0] for path in paths if path))
 
 
 def dumps(model):

@@ -23,7 +23,9 @@ rule train:
         out=lambda w, output: Path(output[0]).parent,
         spec=lambda w: cell_of(w).spec,
         weights=lambda w, input: ["--weights", *input.weights] if input.weights else [],
-        code=lambda w: code_of("segbench.training.train", cell_of(w).class_path),
+        code=lambda w: code_of(
+            "segbench.training.train", cell_of(w).class_path, RUN.loader(cell_of(w))
+        ),
     shell:
         "segbench train --data {params.data} --out {params.out} --spec {params.spec:q} {params.weights:q}"
         " --threads {threads} --workers {resources.workers} --device {resources.device} --log {log}"
