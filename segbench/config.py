@@ -162,7 +162,7 @@ class Cell:
     @property
     def weights(self) -> str | None:
         """The entry of config/weights that the training starts from."""
-        return self.recipe and (self.recipe.weights or self.recipe.pretrained)
+        return (self.recipe.weights or self.recipe.pretrained) if self.recipe else None
 
     @cached_property
     def spec(self) -> str:

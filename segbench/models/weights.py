@@ -30,18 +30,22 @@ class Checkpoint(BaseModel):
     class_: Annotated[str, Field(alias="class", pattern=r"^[\w.]+:\w+$")]
     """Python path of the network, as in its entry."""
     load: Annotated[str, Field(pattern=r"^[\w.]+:\w+$")] | None = None
-    """Python path of the function (network, state dict) that takes the weights, from names that others gave
-    them; None: the file is a `model.pt` of segbench, which has the fields below inside."""
+    """Python path of the function (network, state dict) that takes the weights by the names that others gave
+    them; None: the names are the network's own."""
     classes: list[str] = []
-    """Names in the order of the logits, as the dataset spells them; any other name for one that it lacks."""
+    """Names in the order of the logits, as the dataset spells them; any other name for one that it lacks.
+
+    Without them, the file is a `model.pt` of segbench, which has them and the next two inside."""
     mean: list[float] = []
     std: list[float] = []
     """What its images were normalised with, for a range of 0 to 1."""
 
     @model_validator(mode="after")
     def _is_whole(self) -> Checkpoint:
-        if len({bool(self.load), bool(self.classes), bool(self.mean), bool(self.std)}) > 1:
-            raise ValueError("`load`, `classes`, `mean` and `std` go together")
+        if len({bool(self.classes), bool(self.mean), bool(self.std)}) > 1:
+            raise ValueError("`classes`, `mean` and `std` go together")
+        if self.load and not self.classes:
+            raise ValueError("`load` needs `classes`")
         return self
 
 
@@ -114,14 +118,16 @@ def fetch_weights(entry: WeightsEntry, out: Path, mirror: str | None = None) -> 
 
 def _whole(checkpoint: Checkpoint, content: Any, path: Path) -> tuple[dict[str, Tensor], Checkpoint]:
     """The state dict, and the `Checkpoint` with what the file itself knows."""
-    if checkpoint.load is None:
+    if not checkpoint.classes:
         try:
             told = {"classes": [c["name"] for c in content["classes"]]}
             told |= {key: content[key] for key in ("mean", "std")}
             content = content["weights"]
         except (KeyError, TypeError) as error:
             raise SegbenchError(
-                f"is no model.pt of segbench (no {error})", where=path, remedy="name its `load` in the entry"
+                f"is no model.pt of segbench (no {error})",
+                where=path,
+                remedy="give `classes`, `mean` and `std`",
             ) from error
         checkpoint = checkpoint.model_copy(update=told)
     state = _state_dict(content, path)

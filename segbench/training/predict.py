@@ -6,6 +6,7 @@ import logging
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -129,11 +130,16 @@ def _batches(split: Split, batch_size: int) -> Iterator[tuple[list[ImageRecord],
 def known_only(found: files.Prediction, view: View) -> files.Prediction:
     """Without the objects and segments of classes that the dataset lacks; only public weights have such."""
     unknown = np.array([c.id == UNKNOWN for c in view.classes])
-    if (objects := found.instances) is not None:
+    if (objects := found.instances) is not None and unknown.any():
         keep = ~unknown[objects.labels]
-        parts = (objects.scores, objects.labels, objects.masks, objects.boxes)
-        found.instances = files.Instances(*(part if part is None else part[keep] for part in parts))
-    if (whole := found.panoptic) is not None:
+
+        def kept(part: Any) -> Any:
+            return None if part is None else part[keep]
+
+        found.instances = files.Instances(
+            kept(objects.scores), kept(objects.labels), kept(objects.masks), kept(objects.boxes)
+        )
+    if (whole := found.panoptic) is not None and unknown.any():
         whole.segments[np.isin(whole.segments, np.flatnonzero(unknown[whole.labels]) + 1)] = 0
     return found
 
