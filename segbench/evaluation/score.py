@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import sys
 import tempfile
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -184,13 +185,14 @@ def score_semantic(
 
     def add(rows: Rows, image: tuple[int, str]) -> None:
         image_id, stem = image
-        path = truth / true_files[stem]
+        path = truth / f"{stem}{true_files[stem]}"
         true = index.truth(read_labels(path), path)
         if mask:
-            true = np.where(read_labels(mask / mask_files[stem], true.shape) == 0, index.size, true)
+            shown = read_labels(mask / f"{stem}{mask_files[stem]}", true.shape)
+            true = np.where(shown == 0, index.size, true)
         guess = np.full_like(true, index.size)
         if stem in predicted_files:
-            path = predictions / predicted_files[stem]
+            path = predictions / f"{stem}{predicted_files[stem]}"
             guess = index.prediction(read_labels(path, true.shape), path)
         semantic.add_image(rows, image_id, stem, true, guess, index, bounds)
 
@@ -200,13 +202,12 @@ def score_semantic(
 
 
 def _images(folder: Path) -> dict[str, str]:
-    """File names of the images of a folder, by the name without its ending, sorted."""
+    """Endings of the images of a folder, by the name without it, sorted."""
     if not folder.is_dir():
         raise SegbenchError("is not a folder", where=folder)
     found: dict[str, str] = {}
-    for name in sorted(path.name for path in folder.iterdir() if path.suffix.lower() in IMAGE_SUFFIXES):
-        stem = name.rpartition(".")[0]
-        if found.setdefault(stem, name) != name:
+    for stem, ending in sorted((path.stem, path.suffix) for path in folder.iterdir()):
+        if ending.lower() in IMAGE_SUFFIXES and found.setdefault(stem, sys.intern(ending)) != ending:
             raise SegbenchError(f"two images are called {stem}", where=folder, remedy="keep one of them")
     return found
 
