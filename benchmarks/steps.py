@@ -31,9 +31,9 @@ from segbench.models.dilated import DilatedFCN, load_torchvision
 from segbench.models.faster_rcnn import FasterRCNN
 from segbench.models.linknet import LinkNet
 from segbench.models.mask2former import Mask2Former
-from segbench.models.mask2former.transformers_weights import load_transformers_state
 from segbench.models.mask_rcnn import MaskRCNN
 from segbench.models.network import Network, Target
+from segbench.models.transformers_weights import load_transformers_state
 from segbench.training.precision import Precision
 
 OBJECTS = 8

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 from torch.nn import functional as F
+from torchvision.ops import sigmoid_focal_loss
 
 from segbench.data.dataset import Task
 from segbench.models.losses import IGNORE
@@ -69,6 +70,15 @@ def pairwise_cross_entropy(logits: Tensor, truth: Tensor, weight: Tensor) -> Ten
     return total / weight.sum(-1)[..., None, None].clamp(min=1)
 
 
+def pairwise_focal(logits: Tensor, truth: Tensor, weight: Tensor) -> Tensor:
+    """Mean focal loss (Lin et al. 2017; alpha .25, gamma 2) of all pairs; shapes as above."""
+    probability, truth = logits.sigmoid(), truth * weight[..., None, :]
+    inside = 0.25 * (1 - probability) ** 2 * F.softplus(-logits)
+    outside = 0.75 * probability**2 * F.softplus(logits)
+    total = inside @ truth.mT + outside @ (weight[..., None, :] - truth).mT
+    return total / weight.sum(-1)[..., None, None].clamp(min=1)
+
+
 def pairwise_dice(logits: Tensor, truth: Tensor, weight: Tensor) -> Tensor:
     """1 - soft Dice (smoothed by 1) of all pairs; shapes as in `pairwise_cross_entropy`."""
     probability, truth = logits.sigmoid(), truth * weight[..., None, :]
@@ -79,6 +89,12 @@ def pairwise_dice(logits: Tensor, truth: Tensor, weight: Tensor) -> Tensor:
 def mask_cross_entropy(logits: Tensor, truth: Tensor, weight: Tensor) -> Tensor:
     """Mean sigmoid cross-entropy of each mask over its weighted points: all N x P -> N."""
     loss = F.binary_cross_entropy_with_logits(logits, truth, reduction="none")
+    return (loss * weight).sum(-1) / weight.sum(-1).clamp(min=1)
+
+
+def mask_focal(logits: Tensor, truth: Tensor, weight: Tensor) -> Tensor:
+    """Mean focal loss (alpha .25, gamma 2) of each mask over its weighted points: all N x P -> N."""
+    loss = sigmoid_focal_loss(logits, truth)
     return (loss * weight).sum(-1) / weight.sum(-1).clamp(min=1)
 
 

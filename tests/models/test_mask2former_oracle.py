@@ -7,7 +7,7 @@ from transformers import Mask2FormerConfig, Mask2FormerForUniversalSegmentation,
 
 from segbench.data.dataset import View
 from segbench.models.mask2former import Mask2Former
-from segbench.models.mask2former.transformers_weights import load_transformers_state
+from segbench.models.transformers_weights import load_transformers_state
 
 STAGES = ["stage1", "stage2", "stage3", "stage4"]
 

@@ -1,0 +1,71 @@
+"""What MaskFormer and Mask2Former share: losses and predictions from (class, mask) pairs."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from segbench.data.dataset import View
+from segbench.models.mask_losses import segments_of
+from segbench.models.mask_prediction import best_objects, enlarged, instances, panoptic, semantic_map
+from segbench.models.mask_queries import MaskQueries
+from segbench.models.network import Network, Prediction, Target
+from segbench.models.set_criterion import SetCriterion
+
+STRIDE, MASK_STRIDE = 32, 4
+
+
+class MaskClassifier(Network):
+    """Semantic, instance and panoptic segmentation by one architecture.
+
+    `forward` gives `MaskQueries`; their masks cover the image padded to a multiple of `STRIDE` at its lower
+    and right end. `detections`: objects an image at most. `object_threshold`: class score from which a query
+    becomes a panoptic segment; `overlap_threshold`: share of its own mask that it must win.
+    """
+
+    tasks = ("semantic", "instance", "panoptic")
+    criterion: SetCriterion
+
+    def __init__(
+        self,
+        view: View,
+        in_channels: int,
+        detections: int = 100,
+        object_threshold: float = 0.8,
+        overlap_threshold: float = 0.8,
+    ) -> None:
+        super().__init__(view, in_channels)
+        self.detections = detections
+        self.object_threshold, self.overlap_threshold = object_threshold, overlap_threshold
+
+    def losses(self, images: Tensor, targets: list[Target]) -> dict[str, Tensor]:
+        return self.criterion(self(images), segments_of(self.view.task, targets))
+
+    @torch.inference_mode()
+    def predict(self, images: Tensor, sizes: list[tuple[int, int]]) -> list[Prediction]:
+        output: MaskQueries = self(images)
+        covered = (images.shape[2], images.shape[3])
+        return [
+            self._prediction(classes, masks, covered, size)
+            for classes, masks, size in zip(output.classes[-1].float(), output.masks().float(), sizes)
+        ]
+
+    def _prediction(
+        self, classes: Tensor, masks: Tensor, covered: tuple[int, int], size: tuple[int, int]
+    ) -> Prediction:
+        prediction = Prediction()
+        if self.view.task != "instance":
+            prediction.semantic = semantic_map(classes, enlarged(masks, covered, MASK_STRIDE, size))
+        if self.view.task != "semantic":
+            query, label, score = best_objects(classes, self.detections)
+            thing = torch.isin(label, torch.tensor(self.view.thing_indices, device=label.device))
+            strips = enlarged(masks[query[thing]], covered, MASK_STRIDE, size)
+            prediction.instances = instances(label[thing], score[thing], strips)
+        if self.view.task == "panoptic":
+            score, label = classes.softmax(-1).max(-1)
+            keep = (label < len(self.view.classes)) & (score > self.object_threshold)
+            strips = enlarged(masks[keep], covered, MASK_STRIDE, size)
+            prediction.panoptic = panoptic(
+                label[keep], score[keep], strips, self.view.thing_indices, self.overlap_threshold
+            )
+        return prediction
