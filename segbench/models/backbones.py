@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from segbench.errors import SegbenchError, nearest
+from segbench.models.swin import LevelNorms, pad_before_shift
 
 
 class Backbone(nn.Module):
@@ -21,6 +22,7 @@ class Backbone(nn.Module):
     out_indices picks levels from fine to coarse, negative ones from the coarse end; None: all of them.
     output_stride (8 or 16) dilates the last stages, where the model can do so.
     frozen_norm replaces batch norms by fixed affine maps: for pretrained weights and batches of few images.
+    Each level of a Swin Transformer is layer-normalised, with weights that `load` leaves alone.
     """
 
     def __init__(
@@ -40,8 +42,8 @@ class Backbone(nn.Module):
                 remedy=f"did you mean '{hint}'?" if hint else "timm.list_models() names all",
             )
         options: dict[str, Any] = {}
-        # windows on images of any size, shifted in every stage as in the published detectors
-        if name.startswith("swin_"):
+        is_swin = name.startswith("swin_")
+        if is_swin:  # windows on images of any size, shifted in every stage as in the published detectors
             options = {"strict_img_size": False, "always_partition": True}
         if out_indices is not None:
             options["out_indices"] = tuple(out_indices)
@@ -62,9 +64,12 @@ class Backbone(nn.Module):
         self.reductions: list[int] = net.feature_info.reduction()
         self.patch = self.reductions[0] if hasattr(net.model, "patch_embed") else 1
         self.net: Any = freeze_batch_norm_2d(net) if frozen_norm else net
+        self.norms: nn.Module = LevelNorms(self.channels) if is_swin else nn.Identity()
+        if is_swin:
+            pad_before_shift(net)
 
     def forward(self, images: Tensor) -> list[Tensor]:
-        return self.net(pad_to_multiple(images, self.patch))
+        return self.norms(self.net(pad_to_multiple(images, self.patch)))
 
     def load(self, state: dict[str, Tensor]) -> None:
         """Take a state dict of the full timm model; its head is dropped.

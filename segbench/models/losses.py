@@ -17,6 +17,21 @@ def cross_entropy(logits: Tensor, truth: Tensor) -> Tensor:
     return total / (truth != IGNORE).sum().clamp(min=1)
 
 
+def ohem_cross_entropy(
+    logits: Tensor, truth: Tensor, hardest: float = 0.2, weight: Tensor | None = None
+) -> Tensor:
+    """Online hard example mining: mean over the share `hardest` of the labelled pixels with the highest loss.
+
+    Shapes as in `cross_entropy`; weight B x H x W multiplies the losses first. Without a label: 0.
+    Yang et al. 2019, DeeperLab, 1902.05093, section 3.2 (there "weighted bootstrapped cross-entropy").
+    """
+    losses = F.cross_entropy(logits.float(), truth, ignore_index=IGNORE, reduction="none")
+    if weight is not None:
+        losses = losses * weight
+    labelled = int((truth != IGNORE).sum())
+    return losses.flatten().topk(max(1, int(hardest * labelled))).values.mean()
+
+
 def soft_dice(logits: Tensor, truth: Tensor, smooth: float = 1.0) -> Tensor:
     """1 - soft Dice (Milletari 2016), mean over the classes; pixels of the batch pooled, void left out."""
     keep = truth != IGNORE
@@ -36,7 +51,7 @@ def class_focal(logits: Tensor, labels: Tensor, alpha: float = 0.25, gamma: floa
     return sigmoid_focal_loss(logits.float(), truth, alpha, gamma, reduction="sum")
 
 
-SEMANTIC_LOSSES = {"cross_entropy": cross_entropy, "dice": soft_dice}
+SEMANTIC_LOSSES = {"cross_entropy": cross_entropy, "ohem": ohem_cross_entropy, "dice": soft_dice}
 
 
 def semantic_losses(logits: Tensor, truth: Tensor, weights: dict[str, float]) -> dict[str, Tensor]:

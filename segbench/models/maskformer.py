@@ -82,7 +82,8 @@ class QueryDecoder(nn.Module):
     def forward(self, coarsest: Tensor, mask_features: Tensor) -> MaskQueries:
         level = self.projection(coarsest)
         pixels = level.flatten(2).mT
-        position = sine_position(*level.shape[2:], level.shape[1], level.device).flatten(2).mT
+        height, width = level.shape[2:]
+        position = sine_position(height, width, level.shape[1], level.device).flatten(2).mT
         place = self.query_places.repeat(len(level), 1, 1)
         query = torch.zeros_like(place)
         outputs = []

@@ -61,7 +61,7 @@ class SetCriterion:
 
     @torch.no_grad()
     def costs(self, output: MaskQueries, segments: Segments, truth: Tensor) -> Tensor:
-        """layers x B x Q x slots: cost of giving each segment to each query of its image; truth T x 1 x H x W."""
+        """layers x B x Q x slots: cost of giving a segment to a query of its image; truth T x 1 x H x W."""
         features, truth, weight = self.compared(output.features, truth, segments)
         label = segments.by_image(segments.labels)[:, None].expand(-1, output.classes.shape[2], -1)
         costs = []

@@ -61,30 +61,50 @@ RESNET: Rules = [
     (r"\.layer\.(\d)\.normalization\.", lambda m: f".bn{int(m[1]) + 1}."),
 ]
 
+SWIN: Rules = [
+    (r"^(swin|model)\.", ""),
+    (r"^hidden_states_norms\.stage(\d)\.", lambda m: f"norms.{int(m[1]) - 1}."),
+    (r"^hidden_states_norms\.(\d)\.", r"norms.\1."),
+    (r"^embeddings\.patch_embeddings\.projection\.", "patch_embed.proj."),
+    (r"^embeddings\.norm\.", "patch_embed.norm."),
+    (r"^encoder\.", ""),
+    # timm merges patches at the beginning of a stage, transformers at the end
+    (r"^layers\.(\d)\.downsample\.", lambda m: f"layers.{int(m[1]) + 1}.downsample."),
+    (r"\.layernorm_before\.", ".norm1."),
+    (r"\.layernorm_after\.", ".norm2."),
+    (r"\.(intermediate\.dense|mlp\.fc1)\.", ".mlp.fc1."),
+    (r"\.attention\.(output\.dense|o_proj)\.", ".attn.proj."),
+    (r"\.attention\.self\.(query|key|value)\.", lambda m: f".attn.{m[1][0]}_proj."),
+    (r"\.attention\.(self|relative_position_bias)\.", ".attn."),
+    (r"\.attention\.", ".attn."),
+    (r"\.output\.dense\.", ".mlp.fc2."),
+]
+
 BACKBONE = "model.pixel_level_module.encoder."
 
 
 def load_transformers_state(network: MaskFormer | Mask2Former, state: dict[str, Tensor]) -> None:
-    """Take every weight of a transformers model of the same sizes; its backbone must be a ResNet."""
+    """Take every weight of a transformers model of the same sizes on a ResNet or a Swin Transformer."""
+    rules = SWIN if any(".patch_embeddings." in key for key in state) else RESNET
     decoders: dict[str, Tensor] = {}
     backbone: dict[str, Tensor] = {}
     for key, value in state.items():
         if key.startswith(BACKBONE):
-            backbone[_renamed(key.removeprefix(BACKBONE), RESNET)] = value
+            backbone[_renamed(key.removeprefix(BACKBONE), rules)] = value
         elif not key.startswith("criterion."):
             decoders[_renamed(key, DECODERS)] = value
-    _join(decoders, "query_decoder", ("q_proj", "k_proj", "v_proj"), "projection")
+    _join(decoders, "query_decoder.layers.", "projection")
+    _join(backbone, "layers.", "qkv")
     network.load_backbone(backbone)
-    network.load_state_dict(network.backbone.state_dict(prefix="backbone.") | decoders)
+    norms = {f"backbone.{key}": value for key, value in backbone.items() if key.startswith("norms.")}
+    network.load_state_dict(network.backbone.state_dict(prefix="backbone.") | norms | decoders)
 
 
-def _join(state: dict[str, Tensor], prefix: str, parts: tuple[str, str, str], whole: str) -> None:
+def _join(state: dict[str, Tensor], prefix: str, whole: str) -> None:
     """Query, key and value, which transformers keeps apart, become one matrix (and one bias), in place."""
-    query = f".{parts[0]}."
-    for key in [key for key in state if key.startswith(prefix) and query in key]:
-        state[key.replace(query, f".{whole}.")] = torch.cat(
-            [state.pop(key.replace(query, f".{part}.")) for part in parts]
-        )
+    for key in [key for key in state if key.startswith(prefix) and ".q_proj." in key]:
+        parts = [state.pop(key.replace(".q_proj.", f".{part}_proj.")) for part in "qkv"]
+        state[key.replace(".q_proj.", f".{whole}.")] = torch.cat(parts)
 
 
 def _renamed(key: str, rules: Rules) -> str:

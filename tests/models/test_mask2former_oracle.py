@@ -3,7 +3,7 @@
 import pytest
 import torch
 from network_tester import make_view, scene
-from transformers import Mask2FormerConfig, Mask2FormerForUniversalSegmentation, ResNetConfig
+from transformers import Mask2FormerConfig, Mask2FormerForUniversalSegmentation, ResNetConfig, SwinConfig
 
 from segbench.data.dataset import View
 from segbench.models.mask2former import Mask2Former
@@ -12,10 +12,23 @@ from segbench.models.transformers_weights import load_transformers_state
 STAGES = ["stage1", "stage2", "stage3", "stage4"]
 
 
-def oracle(classes: int, **options) -> Mask2FormerForUniversalSegmentation:
-    """A transformers model at random weights, its norms and biases too, with ResNet-50."""
+RESNET50 = ResNetConfig(depths=[3, 4, 6, 3], layer_type="bottleneck", out_features=STAGES)
+SWIN_TINY = SwinConfig(depths=[2, 2, 6, 2], out_features=STAGES)
+SIZES = {"encoder_layers": 2, "num_queries": 12, "dim_feedforward": 80, "encoder_feedforward_dim": 96}
+OURS = {
+    "hidden_dim": 64,
+    "queries": 12,
+    "encoder_layers": 2,
+    "encoder_feedforward": 96,
+    "decoder_layers": 4,
+    "decoder_feedforward": 80,
+    "loss": {"points": 300},
+}
+
+
+def oracle(backbone, classes: int, **options) -> Mask2FormerForUniversalSegmentation:
+    """A transformers model at random weights, its norms and biases too."""
     torch.manual_seed(0)
-    backbone = ResNetConfig(depths=[3, 4, 6, 3], layer_type="bottleneck", out_features=STAGES)
     config = Mask2FormerConfig(
         backbone_config=backbone, num_labels=classes, output_auxiliary_logits=True, **options
     )
@@ -27,32 +40,18 @@ def oracle(classes: int, **options) -> Mask2FormerForUniversalSegmentation:
     return model
 
 
-@pytest.fixture(scope="module")
-def pair():
+def both(backbone, name: str) -> tuple[Mask2FormerForUniversalSegmentation, Mask2Former]:
     """The oracle and our network with its weights."""
-    sizes = {"encoder_layers": 2, "num_queries": 12, "dim_feedforward": 80, "encoder_feedforward_dim": 96}
-    model = oracle(
-        4,
-        **sizes,
-        decoder_layers=5,
-        feature_size=64,
-        mask_feature_size=64,
-        hidden_dim=64,
-        train_num_points=300,
-    )
-    network = Mask2Former(
-        make_view("panoptic"),
-        3,
-        hidden_dim=64,
-        queries=12,
-        encoder_layers=2,
-        encoder_feedforward=96,
-        decoder_layers=4,
-        decoder_feedforward=80,
-        loss={"points": 300},
-    ).eval()
+    widths = dict.fromkeys(("feature_size", "mask_feature_size", "hidden_dim"), 64)
+    model = oracle(backbone, 4, **SIZES, **widths, decoder_layers=5, train_num_points=300)
+    network = Mask2Former(make_view("panoptic"), 3, backbone=name, **OURS).eval()
     load_transformers_state(network, model.state_dict())
     return model, network
+
+
+@pytest.fixture(scope="module")
+def pair():
+    return both(RESNET50, "resnet50")
 
 
 def layers_of(output):
@@ -83,6 +82,23 @@ def test_logits_of_whole_networks(pair):
     ours = network(images)
     torch.testing.assert_close(ours.classes[-1], theirs.class_queries_logits, atol=1e-4, rtol=0)
     torch.testing.assert_close(ours.masks(), theirs.masks_queries_logits, atol=1e-4, rtol=0)
+
+
+@torch.no_grad()
+def test_logits_with_a_swin_transformer():
+    """Maps of 19 x 26 and smaller ones: no multiple of the windows' 7 x 7, nor of 2."""
+    torch.manual_seed(1)
+    model, network = both(SWIN_TINY, "swin_tiny_patch4_window7_224")
+    images = torch.randn(2, 3, 75, 101)
+    features = model.model.pixel_level_module.encoder(images).feature_maps
+    for ours, theirs in zip(network.backbone(images), features, strict=True):
+        torch.testing.assert_close(ours, theirs, atol=1e-4, rtol=0)
+    padded = torch.nn.functional.pad(images, (0, 27, 0, 21))
+    expected = layers_of(model(padded))
+    ours = network(images)
+    for layer, (classes, masks) in enumerate(expected):
+        torch.testing.assert_close(ours.classes[layer], classes, atol=1e-4, rtol=0)
+        torch.testing.assert_close(ours.masks(layer), masks, atol=1e-4, rtol=0)
 
 
 @pytest.mark.parametrize("seeds", [(0, 1), (2, 2, 3)])
@@ -119,16 +135,23 @@ def test_losses_and_gradients_at_the_same_points(pair, monkeypatch, seeds):
         torch.testing.assert_close(our.grad, their.grad, atol=1e-3 * float(their.grad.abs().max()), rtol=0)
 
 
-def test_loads_a_checkpoint_of_the_published_size():
-    """Every weight of facebook's ResNet-50 architecture has its place, none is left."""
+@pytest.mark.parametrize(
+    ("backbone", "name"),
+    [
+        (ResNetConfig(layer_type="bottleneck", out_features=STAGES), "resnet50"),
+        (SWIN_TINY, "swin_tiny_patch4_window7_224"),
+    ],
+)
+def test_loads_a_checkpoint_of_the_published_size(backbone, name):
+    """Every weight of facebook's architectures has its place, none is left."""
     with torch.device("meta"):
-        backbone = ResNetConfig(layer_type="bottleneck", out_features=STAGES)
         model = Mask2FormerForUniversalSegmentation(
             Mask2FormerConfig(backbone_config=backbone, num_labels=133)
         )
         view = View("panoptic", make_view("panoptic").classes[:1] * 133)
-        network = Mask2Former(view, 3)
-    state = {name: torch.empty_like(value, device="cpu") for name, value in model.state_dict().items()}
+        network = Mask2Former(view, 3, backbone=name)
+    state = {key: torch.empty_like(value, device="cpu") for key, value in model.state_dict().items()}
     load_transformers_state(network.to_empty(device="cpu"), state)
+    unused = sum(p.numel() for key, p in model.named_parameters() if ".encoder.swin.layernorm." in key)
     parameters = sum(p.numel() for p in network.parameters())
-    assert parameters == sum(p.numel() for p in model.parameters())
+    assert parameters == sum(p.numel() for p in model.parameters()) - unused

@@ -6,8 +6,10 @@ from segbench.models.losses import IGNORE
 from segbench.models.mask_losses import (
     mask_cross_entropy,
     mask_dice,
+    mask_focal,
     pairwise_cross_entropy,
     pairwise_dice,
+    pairwise_focal,
     segments_of,
     set_cross_entropy,
 )
@@ -21,7 +23,12 @@ def sampled():
 
 
 @pytest.mark.parametrize(
-    ("pairwise", "single"), [(pairwise_cross_entropy, mask_cross_entropy), (pairwise_dice, mask_dice)]
+    ("pairwise", "single"),
+    [
+        (pairwise_cross_entropy, mask_cross_entropy),
+        (pairwise_focal, mask_focal),
+        (pairwise_dice, mask_dice),
+    ],
 )
 def test_pairwise_costs_are_the_losses_of_all_pairs(sampled, pairwise, single):
     logits, truth, weight = sampled

@@ -1,0 +1,3 @@
+from segbench.models.panoptic_deeplab.network import PanopticDeepLab
+
+__all__ = ["PanopticDeepLab"]
