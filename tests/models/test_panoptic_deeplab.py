@@ -35,9 +35,13 @@ class TestPanopticDeepLab(NetworkTester):
         "instance_channels": 32,
         "instance_low_channels": [16, 16],
         "dropout": 0.0,
+        "sigma": 4.0,
+        "weights": [1.0, 200.0, 0.1],
     }
     backbone = "test_resnet"
     backbones = ("resnet18", "tf_efficientnet_lite0", "convnext_atto")
+    lr = 3e-3
+    steps = 100
 
 
 def test_equals_the_authors_code():
