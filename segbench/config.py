@@ -8,7 +8,6 @@ once, each with the file, the key, the value and the nearest valid name.
 from __future__ import annotations
 
 import json
-import shutil
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -132,13 +131,6 @@ class RunConfig(Strict):
     limits: Limits = Limits()
     evaluation: EvaluationOptions = EvaluationOptions()
     report: ReportOptions = ReportOptions()
-
-    @property
-    def uses_gpu(self) -> bool:
-        """Whether trainings ask for the resource `gpu`."""
-        return self.device.startswith("cuda") or (
-            self.device == "auto" and shutil.which("nvidia-smi") is not None
-        )
 
 
 @dataclass(frozen=True)

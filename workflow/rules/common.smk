@@ -9,6 +9,7 @@ from pathlib import Path
 
 from snakemake.exceptions import WorkflowError
 
+from segbench import demand, slurm
 from segbench.config import resolve
 from segbench.errors import SegbenchError
 from segbench.fingerprint import fingerprint
@@ -20,6 +21,8 @@ try:
 except SegbenchError as error:
     raise WorkflowError(str(error)) from None
 
+slurm.tell_time_limit()
+slurm.read_cancelled_jobs()
 CONFIG = RUN.config
 # every rule calls the `segbench` of the environment that runs this workflow
 os.environ.update(
@@ -29,6 +32,8 @@ DATA, ARCHIVES, WEIGHTS = CONFIG.data, CONFIG.archives, CONFIG.weights
 RESULTS = f"{CONFIG.results}/{CONFIG.run}"
 CELL = f"{RESULTS}/cells/{{dataset}}/{{model}}/seed{{seed}}"
 LOGS = f"{RESULTS}/logs"
+# short jobs of one cell, or of one dataset, are one job on a cluster
+CELL_GROUP, DATASET_GROUP = "{dataset}_{model}_seed{seed}", "{dataset}"
 CELL_LOG = "{dataset}/{model}-seed{seed}.log"
 MIRROR = ["--mirror", CONFIG.mirror] if CONFIG.mirror else []
 
@@ -50,6 +55,21 @@ def weights_of(wildcards):
 
 def model_of(wildcards):
     return [] if cell_of(wildcards).control else [f"{CELL}/model.pt"]
+
+
+def gpus_to_train(wildcards):
+    """`device: cpu` asks for none."""
+    return cell_of(wildcards).recipe.gpus if CONFIG.device != "cpu" else 0
+
+
+def gpus_to_predict(wildcards):
+    return int(CONFIG.device != "cpu" and not cell_of(wildcards).control)
+
+
+def images_of(dataset_json):
+    """Number of images that are scored; not known (and asked again) until the dataset is converted."""
+    info = json.loads(Path(dataset_json).read_text())
+    return info["splits"][info["evaluation_split"]]
 
 
 def paths_of_cells(pattern, cells=RUN.cells):
@@ -119,6 +139,23 @@ def write_run_description():
     from segbench.files import write_json
 
     write_json(f"{RESULTS}/run.json", run_description())
+
+
+def end_jobs_left_over():
+    """End the cluster's jobs of an earlier call that was killed and did not do so itself."""
+    ids = {
+        str(id)
+        for job in workflow.dag.needrun_jobs()
+        for id in workflow.persistence.external_jobids(job)
+    }
+    try:
+        if ids and (ended := slurm.end_jobs(ids)):
+            print(
+                f"ended jobs left over from an earlier call: {', '.join(ended)}",
+                file=sys.stderr,
+            )
+    except SegbenchError as error:
+        raise WorkflowError(str(error)) from None
 
 
 def left_out_lines():

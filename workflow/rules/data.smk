@@ -43,6 +43,11 @@ rule convert_dataset:
         f"{DATA}/{{dataset}}/dataset.json",
     log:
         f"{LOGS}/convert/{{dataset}}.log",
+    group:
+        DATASET_GROUP
+    resources:
+        mem_mb=demand.memory,
+        runtime=demand.conversion_minutes,
     params:
         spec=lambda w: RUN.convert_spec(w.dataset),
         archives=lambda w, input: [
@@ -65,6 +70,11 @@ rule lint_dataset:
         f"{DATA}/{{dataset}}/lint.json",
     log:
         f"{LOGS}/lint/{{dataset}}.log",
+    group:
+        DATASET_GROUP
+    resources:
+        mem_mb=demand.memory,
+        runtime=demand.conversion_minutes,
     params:
         data=lambda w, input: Path(input[0]).parent,
         state=f"{RESULTS}/datasets/{{dataset}}",

@@ -10,6 +10,13 @@ rule evaluate:
         f"{CELL}/per_image.parquet",
     log:
         f"{LOGS}/evaluate/{CELL_LOG}",
+    group:
+        CELL_GROUP
+    resources:
+        mem_mb=demand.memory,
+        runtime=lambda w, input, attempt: demand.evaluation_minutes(
+            images_of(input.data), attempt
+        ),
     params:
         data=lambda w, input: Path(input.data).parent,
         predictions=lambda w, input: Path(input.predictions).parent,

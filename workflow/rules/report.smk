@@ -1,6 +1,11 @@
 # All cells into tables, plots and one page.
 
 
+localrules:
+    summarise,
+    report,
+
+
 rule summarise:
     input:
         paths_of_cells(f"{CELL}/scores.csv"),

@@ -14,7 +14,16 @@ rule train:
         f"{LOGS}/train/{CELL_LOG}",
     threads: lambda w: cell_of(w).threads
     resources:
-        gpu=lambda w: cell_of(w).recipe.gpus * int(CONFIG.uses_gpu),
+        gpu=gpus_to_train,
+        nodes=1,
+        cpus_per_task=lambda w, threads: threads
+        + CONFIG.workers * cell_of(w).recipe.gpus,
+        mem_mb=lambda w, attempt: demand.training_memory(
+            cell_of(w).recipe, CONFIG.workers, attempt
+        ),
+        runtime=lambda w, threads, attempt: demand.training_minutes(
+            cell_of(w).recipe, threads, gpus_to_train(w), attempt
+        ),
         # no params: where and how fast it runs repeats nothing
         device=CONFIG.device,
         workers=CONFIG.workers,
@@ -40,9 +49,15 @@ rule predict:
         f"{CELL}/predictions/predictions.json",
     log:
         f"{LOGS}/predict/{CELL_LOG}",
+    group:
+        CELL_GROUP
     threads: CONFIG.threads
     resources:
-        gpu=lambda w: int(CONFIG.uses_gpu and not cell_of(w).control),
+        gpu=gpus_to_predict,
+        mem_mb=demand.memory,
+        runtime=lambda w, input, attempt: demand.prediction_minutes(
+            images_of(input.data), gpus_to_predict(w), attempt
+        ),
         device=CONFIG.device,
     params:
         data=lambda w, input: Path(input.data).parent,

@@ -1,0 +1,148 @@
+"""The cluster in a box, what it ran, and networks that are slow enough to be disturbed."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import yaml
+from tiny_project import CARD, ROOT, Project
+
+CLUSTER = str(ROOT / "tools" / "slurm-cluster")
+
+SLOW_NETWORK = '''
+import time
+
+import numpy as np
+from toy_network import Toy
+
+
+class Slow(Toy):
+    """A toy that sleeps in each step of its training, uses memory, or fails; its weights are the same."""
+
+    def __init__(self, view, in_channels, loss=None, seconds=0.1, megabytes=0, fails=False):
+        super().__init__(view, in_channels, loss)
+        self.seconds, self.fails = seconds, fails
+        self.ballast = np.ones(megabytes * 2**17)
+
+    def losses(self, images, targets):
+        time.sleep(self.seconds)
+        if self.fails:
+            raise ValueError("fails on purpose")
+        return super().losses(images, targets)
+'''
+
+# Snakemake's executor waits 10 s longer after each look that found nothing new; tests have no time for that.
+IMPATIENT_SNAKEMAKE = """
+import sys
+from snakemake.cli import main
+from snakemake_executor_plugin_slurm import Executor
+
+Executor.next_seconds_between_status_checks = property(lambda self: 1, lambda self, value: None)
+sys.exit(main())
+"""
+
+
+@contextmanager
+def cluster(*options: str) -> Iterator[None]:
+    """A running cluster; skips the test where none can be brought up."""
+    if os.geteuid() != 0:
+        pytest.skip("a SLURM cluster in a box needs root")
+    if shutil.which("slurmctld") is None:
+        pytest.skip("SLURM is not installed (as root: tools/slurm-cluster install)")
+    started = subprocess.run([CLUSTER, "start", *options], capture_output=True, text=True, check=False)
+    if started.returncode:
+        pytest.skip(f"no SLURM cluster: {started.stderr.strip()}")
+    try:
+        yield
+    finally:
+        subprocess.run([CLUSTER, "stop"], check=True)
+
+
+def control(*command: str) -> None:
+    """`tools/slurm-cluster COMMAND...`"""
+    subprocess.run([CLUSTER, *command], check=True)
+
+
+def jobs() -> pd.DataFrame:
+    """All jobs since the start of the cluster, in their order."""
+    fields = {
+        "id": "JobID",
+        "state": "State",
+        "partition": "Partition",
+        "memory": "MinMemory",
+        "limit": "TimeLimit",
+        "gpus": "tres-per-job",
+        "node": "NodeList",
+        "started": "StartTime",
+        "ended": "EndTime",
+        "comment": "Comment",
+    }
+    form = ",".join(f"{field}:100" for field in fields.values())
+    command = ["squeue", "--states=all", "--noheader", "--sort=i", f"--Format={form}"]
+    lines = subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()
+    rows = [[line[i : i + 100].strip() for i in range(0, 100 * len(fields), 100)] for line in lines]
+    return pd.DataFrame(rows, columns=list(fields))
+
+
+def trainings(model: str, seed: int = 0) -> pd.DataFrame:
+    """The jobs that were submitted to train a network on the toy dataset."""
+    found = jobs()
+    return found[found.comment == f"rule_train_wildcards_toy_{model}_{seed}"]
+
+
+def wait_until(condition: Callable[[], object], seconds: float = 120) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "did not happen in time"
+        time.sleep(0.2)
+
+
+def add_slow_network(project: Project, name: str, **options: object) -> None:
+    """A network of this name that trains for 40 iterations."""
+    (project.root / "slow_network.py").write_text(SLOW_NETWORK)
+    entry = {
+        "title": name,
+        "class": "slow_network:Slow",
+        "tasks": ["semantic"],
+        "options": options,
+        "card": CARD,
+        "recipes": {"demo": {"iterations": 40, "batch_size": 1}},
+    }
+    (project.root / f"config/models/{name}.yaml").write_text(yaml.safe_dump(entry))
+
+
+def submit(project: Project, *arguments: str) -> subprocess.Popen[str]:
+    """Start Snakemake with the profile for SLURM; its messages go to the end of `log`."""
+    command = [sys.executable, "-c", IMPATIENT_SNAKEMAKE, "--configfile", "tiny.yaml"]
+    command += ["--profile", "profiles/slurm", "--slurm-init-seconds-before-status-checks", "1", *arguments]
+    with (project.root / "log").open("a") as log:
+        return subprocess.Popen(command, cwd=project.root, env=project.environment, stdout=log, stderr=log)
+
+
+def iterations(cell: Path) -> int:
+    """How far a training has come."""
+    history = cell / "history.partial.csv"
+    return max(0, len(history.read_text().splitlines()) - 1) if history.exists() else 0
+
+
+def training_process(cell: Path) -> int | None:
+    """Process id, on this machine, of the training of a cell."""
+    for process in Path("/proc").glob("[0-9]*"):
+        try:
+            words = (process / "cmdline").read_bytes().decode().split("\0")
+        except OSError:
+            continue
+        if "train" in words and str(cell).endswith(
+            words[words.index("--out") + 1] if "--out" in words else "\n"
+        ):
+            return int(process.name)
+    return None
