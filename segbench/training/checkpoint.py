@@ -18,6 +18,9 @@ from segbench.training.model import load, save
 
 log = logging.getLogger(__name__)
 
+CHECKPOINT, HISTORY = "checkpoint.pt", "history.partial.csv"
+"""What a training needs to go on; files beside its results."""
+
 
 def seed_all(seed: int) -> None:
     random.seed(seed)

@@ -1,13 +1,14 @@
 """The training loop, one for all networks.
 
-In the folder of the cell, while it runs:
+In the folder of the cell, until its predictions are made:
     checkpoint.pt          exact state; a training that finds its own goes on from there
     history.partial.csv    a row an iteration
-and when it is done, instead of these:
+and when it is done:
     model.pt               weights, specification, classes, normalisation
     history.csv            iteration, epoch, lr, loss_<name>, total, grad_norm, validation, seconds, ...
     training.json          time, memory, speed, and where and from what it was made
-The first two are no outputs of the workflow, which deletes those of a job that failed.
+The first two are no outputs of the workflow, which deletes those of a job that failed, and of one that ended
+while the workflow was not there to see it: such a training is repeated, from its end.
 """
 
 from __future__ import annotations
@@ -44,6 +45,8 @@ from segbench.fingerprint import fingerprint
 from segbench.models.network import Network
 from segbench.training import parallel
 from segbench.training.checkpoint import (
+    CHECKPOINT,
+    HISTORY,
     load_checkpoint,
     random_state,
     save_checkpoint,
@@ -124,7 +127,7 @@ class Training:
     ) -> None:
         out.mkdir(parents=True, exist_ok=True)
         self.spec, self.recipe, self.out = spec, spec.recipe, out
-        self.checkpoint_path, self.history_path = out / "checkpoint.pt", out / "history.partial.csv"
+        self.checkpoint_path, self.history_path = out / CHECKPOINT, out / HISTORY
         self.dataset = Dataset(dataset_root)
         self.info = self.dataset.info
         self.view = self.dataset.view(spec.task)
@@ -220,6 +223,7 @@ class Training:
                 if save:
                     self._checkpoint()
                     saved = time.monotonic()
+        self._checkpoint()
 
     def finish(self) -> None:
         """Write the results; the checkpoint goes last, so that a kill in between loses nothing."""
@@ -248,8 +252,6 @@ class Training:
             },
         )
         save_model(self.out / "model.pt", self.spec, self.view, self.info, weights)
-        self.checkpoint_path.unlink(missing_ok=True)
-        self.history_path.unlink(missing_ok=True)
 
     def _step(self, batches: Iterator[Batch]) -> dict[str, Any]:
         """One optimizer step over the whole batch, in `accumulate` parts. Returns its row of the history."""

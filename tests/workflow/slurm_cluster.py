@@ -42,10 +42,12 @@ class Slow(Toy):
 
 # Snakemake's executor waits 10 s longer after each look that found nothing new; tests have no time for that.
 IMPATIENT_SNAKEMAKE = """
+import signal
 import sys
 from snakemake.cli import main
 from snakemake_executor_plugin_slurm import Executor
 
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job would ignore it
 Executor.next_seconds_between_status_checks = property(lambda self: 1, lambda self, value: None)
 sys.exit(main())
 """

@@ -7,16 +7,26 @@ disturbed cell has to end like an undisturbed one.
 from __future__ import annotations
 
 import json
+import os
+import re
+import signal
 import subprocess
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pandas as pd
 import pytest
 from slurm_cluster import (
+    add_slow_network,
     cluster,
+    control,
+    iterations,
     jobs,
     submit,
+    training_process,
+    trainings,
+    wait_until,
 )
 from tiny_project import Project, make_project
 
@@ -85,3 +95,162 @@ def test_workers_have_no_network(quiet_day: Project) -> None:
     reach = "import socket; socket.create_connection(('192.0.2.1', 80), timeout=5)"
     done = subprocess.run(["srun", "--partition=gpu", "python3", "-c", reach], capture_output=True, text=True)
     assert "Network is unreachable" in done.stderr
+
+
+# --- a hard day -------------------------------------------------------------------------------------------
+
+ITERATIONS = list(range(1, 41))
+SCARCE = [
+    "train:runtime=attempt if wildcards.model == 'late' else 30",
+    "train:mem_mb=attempt * 900 if wildcards.model == 'hungry' else 2000",
+]
+
+
+@pytest.fixture(scope="module")
+def hard_day(project: Project) -> Project:
+    """One run in which each network meets a fault of its own; the controller is restarted meanwhile."""
+    add_slow_network(project, "calm")
+    add_slow_network(project, "killed")
+    add_slow_network(project, "cancelled")
+    add_slow_network(project, "hungry", megabytes=700)  # more than its first attempt may have
+    add_slow_network(project, "late", seconds=2)  # 80 s, and its first attempt may take 60
+    add_slow_network(project, "failing", fails=True)
+    models = ["late", "killed", "cancelled", "hungry", "failing", "calm"]
+    project.config(run="hard", datasets=["toy"], models=models, controls=[], overrides=[])
+    call = submit(project, "--retries", "2", "--set-resources", *SCARCE)
+    reach(project, "hard", "killed", 5)
+    pid = training_process(cell(project, "hard", "killed"))
+    assert pid
+    os.kill(pid, signal.SIGKILL)
+    reach(project, "hard", "cancelled", 5)
+    subprocess.run(["scancel", running("cancelled")], check=True)
+    control("controller", "stop")
+    time.sleep(3)
+    control("controller", "start")
+    assert finish(project, call) != 0  # for the one that always fails
+    return project
+
+
+def reach(project: Project, run: str, model: str, iteration: int) -> None:
+    wait_until(lambda: iterations(cell(project, run, model)) >= iteration)
+
+
+def running(model: str) -> str:
+    """Job id of its training."""
+    table = trainings(model)
+    return table[table.state == "RUNNING"].id.item()
+
+
+def assert_like_undisturbed(project: Project, run: str, model: str) -> None:
+    assert digest(project, run, model) == digest(project, "hard", "calm")
+    folder = cell(project, run, model)
+    assert list(pd.read_csv(folder / "history.csv").iteration) == ITERATIONS
+    assert not (folder / "checkpoint.pt").exists() and not (folder / "history.partial.csv").exists()
+    mine, calm = (
+        pd.read_csv(path / "scores.csv").drop(columns="model", errors="ignore")
+        for path in (folder, cell(project, "hard", "calm"))
+    )
+    pd.testing.assert_frame_equal(mine, calm)
+
+
+def went_on_after(project: Project, run: str, model: str) -> list[int]:
+    """The iterations from which its attempts went on."""
+    log = (project.root / f"results/{run}/logs/train/toy/{model}-seed0.log").read_text()
+    return [int(number) for number in re.findall(r"going on after iteration (\d+)", log)]
+
+
+@pytest.mark.parametrize(
+    ("model", "states"),
+    [
+        ("calm", ["COMPLETED"]),
+        ("killed", ["FAILED", "COMPLETED"]),
+        ("cancelled", ["CANCELLED", "COMPLETED"]),
+        ("hungry", ["OUT_OF_MEMORY", "COMPLETED"]),
+        ("late", ["FAILED", "COMPLETED"]),
+    ],
+)
+def test_a_fault_costs_an_attempt_and_changes_no_result(
+    hard_day: Project, model: str, states: list[str]
+) -> None:
+    assert list(trainings(model).state) == states
+    assert_like_undisturbed(hard_day, "hard", model)
+
+
+def test_a_second_attempt_gets_more_memory_and_time(hard_day: Project) -> None:
+    assert list(trainings("hungry").memory) == ["900M", "1800M"]
+    assert list(trainings("late").limit) == ["1:00", "2:00"]
+
+
+def test_a_training_goes_on_after_its_time_limit_and_after_scancel(hard_day: Project) -> None:
+    (late,), (cancelled,) = (went_on_after(hard_day, "hard", model) for model in ("late", "cancelled"))
+    assert 10 < late < 30  # of two seconds each
+    assert cancelled >= 5
+
+
+def test_a_cell_that_always_fails_is_shown_and_the_others_are_done(hard_day: Project) -> None:
+    assert list(trainings("failing").state) == ["FAILED"] * 3
+    status = pd.read_csv(hard_day.root / "results/hard/summary/cells.csv").set_index("model")
+    assert status.status.to_dict() == dict.fromkeys(status.index, "ok") | {"failing": "failed"}
+    assert "fails on purpose" in status.reason["failing"]
+    assert "fails on purpose" in (hard_day.root / "results/hard/report/index.html").read_text()
+
+
+def test_no_more_trainings_at_once_than_gpus(hard_day: Project) -> None:
+    table = jobs()
+    train = table[table.comment.str.startswith("rule_train")]
+    at_once = [((train.started <= moment) & (train.ended > moment)).sum() for moment in train.started]
+    assert max(at_once) == 3
+
+
+def start_one(project: Project, run: str) -> subprocess.Popen[bytes]:
+    """A run of one cell, under way."""
+    add_slow_network(project, run)
+    call = one_cell(project, run)
+    reach(project, run, run, 10)
+    return call
+
+
+def one_cell(project: Project, run: str) -> subprocess.Popen[bytes]:
+    project.config(run=run, datasets=["toy"], models=[run], controls=[], overrides=[])
+    return submit(project, f"results/{run}/cells/toy/{run}/seed0/scores.csv")
+
+
+def test_a_node_that_crashes_is_replaced(hard_day: Project) -> None:
+    call = start_one(hard_day, "lost")
+    node = trainings("lost").node.item()
+    control("crash", node)
+    wait_until(lambda: "NODE_FAIL" in set(trainings("lost").state))
+    control("boot", node)
+    assert finish(hard_day, call) == 0
+    assert list(trainings("lost").state) == ["NODE_FAIL", "COMPLETED"]
+    assert_like_undisturbed(hard_day, "lost", "lost")
+
+
+def test_snakemake_interrupted_goes_on(hard_day: Project) -> None:
+    call = start_one(hard_day, "interrupted")
+    call.send_signal(signal.SIGINT)
+    assert finish(hard_day, call) != 0
+    assert finish(hard_day, one_cell(hard_day, "interrupted")) == 0
+    assert list(trainings("interrupted").state) == ["CANCELLED", "COMPLETED"]
+    assert went_on_after(hard_day, "interrupted", "interrupted")[0] >= 10
+    assert_like_undisturbed(hard_day, "interrupted", "interrupted")
+
+
+@pytest.mark.parametrize("meanwhile", ["running", "ended"])
+def test_snakemake_killed_trains_nothing_twice(hard_day: Project, meanwhile: str) -> None:
+    """Its job runs on: it is ended and goes on from its checkpoint, or has come to its end."""
+    call = start_one(hard_day, meanwhile)
+    call.kill()
+    call.wait()
+    if meanwhile == "ended":
+        wait_until(lambda: trainings(meanwhile).state.item() == "COMPLETED")
+    else:
+        assert trainings(meanwhile).state.item() == "RUNNING"
+    unlocked = submit(hard_day, "--unlock")
+    assert finish(hard_day, unlocked) == 0
+    assert finish(hard_day, one_cell(hard_day, meanwhile)) == 0
+    first = "COMPLETED" if meanwhile == "ended" else "CANCELLED"
+    assert list(trainings(meanwhile).state) == [first, "COMPLETED"]
+    (went_on,) = went_on_after(hard_day, meanwhile, meanwhile)
+    assert went_on == 40 if meanwhile == "ended" else went_on >= 10
+    assert_like_undisturbed(hard_day, meanwhile, meanwhile)
