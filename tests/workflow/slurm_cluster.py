@@ -14,7 +14,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 import yaml
-from tiny_project import CARD, ROOT, Project
+from tiny_project import ROOT, Project
 
 CLUSTER = str(ROOT / "tools" / "slurm-cluster")
 
@@ -116,7 +116,7 @@ def add_slow_network(project: Project, name: str, **options: object) -> None:
         "class": "slow_network:Slow",
         "tasks": ["semantic"],
         "options": options,
-        "card": CARD,
+        "card": "A toy, for tests.",
         "recipes": {"demo": {"iterations": 40, "batch_size": 1}},
     }
     (project.root / f"config/models/{name}.yaml").write_text(yaml.safe_dump(entry))
