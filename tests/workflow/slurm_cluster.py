@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -148,3 +150,45 @@ def training_process(cell: Path) -> int | None:
         ):
             return int(process.name)
     return None
+
+
+def finish(project: Project, call: subprocess.Popen[str]) -> int:
+    status = call.wait(timeout=400)
+    print((project.root / "log").read_text()[-5000:])
+    return status
+
+
+def cell(project: Project, run: str, model: str) -> Path:
+    return project.root / f"results/{run}/cells/toy/{model}/seed0"
+
+
+def digest(project: Project, run: str, model: str) -> str:
+    return json.loads((cell(project, run, model) / "training.json").read_text())["weights_digest"]
+
+
+def reach(project: Project, run: str, model: str, iteration: int) -> None:
+    wait_until(lambda: iterations(cell(project, run, model)) >= iteration)
+
+
+def running_job(model: str) -> str:
+    """Id of the job that trains it."""
+    table = trainings(model)
+    return table[table.state == "RUNNING"].id.item()
+
+
+def assert_same(project: Project, one: tuple[str, str], other: tuple[str, str]) -> None:
+    """Two cells (run, network) were trained through all iterations once, and ended in the same numbers."""
+    scores = []
+    for run, model in (one, other):
+        folder = cell(project, run, model)
+        assert list(pd.read_csv(folder / "history.csv").iteration) == list(range(1, 41))
+        assert not (folder / "checkpoint.pt").exists() and not (folder / "history.partial.csv").exists()
+        scores.append(pd.read_csv(folder / "scores.csv").drop(columns="model", errors="ignore"))
+    pd.testing.assert_frame_equal(*scores)
+    assert digest(project, *one) == digest(project, *other)
+
+
+def went_on_after(project: Project, run: str, model: str) -> list[int]:
+    """The iterations from which its attempts went on."""
+    log = (project.root / f"results/{run}/logs/train/toy/{model}-seed0.log").read_text()
+    return [int(number) for number in re.findall(r"going on after iteration (\d+)", log)]

@@ -6,27 +6,29 @@ disturbed cell has to end like an undisturbed one.
 
 from __future__ import annotations
 
-import json
 import os
-import re
 import signal
 import subprocess
 import time
 from collections.abc import Iterator
-from pathlib import Path
 
 import pandas as pd
 import pytest
 from slurm_cluster import (
     add_slow_network,
+    assert_same,
+    cell,
     cluster,
     control,
-    iterations,
+    finish,
     jobs,
+    reach,
+    running_job,
     submit,
     training_process,
     trainings,
     wait_until,
+    went_on_after,
 )
 from tiny_project import Project, make_project
 
@@ -38,20 +40,6 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
     """The tiny project, on a cluster without accounting."""
     with cluster():
         yield make_project(tmp_path_factory.mktemp("slurm"))
-
-
-def finish(project: Project, call: subprocess.Popen[str]) -> int:
-    status = call.wait(timeout=400)
-    print((project.root / "log").read_text()[-5000:])
-    return status
-
-
-def cell(project: Project, run: str, model: str) -> Path:
-    return project.root / f"results/{run}/cells/toy/{model}/seed0"
-
-
-def digest(project: Project, run: str, model: str) -> str:
-    return json.loads((cell(project, run, model) / "training.json").read_text())["weights_digest"]
 
 
 # --- a quiet day ------------------------------------------------------------------------------------------
@@ -99,7 +87,6 @@ def test_workers_have_no_network(quiet_day: Project) -> None:
 
 # --- a hard day -------------------------------------------------------------------------------------------
 
-ITERATIONS = list(range(1, 41))
 SCARCE = [
     "train:runtime=attempt if wildcards.model == 'late' else 30",
     "train:mem_mb=attempt * 900 if wildcards.model == 'hungry' else 2000",
@@ -123,40 +110,12 @@ def hard_day(project: Project) -> Project:
     assert pid
     os.kill(pid, signal.SIGKILL)
     reach(project, "hard", "cancelled", 5)
-    subprocess.run(["scancel", running("cancelled")], check=True)
+    subprocess.run(["scancel", running_job("cancelled")], check=True)
     control("controller", "stop")
     time.sleep(3)
     control("controller", "start")
     assert finish(project, call) != 0  # for the one that always fails
     return project
-
-
-def reach(project: Project, run: str, model: str, iteration: int) -> None:
-    wait_until(lambda: iterations(cell(project, run, model)) >= iteration)
-
-
-def running(model: str) -> str:
-    """Job id of its training."""
-    table = trainings(model)
-    return table[table.state == "RUNNING"].id.item()
-
-
-def assert_like_undisturbed(project: Project, run: str, model: str) -> None:
-    assert digest(project, run, model) == digest(project, "hard", "calm")
-    folder = cell(project, run, model)
-    assert list(pd.read_csv(folder / "history.csv").iteration) == ITERATIONS
-    assert not (folder / "checkpoint.pt").exists() and not (folder / "history.partial.csv").exists()
-    mine, calm = (
-        pd.read_csv(path / "scores.csv").drop(columns="model", errors="ignore")
-        for path in (folder, cell(project, "hard", "calm"))
-    )
-    pd.testing.assert_frame_equal(mine, calm)
-
-
-def went_on_after(project: Project, run: str, model: str) -> list[int]:
-    """The iterations from which its attempts went on."""
-    log = (project.root / f"results/{run}/logs/train/toy/{model}-seed0.log").read_text()
-    return [int(number) for number in re.findall(r"going on after iteration (\d+)", log)]
 
 
 @pytest.mark.parametrize(
@@ -173,7 +132,7 @@ def test_a_fault_costs_an_attempt_and_changes_no_result(
     hard_day: Project, model: str, states: list[str]
 ) -> None:
     assert list(trainings(model).state) == states
-    assert_like_undisturbed(hard_day, "hard", model)
+    assert_same(hard_day, ("hard", model), ("hard", "calm"))
 
 
 def test_a_second_attempt_gets_more_memory_and_time(hard_day: Project) -> None:
@@ -223,7 +182,7 @@ def test_a_node_that_crashes_is_replaced(hard_day: Project) -> None:
     control("boot", node)
     assert finish(hard_day, call) == 0
     assert list(trainings("lost").state) == ["NODE_FAIL", "COMPLETED"]
-    assert_like_undisturbed(hard_day, "lost", "lost")
+    assert_same(hard_day, ("lost", "lost"), ("hard", "calm"))
 
 
 def test_snakemake_interrupted_goes_on(hard_day: Project) -> None:
@@ -233,7 +192,7 @@ def test_snakemake_interrupted_goes_on(hard_day: Project) -> None:
     assert finish(hard_day, one_cell(hard_day, "interrupted")) == 0
     assert list(trainings("interrupted").state) == ["CANCELLED", "COMPLETED"]
     assert went_on_after(hard_day, "interrupted", "interrupted")[0] >= 10
-    assert_like_undisturbed(hard_day, "interrupted", "interrupted")
+    assert_same(hard_day, ("interrupted", "interrupted"), ("hard", "calm"))
 
 
 @pytest.mark.parametrize("meanwhile", ["running", "ended"])
@@ -253,4 +212,4 @@ def test_snakemake_killed_trains_nothing_twice(hard_day: Project, meanwhile: str
     assert list(trainings(meanwhile).state) == [first, "COMPLETED"]
     (went_on,) = went_on_after(hard_day, meanwhile, meanwhile)
     assert went_on == 40 if meanwhile == "ended" else went_on >= 10
-    assert_like_undisturbed(hard_day, meanwhile, meanwhile)
+    assert_same(hard_day, (meanwhile, meanwhile), ("hard", "calm"))
