@@ -52,10 +52,10 @@ def tell_time_limit() -> None:
     if not job or "SLURM_JOB_END_TIME" in os.environ:
         return
     command = ["squeue", "--noheader", "--jobs", job, "--format=%e"]
-    answer = subprocess.run(command, capture_output=True, text=True).stdout.strip()
     try:
-        end = datetime.datetime.fromisoformat(answer)
-    except ValueError:  # no limit, or no answer: the job is told by SIGTERM only
+        answer = subprocess.run(command, capture_output=True, text=True).stdout
+        end = datetime.datetime.fromisoformat(answer.strip())
+    except (OSError, ValueError):  # no limit, or no answer: SIGTERM is all the job will hear
         return
     os.environ["SLURM_JOB_END_TIME"] = str(int(end.timestamp()))
 

@@ -55,7 +55,7 @@ def test_two_processes_train_as_one_does(run, tmp_path: Path, accumulate: int) -
     validation = [float(rows(tmp_path / f)[-1]["validation"]) for f in ("one", "two")]
     assert validation[0] == pytest.approx(validation[1], rel=2e-3)
     names = sorted(p.name for p in (tmp_path / "two").iterdir())
-    assert names == ["history.csv", "model.pt", "training.json"]
+    assert names == ["checkpoint.pt", "history.csv", "history.partial.csv", "model.pt", "training.json"]
 
 
 def test_a_signal_stops_all_and_the_next_call_ends_in_the_same_bits(

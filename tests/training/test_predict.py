@@ -45,6 +45,12 @@ def test_predictions_are_the_networks(model: Path, shapes: Path, tmp_path: Path)
         assert (written[record.path.name] == labels.numpy() + 1).all()  # ids count from 1
 
 
+def test_what_a_training_needs_to_go_on_is_removed(model: Path, shapes: Path) -> None:
+    assert (model.parent / "checkpoint.pt").exists()
+    predict(shapes, model, model.parent / "predictions", threads=1)
+    assert not list(model.parent.glob("checkpoint*")) and not list(model.parent.glob("*.partial.csv"))
+
+
 def test_efficiency(model: Path, shapes: Path) -> None:
     predict(shapes, model, model.parent / "predictions", threads=1)
     found = json.loads((model.parent / "efficiency.json").read_text())

@@ -23,6 +23,8 @@ from segbench.training.model import load_model
 from segbench.training.train import Training, train
 
 CPU = torch.device("cpu")
+RESULTS = {"history.csv", "model.pt", "training.json"}
+TO_GO_ON = {"checkpoint.pt", "history.partial.csv"}
 
 
 def history(folder: Path, name: str = "history.csv") -> list[dict[str, str]]:
@@ -44,7 +46,7 @@ def test_a_training_learns_and_leaves_its_results(run, tmp_path: Path) -> None:
     assert float(rows[-1]["total"]) < 0.5 * float(rows[0]["total"])
     assert float(rows[-1]["epoch"]) == 20 and float(rows[4]["lr"]) > float(rows[0]["lr"])
     assert rows[0]["total"] == rows[0]["loss_cross_entropy"]
-    assert sorted(p.name for p in (tmp_path / "a").iterdir()) == ["history.csv", "model.pt", "training.json"]
+    assert {p.name for p in (tmp_path / "a").iterdir()} == RESULTS | TO_GO_ON
     assert result["iterations"] == 60 and result["images"] == 240 and result["seconds"] > 0
     assert result["parameters"] == sum(
         p.numel() for p in load_model(tmp_path / "a" / "model.pt", CPU).network.parameters()
@@ -311,7 +313,19 @@ def test_a_checkpoint_that_cannot_be_written_does_not_stop(run, tmp_path: Path, 
         patch.setattr(module, "save_model", lambda path, *_: path.write_text("model"))
         run("a", make_spec(), checkpoint_every=0)
     assert "no checkpoint could be written" in caplog.text
-    assert sorted(p.name for p in (tmp_path / "a").iterdir()) == ["history.csv", "model.pt", "training.json"]
+    assert {p.name for p in (tmp_path / "a").iterdir()} == (RESULTS | TO_GO_ON) - {"checkpoint.pt"}
+
+
+def test_a_finished_training_whose_results_were_lost_is_not_repeated(run, tmp_path: Path, caplog) -> None:
+    """As by a workflow that was killed, so that it does not know that the results are whole."""
+    first = run("a", make_spec(options={"dropout": 0.3}))
+    for name in ("model.pt", "training.json"):
+        (tmp_path / "a" / name).unlink()
+    rows = history(tmp_path / "a")
+    with caplog.at_level("INFO"):
+        again = run("a", make_spec(options={"dropout": 0.3}))
+    assert "going on after iteration 8" in caplog.text
+    assert again["weights_digest"] == first["weights_digest"] and history(tmp_path / "a") == rows
 
 
 def test_pretrained_recipe_needs_weights(run) -> None:
