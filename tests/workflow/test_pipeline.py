@@ -110,6 +110,8 @@ def test_a_failed_cell_is_shown_and_the_rest_is_there(project: Project) -> None:
     assert "loss" in cells.loc[("toy", "toy"), "reason"]
     assert (cells.drop(index=("toy", "toy")).status == "ok").all()
     assert "failed" in page
+    project.undo()
+    assert project.jobs() == {}  # the runs share the data: what one makes repeats nothing of the other
 
 
 def test_a_typo_in_the_configuration_stops_before_anything_runs(project: Project) -> None:

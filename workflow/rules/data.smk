@@ -48,6 +48,8 @@ rule convert_dataset:
     resources:
         mem_mb=demand.memory,
         runtime=demand.conversion_minutes,
+        # no param: another run with the same data repeats nothing
+        state=lambda w: f"{RESULTS}/datasets/{w.dataset}",
     params:
         spec=lambda w: RUN.convert_spec(w.dataset),
         archives=lambda w, input: [
@@ -56,11 +58,10 @@ rule convert_dataset:
             for argument in ("--archive", record.removesuffix(".json"))
         ],
         out=lambda w, output: Path(output[0]).parent,
-        state=f"{RESULTS}/datasets/{{dataset}}",
         code=lambda w: code_of("segbench.data.convert", RUN.datasets[w.dataset].convert),
     shell:
         "segbench convert {wildcards.dataset} --out {params.out} --spec {params.spec:q} {params.archives:q}"
-        " --state {params.state} --log {log}"
+        " --state {resources.state} --log {log}"
 
 
 rule lint_dataset:
@@ -75,9 +76,10 @@ rule lint_dataset:
     resources:
         mem_mb=demand.memory,
         runtime=demand.conversion_minutes,
+        # no param: another run with the same data repeats nothing
+        state=lambda w: f"{RESULTS}/datasets/{w.dataset}",
     params:
         data=lambda w, input: Path(input[0]).parent,
-        state=f"{RESULTS}/datasets/{{dataset}}",
         code=code_of("segbench.data.lint"),
     shell:
-        "segbench lint {params.data} --out {output} --state {params.state} --log {log}"
+        "segbench lint {params.data} --out {output} --state {resources.state} --log {log}"
