@@ -154,7 +154,16 @@ class Cell:
     @property
     def weights(self) -> str | None:
         """The entry of config/weights that the training starts from."""
-        return (self.recipe.weights or self.recipe.pretrained) if self.recipe else None
+        if self.recipe is None or self.earlier:
+            return None
+        return self.recipe.weights or self.recipe.pretrained
+
+    @property
+    def earlier(self) -> tuple[str, str, int] | None:
+        """Key of the cell whose weights the training starts from."""
+        if self.recipe is None or self.recipe.init_from is None:
+            return None
+        return self.dataset, self.recipe.init_from, self.seed
 
     @cached_property
     def spec(self) -> str:
@@ -293,6 +302,7 @@ def resolve(raw: Mapping[str, Any], registry: Path = CONFIG, source: str = "the 
         problems,
     )
     problems += _unfit(cells, weights, config.allow_non_commercial, registry)
+    problems += _unstaged(cells)
     if problems:
         raise _error(problems)
     return Run(config, datasets, models, weights, cells, left_out)
@@ -450,6 +460,24 @@ def _unfit(
                 f"{registry}/weights/{cell.weights}.yaml",
                 f"its licence ({entry.licence}) forbids commercial use; allow_non_commercial: true allows it",
             )
+
+
+def _unstaged(cells: Iterable[Cell]) -> Iterator[Problem]:
+    """Trainings that start from a cell that the run has not, or in the end from themselves."""
+    by_key = {cell.key: cell for cell in cells}
+    for cell in by_key.values():
+        where = f"recipe of {cell.model} on {cell.dataset}: init_from"
+        earlier, seen = cell.earlier, {cell.key}
+        if earlier and (earlier not in by_key or by_key[earlier].control):
+            hint = _did_you_mean(nearest(earlier[1], [m for d, m, _ in by_key if d == cell.dataset]))
+            yield Problem(
+                where, f"the run trains no '{earlier[1]}' on {cell.dataset}{hint}; add it to models"
+            )
+        while earlier and earlier in by_key and earlier not in seen:
+            seen.add(earlier)
+            earlier = by_key[earlier].earlier
+        if earlier in seen:
+            yield Problem(where, "the networks start from each other")
 
 
 def _parse(model: type[Any], raw: Any, source: str, problems: list[Problem]) -> Any:

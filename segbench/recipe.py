@@ -86,6 +86,9 @@ class Recipe(Strict):
     weights: str | None = None
     """Name of an entry of config/weights/ for the whole network, to start from; layers of other classes begin
     anew."""
+    init_from: str | None = None
+    """Another network of the run, such as a coarser one in a staged training. Its cell of the same dataset
+    and seed is trained first, and gives every weight of the same name and shape, instead of `pretrained`."""
     validate_every: PositiveInt | None = None
     """Iterations between losses on the `val` split (which is never the split that is scored)."""
     select: Literal["last", "best"] = "last"
@@ -100,6 +103,8 @@ class Recipe(Strict):
             raise ValueError(f"{parts} is more than batch_size ({self.batch_size})")
         if self.weights and self.pretrained:
             raise ValueError("give `pretrained` (of the backbone) or `weights` (of the whole network)")
+        if self.weights and self.init_from:
+            raise ValueError("give `weights` (public ones) or `init_from` (another cell's)")
         if not self.iterations and not self.weights:
             raise ValueError("iterations: 0 needs `weights`")
         if self.select == "best" and self.validate_every is None:

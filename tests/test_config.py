@@ -229,6 +229,7 @@ def test_a_cell_needs_no_training_when_it_has_public_weights(weights: Path) -> N
         ({"pretrained": "whole"}, "'whole' is a whole network; name it as `weights`"),
         ({"weights": "other"}, "'other' is made for m:D"),
         ({"weights": "whole", "pretrained": "backbone"}, "give `pretrained`"),
+        ({"weights": "whole", "init_from": "mask_rcnn"}, "give `weights`"),
         ({"iterations": 0}, "iterations: 0 needs `weights`"),
         ({"weights": "research"}, "CC BY-NC 4.0.*forbids commercial use; allow_non_commercial: true"),
     ],
@@ -241,6 +242,33 @@ def test_weights_that_do_not_suit_the_recipe_are_refused(weights: Path, recipe: 
 def test_weights_for_research_are_used_where_that_is_allowed(weights: Path) -> None:
     run = resolve(recipe_of_unet(weights="research") | {"allow_non_commercial": True}, weights)
     assert run.weights["research"].non_commercial
+
+
+def staged(*pairs: tuple[str, str], **more: object) -> dict:
+    recipes = [{"models": [later], "recipe": {"init_from": earlier}} for later, earlier in pairs]
+    return config(overrides=recipes, **more)
+
+
+def test_a_cell_can_start_from_another_of_its_dataset_and_seed(registry: Path) -> None:
+    run = resolve(staged(("mask2former", "unet"), datasets=["cells"], seeds=[0, 3]), registry)
+    assert run.by_key["cells", "mask2former", 3].earlier == ("cells", "unet", 3)
+    assert run.by_key["cells", "unet", 3].earlier is None
+
+
+@pytest.mark.parametrize(
+    ("pairs", "message"),
+    [
+        ([("unet", "unett")], "recipe of unet on cells: init_from: the run trains no 'unett'.*mean 'unet'"),
+        ([("unet", "control_truth")], "the run trains no 'control_truth' on cells"),
+        ([("unet", "mask_rcnn"), ("mask_rcnn", "unet")], "recipe of unet .*start from each other"),
+        ([("unet", "unet")], "start from each other"),
+    ],
+)
+def test_a_cell_cannot_start_from_what_the_run_does_not_train_before(
+    registry: Path, pairs: list, message: str
+) -> None:
+    with pytest.raises(SegbenchError, match=message):
+        resolve(staged(*pairs, datasets=["cells"]), registry)
 
 
 def test_names_that_would_leave_the_results_folder_are_refused(registry: Path) -> None:

@@ -13,7 +13,7 @@ from segbench.errors import SegbenchError, nearest
 from segbench.importing import load_object
 from segbench.models.network import Network
 from segbench.models.weights import Checkpoint
-from segbench.training.model import build_network
+from segbench.training.model import build_network, load_model
 from segbench.training.spec import CellSpec
 
 log = logging.getLogger(__name__)
@@ -94,6 +94,22 @@ def take_over(network: Network, public: Network, spec: CellSpec) -> None:
         log.info("%d of %d tensors are for other classes and begin anew", len(anew), len(state))
         state = {key: value for key, value in state.items() if key not in anew}
     network.load_state_dict(state, strict=False)
+
+
+def continue_from(network: Network, path: Path) -> None:
+    """Copy what has the same name and shape in another cell's `model.pt`, of the same classes."""
+    earlier = load_model(path, torch.device("cpu"))
+    own = network.state_dict()
+    state = earlier.network.state_dict()
+    shared = {k: v for k, v in state.items() if k in own and own[k].shape == v.shape}
+    if earlier.view.classes != network.view.classes or not shared:
+        raise SegbenchError(
+            f"shares no weights or other classes with {type(network).__name__}",
+            where=path,
+            remedy="name a network of the same kind in init_from",
+        )
+    log.info("%d of %d tensors taken from %s", len(shared), len(own), path)
+    network.load_state_dict(shared, strict=False)
 
 
 def _of_classes(network: Network, spec: CellSpec) -> set[str]:

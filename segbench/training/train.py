@@ -63,7 +63,7 @@ from segbench.training.progress import TrainingProgress
 from segbench.training.provenance import peak_memory, provenance, sha256
 from segbench.training.signals import StopSignals, handling
 from segbench.training.spec import CellSpec
-from segbench.training.start import check_classes, public_network, take_over
+from segbench.training.start import check_classes, continue_from, public_network, take_over
 
 log = logging.getLogger(__name__)
 
@@ -158,16 +158,20 @@ class Training:
         )
 
     def _first_network(self, weights: Path | None) -> Network:
-        """Random, with a pretrained backbone, or public."""
-        wanted = self.recipe.weights or self.recipe.pretrained
+        """Random, with a pretrained backbone, public, or with the weights of another cell."""
+        wanted = self.recipe.init_from or self.recipe.weights or self.recipe.pretrained
         if not wanted:
             return build_network(self.spec, self.view, self.info.channels)
         if weights is None:
             raise SegbenchError(
                 f"asks for the weights '{wanted}'; none are given",
                 where="recipe",
-                remedy="give --weights, or leave `pretrained` and `weights` out",
+                remedy="give --weights, or leave `pretrained`, `weights` and `init_from` out",
             )
+        if self.recipe.init_from:
+            network = build_network(self.spec, self.view, self.info.channels)
+            continue_from(network, weights)
+            return network
         if not self.recipe.weights:
             network = build_network(self.spec, self.view, self.info.channels)
             network.load_backbone(load_backbone_weights(weights))

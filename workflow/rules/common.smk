@@ -49,8 +49,11 @@ def cell_of(wildcards):
 
 
 def weights_of(wildcards):
-    name = cell_of(wildcards).weights
-    return [f"{WEIGHTS}/{name}.safetensors"] if name else []
+    """What a training starts from: another cell, public weights, or nothing."""
+    cell = cell_of(wildcards)
+    if cell.earlier:
+        return paths_of_cells(f"{CELL}/model.pt", [RUN.by_key[cell.earlier]])
+    return [f"{WEIGHTS}/{cell.weights}.safetensors"] if cell.weights else []
 
 
 def model_of(wildcards):
