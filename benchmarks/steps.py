@@ -4,9 +4,10 @@
                                [--precision fp32]
 
 Full networks on ResNets: forward, losses, backward and SGD on the same images and targets; where a test of
-the network maps the library's weights, both have the same ones. Steps of both alternate, so that whatever
-else the machine does falls on both; the table has the medians. `--precision auto`: ours as trainings run by
-default (bf16 where the processor has units for it), theirs in fp32 still.
+the network maps the library's weights, both have the same ones. Seconds are of the processor, all threads
+together, and steps of both alternate, so that whatever else the machine does falls on neither or on both;
+the table has the medians. `--precision auto`: ours as trainings run by default (bf16 where the processor has
+units for it), theirs in fp32 still.
 """
 
 from __future__ import annotations
@@ -181,10 +182,10 @@ def seconds(pair: Pair, size: int, batch: int, steps: int, precision: Precision)
     for number in range(steps + 1):
         for run, times in zip(runs, taken):
             torch.manual_seed(number)
-            started = time.perf_counter()
+            started = time.process_time()
             run()
             if number:  # the first step warms up
-                times.append(time.perf_counter() - started)
+                times.append(time.process_time() - started)
     return statistics.median(taken[0]), statistics.median(taken[1])
 
 
