@@ -5,6 +5,10 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pydantic import ValidationError
 
 
 class SegbenchError(Exception):
@@ -28,3 +32,10 @@ def nearest(name: str, known: Iterable[str]) -> str | None:
     """The known name closest in spelling to `name`, or None when nothing is close."""
     found = difflib.get_close_matches(str(name), list(known), n=1, cutoff=0.6)
     return found[0] if found else None
+
+
+def first_fault(error: ValidationError) -> str:
+    """What pydantic found first, and where in the value."""
+    first = error.errors()[0]
+    place = ".".join(map(str, first["loc"]))
+    return f"{first['msg']} at {place}" if place else first["msg"]

@@ -18,18 +18,22 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
 from PIL import Image, UnidentifiedImageError
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from segbench.errors import SegbenchError, nearest
+from segbench.errors import SegbenchError, first_fault, nearest
 from segbench.files import read_json
 
 Task = Literal["semantic", "instance", "panoptic"]
 TASKS: tuple[Task, ...] = ("semantic", "instance", "panoptic")  # from poorest to richest
 IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".tif", ".tiff", ".gif", ".bmp", ".webp"})
+
+
+Level = Annotated[int, Field(ge=0, le=255)]
+Color = tuple[Level, Level, Level]
 
 
 class Category(BaseModel):
@@ -40,7 +44,7 @@ class Category(BaseModel):
     id: int
     name: str
     isthing: bool
-    color: tuple[int, int, int]
+    color: Color
 
 
 BACKGROUND = Category(id=0, name="background", isthing=False, color=(0, 0, 0))
@@ -157,8 +161,7 @@ class Dataset:
             self.info = DatasetInfo.model_validate(read_json(path))
         except ValidationError as error:
             raise SegbenchError(
-                f"is not a segbench dataset ({error.error_count()} errors; first: {error.errors()[0]['msg']} "
-                f"at {'.'.join(map(str, error.errors()[0]['loc']))})",
+                f"is not a segbench dataset ({error.error_count()} errors; first: {first_fault(error)})",
                 where=path,
                 remedy="convert the dataset again",
             ) from error

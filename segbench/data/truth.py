@@ -154,7 +154,7 @@ class _Image:
             if not category.isthing:
                 raise ValueError(f"object of the class '{category.name}', which is declared as no thing")
             try:
-                segmentation = masks.standardise(annotation["segmentation"], self.height, self.width)
+                segmentation = masks.standardise(annotation.get("segmentation"), self.height, self.width)
             except ValueError as error:
                 self.fail(f"object {number} ({category.name}): {error}", "mend the annotation or remove it")
             rle = masks.to_rle(segmentation, self.height, self.width)

@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from segbench.cards import Published
 from segbench.data.dataset import Task
-from segbench.errors import SegbenchError
+from segbench.errors import SegbenchError, first_fault
 from segbench.evaluation.contract import PRIMARY
 from segbench.files import read_json
 from segbench.report.options import ReportOptions
@@ -63,9 +63,8 @@ class Run(BaseModel):
         try:
             run = cls.model_validate(read_json(path))
         except ValidationError as error:
-            first = error.errors()[0]
             raise SegbenchError(
-                f"is not the description of a run ({first['msg']} at {'.'.join(map(str, first['loc']))})",
+                f"is not the description of a run ({first_fault(error)})",
                 where=path,
                 remedy="start the run again: its first step writes this file",
             ) from error

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from segbench.data.converters.common import inside, require
+from segbench.data.converters.common import inside, read_lines, require
 from segbench.data.dataset import Archives, Category, Converted, Sample, read_label_map
 from segbench.errors import SegbenchError
 
@@ -46,10 +46,14 @@ def convert(archives: Archives, options: dict[str, Any]) -> Converted:
 
 def _samples(root: Path) -> Iterator[Sample]:
     for split in ("train", "val", "test"):
-        for line in require(root / f"{split}.txt").read_text(encoding="utf-8").splitlines():
-            if not line.strip():
-                continue
-            image, truth = (_local(root, path) for path in line.split())
+        for line in read_lines(root / f"{split}.txt"):
+            if len(columns := line.split()) != 2:
+                raise SegbenchError(
+                    f"{line[:80]!r} is no pair of an image and its labels",
+                    where=root / f"{split}.txt",
+                    remedy="mend the line, or fetch the archive again",
+                )
+            image, truth = (_local(root, path) for path in columns)
             ids = read_label_map(truth).astype(np.int32)
             if ids.max() > VOID:
                 raise SegbenchError(

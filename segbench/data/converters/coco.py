@@ -6,19 +6,20 @@ Lin et al. 2014; Kirillov et al. 2019. `val` is scored: the truth of upstream's 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, TypeVar
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
+from typing_extensions import NotRequired, TypedDict
 
-from segbench.data.converters.common import color, inside, parse_options, require
-from segbench.data.dataset import Archives, Category, Converted, Sample, open_image, rgb_to_id
+from segbench.data.converters.common import color, inside, parse_options, read_checked, require
+from segbench.data.dataset import Archives, Category, Color, Converted, Sample, open_image, rgb_to_id
 from segbench.errors import SegbenchError
-from segbench.files import read_json
 
 SPLITS = ("train", "val")
+T = TypeVar("T")
 
 
 class Options(BaseModel):
@@ -28,10 +29,66 @@ class Options(BaseModel):
     """False reads the instance files alone."""
 
 
+Length = Annotated[float, Field(allow_inf_nan=False)]
+
+
+class CategoryEntry(TypedDict):
+    id: int
+    name: str
+    isthing: NotRequired[bool]
+    color: NotRequired[Color]
+
+
+class ImageEntry(TypedDict):
+    id: int
+    file_name: str
+
+
+class ObjectEntry(TypedDict):
+    id: int
+    image_id: int
+    category_id: int
+    segmentation: Any
+    iscrowd: NotRequired[bool]
+    area: NotRequired[Length]
+    bbox: NotRequired[list[Length]]
+
+
+class SegmentEntry(TypedDict):
+    id: int
+    category_id: int
+    iscrowd: NotRequired[bool]
+
+
+class PanopticEntry(TypedDict):
+    image_id: int
+    file_name: str
+    segments_info: list[SegmentEntry]
+
+
+class Instances(TypedDict):
+    """What is read of an instance file."""
+
+    images: list[ImageEntry]
+    annotations: list[ObjectEntry]
+    categories: list[CategoryEntry]
+
+
+class Panoptic(TypedDict):
+    """What is read of a panoptic file."""
+
+    images: list[ImageEntry]
+    annotations: list[PanopticEntry]
+    categories: list[CategoryEntry]
+
+
+INSTANCES, PANOPTIC = TypeAdapter(Instances), TypeAdapter(Panoptic)
+
+
 def convert(archives: Archives, options: dict[str, Any]) -> Converted:
     """Options: see `Options`."""
     panoptic = parse_options(Options, options).panoptic
-    source = _Source(archives, "panoptic" if panoptic else "instances")
+    source = _Source(archives, panoptic)
     return Converted(
         categories=source.categories,
         background=not panoptic,
@@ -43,48 +100,49 @@ def convert(archives: Archives, options: dict[str, Any]) -> Converted:
 class _Source:
     """The JSON files of one kind name the classes; both kinds give truth."""
 
-    def __init__(self, archives: Archives, kind: str) -> None:
+    def __init__(self, archives: Archives, panoptic: bool) -> None:
         self.archives = archives
-        first = self.annotations(kind, "val")["categories"]
-        first = sorted(first, key=lambda c: c["id"])
+        path = self.panoptic_json("val") if panoptic else self.instances_json("val")
+        listed = read_checked(path, PANOPTIC if panoptic else INSTANCES)["categories"]
+        first = sorted(listed, key=lambda c: c["id"])
         self.number_of = {c["id"]: number for number, c in enumerate(first, 1)}
+        if len(self.number_of) < len(first):
+            raise SegbenchError("lists a category id twice", where=path, remedy="mend it, or fetch it again")
         self.categories = [
             Category(
                 id=number,
                 name=c["name"],
-                isthing=bool(c.get("isthing", True)),
+                isthing=c.get("isthing", True),
                 color=c.get("color") or color(number),
             )
             for number, c in enumerate(first, 1)
         ]
 
-    def folder(self, kind: str) -> Path:
-        prefix = "panoptic_" if kind == "panoptic" else ""
-        return self.archives[f"{prefix}annotations_trainval2017.zip"] / "annotations"
+    def instances_json(self, split: str) -> Path:
+        root = self.archives["annotations_trainval2017.zip"]
+        return root / "annotations" / f"instances_{split}2017.json"
 
-    def annotations(self, kind: str, split: str) -> dict[str, Any]:
-        return read_json(require(self.folder(kind) / f"{kind}_{split}2017.json"))
+    def panoptic_json(self, split: str) -> Path:
+        root = self.archives["panoptic_annotations_trainval2017.zip"]
+        return root / "annotations" / f"panoptic_{split}2017.json"
 
     def image(self, split: str, name: str) -> Path:
         return require(inside(self.archives[f"{split}2017.zip"] / f"{split}2017", name))
 
     def instances(self, split: str) -> tuple[dict[int, str], dict[int, list[dict[str, Any]]]]:
         """File name and objects by image id."""
-        source = self.annotations("instances", split)
+        path = self.instances_json(split)
+        source = read_checked(path, INSTANCES)
+        names = {i["id"]: i["file_name"] for i in source["images"]}
         objects = defaultdict(list)
         for annotation in source["annotations"]:
-            objects[annotation["image_id"]].append(self.renumbered(annotation))
-        return {i["id"]: i["file_name"] for i in source["images"]}, objects
+            _known(annotation["image_id"], names, "image", path)
+            objects[annotation["image_id"]].append(self.renumbered(annotation, path))
+        return names, objects
 
-    def renumbered(self, annotation: dict[str, Any]) -> dict[str, Any]:
-        number = self.number_of.get(annotation["category_id"])
-        if number is None:
-            raise SegbenchError(
-                f"annotation {annotation['id']} has category {annotation['category_id']}, not in the list",
-                where="COCO annotations",
-                remedy="fetch the archives again",
-            )
-        return annotation | {"category_id": number}
+    def renumbered(self, annotation: ObjectEntry | SegmentEntry, path: Path) -> dict[str, Any]:
+        number = _known(annotation["category_id"], self.number_of, "category", path)
+        return {**annotation, "category_id": number}
 
     def instance_samples(self) -> Iterator[Sample]:
         for split in SPLITS:
@@ -95,22 +153,30 @@ class _Source:
 
     def panoptic_samples(self) -> Iterator[Sample]:
         for split in SPLITS:
-            source = self.annotations("panoptic", split)
+            path = self.panoptic_json(split)
+            source = read_checked(path, PANOPTIC)
             names = {i["id"]: i["file_name"] for i in source["images"]}
             _, objects = self.instances(split)
-            maps = require(self.folder("panoptic") / f"panoptic_{split}2017")
+            maps = require(path.with_suffix(""))
             if (maps / maps.name).is_dir():  # the nested archive may hold the folder or its files
                 maps /= maps.name
             for annotation in source["annotations"]:
-                image = self.image(split, names[annotation["image_id"]])
+                image = self.image(split, _known(annotation["image_id"], names, "image", path))
                 rgb = open_image(require(inside(maps, annotation["file_name"]))).convert("RGB")
+                segments = [self.renumbered(s, path) for s in annotation["segments_info"]]
                 yield Sample(
                     split,
                     image.stem,
                     image,
                     instances=objects[annotation["image_id"]],
-                    panoptic=(
-                        rgb_to_id(np.asarray(rgb)),
-                        [self.renumbered(s) for s in annotation["segments_info"]],
-                    ),
+                    panoptic=(rgb_to_id(np.asarray(rgb)), segments),
                 )
+
+
+def _known(key: int, listed: Mapping[int, T], kind: str, path: Path) -> T:
+    """What `key` stands for; it must be listed."""
+    if key not in listed:
+        raise SegbenchError(
+            f"an annotation has {kind} {key}, not in the list", where=path, remedy="fetch the archives again"
+        )
+    return listed[key]

@@ -8,10 +8,13 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from segbench.data.dataset import Category, open_image
-from segbench.errors import SegbenchError, nearest
+from segbench.errors import SegbenchError, first_fault, nearest
+from segbench.files import read_json
+
+T = TypeVar("T")
 
 Options = TypeVar("Options", bound=BaseModel)
 
@@ -42,6 +45,12 @@ def require(path: Path, remedy: str = "fetch the archive again, or check that it
 def inside(root: Path, name: str) -> Path:
     """The path that `name`, which stands in a file of the dataset, has under `root`, and never outside."""
     path = root / name
+    try:
+        path.exists()
+    except (OSError, ValueError) as error:
+        raise SegbenchError(
+            f"{name[:80]!r} cannot be the name of a file", where=root, remedy="mend the entry"
+        ) from error
     if "\0" in name or not path.resolve().is_relative_to(root.resolve()):
         raise SegbenchError(
             f"{name!r} leads out of the dataset's folder", where=root, remedy="mend the entry"
@@ -70,3 +79,32 @@ def categories(names: Iterable[str], *, isthing: bool) -> list[Category]:
 def read_binary(path: Path) -> np.ndarray:
     """H x W bool from a black and white image of any format."""
     return np.asarray(open_image(require(path)).convert("L")) > 127
+
+
+def same_size(array: np.ndarray, path: Path, other: np.ndarray, whose: str) -> None:
+    """`array`, read from `path`, must be as large as `other`."""
+    if array.shape != other.shape:
+        raise SegbenchError(
+            f"has {array.shape[1]}x{array.shape[0]} pixels, {whose} {other.shape[1]}x{other.shape[0]}",
+            where=path,
+            remedy="fetch the archive again",
+        )
+
+
+def read_lines(path: Path) -> list[str]:
+    """The lines of a text file that are not blank."""
+    try:
+        text = require(path).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise SegbenchError(f"is no readable text ({error})", where=path, remedy="fetch it again") from error
+    return [line.strip() for line in text.splitlines() if line.strip()]
+
+
+def read_checked(path: Path, kind: TypeAdapter[T]) -> T:
+    """A JSON file that must be of this kind."""
+    try:
+        return kind.validate_python(read_json(require(path)))
+    except ValidationError as error:
+        raise SegbenchError(
+            f"is not as expected ({first_fault(error)})", where=path, remedy="mend it, or fetch it again"
+        ) from error

@@ -9,7 +9,7 @@ from typing import Any, Literal
 import numpy as np
 from pydantic import BaseModel, ConfigDict
 
-from segbench.data.converters.common import categories, parse_options, read_binary, require
+from segbench.data.converters.common import categories, parse_options, read_binary, require, same_size
 from segbench.data.dataset import Archives, Converted, Sample
 
 NO_TRUTH = "use a release with the test truth (test/1st_manual), such as the one of 2004"
@@ -38,6 +38,9 @@ def _samples(root: Path, observer: int) -> Iterator[Sample]:
         truths = require(root / folder / ("1st_manual", "2nd_manual")[manual - 1], NO_TRUTH)
         for image in sorted(require(root / folder / "images").glob("*.tif")):
             number = image.stem.partition("_")[0]
-            semantic = read_binary(truths / f"{number}_manual{manual}.gif").astype(np.int32)
-            semantic[~read_binary(root / folder / "mask" / f"{image.stem}_mask.gif")] = -1
+            path = truths / f"{number}_manual{manual}.gif"
+            semantic = read_binary(path).astype(np.int32)
+            seen = read_binary(root / folder / "mask" / f"{image.stem}_mask.gif")
+            same_size(semantic, path, seen, "the field of view")
+            semantic[~seen] = -1
             yield Sample(split, image.stem, image, semantic=semantic)

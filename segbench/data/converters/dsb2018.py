@@ -12,10 +12,9 @@ from typing import Any
 
 import numpy as np
 
-from segbench.data.converters.common import categories, hashed_test, read_binary, require
+from segbench.data.converters.common import categories, hashed_test, read_binary, require, same_size
 from segbench.data.dataset import Archives, Converted, Sample, open_image
 from segbench.data.masks import objects_of_map
-from segbench.errors import SegbenchError
 
 TEST_SHARE = 0.2
 
@@ -47,12 +46,7 @@ def _id_map(image: Path, paths: list[Path]) -> np.ndarray:
     nuclei = []
     for path in paths:
         mask = read_binary(path)
-        if mask.shape != ids.shape:
-            raise SegbenchError(
-                f"has {mask.shape[1]}x{mask.shape[0]} pixels, its image {width}x{height}",
-                where=path,
-                remedy="fetch the archive again",
-            )
+        same_size(mask, path, ids, "its image")
         nuclei.append(np.flatnonzero(mask))
     for number, pixels in enumerate(sorted(nuclei, key=len, reverse=True), 1):
         ids.flat[pixels] = number

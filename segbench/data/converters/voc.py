@@ -14,7 +14,7 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict
 from scipy.io import loadmat
 
-from segbench.data.converters.common import categories, inside, parse_options, require
+from segbench.data.converters.common import categories, inside, parse_options, read_lines, require, same_size
 from segbench.data.dataset import Archives, Converted, Sample, read_label_map
 from segbench.data.masks import objects_of_map
 from segbench.errors import SegbenchError
@@ -86,16 +86,13 @@ class _Voc:
         self.root = archive / "VOCdevkit" / "VOC2012"
 
     def names(self, split: str) -> list[str]:
-        return _lines(self.root / "ImageSets" / "Segmentation" / f"{split}.txt")
+        return read_lines(self.root / "ImageSets" / "Segmentation" / f"{split}.txt")
 
     def sample(self, split: str, name: str) -> Sample:
         path = require(inside(self.root, f"SegmentationClass/{name}.png"))
         classes = read_label_map(path).astype(np.int32)
         objects = read_label_map(require(inside(self.root, f"SegmentationObject/{name}.png")))
-        if classes.shape != objects.shape:
-            raise SegbenchError(
-                "differs in size from the map of objects", where=path, remedy="fetch the archive again"
-            )
+        same_size(classes, path, objects, "the map of objects")
         category_of = {}
         for k in np.unique(objects[(objects != 0) & (objects != VOID)]).tolist():
             inner = classes[objects == k]
@@ -118,28 +115,29 @@ class _Sbd:
         self.root = archive / "benchmark_RELEASE" / "dataset"
 
     def names(self, split: str) -> list[str]:
-        return _lines(self.root / f"{split}.txt")
+        return read_lines(self.root / f"{split}.txt")
 
     def sample(self, split: str, name: str) -> Sample:
-        objects = self._load(name, "inst", "GTinst")
-        numbers = np.atleast_1d(objects["Categories"]).tolist()
+        objects, numbers = self._load(name, "inst", "GTinst")
         return Sample(
             split,
             name,
             require(inside(self.root, f"img/{name}.jpg")),
-            semantic=self._load(name, "cls", "GTcls")["Segmentation"].astype(np.int32),
-            instances=objects_of_map(objects["Segmentation"], dict(enumerate(numbers, 1))),
+            semantic=self._load(name, "cls", "GTcls")[0],
+            instances=objects_of_map(objects, dict(enumerate(numbers, 1))),
         )
 
-    def _load(self, name: str, folder: str, key: str) -> dict[str, Any]:
+    def _load(self, name: str, folder: str, key: str) -> tuple[np.ndarray, list[int]]:
+        """The map, and the categories of its objects where it has any."""
         path = require(inside(self.root, f"{folder}/{name}.mat"))
         try:
-            return loadmat(path, simplify_cells=True)[key]
+            content = loadmat(path, simplify_cells=True)[key]
+            segmentation = np.asarray(content["Segmentation"]).astype(np.int32)
+            if segmentation.ndim != 2:
+                raise ValueError(f"Segmentation of shape {segmentation.shape}")
+            numbers = np.atleast_1d(content["Categories"]) if key == "GTinst" else np.zeros(0)
+            return segmentation, numbers.astype(int).ravel().tolist()
         except Exception as error:  # loadmat raises many types on a broken file
             raise SegbenchError(
                 f"is not a MATLAB file with '{key}' ({error})", where=path, remedy="fetch the archive again"
             ) from error
-
-
-def _lines(path: Path) -> list[str]:
-    return [line.strip() for line in require(path).read_text(encoding="utf-8").splitlines() if line.strip()]

@@ -105,7 +105,7 @@ def test_classes_count_from_one_and_crowds_stay(tmp_path: Path, save, write, nes
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"category": 41}, "annotation 5 has category 41, not in the list"),
+        ({"category": 41}, "instances_train2017.json: an annotation has category 41, not in the list"),
         ({"name": "../../secret.jpg"}, "leads out of the"),
         ({"name": "2.jpg"}, r"2\.jpg: is missing"),
     ],
