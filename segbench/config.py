@@ -19,7 +19,7 @@ from pydantic import BaseModel, Field, NonNegativeInt, PositiveFloat, PositiveIn
 
 from segbench.cards import Card, Published, Size
 from segbench.data.archives import Limits
-from segbench.data.dataset import TASKS, Task
+from segbench.data.dataset import TASKS, Name, Task
 from segbench.data.fetch import Address, Archive
 from segbench.errors import SegbenchError, nearest
 from segbench.evaluation.options import EvaluationOptions
@@ -28,8 +28,6 @@ from segbench.recipe import Recipe, Strict
 from segbench.report.options import ReportOptions
 
 CONFIG = Path("config")
-Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
-"""Names become folder names, so they hold letters, digits, dot, dash and underscore only."""
 
 
 class DatasetEntry(Strict):
@@ -41,7 +39,7 @@ class DatasetEntry(Strict):
     tasks: list[Task]
     channels: Literal[1, 3]
     options: dict[str, Any] = {}
-    archives: dict[str, Archive] = {}
+    archives: dict[Name, Archive] = {}
     images: dict[str, PositiveInt] = {}
     """Upstream's number of images in each split, as the converter divides them."""
     address: Address | None = None
@@ -110,9 +108,9 @@ class RunConfig(Strict):
     weights: str = "results/weights"
     mirror: str | None = None
     """Folder or address with archives and SHA256SUMS, looked in before upstream's addresses."""
-    datasets: list[str]
-    models: list[str]
-    controls: list[str] = ["control_constant", "control_random", "control_truth"]
+    datasets: list[Name]
+    models: list[Name]
+    controls: list[Name] = ["control_constant", "control_random", "control_truth"]
     seeds: Annotated[list[NonNegativeInt], Field(min_length=1)] = [0]
     recipe: str = "demo"
     exclude: list[Exclusion] = []
@@ -359,7 +357,7 @@ def read_yaml(path: Path) -> Any:
     try:
         return yaml.safe_load(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, yaml.YAMLError, RecursionError) as error:
-        raise SegbenchError(f"cannot be read as YAML: {error}", where=path) from error
+        raise SegbenchError(f"cannot be read as YAML: {error}", where=path, remedy="mend the file") from error
 
 
 def _names(folder: Path) -> list[str]:

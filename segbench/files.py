@@ -69,7 +69,9 @@ def read_json(path: str | Path) -> Any:
     try:
         return from_json(Path(path).read_bytes(), cache_strings="keys")
     except OSError as error:
-        raise SegbenchError(f"cannot be read ({error.strerror})", where=path) from error
+        raise SegbenchError(
+            f"cannot be read ({error.strerror})", where=path, remedy="check its path and permissions"
+        ) from error
     except ValueError as error:
         raise SegbenchError(
             f"is not valid JSON ({error})", where=path, remedy="write it again or fetch it again"

@@ -101,9 +101,21 @@ def _text(rle: RLE) -> RLE:
     return {"size": [int(n) for n in rle["size"]], "counts": rle["counts"].decode()}
 
 
+def _is_near(points: list[Any], height: int, width: int) -> bool:
+    """Whether all is well, in a tenth of the time that it takes to find what is not."""
+    axes = (points[0::2], width), (points[1::2], height)
+    return (
+        set(map(type, points)) in ({int}, {float}, {int, float})
+        and all(-extent <= min(values) and max(values) <= 2 * extent for values, extent in axes)
+        and math.isfinite(sum(points))
+    )
+
+
 def _checked_polygon(points: Any, height: int, width: int) -> list[float]:
     if not isinstance(points, list) or len(points) % 2:
         raise ValueError("a polygon that is no list of x, y pairs")
+    if _is_near(points, height, width):
+        return points
     for value, extent in zip(points, [width, height] * (len(points) // 2)):
         if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
             raise ValueError(f"polygon coordinate {value!r} is no number")

@@ -13,6 +13,7 @@ import numpy as np
 from pycocotools import mask as rle
 
 from segbench.data.masks import areas as areas_of
+from segbench.data.masks import standardise, to_rle
 from segbench.errors import SegbenchError
 from segbench.evaluation.instance import Found
 from segbench.files import read_json
@@ -37,20 +38,25 @@ class InstanceFile:
         masks = [self._rle(item, shape) for item in items] if self.masks else []
         if self.masks:
             self._check_run_lengths(items, math.prod(shape))
-        given = [item.get("bbox") for item in items]
-        boxes = np.asarray(given if all(given) else rle.toBbox(masks), float).reshape(-1, 4)
-        areas = np.array([item.get("area", np.nan) for item in items], float)
+        try:
+            given = [item.get("bbox") for item in items]
+            boxes = np.asarray(given if all(given) else rle.toBbox(masks), float).reshape(len(items), 4)
+            areas = np.array([item.get("area", np.nan) for item in items], float)
+            scores = np.array([item.get("score", 1.0) for item in items], float)
+            crowd = np.array([item.get("iscrowd", 0) for item in items], float) != 0
+            if not np.isfinite(boxes).all():
+                raise ValueError("a bbox is not finite")
+        except (TypeError, ValueError) as error:
+            raise SegbenchError(
+                f"image {image_id}: a bbox, area, score or iscrowd is no number ({error})",
+                where=self.path,
+                remedy="give bbox as [x, y, width, height] and the others as one number each",
+            ) from error
         if np.isnan(areas).any():
             stated = boxes[:, 2] * boxes[:, 3] if self.boxes_decide or not masks else areas_of(masks)
             areas = np.where(np.isnan(areas), stated, areas)
-        return Found(
-            np.array([item["category_id"] for item in items], np.int64),
-            masks,
-            boxes,
-            areas,
-            np.array([item.get("score", 1.0) for item in items], float),
-            np.array([bool(item.get("iscrowd", 0)) for item in items], bool),
-        )
+        class_ids = np.array([item["category_id"] for item in items], np.int64)
+        return Found(class_ids, masks, boxes, areas, scores, crowd)
 
     def _check_run_lengths(self, items: list[dict[str, Any]], pixels: int) -> None:
         """Masks whose lengths do not add up to their size are an error: pycocotools would read beyond."""
@@ -70,28 +76,22 @@ class InstanceFile:
         if type(mask) is dict and mask.get("size") == [*shape] and type(mask.get("counts")) is str:
             return mask
         image_id = item["image_id"]
-        try:
-            if isinstance(mask, list):
-                parts = rle.frPyObjects(mask, *shape)
-                return rle.merge(parts) if len(parts) > 1 else parts[0]
-            size = tuple(mask["size"])
-            if not isinstance(mask["counts"], str | list):
-                raise TypeError("counts are neither a string nor a list")
-            encoded = rle.frPyObjects(mask, *shape) if isinstance(mask["counts"], list) else mask
-        except (TypeError, KeyError, ValueError, IndexError) as error:
-            raise SegbenchError(
-                f"image {image_id}: a segmentation is neither polygons nor RLE ({error!r})",
-                where=self.path,
-                remedy="give [[x, y, ...], ...] or {size, counts}, or score boxes",
-            ) from error
-        if size != tuple(shape):
+        size = mask.get("size") if isinstance(mask, dict) else None
+        if isinstance(size, list) and len(size) == 2 and size != [*shape]:
             raise SegbenchError(
                 f"image {image_id}: a mask is {size[1]}x{size[0]} (width x height), "
                 f"its image {shape[1]}x{shape[0]}",
                 where=self.path,
                 remedy="give masks at the image's own size",
             )
-        return encoded
+        try:
+            return to_rle(standardise(mask, *shape), *shape)
+        except ValueError as error:
+            raise SegbenchError(
+                f"image {image_id}: a segmentation is neither polygons nor RLE ({error})",
+                where=self.path,
+                remedy="give [[x, y, ...], ...] or {size, counts}, or score boxes",
+            ) from error
 
 
 def read_truth(
@@ -104,7 +104,7 @@ def read_truth(
         categories, annotations = data["categories"], data["annotations"]
         ids = [a["id"] for a in annotations]
         by_image = _by_image(annotations, path, images, {c["id"] for c in categories})
-    except (TypeError, KeyError) as error:
+    except (TypeError, KeyError, ValueError, AttributeError) as error:
         raise SegbenchError(
             f"is not a file of COCO annotations ({error!r})",
             where=path,
@@ -142,7 +142,11 @@ def read_results(
             remedy="each needs image_id, category_id, score, and segmentation or bbox",
         ) from error
     if bad is not None:
-        raise SegbenchError(f"image {bad['image_id']}: score {bad['score']} is not a number", where=path)
+        raise SegbenchError(
+            f"image {bad['image_id']}: score {bad['score']} is not a number",
+            where=path,
+            remedy="give each result a score",
+        )
     lacking = next((r for r in results if ("segmentation" if masks else "bbox") not in r), None)
     if lacking is not None:
         raise SegbenchError(

@@ -79,7 +79,9 @@ def scan(path: Path) -> Iterator[tuple[str, Any, int, int]]:
     try:
         scanner = _Scanner(path)
     except OSError as error:
-        raise SegbenchError(f"cannot be read ({error.strerror})", where=path) from error
+        raise SegbenchError(
+            f"cannot be read ({error.strerror})", where=path, remedy="check its path and permissions"
+        ) from error
     try:
         if scanner.peek() != "{":
             raise _malformed(path, "the top level is no object")
@@ -112,7 +114,9 @@ class Records:
                     places.append((int(value["image_id"]), start, stop))
                 except (TypeError, KeyError, ValueError) as error:
                     raise SegbenchError(
-                        f"annotation {len(places) + 1} has no image_id", where=path
+                        f"annotation {len(places) + 1} has no image_id",
+                        where=path,
+                        remedy="give each the id of its image",
                     ) from error
             elif key == "categories":
                 self.categories.append(value)
@@ -121,7 +125,11 @@ class Records:
         self._file = path.open("rb")
         twice = np.flatnonzero(np.diff(self.image_ids) == 0)
         if len(twice):
-            raise SegbenchError(f"image {self.image_ids[twice[0]]} is annotated twice", where=path)
+            raise SegbenchError(
+                f"image {self.image_ids[twice[0]]} is annotated twice",
+                where=path,
+                remedy="keep one of them",
+            )
 
     def __len__(self) -> int:
         return len(self.image_ids)

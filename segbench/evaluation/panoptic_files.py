@@ -61,6 +61,7 @@ class PanopticFiles:
             raise SegbenchError(
                 f"annotation of image {image_id} is not in COCO's panoptic format ({error!r})",
                 where=self.path,
+                remedy="give each {image_id, file_name, segments_info: [{id, category_id}, ...]}",
             ) from error
         if unknown := set(class_ids) - self._class_ids:
             raise SegbenchError(
@@ -69,7 +70,11 @@ class PanopticFiles:
                 remedy=f"categories are {', '.join(map(str, sorted(self._class_ids)))}",
             )
         if len(set(numbers)) < len(numbers) or min(numbers, default=1) <= 0:
-            raise SegbenchError(f"image {image_id}: segment ids are not unique and positive", where=self.path)
+            raise SegbenchError(
+                f"image {image_id}: segment ids are not unique and positive",
+                where=self.path,
+                remedy="number the segments of an image from 1",
+            )
         return record
 
     def _png(self, record: dict[str, Any]) -> Path:
@@ -96,6 +101,8 @@ class PanopticFiles:
         unlisted = ids[(index == 0) & (ids != 0)]
         if unlisted.size:
             raise SegbenchError(
-                f"holds segment {unlisted[0]}, which {self.path.name} does not list", where=path
+                f"holds segment {unlisted[0]}, which {self.path.name} does not list",
+                where=path,
+                remedy="list every segment in segments_info",
             )
         return index

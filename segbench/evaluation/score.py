@@ -126,7 +126,7 @@ def class_names(classes: str) -> list[str]:
         ) from error
     names = [name for name in names if name]
     if not names or len(set(names)) < len(names):
-        raise SegbenchError("needs one name a line, each once", where=classes)
+        raise SegbenchError("needs one name a line, each once", where=classes, remedy="mend the list")
     return names
 
 
@@ -204,7 +204,7 @@ def score_semantic(
 def _images(folder: Path) -> dict[str, str]:
     """Endings of the images of a folder, by the name without it, sorted."""
     if not folder.is_dir():
-        raise SegbenchError("is not a folder", where=folder)
+        raise SegbenchError("is not a folder", where=folder, remedy="name the folder of the images")
     found: dict[str, str] = {}
     for stem, ending in sorted((path.stem, path.suffix) for path in folder.iterdir()):
         if ending.lower() in IMAGE_SUFFIXES and found.setdefault(stem, sys.intern(ending)) != ending:
@@ -256,7 +256,7 @@ def score_instance(
 
     def read(item: tuple[int, dict[str, Any]]) -> instance.Image:
         image_id, image = item
-        shape = (image.get("height", 0), image.get("width", 0))
+        shape = _shape(image, truth)
         name = str(image.get("file_name", image_id))
         return image_id, name, annotations.found(image_id, shape), results.found(image_id, shape)
 
@@ -269,7 +269,21 @@ def _categories(found: list[dict[str, Any]], path: Path) -> tuple[Category, ...]
         things = ((int(c["id"]), str(c["name"]), bool(c.get("isthing", 1))) for c in found)
         return tuple(Category(id=i, name=n, isthing=t, color=(0, 0, 0)) for i, n, t in sorted(things))
     except (TypeError, KeyError, ValueError) as error:
-        raise SegbenchError(f"a category lacks id or name ({error!r})", where=path) from error
+        raise SegbenchError(
+            f"a category lacks id or name ({error!r})", where=path, remedy="give each {id, name}"
+        ) from error
+
+
+def _shape(image: dict[str, Any], path: Path) -> tuple[int, int]:
+    """Height and width; 0 where they are not given, as with boxes."""
+    shape = image.get("height", 0), image.get("width", 0)
+    if not all(isinstance(n, int) and 0 <= n < 2**15 for n in shape):
+        raise SegbenchError(
+            f"image {image['id']} is of {shape[1]!r} x {shape[0]!r} pixels (width x height)",
+            where=path,
+            remedy="give height and width as numbers of pixels, below 32768",
+        )
+    return shape
 
 
 def score_panoptic(

@@ -6,10 +6,13 @@ do not hold enough for it.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import hotcoco
+
+from segbench.errors import SegbenchError
 
 NAMES = {
     "Cls": "classification",
@@ -25,8 +28,8 @@ NAMES = {
 
 def errors(truth: Path, results: Path, *, boxes: bool, max_detections: int) -> dict[str, Any]:
     """Rise of AP at IoU .5 if each kind of error were mended, and how often each occurs."""
-    annotations = hotcoco.COCO(str(truth))
-    run = hotcoco.COCOeval(annotations, annotations.load_res(str(results)), "bbox" if boxes else "segm")
+    annotations = _read(hotcoco.COCO, truth)
+    run = hotcoco.COCOeval(annotations, _read(annotations.load_res, results), "bbox" if boxes else "segm")
     run.params.iou_thrs = [0.5]
     run.params.max_dets = [max_detections]
     run.evaluate()
@@ -36,3 +39,12 @@ def errors(truth: Path, results: Path, *, boxes: bool, max_detections: int) -> d
         "delta_ap50": {NAMES[k]: v for k, v in found["delta_ap"].items()},
         "count": {NAMES[k]: v for k, v in found["counts"].items()},
     }
+
+
+def _read(reader: Callable[[str], Any], path: Path) -> Any:
+    try:
+        return reader(str(path))
+    except (ValueError, OSError) as error:
+        raise SegbenchError(
+            f"is not in COCO's format ({error})", where=path, remedy="mend that field, or write it again"
+        ) from error

@@ -8,7 +8,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from segbench.cards import Published
-from segbench.data.dataset import Task
+from segbench.data.dataset import Name, Task
 from segbench.errors import SegbenchError, first_fault
 from segbench.evaluation.contract import PRIMARY
 from segbench.files import read_json
@@ -18,8 +18,8 @@ from segbench.report.options import ReportOptions
 class Cell(BaseModel):
     model_config = ConfigDict(frozen=True)
 
-    dataset: str
-    model: str
+    dataset: Name
+    model: Name
     seed: int
     task: Task
     """View that it was trained on."""
@@ -52,7 +52,7 @@ class Run(BaseModel):
     recipe: str = ""
     cells: list[Cell]
     left_out: list[LeftOut] = []
-    datasets: dict[str, DatasetEntry]
+    datasets: dict[Name, DatasetEntry]
     models: dict[str, ModelEntry] = {}
     config_yaml: str = ""
     options: ReportOptions = ReportOptions()

@@ -61,7 +61,7 @@ def predict_files(model: Path, inputs: list[Path], out: Path, *, device: str = "
 def _files(inputs: list[Path]) -> Iterator[Path]:
     for path in inputs:
         if not path.exists():
-            raise SegbenchError("does not exist", where=path)
+            raise SegbenchError("does not exist", where=path, remedy="check the path")
         if path.is_dir():
             yield from sorted(p for p in path.iterdir() if p.suffix.lower() in IMAGE_SUFFIXES)
         else:
@@ -113,7 +113,9 @@ def _paint_video(predictor: Predictor, source: Path, target: Path, channels: int
                 painted = _painted(predictor, image).permute(1, 2, 0).contiguous().numpy()
                 writer.mux(sink.encode(av.VideoFrame.from_ndarray(painted, format="rgb24")))
             writer.mux(sink.encode())
-    except (av.FFmpegError, IndexError) as error:  # IndexError: no video stream
+    except (av.FFmpegError, IndexError, UnicodeDecodeError) as error:  # no video stream; damaged metadata
         raise SegbenchError(
-            f"is neither an image nor a video that can be read ({error})", where=source
+            f"is neither an image nor a video that can be read ({error})",
+            where=source,
+            remedy="convert it with ffmpeg, or leave it out",
         ) from error

@@ -74,7 +74,10 @@ def load_model(path: Path, device: torch.device) -> Model:
         view = View(state["task"], tuple(Category(**c) for c in state["classes"]))
         network = build_network(spec, view, state["channels"])
         network.load_state_dict(state["weights"])
-        model = Model(network.to(device).eval(), spec, state["dataset"], state["mean"], state["std"])
+        mean, std = ([float(v) for v in state[key]] for key in ("mean", "std"))
+        if not len(mean) == len(std) == network.in_channels:
+            raise ValueError(f"mean and std of {len(mean)} and {len(std)} channels")
+        model = Model(network.to(device).eval(), spec, state["dataset"], mean, std)
     except (KeyError, TypeError, ValueError, RuntimeError) as error:  # pydantic's error is a ValueError
         raise SegbenchError(
             f"does not fit its network ({str(error).splitlines()[0]})",

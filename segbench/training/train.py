@@ -16,6 +16,7 @@ from __future__ import annotations
 import hashlib
 import logging
 import math
+import operator
 import os
 import shutil
 import time
@@ -388,11 +389,19 @@ class Training:
         state = load_checkpoint(self.checkpoint_path, self._identity)
         if state is None:
             return
-        self.network.load_state_dict(state["weights"])
-        self.optimizer.load_state_dict(state["optimizer"])
-        set_random_state(state["random"][parallel.rank()], self.precision.device)
-        self.iteration, self.seconds, self.memory = state["iteration"], state["seconds"], state["memory"]
-        self.best, self.row = state["best"], state["row"]
+        try:
+            self.network.load_state_dict(state["weights"])
+            self.optimizer.load_state_dict(state["optimizer"])
+            set_random_state(state["random"][parallel.rank()], self.precision.device)
+            self.iteration, self.memory = operator.index(state["iteration"]), operator.index(state["memory"])
+            self.seconds = float(state["seconds"])
+            self.best, self.row = state["best"] and {**state["best"]}, state["row"] and {**state["row"]}
+        except (KeyError, TypeError, ValueError, IndexError, AttributeError, RuntimeError) as error:
+            raise SegbenchError(
+                f"does not fit its training ({(str(error) or type(error).__name__).splitlines()[0]})",
+                where=self.checkpoint_path,
+                remedy="remove it; the training then starts over",
+            ) from error
         log.info("%s: going on after iteration %d", self.checkpoint_path, self.iteration)
 
     def _peak_memory(self) -> int:

@@ -6,6 +6,7 @@ import hashlib
 import multiprocessing
 import os
 import random
+import re
 import resource
 import sys
 import tempfile
@@ -39,11 +40,13 @@ class Call:
 
     @property
     def message(self) -> str:
-        return self.output.rpartition("error: ")[2]
+        """What stands after the last `error:` that begins a line, perhaps after a time."""
+        *_, last = re.split(r"^(?:[\d:]+ )?error: ", self.output, flags=re.MULTILINE)
+        return last
 
 
 def call(folder: Path, *arguments: str | Path) -> Call:
-    """`segbench` with these arguments, forked from this process, in `folder`/cwd. Fails the test on a hang."""
+    """`segbench` with these arguments, forked from this process, in `folder`/cwd; a hang fails the test."""
     for name in ("cwd", "tmp"):
         (folder / name).mkdir(exist_ok=True)
     context = multiprocessing.get_context("fork")
@@ -97,7 +100,7 @@ def check(folder: Path, named: list[str], *arguments: str | Path, out: str = "ou
     result = call(folder, *arguments)
     assert sorted(folder.parent.iterdir()) == beside, "wrote beside its folder"
     assert contents(folder, (out, "state")) == before, "wrote outside of its folders"
-    left = [n for n in contents(folder / out) if ".partial" in n or "extracted" in n]
+    left = [n for n in contents(folder / out) if re.search(r"(^|/)\.", n)]
     assert not left, f"half-done files stay: {left}"
     assert "Traceback" not in result.output, result.output
     if result.status:

@@ -90,7 +90,7 @@ def places(tree: Any) -> list[tuple[Any, Any]]:
 
 
 def warped(tree: Any, rng: random.Random) -> Any:
-    """A copy in which one or two nodes, rather near the top, are missing, doubled, renamed or another thing."""
+    """A copy in which one or two nodes, rather near the top, are missing, doubled, renamed or replaced."""
     tree = copy.deepcopy(tree)
     for _ in range(rng.choice((1, 1, 1, 2))):
         if not (nodes := places(tree)):

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-import numpy as np
 import pytest
 from forked import check, random_of, seeds
 from mutations import damaged_image, damaged_json

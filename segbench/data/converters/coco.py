@@ -11,8 +11,7 @@ from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
-from typing_extensions import NotRequired, TypedDict
+from pydantic import BaseModel, ConfigDict, Field
 
 from segbench.data.converters.common import color, inside, parse_options, read_checked, require
 from segbench.data.dataset import Archives, Category, Color, Converted, Sample, open_image, rgb_to_id
@@ -32,41 +31,41 @@ class Options(BaseModel):
 Length = Annotated[float, Field(allow_inf_nan=False)]
 
 
-class CategoryEntry(TypedDict):
+class CategoryEntry(BaseModel):
     id: int
     name: str
-    isthing: NotRequired[bool]
-    color: NotRequired[Color]
+    isthing: bool = True
+    color: Color | None = None
 
 
-class ImageEntry(TypedDict):
+class ImageEntry(BaseModel):
     id: int
     file_name: str
 
 
-class ObjectEntry(TypedDict):
+class ObjectEntry(BaseModel):
     id: int
     image_id: int
     category_id: int
     segmentation: Any
-    iscrowd: NotRequired[bool]
-    area: NotRequired[Length]
-    bbox: NotRequired[list[Length]]
+    iscrowd: bool = False
+    area: Length | None = None
+    bbox: tuple[Length, Length, Length, Length] | None = None
 
 
-class SegmentEntry(TypedDict):
+class SegmentEntry(BaseModel):
     id: int
     category_id: int
-    iscrowd: NotRequired[bool]
+    iscrowd: bool = False
 
 
-class PanopticEntry(TypedDict):
+class PanopticEntry(BaseModel):
     image_id: int
     file_name: str
     segments_info: list[SegmentEntry]
 
 
-class Instances(TypedDict):
+class Instances(BaseModel):
     """What is read of an instance file."""
 
     images: list[ImageEntry]
@@ -74,15 +73,12 @@ class Instances(TypedDict):
     categories: list[CategoryEntry]
 
 
-class Panoptic(TypedDict):
+class Panoptic(BaseModel):
     """What is read of a panoptic file."""
 
     images: list[ImageEntry]
     annotations: list[PanopticEntry]
     categories: list[CategoryEntry]
-
-
-INSTANCES, PANOPTIC = TypeAdapter(Instances), TypeAdapter(Panoptic)
 
 
 def convert(archives: Archives, options: dict[str, Any]) -> Converted:
@@ -103,18 +99,13 @@ class _Source:
     def __init__(self, archives: Archives, panoptic: bool) -> None:
         self.archives = archives
         path = self.panoptic_json("val") if panoptic else self.instances_json("val")
-        listed = read_checked(path, PANOPTIC if panoptic else INSTANCES)["categories"]
-        first = sorted(listed, key=lambda c: c["id"])
-        self.number_of = {c["id"]: number for number, c in enumerate(first, 1)}
+        kind: type[Instances | Panoptic] = Panoptic if panoptic else Instances
+        first = sorted(read_checked(path, kind).categories, key=lambda c: c.id)
+        self.number_of = {c.id: number for number, c in enumerate(first, 1)}
         if len(self.number_of) < len(first):
             raise SegbenchError("lists a category id twice", where=path, remedy="mend it, or fetch it again")
         self.categories = [
-            Category(
-                id=number,
-                name=c["name"],
-                isthing=c.get("isthing", True),
-                color=c.get("color") or color(number),
-            )
+            Category(id=number, name=c.name, isthing=c.isthing, color=c.color or color(number))
             for number, c in enumerate(first, 1)
         ]
 
@@ -132,17 +123,17 @@ class _Source:
     def instances(self, split: str) -> tuple[dict[int, str], dict[int, list[dict[str, Any]]]]:
         """File name and objects by image id."""
         path = self.instances_json(split)
-        source = read_checked(path, INSTANCES)
-        names = {i["id"]: i["file_name"] for i in source["images"]}
+        source = read_checked(path, Instances)
+        names = {i.id: i.file_name for i in source.images}
         objects = defaultdict(list)
-        for annotation in source["annotations"]:
-            _known(annotation["image_id"], names, "image", path)
-            objects[annotation["image_id"]].append(self.renumbered(annotation, path))
+        for annotation in source.annotations:
+            _known(annotation.image_id, names, "image", path)
+            objects[annotation.image_id].append(self.renumbered(annotation, path))
         return names, objects
 
     def renumbered(self, annotation: ObjectEntry | SegmentEntry, path: Path) -> dict[str, Any]:
-        number = _known(annotation["category_id"], self.number_of, "category", path)
-        return {**annotation, "category_id": number}
+        number = _known(annotation.category_id, self.number_of, "category", path)
+        return {key: value for key, value in annotation if value is not None} | {"category_id": number}
 
     def instance_samples(self) -> Iterator[Sample]:
         for split in SPLITS:
@@ -154,21 +145,21 @@ class _Source:
     def panoptic_samples(self) -> Iterator[Sample]:
         for split in SPLITS:
             path = self.panoptic_json(split)
-            source = read_checked(path, PANOPTIC)
-            names = {i["id"]: i["file_name"] for i in source["images"]}
+            source = read_checked(path, Panoptic)
+            names = {i.id: i.file_name for i in source.images}
             _, objects = self.instances(split)
             maps = require(path.with_suffix(""))
             if (maps / maps.name).is_dir():  # the nested archive may hold the folder or its files
                 maps /= maps.name
-            for annotation in source["annotations"]:
-                image = self.image(split, _known(annotation["image_id"], names, "image", path))
-                rgb = open_image(require(inside(maps, annotation["file_name"]))).convert("RGB")
-                segments = [self.renumbered(s, path) for s in annotation["segments_info"]]
+            for annotation in source.annotations:
+                image = self.image(split, _known(annotation.image_id, names, "image", path))
+                rgb = open_image(require(inside(maps, annotation.file_name))).convert("RGB")
+                segments = [self.renumbered(s, path) for s in annotation.segments_info]
                 yield Sample(
                     split,
                     image.stem,
                     image,
-                    instances=objects[annotation["image_id"]],
+                    instances=objects[annotation.image_id],
                     panoptic=(rgb_to_id(np.asarray(rgb)), segments),
                 )
 

@@ -8,18 +8,16 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
-from pydantic import BaseModel, TypeAdapter, ValidationError
+from pydantic import BaseModel, ValidationError
 
 from segbench.data.dataset import Category, open_image
 from segbench.errors import SegbenchError, first_fault, nearest
 from segbench.files import read_json
 
-T = TypeVar("T")
-
-Options = TypeVar("Options", bound=BaseModel)
+Model = TypeVar("Model", bound=BaseModel)
 
 
-def parse_options(model: type[Options], options: dict[str, Any]) -> Options:
+def parse_options(model: type[Model], options: dict[str, Any]) -> Model:
     """The dataset's `options`, checked."""
     try:
         return model.model_validate(options)
@@ -100,10 +98,10 @@ def read_lines(path: Path) -> list[str]:
     return [line.strip() for line in text.splitlines() if line.strip()]
 
 
-def read_checked(path: Path, kind: TypeAdapter[T]) -> T:
+def read_checked(path: Path, kind: type[Model]) -> Model:
     """A JSON file that must be of this kind."""
     try:
-        return kind.validate_python(read_json(require(path)))
+        return kind.model_validate(read_json(require(path)))
     except ValidationError as error:
         raise SegbenchError(
             f"is not as expected ({first_fault(error)})", where=path, remedy="mend it, or fetch it again"

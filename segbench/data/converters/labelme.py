@@ -19,51 +19,34 @@ import math
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from fnmatch import fnmatch
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageOps
-from pydantic import BaseModel, ConfigDict, Field
 
 from segbench.data import masks
-from segbench.data.converters.common import categories, hashed_test, parse_options, require
+from segbench.data.converters.common import categories, parse_options
+from segbench.data.converters.folder import FolderOptions, divided, evaluation_split, root_of, split_folders
 from segbench.data.dataset import Archives, Converted, Sample, open_image
 from segbench.errors import SegbenchError, nearest
 from segbench.files import read_json
 
 log = logging.getLogger(__name__)
 
-SPLITS = ("train", "val", "test")
 IGNORE, BACKGROUND = "__ignore__", "_background_"
 ORIENTATION = 0x0112  # EXIF
 MEND = "open the file in labelme and save it again, or remove it"
 
 
-class Options(BaseModel):
-    model_config = ConfigDict(extra="forbid")
-
-    folder: Path | None = None
-    """The user's own folder; None: the entry's one archive."""
-    labels: list[str] | None = None
-    """The classes in order; None: all that are found, sorted."""
+class Options(FolderOptions):
     task: Literal["instance", "semantic"] = "instance"
-    test_fraction: Annotated[float, Field(gt=0, lt=1)] = 0.25
-    """Share of the images to test on, chosen by hash of their names."""
-    test: list[str] = []
-    """Patterns of the names to test on, such as `video3*`, in place of a share: for images that are alike."""
 
 
 def convert(archives: Archives, options: dict[str, Any]) -> Converted:
     """Options: see `Options`."""
     chosen = parse_options(Options, options)
-    roots = [chosen.folder] if chosen.folder else list(archives.values())
-    if len(roots) != 1:
-        raise SegbenchError(
-            f"{len(roots)} archives to read", where="options.folder", remedy="name one folder, or one archive"
-        )
-    root = _base(require(roots[0], "check `folder` in the dataset's options"))
+    root = root_of(archives, chosen)
     files = _files(root, chosen)
     labels = chosen.labels or sorted({s["label"] for f in files for s in f.read()["shapes"]})
     labels = [label for label in labels if label not in (IGNORE, BACKGROUND)]
@@ -74,7 +57,7 @@ def convert(archives: Archives, options: dict[str, Any]) -> Converted:
     return Converted(
         categories=categories(labels, isthing=chosen.task == "instance"),
         background=True,
-        evaluation_split="test" if any(f.split == "test" for f in files) else "val",
+        evaluation_split=evaluation_split([f.split for f in files]),
         samples=_samples(files, root, labels, chosen.task),
     )
 
@@ -83,7 +66,7 @@ def convert(archives: Archives, options: dict[str, Any]) -> Converted:
 class _File:
     path: Path
     name: str
-    split: str = "train"
+    split: str
 
     def read(self) -> dict[str, Any]:
         content = read_json(self.path)
@@ -93,34 +76,18 @@ class _File:
         return content
 
 
-def _base(root: Path) -> Path:
-    """The folder itself, below folders that only wrap it."""
-    while True:
-        inner = [p for p in root.iterdir() if not p.name.startswith((".", "__MACOSX"))]
-        if len(inner) != 1 or not inner[0].is_dir() or inner[0].name in SPLITS:
-            return root
-        root = inner[0]
-
-
 def _files(root: Path, options: Options) -> list[_File]:
-    split_folders = [s for s in SPLITS if (root / s).is_dir()]
     files = []
-    for split in split_folders or [""]:
-        top = root / split
+    for split, top in split_folders(root).items():
         for path in sorted(top.rglob("*.json")):
             content = read_json(path)
             if not isinstance(content, dict) or not isinstance(content.get("shapes"), list):
                 log.warning("%s: skipped, it is not a labelme file", path)
                 continue
             files.append(_File(path, "_".join(path.relative_to(top).with_suffix("").parts), split))
-    if not split_folders:
-        names = [f.name for f in files]
-        if options.test:
-            test = {n for n in names if any(fnmatch(n, pattern) for pattern in options.test)}
-        else:
-            test = hashed_test(names, options.test_fraction)
-        for file in files:
-            file.split = "test" if file.name in test else "train"
+    split_of = divided([f.name for f in files], options)
+    for file in files:
+        file.split = file.split or split_of[file.name]
     return files
 
 
