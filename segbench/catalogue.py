@@ -9,11 +9,12 @@ from typing import Any
 
 from rich.console import Console
 from rich.table import Column, Table
+from rich.text import Text
 
 from segbench.config import CONFIG, DatasetEntry, ModelEntry, Problem, read_entries
 from segbench.errors import SegbenchError, nearest
 from segbench.files import write_text
-from segbench.units import NOTHING, count
+from segbench.units import NOTHING, count, markdown_text
 
 Row = dict[str, str]
 
@@ -100,11 +101,11 @@ def show(
         first, *others = rows[0]
         table = Table(Column(first, no_wrap=True), *others, box=None)
         for one in rows:
-            table.add_row(*one.values())
+            table.add_row(*map(Text, one.values()))
     else:
         table = Table(box=None, show_header=False)
         for line in card(name, entries[name]).items():
-            table.add_row(*line)
+            table.add_row(*map(Text, line))
     console.print(table)
 
 
@@ -162,5 +163,5 @@ def _markdown(rows: Sequence[Row]) -> str:
         return f"| {' | '.join(cells)} |\n"
 
     rule = line("---:" if t in right else "---" for t in titles)
-    body = [line([f"`{row[titles[0]]}`", *(row[t] for t in titles[1:])]) for row in rows]
+    body = [line([f"`{row[titles[0]]}`", *(markdown_text(row[t]) for t in titles[1:])]) for row in rows]
     return line(titles) + rule + "".join(body)

@@ -94,9 +94,9 @@ def convert(
     """Convert a dataset to the canonical form, from its archives or generated."""
     set_up_logging(log)
     with recorded("convert", state or out.parent / f"{name}.state", log):
-        from segbench.data.convert import convert_dataset
+        from segbench.data.convert import ConvertSpec, convert_dataset
 
-        convert_dataset(name, _json(spec), archive or [], out)
+        convert_dataset(name, _parsed(ConvertSpec, spec), archive or [], out)
 
 
 @app.command()
@@ -167,9 +167,10 @@ def predict(
     with recorded("predict", out.parent, log):
         if control:
             from segbench.models.controls import run_control
+            from segbench.training.spec import ControlSpec
 
-            spec = _json(control, "--control")
-            run_control(spec["class_path"], data, spec["task"], spec["seed"], out)
+            spec = _parsed(ControlSpec, control, "--control")
+            run_control(spec.class_path, data, spec.task, spec.seed, out)
         elif model is None:
             raise SegbenchError("give --model or --control", where="segbench predict")
         else:

@@ -24,3 +24,11 @@ def duration(seconds: float) -> str:
 
 def memory(size: float) -> str:
     return NOTHING if math.isnan(size) else f"{size / 2**30:.2g} GiB"
+
+
+def markdown_text(text: str) -> str:
+    """Free text for one cell of a Markdown table: one line, nothing of it is markup."""
+    text = " ".join(text.split())
+    for character in "\\`*_|[]":
+        text = text.replace(character, "\\" + character)
+    return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")

@@ -8,10 +8,13 @@ import shutil
 import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict
 
 from segbench.data.archives import Limits, extract, is_archive
-from segbench.data.dataset import Archives, Converted
+from segbench.data.converters.common import require
+from segbench.data.dataset import Archives, Converted, Task
 from segbench.data.writer import write_dataset
 from segbench.errors import SegbenchError
 from segbench.importing import load_object
@@ -19,35 +22,47 @@ from segbench.importing import load_object
 log = logging.getLogger(__name__)
 
 
-def convert_dataset(name: str, spec: dict[str, Any], archives: Sequence[Path], out: Path) -> None:
-    """Write the canonical dataset `name` to `out`.
+class ConvertSpec(BaseModel):
+    """What the step needs to know: keys of the dataset's entry, and the limits of extraction."""
 
-    spec: `title`, `convert` (package.module:function), `tasks`, `channels`, `options`, `licence`, `citation`
-    of the dataset's entry, and `limits` of extraction. Archives are extracted beside `out`, then removed.
-    """
-    convert: Callable[[Archives, dict[str, Any]], Converted] = load_object(spec["convert"])
+    model_config = ConfigDict(extra="forbid")
+
+    title: str
+    convert: str
+    """Python path of the converter, `package.module:function`."""
+    tasks: list[Task]
+    channels: Literal[1, 3]
+    options: dict[str, Any]
+    licence: str
+    citation: str
+    limits: Limits = Limits()
+
+
+def convert_dataset(name: str, spec: ConvertSpec, archives: Sequence[Path], out: Path) -> None:
+    """Write the canonical dataset `name` to `out`. Archives are extracted beside it, then removed."""
+    convert: Callable[[Archives, dict[str, Any]], Converted] = load_object(spec.convert)
     out.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{name}.extracted-") as scratch:
-        limits = Limits.model_validate(spec.get("limits", {}))
         opened = {
-            a.name: extract(a, Path(scratch) / a.name, limits) if is_archive(a) else a for a in archives
+            a.name: extract(a, Path(scratch) / a.name, spec.limits) if is_archive(a) else a
+            for a in (require(path, "fetch it again") for path in archives)
         }
         try:
             info = write_dataset(
-                convert(opened, spec["options"]),
+                convert(opened, spec.options),
                 out,
                 name=name,
-                title=spec["title"],
-                licence=spec["licence"],
-                citation=spec["citation"],
+                title=spec.title,
+                licence=spec.licence,
+                citation=spec.citation,
                 archives={a.name: _sha256(a) for a in archives},
-                channels=spec["channels"],
+                channels=spec.channels,
             )
         except SegbenchError as error:  # the scratch folder is gone by then; the archive's name tells more
             inside = f"{scratch}/"
             where = str(error.where).replace(inside, "") if error.where else f"dataset {name}"
             raise SegbenchError(error.what.replace(inside, ""), where=where, remedy=error.remedy) from error
-    if missing := set(spec["tasks"]) - set(info.tasks):
+    if missing := set(spec.tasks) - set(info.tasks):
         shutil.rmtree(out)
         raise SegbenchError(
             f"the converted data has no {', '.join(sorted(missing))} truth, which its entry promises",

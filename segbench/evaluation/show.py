@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from segbench.evaluation.contract import Score, join
 
@@ -41,7 +42,7 @@ def show(scores: Sequence[Score], images: int) -> None:
     metrics = [m for m in _CLASS_COLUMNS if any(metric == m for _, metric in values)]
     classes = Table("class", *metrics)
     for name in dict.fromkeys(name for name, _ in values):
-        classes.add_row(name, *(_number(values[name, m]) for m in metrics))
+        classes.add_row(Text(name), *(_number(values[name, m]) for m in metrics))
     console.print(classes)
 
 

@@ -12,7 +12,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from segbench.data.dataset import Task
 from segbench.evaluation.contract import CONTRACT_KEYS, METRICS
 from segbench.report.run import Run
-from segbench.units import NOTHING, count, duration
+from segbench.units import NOTHING, count, duration, markdown_text
 
 COSTS = {"train_parameters": "Parameters", "train_seconds": "Training", "predict_latency_median": "Latency"}
 DERIVED = "†"
@@ -150,10 +150,10 @@ def to_markdown(run: Run, table: pd.DataFrame) -> str:
     lines = [heads, ["---"] + ["---:"] * (len(heads) - 1)]
     for shown in _shown(run, table):
         row = shown["row"]
-        name = _plain(shown["title"]) + (f" {DERIVED}" if row["derived"] else "")
+        name = markdown_text(shown["title"]) + (f" {DERIVED}" if row["derived"] else "")
         name = f"*{name}* (control)" if row["control"] else name
         if row["status"] != "ok":
-            scores = [f"{row['status']}: {_plain(row['reason'])}", *[""] * (len(metrics) - 1)]
+            scores = [f"{row['status']}: {markdown_text(row['reason'])}", *[""] * (len(metrics) - 1)]
         else:
             scores = [f"**{score(*one)}**" if best else score(*one) for *one, best in shown["scores"]]
         lines.append([name, *scores, shown["seeds"], *shown["costs"]])
@@ -161,13 +161,6 @@ def to_markdown(run: Run, table: pd.DataFrame) -> str:
     text += f"\n{DERIVED_NOTE}\n" if table["derived"].any() else ""
     noted = table[(table["status"] == "ok") & (table["reason"] != "")]
     return text + "".join(
-        f"\n{_plain(run.title(m))}: {_plain(r)}\n" for m, r in zip(noted["model"], noted["reason"])
+        f"\n{markdown_text(run.title(m))}: {markdown_text(r)}\n"
+        for m, r in zip(noted["model"], noted["reason"])
     )
-
-
-def _plain(text: str) -> str:
-    """Free text for one cell of a Markdown table: one line, nothing of it is markup."""
-    text = " ".join(text.split())
-    for character in "\\`*_|[]":
-        text = text.replace(character, "\\" + character)
-    return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")

@@ -8,6 +8,14 @@ from segbench.data.dataset import Task
 from segbench.recipe import Recipe, Strict
 
 
+class ControlSpec(Strict):
+    """What a control without training needs."""
+
+    class_path: str
+    task: Task
+    seed: int
+
+
 class CellSpec(Strict):
     """Everything that decides the weights beside the data; `Recipe.inference` stands apart, at prediction."""
 

@@ -172,6 +172,23 @@ def labelme() -> dict[str, Members]:
     return {"folder.zip": members}
 
 
+def via() -> dict[str, Members]:
+    shapes = [
+        {"name": "polygon", "all_points_x": [1, 6, 6], "all_points_y": [1, 1, 6]},
+        {"name": "rect", "x": 1, "y": 1, "width": 4, "height": 3},
+        {"name": "circle", "cx": 4, "cy": 4, "r": 2},
+        {"name": "ellipse", "cx": 4, "cy": 4, "rx": 3, "ry": 2, "theta": 0.3},
+        {"name": "point", "cx": 4, "cy": 4},
+    ]
+    regions = [{"shape_attributes": s, "region_attributes": {"type": "nut"}} for s in shapes]
+    members = {}
+    for split in ("train", "val"):
+        listed = {"a.jpg1": {"filename": "a.jpg", "size": 1, "regions": regions, "file_attributes": {}}}
+        members[f"{split}/via_region_data.json"] = json.dumps(listed).encode()
+        members[f"{split}/a.jpg"] = photo("JPEG")
+    return {"balloon.zip": members}
+
+
 def drive() -> dict[str, Members]:
     members = {}
     for folder, number, kind in (("training", "21", "training"), ("test", "01", "test")):
@@ -216,6 +233,7 @@ SOURCES: dict[str, tuple[Callable[[], dict[str, Members]], str, dict[str, Any], 
     "coco_panoptic": (coco, "coco", {}, ["semantic", "instance", "panoptic"]),
     "coco_instances": (coco, "coco", {"panoptic": False}, ["semantic", "instance"]),
     "labelme": (labelme, "labelme", {}, ["semantic", "instance"]),
+    "via": (via, "via", {"attribute": "type"}, ["instance"]),
     "drive": (drive, "drive", {}, ["semantic"]),
     "isbi2012": (isbi2012, "isbi2012", {}, ["semantic"]),
     "dsb2018": (dsb2018, "dsb2018", {}, ["instance"]),

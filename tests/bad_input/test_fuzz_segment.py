@@ -121,8 +121,8 @@ def test_checkpoints(seed: int, cell: Path, shapes: Path, tmp_path: Path) -> Non
     content = damaged_state(cell / "done.pt", random_of("checkpoint", seed))
     (tmp_path / "out" / "checkpoint.pt").write_bytes(content)
     result = check(
-        tmp_path, ["checkpoint.pt"], "train", "--data", shapes, "--out", tmp_path / "out", "--spec", SPEC.model_dump_json(),
-        "--threads", "1", "--device", "cpu",
+        tmp_path, ["checkpoint.pt"], "train", "--data", shapes, "--out", tmp_path / "out",
+        "--spec", SPEC.model_dump_json(), "--threads", "1", "--device", "cpu",
     )  # fmt: skip
     assert (tmp_path / "out" / "model.pt").exists() == (result.status == 0)
 

@@ -88,6 +88,21 @@ def test_an_edit_of_a_comment_repeats_nothing(project: Project) -> None:
     assert project.jobs() == {}
 
 
+def test_an_edit_in_the_own_folder_of_a_dataset_repeats_its_cells(project: Project) -> None:
+    project.edit("toy_folder/inner/a.json", after=" ")
+    assert project.jobs() == {
+        "convert_dataset": 1,
+        "lint_dataset": 1,
+        "train": 2,
+        "predict": 3,
+        "evaluate": 3,
+        "summarise": 1,
+        "report": 1,
+    }
+    project.undo()
+    assert project.jobs() == {}
+
+
 def test_a_dataset_added_runs_its_cells_only(project: Project) -> None:
     project.config(
         datasets=["toy", "vessels", "bubbles"],

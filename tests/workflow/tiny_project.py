@@ -66,6 +66,7 @@ TOY_DATASET_ENTRY = {
     "convert": "toy_dataset:convert",
     "tasks": ["semantic"],
     "channels": 1,
+    "options": {"folder": "toy_folder"},
     "licence": "CC0-1.0",
     "citation": "none",
 }
@@ -140,6 +141,8 @@ def make_project(root: Path) -> Project:
         (shutil.copytree if source.is_dir() else shutil.copy)(source, root / name)
     (root / "toy_network.py").write_text(TOY_NETWORK)
     (root / "toy_dataset.py").write_text(TOY_DATASET)
+    (root / "toy_folder" / "inner").mkdir(parents=True)
+    (root / "toy_folder" / "inner" / "a.json").write_text("{}")
     (root / "config/models/toy.yaml").write_text(yaml.safe_dump(TOY_MODEL_ENTRY))
     (root / "config/datasets/toy.yaml").write_text(yaml.safe_dump(TOY_DATASET_ENTRY))
     project = Project(root)

@@ -75,6 +75,13 @@ def images_of(dataset_json):
     return info["splits"][info["evaluation_split"]]
 
 
+def own_files(wildcards):
+    """The files of a folder that the user's own dataset is converted from."""
+    folder = RUN.datasets[wildcards.dataset].options.get("folder")
+    paths = Path(folder).rglob("*") if isinstance(folder, str) else []
+    return sorted(str(path) for path in paths if path.is_file())
+
+
 def paths_of_cells(pattern, cells=RUN.cells):
     return [
         pattern.format(dataset=c.dataset, model=c.model, seed=c.seed) for c in cells

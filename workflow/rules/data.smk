@@ -39,6 +39,7 @@ rule convert_dataset:
         archives=lambda w: [
             f"{ARCHIVES}/{name}.json" for name in RUN.datasets[w.dataset].archives
         ],
+        own=own_files,
     output:
         f"{DATA}/{{dataset}}/dataset.json",
     log:
