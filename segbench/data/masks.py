@@ -76,10 +76,13 @@ def objects_of_map(
     flat = ids.T.ravel()  # run lengths go down the columns
     starts = np.flatnonzero(np.append(True, flat[1:] != flat[:-1]))
     ends = np.append(starts[1:], flat.size)
-    values = flat[starts]
+    order = np.argsort(flat[starts], kind="stable")  # runs by object, down the columns within each
+    values, spans = flat[starts][order], np.stack([starts, ends], axis=1)[order]
+    keys = np.array([*category_of], np.int64)
+    places = np.searchsorted(values, [keys, keys + 1]).T.tolist()
     objects = []
-    for k, category in category_of.items():
-        runs = np.stack([starts, ends], axis=1)[values == k]
+    for (k, category), (first, last) in zip(category_of.items(), places):
+        runs = spans[first:last]
         counts = np.diff(runs.ravel(), prepend=0, append=flat.size).tolist()
         if not counts[-1]:
             counts.pop()  # as COCO writes it: no empty run at the end

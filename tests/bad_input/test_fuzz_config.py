@@ -35,7 +35,7 @@ def test_a_damaged_file(file: str, sound: dict[str, bytes], tmp_path: Path) -> N
     for name, content in sound.items():
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_bytes(content)
-    for seed in seeds(20):
+    for seed in seeds(12):
         rng = random_of(file, seed)
         if rng.random() < 0.3:
             content = damaged(sound[file], rng)

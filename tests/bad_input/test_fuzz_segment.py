@@ -53,7 +53,7 @@ def segment(folder: Path, name: str, content: bytes, model: Path, named: list[st
     assert len(written) == (0 if result.status else 1), written
 
 
-@pytest.mark.parametrize("seed", seeds(10))
+@pytest.mark.parametrize("seed", seeds(6))
 @pytest.mark.parametrize("form", ["PNG", "JPEG", "TIFF", "GIF"])
 def test_images(form: str, seed: int, cell: Path, tmp_path: Path) -> None:
     content = damaged_image(photo(form), random_of("image", form, seed))
@@ -72,7 +72,7 @@ def film() -> bytes:
     return file.getvalue()
 
 
-@pytest.mark.parametrize("seed", seeds(12))
+@pytest.mark.parametrize("seed", seeds(8))
 def test_videos(seed: int, cell: Path, tmp_path: Path) -> None:
     content = damaged(film(), random_of("video", seed))
     segment(tmp_path, "film.mp4", content, cell / "model.pt", ["film.mp4"])
@@ -109,7 +109,7 @@ def damaged_state(path: Path, rng: random.Random) -> bytes:
     return file.getvalue()
 
 
-@pytest.mark.parametrize("seed", seeds(30))
+@pytest.mark.parametrize("seed", seeds(20))
 def test_models(seed: int, cell: Path, tmp_path: Path) -> None:
     (tmp_path / "model.pt").write_bytes(damaged_state(cell / "model.pt", random_of("model", seed)))
     segment(tmp_path, "photo.png", photo(), tmp_path / "model.pt", ["model.pt"])

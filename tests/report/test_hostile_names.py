@@ -20,6 +20,7 @@ from segbench.report.page import report
 from segbench.report.run import Run
 from segbench.report.summarise import summarise
 
+pytestmark = pytest.mark.filterwarnings("ignore:Glyph", "ignore:constrained_layout")
 NAMES = (
     "<script>alert(1)</script>",
     "</svg><img src=x onerror=alert(1)>",

@@ -9,6 +9,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from segbench.data.converters.common import categories, hashed_test, require
 from segbench.data.dataset import Archives, Converted, Sample, read_label_map
 from segbench.data.masks import objects_of_map
@@ -31,5 +33,5 @@ def _samples(root: Path) -> Iterator[Sample]:
     test = hashed_test([i.stem for i in images], TEST_SHARE)
     for image in images:
         ids = read_label_map(require(root / "PedMasks" / f"{image.stem}_mask.png"))
-        instances = objects_of_map(ids, dict.fromkeys(range(1, int(ids.max()) + 1), 1))
+        instances = objects_of_map(ids, dict.fromkeys(np.unique(ids[ids > 0]).tolist(), 1))
         yield Sample("test" if image.stem in test else "train", image.stem, image, instances=instances)
