@@ -118,8 +118,6 @@ def _lint_info(dataset: Dataset, report: LintReport) -> None:
         if times > 1:
             report.error(file, f"two categories are named '{name}'", times)
     colours = Counter(c.color for c in info.categories)
-    if any(not 0 <= value <= 255 for colour in colours for value in colour):
-        report.error(file, "a colour of a category is not within 0 to 255")
     if same := [colour for colour, times in colours.items() if times > 1]:
         report.warn(file, f"categories share the colour {same[0]}", len(same))
     if "semantic" not in info.tasks:

@@ -15,6 +15,11 @@ from pathlib import Path
 
 import torch
 
+# what a call would import: once here, not in every process
+import segbench.data.convert
+import segbench.evaluation.score
+import segbench.training.media
+import segbench.training.train  # noqa: F401
 from segbench.cli import main
 
 SECONDS = 30.0

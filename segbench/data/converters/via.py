@@ -160,7 +160,9 @@ def _outline(shape: dict[str, Any]) -> np.ndarray | None:
         angle = np.arange(SIDES) * 2 * math.pi / SIDES
         turn = float(shape.get("theta", 0.0))
         along, across = rx * np.cos(angle), ry * np.sin(angle)
-        x = float(shape["cx"]) + along * math.cos(turn) - across * math.sin(turn)
-        y = float(shape["cy"]) + along * math.sin(turn) + across * math.cos(turn)
-        return np.stack([x, y], axis=1)
+        turned = [
+            along * math.cos(turn) - across * math.sin(turn),
+            along * math.sin(turn) + across * math.cos(turn),
+        ]
+        return np.stack(turned, axis=1) + np.array([float(shape["cx"]), float(shape["cy"])])
     return None
