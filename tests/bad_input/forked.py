@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import hashlib
 import multiprocessing
 import os
@@ -79,6 +80,7 @@ def _child(folder: Path, arguments: list[str]) -> None:
     pages = int(Path("/proc/self/statm").read_text().split()[0])
     resource.setrlimit(resource.RLIMIT_AS, (pages * resource.getpagesize() + MEMORY,) * 2)
     torch.set_num_threads(1)
+    gc.disable()  # it would copy all that the processes share
     sys.argv = ["segbench", *arguments]
     main()
 
