@@ -55,6 +55,12 @@ def atomic_folder(path: str | Path) -> Iterator[Path]:
         shutil.rmtree(old, ignore_errors=True)
 
 
+def remove_partials(folder: Path) -> None:
+    """Of writers that were killed; only where no other can be at work."""
+    for path in folder.glob(".*.partial*"):
+        path.unlink()
+
+
 def write_text(path: str | Path, text: str) -> None:
     with atomic_path(path) as partial:
         partial.write_text(text, encoding="utf-8")

@@ -52,14 +52,14 @@ def plan(arguments: list[str], *, ceiling: float | None = None, yes: bool = Fals
     for job in jobs:
         if job.why and job.cell is None:
             print(f"  {' '.join([job.rule, *job.wildcards.values()])}: {job.why}")
-    first = {
-        job.cell: job for job in reversed(jobs)
-    }  # the first step of each cell; what follows needs no reason
+    # the first step of each cell; the next ones follow from it
+    first = {job.cell: job for job in reversed(jobs) if job.cell}
     measured = Measurements(run)
     total, size, unknown, devices = 0.0, 0, 0, set()
     for cell in run.cells:
-        if (job := first.get(cell.key)) is None:
+        if cell.key not in first:
             continue
+        job = first[cell.key]
         line = f"  {cell.dataset}/{cell.model}/seed{cell.seed}: {job.rule}: {job.why or 'its input is new'}"
         if job.rule == "train":
             if estimate := measured.hours(cell):
@@ -186,7 +186,7 @@ class Measurements:
         self._sizes: dict[tuple[str, str], list[int]] = {}
         for path in sorted(Path(run.config.results).glob("*/cells/*/*/seed*/training.json")):
             dataset, model = path.parts[-4:-2]
-            with suppress(SegbenchError, KeyError, TypeError, AttributeError):
+            with suppress(SegbenchError, OSError, KeyError, TypeError, AttributeError):
                 measured = read_json(path)
                 self._rates.setdefault((dataset, model), []).append(_Rate.of(measured))
                 size = sum(f.stat().st_size for f in path.parent.rglob("*") if f.is_file())

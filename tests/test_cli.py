@@ -40,8 +40,21 @@ def test_help_lists_every_step() -> None:
         assert f" {step} " in text
 
 
-@pytest.mark.parametrize("module", ["segbench.cli", "segbench.config", "segbench.evaluation.evaluate"])
-def test_start_up_imports_no_torch(module: str) -> None:
+LIGHT = (
+    "cli config plan evaluation.evaluate evaluation.score data.lint data.fetch models.controls report.status"
+)
+
+
+@pytest.mark.parametrize(
+    ("modules", "unwanted"),
+    [
+        (LIGHT, "torch matplotlib pandas scipy snakemake"),
+        ("data.convert report.summarise", "torch matplotlib snakemake"),
+        ("training.train training.predict", "matplotlib pandas pyarrow snakemake timm"),
+    ],
+)
+def test_steps_import_only_what_they_need(modules: str, unwanted: str) -> None:
     """Every step is a process, and the workflow reads the configuration in each of them."""
-    code = f"import sys, {module}; assert not {{'torch', 'matplotlib'}} & set(sys.modules)"
+    names = ", ".join(f"segbench.{module}" for module in modules.split())
+    code = f"import sys, {names}; found = set({unwanted.split()}) & set(sys.modules); assert not found, found"
     subprocess.run([sys.executable, "-c", code], check=True)

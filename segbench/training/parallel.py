@@ -88,7 +88,8 @@ def _process(
         errors.put(error)
         sys.exit(1)
     except Exception as error:
-        log.exception("process %d of %d failed", index + 1, len(devices))
+        if errors.empty():  # else this one has only lost the one that failed
+            log.exception("process %d of %d failed", index + 1, len(devices))
         errors.put(RuntimeError(f"{type(error).__name__}: {error}"))
         sys.exit(1)
     dist.destroy_process_group()

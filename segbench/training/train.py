@@ -41,8 +41,9 @@ from segbench.data.loader import (
 )
 from segbench.data.transforms import plain_transform, training_transform
 from segbench.errors import SegbenchError
-from segbench.files import atomic_path, write_json
+from segbench.files import atomic_path, read_json, remove_partials, write_json
 from segbench.fingerprint import fingerprint
+from segbench.locks import alone_in
 from segbench.models.network import Network
 from segbench.training import parallel
 from segbench.training.checkpoint import (
@@ -90,9 +91,35 @@ def train(
     a limit, SystemExit with status 75 once a checkpoint is written: the same call goes on from there;
     OSError where the disk is full: the checkpoint before that stays.
     """
-    with leased(device, spec.recipe.gpus) as devices:
-        options = (weights, workers, threads, checkpoint_every, stop_at)
-        parallel.run_on(devices, _train, Path(dataset_root), spec, Path(out), *options)
+    dataset_root, out = Path(dataset_root), Path(out)
+    with alone_in(out) as waited:
+        if waited and _is_done(out, identity(spec, sources(dataset_root, spec, weights))):
+            log.info("%s: the other process has trained this", out)
+            return
+        remove_partials(out)
+        with leased(device, spec.recipe.gpus) as devices:
+            options = (weights, workers, threads, checkpoint_every, stop_at)
+            parallel.run_on(devices, _train, dataset_root, spec, out, *options)
+
+
+def sources(dataset_root: Path, spec: CellSpec, weights: Path | None) -> dict[str, Any]:
+    """Checksums of all that a training is made from, beside its specification."""
+    return {
+        "data": sha256(dataset_root / "dataset.json"),
+        "archives": Dataset(dataset_root).info.archives,
+        "weights": sha256(weights) if weights else None,
+        "code": fingerprint("segbench.training.train", spec.class_path.partition(":")[0]),
+    }
+
+
+def identity(spec: CellSpec, sources: dict[str, Any]) -> str:
+    """The same for trainings that end in the same weights."""
+    return hashlib.sha256(f"{spec.model_dump_json()} {sources}".encode()).hexdigest()
+
+
+def _is_done(out: Path, identity: str) -> bool:
+    results = out / "training.json"
+    return results.exists() and (out / "model.pt").exists() and read_json(results)["identity"] == identity
 
 
 def _train(
@@ -126,18 +153,13 @@ class Training:
     def __init__(
         self, dataset_root: Path, spec: CellSpec, out: Path, weights: Path | None, device: torch.device
     ) -> None:
-        out.mkdir(parents=True, exist_ok=True)
         self.spec, self.recipe, self.out = spec, spec.recipe, out
         self.checkpoint_path, self.history_path = out / CHECKPOINT, out / HISTORY
         self.dataset = Dataset(dataset_root)
         self.info = self.dataset.info
         self.view = self.dataset.view(spec.task)
-        self.sources = {
-            "data": sha256(dataset_root / "dataset.json"),
-            "archives": self.info.archives,
-            "weights": sha256(weights) if weights else None,
-            "code": fingerprint("segbench.training.train", spec.class_path.partition(":")[0]),
-        }
+        self.sources = sources(dataset_root, spec, weights)
+        self.identity = identity(spec, self.sources)
         self.precision = Precision.of(self.recipe.precision, device)
         # order of sums fixed where torch offers it; operations that have no such form only warn
         torch.use_deterministic_algorithms(device.type == "cpu", warn_only=True)
@@ -253,6 +275,7 @@ class Training:
                 "precision": self.precision.name,
                 "weights_digest": weights_digest(weights),
                 "sources": self.sources,
+                "identity": self.identity,
                 **provenance(self.precision.device),
             },
         )
@@ -362,10 +385,6 @@ class Training:
         log.info("%s: stopped after iteration %d; run again to go on", reason, self.iteration)
         raise SystemExit(os.EX_TEMPFAIL)
 
-    @property
-    def _identity(self) -> str:
-        return hashlib.sha256(f"{self.spec.model_dump_json()} {self.sources}".encode()).hexdigest()
-
     def _checkpoint(self) -> None:
         states = parallel.gathered(random_state(self.precision.device))
         if parallel.rank():
@@ -373,7 +392,7 @@ class Training:
         save_checkpoint(
             self.checkpoint_path,
             {
-                "identity": self._identity,
+                "identity": self.identity,
                 "iteration": self.iteration,  # the loader's position follows from it
                 "seconds": self.seconds,
                 "memory": self._peak_memory(),
@@ -386,7 +405,7 @@ class Training:
         )
 
     def _resume(self) -> None:
-        state = load_checkpoint(self.checkpoint_path, self._identity)
+        state = load_checkpoint(self.checkpoint_path, self.identity)
         if state is None:
             return
         try:

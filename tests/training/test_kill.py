@@ -3,20 +3,27 @@
 from __future__ import annotations
 
 import json
+import multiprocessing
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 from tiny_networks import make_spec
 
 from segbench.state import EX_TEMPFAIL
+from segbench.training.train import train
 
 ITERATIONS = 150
+KILLS = 20
+RESULTS = ["history.csv", "model.pt", "training.json"]
+FORK = multiprocessing.get_context("fork")
 SPEC = make_spec(
     "Normalised",
     iterations=ITERATIONS,
@@ -54,26 +61,67 @@ def wait_for(process: subprocess.Popen[bytes], out: Path, iteration: int) -> Non
 
 
 @pytest.mark.slow
-def test_killed_trainings_end_in_the_same_bits(run, shapes: Path, tmp_path: Path) -> None:
+def test_twenty_kills_at_random_moments_end_in_the_same_bits(run, shapes: Path, tmp_path: Path) -> None:
+    """Each process of a chain is killed some time after its start: while it imports, resumes, trains, saves.
+
+    One process forks the trainings, so that they start at once.
+    """
     seed = random.randrange(10**6)
     print(f"seed {seed}")
     draw = random.Random(seed)
     whole = run("whole", SPEC)
     out = tmp_path / "killed"
-    done = 0
-    for _ in range(2):
-        done = draw.randrange(done + 5, done + 60)
-        process = start(shapes, out)
-        wait_for(process, out, done)
-        os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
-        assert not (out / "model.pt").exists() and (out / "checkpoint.pt").exists()
-    assert start(shapes, out).wait(120) == 0
+    kills = 0
+    while kills < KILLS:
+        process = FORK.Process(target=train_here, args=(shapes, out))
+        began = time.monotonic()
+        process.start()
+        process.join(draw.uniform(0, 0.6))
+        if process.exitcode is None:
+            process.kill()
+            process.join()
+            kills += 1
+            continue
+        print(f"done after {kills} kills, {time.monotonic() - began:.2f} s")
+        check(out, whole)
+        shutil.rmtree(out)
+    process = FORK.Process(target=train_here, args=(shapes, out))
+    process.start()
+    process.join(120)
+    check(out, whole)
+
+
+def train_here(root: Path, out: Path) -> None:
+    train(root, SPEC, out, threads=1, checkpoint_every=0.05)
+
+
+def check(out: Path, whole: dict[str, Any]) -> None:
     result = json.loads((out / "training.json").read_text())
     assert result["weights_digest"] == whole["weights_digest"]
     assert result["selected_iteration"] == whole["selected_iteration"]
     iterations = [line.split(",")[0] for line in (out / "history.csv").read_text().splitlines()[1:]]
     assert iterations == [str(i) for i in range(1, ITERATIONS + 1)]
+    assert sorted(path.name for path in out.iterdir()) == RESULTS
+
+
+@pytest.mark.slow
+def test_what_an_orphan_trains_is_not_trained_twice(shapes: Path, tmp_path: Path) -> None:
+    """As after a kill of the workflow alone: its next call starts the step beside the one that goes on."""
+    first, second = (FORK.Process(target=train_here, args=(shapes, tmp_path)) for _ in range(2))
+    first.start()
+    while rows(tmp_path) < 5:
+        time.sleep(0.002)
+    assert first.pid and first.is_alive()
+    os.kill(first.pid, signal.SIGSTOP)
+    second.start()
+    time.sleep(1)
+    assert second.is_alive()
+    os.kill(first.pid, signal.SIGCONT)
+    first.join(60)
+    model = (tmp_path / "model.pt").stat()
+    second.join(60)
+    assert (first.exitcode, second.exitcode) == (0, 0)
+    assert (tmp_path / "model.pt").stat() == model
 
 
 @pytest.mark.slow

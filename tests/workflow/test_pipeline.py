@@ -5,12 +5,15 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pandas as pd
 import pytest
 from tiny_project import CONFIG, ROOT, Project, make_project
+
+from segbench.locks import hold
 
 pytestmark = pytest.mark.xdist_group("pipeline")  # one worker runs the tiny benchmark, once
 
@@ -136,6 +139,49 @@ def test_a_failed_cell_is_shown_and_the_rest_is_there(project: Project) -> None:
     assert "failed" in page
     project.undo()
     assert project.jobs() == {}  # the runs share the data: what one makes repeats nothing of the other
+
+
+def test_strict_stops_at_the_first_failure(project: Project) -> None:
+    default, strict = (
+        yaml.safe_load((ROOT / "profiles" / name / "profile.yaml").read_text())
+        for name in ("default", "strict")
+    )
+    assert {**strict, "keep-going": True} == default
+    broken = {"optimizer": {"name": "sgd", "lr": 1e30}}
+    one = {"datasets": ["toy"], "models": ["toy"], "controls": [], "seeds": [0, 1, 2]}
+    project.config(run="strict", **one, overrides=[{"recipe": broken}])
+    result = project.snakemake("--workflow-profile", "strict", "--cores", "1")
+    assert result.returncode != 0
+    cells = pd.read_csv(project.root / "results/strict/summary/cells.csv")
+    assert sorted(cells.status) == ["failed", "pending", "pending"]
+
+
+def test_two_runs_on_one_results_folder(project: Project, tmp_path: Path) -> None:
+    """The second is refused, in the same working directory (by Snakemake) and in another one."""
+    project.config(run="claimed", results=str(project.root / "results"))
+    other = Project(tmp_path / "copy")
+    ignored = shutil.ignore_patterns("results", ".snakemake", "__pycache__")
+    shutil.copytree(project.root, other.root, ignore=ignored)
+    with hold(project.root / "results/claimed"):
+        result = other.snakemake()
+        assert result.returncode != 0 and not (project.root / "results/claimed/run.json").exists()
+        assert f"another run is at work here (process {os.getpid()} on" in result.stdout + result.stderr
+        assert "Traceback" not in result.stdout + result.stderr
+    first = subprocess.Popen(
+        [sys.executable, "-m", "snakemake", "--configfile", "tiny.yaml"],
+        cwd=project.root,
+        env={**os.environ, "PYTHONPATH": str(project.root)},
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        while not (project.root / "results/claimed/run.json").exists():
+            assert first.poll() is None
+            time.sleep(0.05)
+        result = project.snakemake()
+        assert result.returncode != 0 and "cannot be locked" in result.stdout + result.stderr
+    finally:
+        first.terminate()
+        first.wait(60)
 
 
 def test_a_typo_in_the_configuration_stops_before_anything_runs(project: Project) -> None:

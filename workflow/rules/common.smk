@@ -13,6 +13,7 @@ from segbench import demand, slurm
 from segbench.config import resolve
 from segbench.errors import SegbenchError
 from segbench.fingerprint import fingerprint
+from segbench.locks import hold
 
 try:
     RUN = resolve(
@@ -143,6 +144,15 @@ def digest(*keys):
     """Changes with these parts of the description of the run, which a step shows."""
     shown = json.dumps([run_description()[key] for key in keys])
     return hashlib.sha256(shown.encode()).hexdigest()[:16]
+
+
+def claim_results():
+    """Snakemake's own lock is one a working directory; two of them may name the same results."""
+    global CLAIM  # held while it is open
+    try:
+        CLAIM = hold(Path(RESULTS))
+    except SegbenchError as error:
+        raise WorkflowError(str(error)) from None
 
 
 def write_run_description():

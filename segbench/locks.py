@@ -1,0 +1,61 @@
+"""Locks that end with the process that holds them, however it ends."""
+
+from __future__ import annotations
+
+import fcntl
+import logging
+import os
+import platform
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO
+
+from segbench.errors import SegbenchError
+
+log = logging.getLogger(__name__)
+
+
+def hold(folder: Path) -> IO[str]:
+    """Claim `folder` for this process while the returned file is open, in every working directory and node.
+
+    Raises SegbenchError that names the process that has it.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    file = (folder / ".lock").open("a+", encoding="utf-8")
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        file.seek(0)
+        raise SegbenchError(
+            f"another run is at work here ({file.read().strip()})",
+            where=folder,
+            remedy="wait for it, end it, or give this run another name (`run:`)",
+        ) from None
+    except OSError as error:
+        log.warning("%s cannot be locked (%s): do not start two runs there", folder, error)
+    file.truncate(0)
+    file.write(f"process {os.getpid()} on {platform.node()}, since {time.strftime('%Y-%m-%d %H:%M:%S')}\n")
+    file.flush()
+    return file
+
+
+@contextmanager
+def alone_in(folder: Path) -> Iterator[bool]:
+    """Wait until no process of this machine is in such a block for `folder`; yields whether one was."""
+    folder.mkdir(parents=True, exist_ok=True)
+    descriptor = os.open(folder, os.O_RDONLY)
+    waited = False
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            log.info("%s: another process is at work here; waiting for it", folder)
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+            waited = True
+        except OSError as error:  # file systems that lock files only
+            log.debug("%s cannot be locked (%s)", folder, error)
+        yield waited
+    finally:
+        os.close(descriptor)
