@@ -61,7 +61,7 @@ def plan(arguments: list[str], *, ceiling: float | None = None, yes: bool = Fals
             continue
         job = first[cell.key]
         line = f"  {cell.dataset}/{cell.model}/seed{cell.seed}: {job.rule}: {job.why or 'its input is new'}"
-        if job.rule == "train":
+        if job.rule == "train" and cell.recipe and cell.recipe.iterations:
             if estimate := measured.hours(cell):
                 hours, device = estimate
                 total += hours
@@ -188,7 +188,8 @@ class Measurements:
             dataset, model = path.parts[-4:-2]
             with suppress(SegbenchError, OSError, KeyError, TypeError, AttributeError):
                 measured = read_json(path)
-                self._rates.setdefault((dataset, model), []).append(_Rate.of(measured))
+                if measured["images"]:
+                    self._rates.setdefault((dataset, model), []).append(_Rate.of(measured))
                 size = sum(f.stat().st_size for f in path.parent.rglob("*") if f.is_file())
                 self._sizes.setdefault((dataset, model), []).append(size)
 
