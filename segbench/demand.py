@@ -1,7 +1,8 @@
-"""What a step asks a scheduler for: generous guesses from the recipe and the data, multiplied by the attempt.
+"""What a step asks a scheduler for: generous guesses from the recipe and the data, which grow with the attempt.
 
-Memory grows for a job that ran out of it, time for one that hit its limit. A training goes on from its
-checkpoint, so that a limit that was too short costs a start, not the work.
+Memory for a job that ran out of it: 1, 1.5, 2, 2.5 times, since what no node has never runs. Time for one that
+hit its limit: 1, 2, 3, 4 times. A training goes on from its checkpoint, so that a limit that was too short costs
+a start, not the work.
 """
 
 from __future__ import annotations
@@ -16,13 +17,13 @@ START = 30
 
 def memory(wildcards: object = None, attempt: int = 1) -> int:
     """MB of a process with torch in it; predictions and scores are streamed, so images do not add up."""
-    return 4000 * attempt
+    return _megabytes(4000, attempt)
 
 
 def training_memory(recipe: Recipe, workers: int, attempt: int) -> int:
     """MB of main memory: 6 kB a pixel of a forward pass, which a training without a GPU keeps there."""
     pixels = _megapixels(recipe) * recipe.batch_size / recipe.accumulate
-    return ((4000 + 1000 * workers) * recipe.gpus + round(6000 * pixels)) * attempt
+    return _megabytes((4000 + 1000 * workers) * recipe.gpus + 6000 * pixels, attempt)
 
 
 def training_minutes(recipe: Recipe, threads: int, gpus: int, attempt: int) -> int:
@@ -46,6 +47,10 @@ def conversion_minutes(wildcards: object, attempt: int) -> int:
 def _megapixels(recipe: Recipe) -> float:
     height, width = recipe.augment.crop or (1000, 1000)
     return height * width / 1e6
+
+
+def _megabytes(first: float, attempt: int) -> int:
+    return round(first * (attempt + 1) / 2)
 
 
 def _minutes(seconds: float, attempt: int) -> int:

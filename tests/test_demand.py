@@ -28,7 +28,8 @@ def test_time_follows_all_pixels_and_the_device() -> None:
 
 @pytest.mark.parametrize("attempt", [1, 2, 3])
 def test_an_attempt_asks_for_more_than_the_one_before(attempt: int) -> None:
-    assert demand.training_memory(recipe(), 0, attempt) == attempt * demand.training_memory(recipe(), 0, 1)
+    first = demand.training_memory(recipe(), 0, 1)
+    assert demand.training_memory(recipe(), 0, attempt) == first * (attempt + 1) / 2
     assert demand.evaluation_minutes(100, attempt) == attempt * demand.evaluation_minutes(100, 1)
     assert demand.conversion_minutes(None, attempt) == 90 * attempt
 

@@ -176,15 +176,11 @@ def running_job(model: str) -> str:
     return table[table.state == "RUNNING"].id.item()
 
 
-def assert_same(project: Project, one: tuple[str, str], other: tuple[str, str]) -> None:
-    """Two cells (run, network) were trained through all iterations once, and ended in the same numbers."""
-    scores = []
+def assert_same_training(project: Project, one: tuple[str, str], other: tuple[str, str]) -> None:
+    """Two cells (run, network) went through all iterations once, and ended in the same weights."""
     for run, model in (one, other):
-        folder = cell(project, run, model)
-        assert list(pd.read_csv(folder / "history.csv").iteration) == list(range(1, 41))
-        assert not (folder / "checkpoint.pt").exists() and not (folder / "history.partial.csv").exists()
-        scores.append(pd.read_csv(folder / "scores.csv").drop(columns="model", errors="ignore"))
-    pd.testing.assert_frame_equal(*scores)
+        history = pd.read_csv(cell(project, run, model) / "history.csv")
+        assert list(history.iteration) == list(range(1, 41))
     assert digest(project, *one) == digest(project, *other)
 
 
