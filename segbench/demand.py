@@ -1,8 +1,8 @@
-"""What a step asks a scheduler for: generous guesses from the recipe and the data, which grow with the attempt.
+"""What a step asks a scheduler for: generous guesses from the recipe and the data, more with each attempt.
 
-Memory for a job that ran out of it: 1, 1.5, 2, 2.5 times, since what no node has never runs. Time for one that
-hit its limit: 1, 2, 3, 4 times. A training goes on from its checkpoint, so that a limit that was too short costs
-a start, not the work.
+Memory for a job that ran out of it: 1, 1.5, 2, 2.5 times, since a job that fits no node never runs. Time for
+one that hit its limit: 1, 2, 3, 4 times. A training goes on from its checkpoint, so that a limit that was too
+short costs a start, not the work.
 """
 
 from __future__ import annotations
