@@ -178,21 +178,26 @@ def test_no_more_trainings_at_once_than_gpus(hard_day: Project) -> None:
     assert max(at_once) == 3
 
 
-def start_one(project: Project, run: str) -> subprocess.Popen[bytes]:
-    """A run of one training, under way."""
-    add_slow_network(project, run)
-    call = one_training(project, run)
-    reach(project, run, run, 10)
+def one_training(name: str) -> dict[str, object]:
+    """Configuration of a run of one cell; the network has the name of the run."""
+    return {"run": name, "datasets": ["toy"], "models": [name], "controls": [], "overrides": []}
+
+
+def start(project: Project, name: str) -> subprocess.Popen[bytes]:
+    project.config(**one_training(name))
+    return submit(project, f"results/{name}/cells/toy/{name}/seed0/training.json")
+
+
+def start_new(project: Project, name: str, seconds: float = 0.2) -> subprocess.Popen[bytes]:
+    """A run of one training, which is under way."""
+    add_slow_network(project, name, seconds=seconds)
+    call = start(project, name)
+    reach(project, name, name, 10)
     return call
 
 
-def one_training(project: Project, run: str) -> subprocess.Popen[bytes]:
-    project.config(run=run, datasets=["toy"], models=[run], controls=[], overrides=[])
-    return submit(project, f"results/{run}/cells/toy/{run}/seed0/training.json")
-
-
 def test_a_node_that_crashes_is_replaced(hard_day: Project) -> None:
-    call = start_one(hard_day, "lost")
+    call = start_new(hard_day, "lost")
     node = trainings("lost").node.item()
     control("crash", node)
     wait_until(lambda: "NODE_FAIL" in set(trainings("lost").state))
@@ -203,10 +208,10 @@ def test_a_node_that_crashes_is_replaced(hard_day: Project) -> None:
 
 
 def test_snakemake_interrupted_goes_on(hard_day: Project) -> None:
-    call = start_one(hard_day, "interrupted")
+    call = start_new(hard_day, "interrupted")
     call.send_signal(signal.SIGINT)
     assert finish(hard_day, call) != 0
-    assert finish(hard_day, one_training(hard_day, "interrupted")) == 0
+    assert finish(hard_day, start(hard_day, "interrupted")) == 0
     assert list(trainings("interrupted").state) == ["CANCELLED", "COMPLETED"]
     assert went_on_after(hard_day, "interrupted", "interrupted")[0] >= 10
     assert_same_training(hard_day, ("interrupted", "interrupted"), ("hard", "calm"))
@@ -215,7 +220,7 @@ def test_snakemake_interrupted_goes_on(hard_day: Project) -> None:
 @pytest.mark.parametrize("meanwhile", ["running", "ended"])
 def test_snakemake_killed_trains_nothing_twice(hard_day: Project, meanwhile: str) -> None:
     """Its job runs on: it is ended and goes on from its checkpoint, or has come to its end."""
-    call = start_one(hard_day, meanwhile)
+    call = start_new(hard_day, meanwhile, seconds=1 if meanwhile == "running" else 0.2)
     call.kill()
     call.wait()
     if meanwhile == "ended":
@@ -224,9 +229,11 @@ def test_snakemake_killed_trains_nothing_twice(hard_day: Project, meanwhile: str
         assert trainings(meanwhile).state.item() == "RUNNING"
     unlocked = submit(hard_day, "--unlock")
     assert finish(hard_day, unlocked) == 0
-    assert finish(hard_day, one_training(hard_day, meanwhile)) == 0
+    assert finish(hard_day, start(hard_day, meanwhile)) == 0
     first = "COMPLETED" if meanwhile == "ended" else "CANCELLED"
     assert list(trainings(meanwhile).state) == [first, "COMPLETED"]
     (went_on,) = went_on_after(hard_day, meanwhile, meanwhile)
     assert went_on == 40 if meanwhile == "ended" else went_on >= 10
+    hard_day.config(**one_training(meanwhile) | {"overrides": [{"recipe": {"iterations": 41}}]})
+    assert hard_day.jobs()["train"] == 1  # what it was made from is known
     assert_same_training(hard_day, (meanwhile, meanwhile), ("hard", "calm"))

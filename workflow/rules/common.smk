@@ -22,8 +22,11 @@ try:
 except SegbenchError as error:
     raise WorkflowError(str(error)) from None
 
-slurm.tell_time_limit()
-slurm.read_cancelled_jobs()
+if workflow.remote_exec:
+    slurm.tell_time_limit()
+    slurm.leave_marks_to_the_caller()
+else:
+    slurm.read_cancelled_jobs()
 CONFIG = RUN.config
 # every rule calls the `segbench` of the environment that runs this workflow
 os.environ.update(
