@@ -68,6 +68,20 @@ def test_every_entry_is_valid(path: Path) -> None:
         assert found.checksum.removeprefix("sha256:") in found.url
 
 
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [("mask2former_swin_tiny_coco_panoptic", "panoptic"), ("mask_rcnn_resnet50_fpn_coco", "instances")],
+)
+def test_checkpoints_of_coco_name_its_classes_in_order(mirror: Path, name: str, kind: str) -> None:
+    prefix = "panoptic_" * (kind == "panoptic")
+    with zipfile.ZipFile(mirror / f"{prefix}annotations_trainval2017.zip") as archive:
+        categories = json.loads(archive.read(f"annotations/{kind}_val2017.json"))["categories"]
+    found = entry(name).checkpoint
+    assert found and [c["name"] for c in sorted(categories, key=lambda c: c["id"])] == [
+        name for name in found.classes if name != "N/A"
+    ]
+
+
 def test_the_package_needs_no_network_and_fits_strictly(tmp_path: Path) -> None:
     got = fetch_weights(entry("efficientnet_lite0"), tmp_path / "lite0.safetensors")
     assert got.sha256.startswith("57934424")
