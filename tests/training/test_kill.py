@@ -22,7 +22,8 @@ from segbench.training.train import train
 
 ITERATIONS = 150
 KILLS = 20
-RESULTS = ["history.csv", "model.pt", "training.json"]
+# the state of the training stays until a prediction shows that its end was seen
+RESULTS = ["checkpoint.pt", "history.csv", "history.partial.csv", "model.pt", "training.json"]
 FORK = multiprocessing.get_context("fork")
 SPEC = make_spec(
     "Normalised",
