@@ -12,6 +12,7 @@ import pytest
 import torch
 from mapped_weights import fill
 from network_tester import make_view
+from recorded_case import ellipses, numbers, pyramid
 
 from segbench.models.mask_losses import segments_of
 from segbench.models.solo import SOLO, SOLOv2
@@ -28,31 +29,13 @@ OPTIONS = {
     "centre_size": 0.6,
 }
 NETWORKS = {SOLO: OPTIONS, SOLOv2: OPTIONS | {"mask_channels": 64, "kernel_channels": 64}}
-OBJECTS = (  # of each image: class, x0, y0, x1, y1; the last of the first image cover each other's cells
-    [(0, 8, 10, 40, 31), (1, 60, 5, 145, 85), (0, 20, 52, 47, 80), (1, 30, 48, 63, 84)],
-    [(1, 90, 30, 126, 57), (0, 3, 2, 15, 14)],
-)
 
 
 def case(network):
     """A network with weights that anyone can write down again, five levels of features, and targets."""
     ours = network(make_view("instance"), 3, **NETWORKS[network]).eval()
     fill([child for name, child in ours.named_children() if name not in ("backbone", "fpn")])
-    random = np.random.RandomState(0)
-    sizes = [(24, 40), (12, 20), (6, 10), (3, 5), (2, 3)]
-    features = [torch.from_numpy(random.standard_normal((2, 32, *size))).float() for size in sizes]
-    y, x = torch.meshgrid(*(torch.arange(side) for side in SIZE), indexing="ij")
-    targets = []
-    for objects in OBJECTS:
-        boxes = torch.tensor([box for _, *box in objects], dtype=torch.float32)
-        masks = [
-            ((2 * x + 1 - x0 - x1) / (x1 - x0)) ** 2 + ((2 * y + 1 - y0 - y1) / (y1 - y0)) ** 2 < 1
-            for _, x0, y0, x1, y1 in objects
-        ]
-        labels = torch.tensor([label for label, *_ in objects])
-        targets.append({"boxes": boxes, "masks": torch.stack(masks), "labels": labels, "image_id": 0})
-        targets[-1]["valid"] = torch.ones(SIZE, dtype=torch.bool)
-    return ours, features, targets
+    return ours, pyramid([(24, 40), (12, 20), (6, 10), (3, 5), (2, 3)]), ellipses(*SIZE)
 
 
 CELLS = [
@@ -93,10 +76,6 @@ DETECTIONS = {  # of each image: number, then scores, labels and areas of every 
         (74, [0.62208, 0.20496, 0.10033, 0.06287], [1, 0, 1, 0], [13500, 5939, 11079, 11714]),
     ],
 }
-
-
-def numbers(text):
-    return torch.tensor([float(word) for word in text.split()])
 
 
 @pytest.mark.parametrize("network", NETWORKS)

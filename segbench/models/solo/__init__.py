@@ -1,2 +1,4 @@
-from segbench.models.solo.solo import SOLO as SOLO
-from segbench.models.solo.solov2 import SOLOv2 as SOLOv2
+from segbench.models.solo.solo import SOLO
+from segbench.models.solo.solov2 import SOLOv2
+
+__all__ = ["SOLO", "SOLOv2"]

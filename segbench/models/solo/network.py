@@ -18,7 +18,7 @@ from segbench.models.losses import class_focal
 from segbench.models.mask_losses import Segments, segments_of
 from segbench.models.mask_prediction import enlarged
 from segbench.models.network import Instances, Prediction, Target
-from segbench.models.pyramid import STRIDE, PyramidNetwork
+from segbench.models.pyramid import STRIDE, PyramidNetwork, group_norm, initialise, rows
 from segbench.models.solo.grid import Cells, assign
 from segbench.models.solo.matrix_nms import matrix_nms
 
@@ -27,23 +27,11 @@ RANGES = ((1, 96), (48, 192), (96, 384), (192, 768), (384, 2048))
 
 
 def conv(inputs: int, outputs: int, kernel_size: int = 3) -> nn.Module:
-    """Convolution, group norm of 32 groups (fewer where these would have less than 4 channels), ReLU."""
-    return Conv2dNormActivation(
-        inputs, outputs, kernel_size, norm_layer=lambda n: nn.GroupNorm(min(32, n // 4), n)
-    )
+    return Conv2dNormActivation(inputs, outputs, kernel_size, norm_layer=group_norm)
 
 
 def tower(inputs: int, channels: int, length: int) -> nn.Sequential:
     return nn.Sequential(*(conv(inputs if i == 0 else channels, channels) for i in range(length)))
-
-
-def initialise(module: nn.Module) -> None:
-    """Convolutions start near zero."""
-    for layer in module.modules():
-        if isinstance(layer, nn.Conv2d):
-            nn.init.normal_(layer.weight, std=0.01)
-            if layer.bias is not None:
-                nn.init.zeros_(layer.bias)
 
 
 def expect_background(*layers: nn.Module, probability: float = 0.01) -> None:
@@ -144,8 +132,7 @@ class GridNetwork(PyramidNetwork):
         height, width = (side + -side % STRIDE for side in images.shape[-2:])
         cells = assign(truth, boxes, (height, width), self.grids, self.scale_ranges, self.centre_size)
         found = (cells.owner >= 0).sum()
-        logits = torch.cat([c.flatten(2) for c in categories], 2).transpose(1, 2)
-        focal = class_focal(logits, cells.labels(truth, len(self.view.classes)))
+        focal = class_focal(rows(categories), cells.labels(truth, len(self.view.classes)))
         dice = self.dice(masks, truth, cells)
         return {
             "category": focal / (found + 1),
@@ -155,7 +142,7 @@ class GridNetwork(PyramidNetwork):
     @torch.inference_mode()
     def predict(self, images: Tensor, sizes: list[tuple[int, int]]) -> list[Prediction]:
         categories, masks = self(images)
-        scores = torch.cat([peaks(c.sigmoid()).flatten(2) for c in categories], 2)
+        scores = rows([peaks(c.sigmoid()) for c in categories])
         covered = (images.shape[2], images.shape[3])
         return [
             Prediction(instances=self._instances(score, masks, i, covered, size))
@@ -165,9 +152,9 @@ class GridNetwork(PyramidNetwork):
     def _instances(
         self, scores: Tensor, masks: Any, image: int, covered: tuple[int, int], size: tuple[int, int]
     ) -> Instances:
-        """scores: classes x cells."""
-        cell, label = (self.score_threshold < scores.T).nonzero(as_tuple=True)
-        score, mask = scores[label, cell], self.probabilities(masks, image, cell)
+        """scores: cells x classes."""
+        cell, label = (scores > self.score_threshold).nonzero(as_tuple=True)
+        score, mask = scores[cell, label], self.probabilities(masks, image, cell)
         inside = mask > 0.5
         area = inside.sum((1, 2))
         score = score * (mask * inside).sum((1, 2)) / area.clamp(min=1)

@@ -9,8 +9,9 @@ from torch import Tensor, nn
 
 from segbench.data.dataset import View
 from segbench.models.mask_losses import Segments, squared_dice
+from segbench.models.pyramid import initialise, rows
 from segbench.models.solo.grid import Cells, reduced, with_coordinates
-from segbench.models.solo.network import MASK_STRIDE, GridNetwork, conv, initialise, tower
+from segbench.models.solo.network import MASK_STRIDE, GridNetwork, conv, tower
 
 
 class DynamicMasks(NamedTuple):
@@ -84,9 +85,9 @@ class SOLOv2(GridNetwork):
     def decode(self, features: list[Tensor]) -> tuple[list[Tensor], DynamicMasks]:
         masks = self.mask_features(features[:4])
         cells = self.on_grids([with_coordinates(f) for f in self.resized(features)])
-        kernels = [self.kernel(self.kernels(c)).flatten(2) for c in cells]
+        kernels = rows([self.kernel(self.kernels(c)) for c in cells])
         categories = self.classify([c[:, :-2] for c in cells])
-        return categories, DynamicMasks(torch.cat(kernels, 2).transpose(1, 2), masks)
+        return categories, DynamicMasks(kernels, masks)
 
     def dice(self, masks: DynamicMasks, truth: Segments, cells: Cells) -> Tensor:
         """A cell that several objects hit is compared with each of them."""

@@ -1,0 +1,3 @@
+from segbench.models.blendmask.network import BlendMask
+
+__all__ = ["BlendMask"]

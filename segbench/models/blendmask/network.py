@@ -1,0 +1,173 @@
+"""BlendMask: Chen et al. 2020, "BlendMask: Top-Down Meets Bottom-Up for Instance Segmentation" (2001.00309).
+
+Where the paper leaves a choice, this follows the authors' AdelaiDet, but for two things:
+- boxes of predictions are cut to the image before the masks are made, not after;
+- void pixels and padding take no part in the auxiliary semantic loss.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torchvision.ops import Conv2dNormActivation, clip_boxes_to_image, roi_align
+from torchvision.ops.feature_pyramid_network import LastLevelP6P7
+
+from segbench.data.dataset import View
+from segbench.models.blendmask.fcos import FCOS, Detections, detection_losses
+from segbench.models.losses import IGNORE, cross_entropy
+from segbench.models.network import Prediction, Target
+from segbench.models.pyramid import PyramidNetwork
+from segbench.models.rcnn import instances
+
+STRIDES = (8, 16, 32, 64, 128)
+BASE_STRIDE = 4
+
+
+class Bases(nn.Module):
+    """Levels of stride 8, 16 and 32 -> `bases` maps of stride 4: B x bases x H / 4 x W / 4.
+
+    semantic: classes of a second head on the finest level, for an auxiliary loss.
+    """
+
+    def __init__(self, inputs: int, channels: int, bases: int, convolutions: int, semantic: int) -> None:
+        super().__init__()
+        self.refine = nn.ModuleList(Conv2dNormActivation(inputs, channels, 3) for _ in range(3))
+        self.tower = nn.Sequential(
+            *(Conv2dNormActivation(channels, channels, 3) for _ in range(convolutions)),
+            nn.Upsample(scale_factor=2, mode="bilinear", align_corners=False),
+            Conv2dNormActivation(channels, channels, 3),
+            nn.Conv2d(channels, bases, 1),
+        )
+        self.semantic = nn.Sequential(
+            Conv2dNormActivation(inputs, channels, 3),
+            Conv2dNormActivation(channels, channels, 3),
+            nn.Conv2d(channels, semantic, 1),
+        )
+
+    def forward(self, levels: list[Tensor]) -> Tensor:
+        first, *others = (refine(level) for refine, level in zip(self.refine, levels))
+        for other in others:
+            first = first + F.interpolate(other, first.shape[-2:], mode="bilinear", align_corners=False)
+        return self.tower(first)
+
+
+def blend(bases: Tensor, attention: Tensor) -> Tensor:
+    """Mask logits of N objects: the sum of their bases, each place weighted by attention.
+
+    bases N x K x R x R, cut out by the objects' boxes; attention N x K x M x M, enlarged and softmax over K
+    -> N x R x R (paper, equations 3 to 5).
+    """
+    weight = F.interpolate(attention, bases.shape[-2:], mode="bilinear", align_corners=False).softmax(1)
+    return (bases * weight).sum(1)
+
+
+class BlendMask(PyramidNetwork):
+    """FCOS, whose box tower also gives each object coarse attention over bases of the whole image.
+
+    attention_size, mask_size: sides of the attention and of the masks in a box. limits: between the sizes in
+    pixels of the objects of neighbouring levels. radius: in strides, how far from an object's middle places
+    learn it. semantic_weight: of the auxiliary loss. score_threshold: of class times centreness, before the
+    root. overlap: IoU above which NMS suppresses. frozen_norm: see `Backbone`.
+    """
+
+    tasks = ("instance",)
+
+    def __init__(
+        self,
+        view: View,
+        in_channels: int,
+        backbone: str = "resnet50",
+        frozen_norm: bool = False,
+        fpn_channels: int = 256,
+        convolutions: int = 4,
+        bases: int = 4,
+        base_channels: int = 128,
+        base_convolutions: int = 3,
+        attention_size: int = 14,
+        mask_size: int = 56,
+        limits: Sequence[float] = (64, 128, 256, 512),
+        radius: float = 1.5,
+        semantic_weight: float = 0.3,
+        score_threshold: float = 0.05,
+        candidates: int = 1000,
+        overlap: float = 0.6,
+        detections_per_image: int = 100,
+    ) -> None:
+        extra = LastLevelP6P7(fpn_channels, fpn_channels)
+        super().__init__(view, in_channels, backbone, frozen_norm, fpn_channels, 3, extra)
+        classes = len(view.classes)
+        self.fcos = FCOS(
+            fpn_channels, classes, convolutions, bases * attention_size**2, STRIDES, limits, radius
+        )
+        self.bases = Bases(fpn_channels, base_channels, bases, base_convolutions, classes + 1)
+        self.attention_shape = (bases, attention_size, attention_size)
+        self.mask_size, self.semantic_weight = mask_size, semantic_weight
+        self.score_threshold, self.candidates = score_threshold, candidates
+        self.overlap, self.detections_per_image = overlap, detections_per_image
+
+    def forward(self, images: Tensor) -> list[dict[str, Tensor]]:
+        """In the input's pixels: boxes N x 4, labels N (from 1), scores N, masks N x 1 x R x R in 0..1."""
+        levels = list(self.levels(images).values())
+        size = (images.shape[2], images.shape[3])
+        return self.detect(self.fcos(levels), self.bases(levels[:3]), size)
+
+    def detect(self, found: Detections, bases: Tensor, size: tuple[int, int]) -> list[dict[str, Tensor]]:
+        limits = (self.score_threshold, self.candidates, self.overlap, self.detections_per_image)
+        objects = []
+        for image in range(len(bases)):
+            boxes, scores, labels, place = found.best(image, *limits)
+            boxes = clip_boxes_to_image(boxes, size)
+            seen = (boxes[:, 2:] > boxes[:, :2]).all(1)
+            boxes, scores, labels, place = boxes[seen], scores[seen], labels[seen], place[seen]
+            masks = self.masks(bases[image : image + 1], [boxes], found.top[image, place]).sigmoid()
+            objects.append({"boxes": boxes, "labels": labels + 1, "scores": scores, "masks": masks[:, None]})
+        return objects
+
+    def cut(self, bases: Tensor, boxes: list[Tensor]) -> Tensor:
+        """Bases within the boxes of each image: N x K x R x R."""
+        return roi_align(bases.float(), boxes, self.mask_size, 1 / BASE_STRIDE, 1, aligned=True)
+
+    def masks(self, bases: Tensor, boxes: list[Tensor], top: Tensor) -> Tensor:
+        return blend(self.cut(bases, boxes), top.unflatten(1, self.attention_shape))
+
+    def losses(self, images: Tensor, targets: list[Target]) -> dict[str, Tensor]:
+        levels = list(self.levels(images).values())
+        losses = self.object_losses(self.fcos(levels), self.bases(levels[:3]), targets)
+        return losses | {"semantic": self.semantic_weight * self.semantic_loss(levels[0], targets)}
+
+    def object_losses(self, found: Detections, bases: Tensor, targets: list[Target]) -> dict[str, Tensor]:
+        boxes = [t["boxes"] for t in targets]
+        objects, sides = self.fcos.assign(found, boxes)
+        losses, weight = detection_losses(found, objects, sides, torch.cat([t["labels"] for t in targets]))
+        has = objects >= 0
+        whole = torch.cat([t["masks"] for t in targets])[:, None].float()
+        each = torch.arange(len(whole), device=whole.device)[:, None]
+        regions = torch.cat([each, torch.cat(boxes)], 1)
+        truth = roi_align(whole, regions, self.mask_size, aligned=True)[:, 0] >= 0.5
+        attention = found.top[has].unflatten(1, self.attention_shape)
+        logits = blend(self.cut(bases, boxes)[objects[has]], attention)
+        wrong = F.binary_cross_entropy_with_logits(logits, truth[objects[has]].float(), reduction="none")
+        return losses | {"mask": (wrong.mean((1, 2)) * weight).sum()}
+
+    def semantic_loss(self, finest: Tensor, targets: list[Target]) -> Tensor:
+        """Cross-entropy of classes and background; where objects overlap, the last one's class counts."""
+        logits = self.bases.semantic(finest)
+        truth = torch.stack([semantic_truth(target, logits.shape[-2:]) for target in targets])
+        return cross_entropy(logits, truth)
+
+    @torch.inference_mode()
+    def predict(self, images: Tensor, sizes: list[tuple[int, int]]) -> list[Prediction]:
+        fed = (images.shape[2], images.shape[3])
+        return [Prediction(instances=instances(found, fed, size)) for found, size in zip(self(images), sizes)]
+
+
+def semantic_truth(target: Target, size: torch.Size) -> Tensor:
+    """Every eighth pixel's class from 1, 0 for background, and `IGNORE` for void and padding: h x w."""
+    masks, valid = target["masks"][:, ::8, ::8], target["valid"][::8, ::8]
+    order = torch.arange(1, len(masks) + 1, device=masks.device)[:, None, None]
+    last = F.pad(masks * order, (0, 0, 0, 0, 1, 0)).amax(0)
+    classes = torch.where(valid, F.pad(target["labels"] + 1, (1, 0))[last], IGNORE)
+    return F.pad(classes, (0, size[1] - valid.shape[1], 0, size[0] - valid.shape[0]), value=IGNORE)
