@@ -231,8 +231,10 @@ def test_snakemake_killed_trains_nothing_twice(hard_day: Project, meanwhile: str
     unlocked = submit(hard_day, "--unlock")
     assert finish(hard_day, unlocked) == 0
     assert finish(hard_day, start(hard_day, meanwhile)) == 0
-    first = "COMPLETED" if meanwhile == "ended" else "CANCELLED"
-    assert list(trainings(meanwhile).state) == [first, "COMPLETED"]
+    # on a slow machine it may have come to its end before the next call could end it
+    first, second = trainings(meanwhile).state
+    assert first == "COMPLETED" or (first == "CANCELLED" and meanwhile == "running")
+    assert second == "COMPLETED"
     (went_on,) = went_on_after(hard_day, meanwhile, meanwhile)
     assert went_on == 40 if meanwhile == "ended" else went_on >= 10
     hard_day.config(**one_training(meanwhile) | {"overrides": [{"recipe": {"iterations": 41}}]})
