@@ -150,7 +150,7 @@ def make_dataset(root: Path, name: str, images: int, size: tuple[int, int], **in
 def make_predictions(folder: Path, root: Path, scenes: list[Scene], view: str, quality: float) -> None:
     dataset = Dataset(root)
     size = scenes[0][0][1].shape
-    rng = np.random.default_rng(zlib.crc32(str(folder).encode()))
+    rng = np.random.default_rng(zlib.crc32(f"{dataset.info.name} {view} {quality} {folder.parent.name}".encode()))
     shown = dataset.view(view)
     background = View("semantic", (BACKGROUND, *dataset.info.categories))
     with PredictionWriter(folder, dataset.split("test"), shown, background) as writer:
@@ -161,7 +161,7 @@ def make_predictions(folder: Path, root: Path, scenes: list[Scene], view: str, q
             things = [(c, m) for c, m in guess if dataset.info.categories[c - 1].isthing]
             if view != "semantic":
                 prediction.instances = Instances(
-                    scores=rng.uniform(0.4, 1, len(things)),
+                    scores=np.ones(len(things)) if quality == 1 else rng.uniform(0.4, 1, len(things)),
                     labels=np.array([shown.index_of[c] for c, _ in things], int),
                     masks=np.stack([m for _, m in things]) if things else [],
                 )
