@@ -94,6 +94,8 @@ def paths_of_cells(pattern, cells=RUN.cells):
 
 def code_of(step, *paths):
     """Fingerprint of a step, and of the network, converter or loader that it calls."""
+    if workflow.remote_exec:  # who submitted this job has compared it
+        return ""
     return fingerprint(step, *(path.partition(":")[0] for path in paths if path))
 
 
