@@ -75,14 +75,17 @@ def read_cancelled_jobs() -> None:
 
 
 def leave_marks_to_the_caller() -> None:
-    """In a job: let the call of Snakemake that submitted it note that its files are whole, and nobody else.
+    """In a job: let only the call of Snakemake that submitted it mark its files as begun and as whole.
 
-    Snakemake has jobs do half of that. If the caller was killed meanwhile, the files count as whole, but made
-    by nobody knows which recipe and code, and no change of these would ever make them anew.
+    Snakemake has jobs do so too, by half. The mark of a file loses the job's id, by which `end_jobs` finds it.
+    And if the caller was killed, the files count as whole, but made by nobody knows which recipe and code, and no
+    change of these would ever make them anew.
     """
     from snakemake import persistence
+
+    def started(self: Any, job: Any, external_jobid: str | None = None) -> None: ...
 
     async def finished(self: Any, job: Any) -> None: ...
 
     base: Any = persistence.PersistenceBase
-    base.finished = finished
+    base.started, base.finished = started, finished
