@@ -27,7 +27,7 @@ def measure(interval: int, seconds: int, **environment: str) -> tuple[float, flo
     with tempfile.TemporaryDirectory() as folder:
         (Path(folder) / "Snakefile").write_text(SNAKEFILE)
         command = [sys.executable, "-m", "snakemake", "--executor", "slurm", "--jobs", "1", "--config"]
-        command += [f"seconds={seconds}", "--slurm-status-command", "squeue", "--slurm-no-account"]
+        command += [f"seconds={seconds}", "--slurm-status-command", "squeue"]
         command += ["--slurm-init-seconds-before-status-checks", str(interval)]
         call = subprocess.Popen(
             command,

@@ -77,9 +77,9 @@ def read_cancelled_jobs() -> None:
 def leave_marks_to_the_caller() -> None:
     """In a job: let only the call of Snakemake that submitted it mark its files as begun and as whole.
 
-    Snakemake has jobs do so too, by half. The mark of a file loses the job's id, by which `end_jobs` finds it.
-    And if the caller was killed, the files count as whole, but made by nobody knows which recipe and code, and no
-    change of these would ever make them anew.
+    Snakemake has jobs do so too, by half: the mark of a file loses the id by which `end_jobs` finds the job,
+    and if the caller was killed, the files count as whole, but made by nobody knows which recipe and code, so
+    that no change of these would make them anew.
     """
     from snakemake import persistence
 
