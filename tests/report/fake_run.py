@@ -150,7 +150,8 @@ def make_dataset(root: Path, name: str, images: int, size: tuple[int, int], **in
 def make_predictions(folder: Path, root: Path, scenes: list[Scene], view: str, quality: float) -> None:
     dataset = Dataset(root)
     size = scenes[0][0][1].shape
-    rng = np.random.default_rng(zlib.crc32(f"{dataset.info.name} {view} {quality} {folder.parent.name}".encode()))
+    what = f"{dataset.info.name} {view} {quality} {folder.parent.name}"
+    rng = np.random.default_rng(zlib.crc32(what.encode()))
     shown = dataset.view(view)
     background = View("semantic", (BACKGROUND, *dataset.info.categories))
     with PredictionWriter(folder, dataset.split("test"), shown, background) as writer:
