@@ -22,6 +22,7 @@ class TestFCN16s(NetworkTester):
     network = FCN
     backbone = "test_resnet"
     options = {"backbone": "test_resnet", "stride": 16}
+    backbones = TestFCN.backbones
     enough = 0.85
 
 
@@ -29,6 +30,7 @@ class TestFCN32s(NetworkTester):
     network = FCN
     backbone = "test_resnet"
     options = {"backbone": "test_resnet", "stride": 32}
+    backbones = TestFCN.backbones
     enough = 0.75
 
 

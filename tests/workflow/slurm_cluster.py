@@ -127,7 +127,8 @@ def add_slow_network(project: Project, name: str, **options: object) -> None:
 def submit(project: Project, *arguments: str) -> subprocess.Popen[str]:
     """Start Snakemake with the profile for SLURM; its messages go to the end of `log`."""
     command = [sys.executable, "-c", IMPATIENT_SNAKEMAKE, "--configfile", "tiny.yaml"]
-    command += ["--profile", "profiles/slurm", "--slurm-init-seconds-before-status-checks", "1", *arguments]
+    command += ["--profile", "profiles/slurm", "--slurm-init-seconds-before-status-checks", "1"]
+    command += ["--max-jobs-per-timespan", "100/1s", *arguments]
     with (project.root / "log").open("a") as log:
         return subprocess.Popen(command, cwd=project.root, env=project.environment, stdout=log, stderr=log)
 
