@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import csv
+import io
 import subprocess
 import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
-from segbench.data.dataset import Converted, Dataset, Sample, read_label_map
+from segbench.data.dataset import Category, Converted, Dataset, Sample, read_label_map
 from segbench.data.generated import bubbles, street, vessels
 from segbench.data.writer import write_dataset
 from segbench.evaluation.evaluate import evaluate
@@ -145,6 +147,77 @@ def test_constant_and_random_are_far_from_the_truth(roots, tmp_path):
         assert found["semantic", "miou", "", "dataset"] < 0.3
         assert found["instance", "ap", "", "dataset"] < 0.05
         assert found["panoptic", "pq", "", "dataset"] < 0.2
+
+
+PICTURE = np.random.default_rng(0).integers(0, 256, (24, 24, 3), dtype=np.uint8)
+
+
+def categories(*things: bool) -> list[Category]:
+    return [
+        Category(id=i, name=f"class {i}", isthing=t, color=(9 * i, 0, 0)) for i, t in enumerate(things, 1)
+    ]
+
+
+def png(pixels: np.ndarray) -> bytes:
+    file = io.BytesIO()
+    Image.fromarray(pixels).save(file, "PNG")
+    return file.getvalue()
+
+
+def test_scores_on_pictures_of_one_class_each_follow_closed_formulas(tmp_path):
+    """Half of the pictures show one class and nothing else, half the other."""
+    number, picture = 300, png(PICTURE[:8, :8])
+    samples = [
+        Sample(split, f"{i:04}", picture, ".png", panoptic=(np.ones((8, 8), int), [info]))
+        for split, count in (("train", 2), ("test", number))
+        for i in range(count)
+        for info in [{"id": 1, "category_id": 1 + i % 2}]
+    ]
+    root = write(tmp_path / "data", Converted(categories(False, False), False, "test", samples), "halves")
+    found = {
+        c: scores(root, predict(c, root, "panoptic", tmp_path / c / "p")) for c in ("Constant", "Random")
+    }
+    miou, pq = (
+        {c: f[task, metric, "", "dataset"] for c, f in found.items()}
+        for task, metric in (("semantic", "miou"), ("panoptic", "pq"))
+    )
+    # all pixels are of class 1: half are right; the other class is never right
+    assert (miou["Constant"], pq["Constant"]) == (pytest.approx(1 / 4), pytest.approx(2 / 3 / 2))
+    # a quarter of the pixels is of a class on both sides, three quarters on either
+    assert miou["Random"] == pytest.approx(1 / 3, abs=0.02)
+    # one segment a picture; of each class half of the true ones and half of the predicted ones match
+    assert pq["Random"] == pytest.approx(1 / 2, abs=4 * 0.5 / np.sqrt(number))
+
+
+def ellipses(rng: np.random.Generator, count: int, side: int) -> np.ndarray:
+    """`count` x side x side bool: as the random control says that it draws them."""
+    y, x = ((np.mgrid[:side, :side] + 0.5) / side).reshape(2, -1)
+    (cy, cx), (ry, rx) = rng.random((2, count, 1)), rng.uniform(0.02, 0.25, (2, count, 1))
+    return (((y - cy) / ry) ** 2 + ((x - cx) / rx) ** 2 < 1).reshape(count, side, side)
+
+
+def test_random_objects_are_found_as_often_as_a_simulation_says(tmp_path):
+    side, number, each = 24, 200, 10
+    y, x = (np.mgrid[:side, :side] + 0.5) / side - 0.5
+    disc = np.hypot(y, x) < 0.17
+    samples = [
+        Sample(split, f"{i:03}", png(PICTURE), ".png", instances=[dict(thing) for _ in range(objects)])
+        for split, count, objects in (("train", 1, each), ("test", number, 1))
+        for i in range(count)
+        for thing in [{"category_id": 1, "segmentation": disc, "iscrowd": 0}]
+    ]
+    root = write(tmp_path / "data", Converted(categories(True), True, "test", samples), "discs")
+    found = {
+        c: scores(root, predict(c, root, "instance", tmp_path / c / "p")) for c in ("Constant", "Random")
+    }
+    drawn = ellipses(np.random.default_rng(1), 40_000, side)
+    iou = (drawn & disc).sum((1, 2)) / (drawn | disc).sum((1, 2))
+    best = iou.reshape(-1, each).max(1)  # of a picture
+    recalls = (best[:, None] >= np.linspace(0.5, 0.95, 10)).mean(1)
+    error = recalls.std() / np.sqrt(number)
+    assert 0.02 < recalls.mean() < 0.5
+    assert found["Random"]["instance", "ar100", "", "dataset"] == pytest.approx(recalls.mean(), abs=4 * error)
+    assert found["Constant"]["instance", "ap", "", "dataset"] == 0  # the disc covers a tenth of its object
 
 
 def test_truth_with_crowds_and_void(tmp_path):
