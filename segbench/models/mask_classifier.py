@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from segbench.data.dataset import View
+from segbench.models.backbones import Backbone, pad_to_multiple
 from segbench.models.mask_losses import segments_of
 from segbench.models.mask_prediction import best_objects, enlarged, instances, panoptic, semantic_map
 from segbench.models.mask_queries import MaskQueries
@@ -19,8 +20,9 @@ class MaskClassifier(Network):
     """Semantic, instance and panoptic segmentation by one architecture.
 
     `forward` gives `MaskQueries`; their masks cover the image padded to a multiple of `STRIDE` at its lower
-    and right end. `detections`: objects an image at most. `object_threshold`: class score from which a query
-    becomes a panoptic segment; `overlap_threshold`: share of its own mask that it must win.
+    and right end. `frozen_norm`: see `Backbone`. `detections`: objects an image at most. `object_threshold`:
+    class score from which a query becomes a panoptic segment; `overlap_threshold`: share of its own mask that
+    it must win.
     """
 
     tasks = ("semantic", "instance", "panoptic")
@@ -30,13 +32,23 @@ class MaskClassifier(Network):
         self,
         view: View,
         in_channels: int,
+        backbone: str = "resnet50",
+        frozen_norm: bool = False,
         detections: int = 100,
         object_threshold: float = 0.8,
         overlap_threshold: float = 0.8,
     ) -> None:
         super().__init__(view, in_channels)
+        self.backbone = Backbone(backbone, in_channels, out_indices=(-4, -3, -2, -1), frozen_norm=frozen_norm)
         self.detections = detections
         self.object_threshold, self.overlap_threshold = object_threshold, overlap_threshold
+
+    def forward(self, images: Tensor) -> MaskQueries:
+        return self.decode(self.backbone(pad_to_multiple(images, STRIDE)))
+
+    def decode(self, features: list[Tensor]) -> MaskQueries:
+        """Everything after the backbone; `features` of stride 4, 8, 16, 32."""
+        raise NotImplementedError
 
     def losses(self, images: Tensor, targets: list[Target]) -> dict[str, Tensor]:
         return self.criterion(self(images), segments_of(self.view.task, targets))

@@ -16,8 +16,7 @@ from torch.nn import functional as F
 from torchvision.ops import Conv2dNormActivation
 
 from segbench.data.dataset import View
-from segbench.models.backbones import Backbone, pad_to_multiple
-from segbench.models.mask_classifier import MASK_STRIDE, STRIDE, MaskClassifier
+from segbench.models.mask_classifier import MASK_STRIDE, MaskClassifier
 from segbench.models.mask_losses import Segments, mask_focal, pairwise_focal
 from segbench.models.mask_queries import MaskQueries, mask_embedding
 from segbench.models.position import sine_position
@@ -124,14 +123,12 @@ class Criterion(SetCriterion):
 
 
 class MaskFormer(MaskClassifier):
-    """loss: arguments of `Criterion`. frozen_norm: see `Backbone`. options: those of `MaskClassifier`."""
+    """loss: arguments of `Criterion`. options: those of `MaskClassifier`."""
 
     def __init__(
         self,
         view: View,
         in_channels: int,
-        backbone: str = "resnet50",
-        frozen_norm: bool = False,
         hidden_dim: int = 256,
         queries: int = 100,
         heads: int = 8,
@@ -142,7 +139,6 @@ class MaskFormer(MaskClassifier):
         **options: Any,
     ) -> None:
         super().__init__(view, in_channels, **options)
-        self.backbone = Backbone(backbone, in_channels, out_indices=(-4, -3, -2, -1), frozen_norm=frozen_norm)
         self.pixel_decoder = PixelDecoder(self.backbone.channels, hidden_dim)
         self.query_decoder = QueryDecoder(
             len(view.classes),
@@ -156,9 +152,5 @@ class MaskFormer(MaskClassifier):
         )
         self.criterion = Criterion(**(loss or {}))
 
-    def forward(self, images: Tensor) -> MaskQueries:
-        return self.decode(self.backbone(pad_to_multiple(images, STRIDE)))
-
     def decode(self, features: list[Tensor]) -> MaskQueries:
-        """Everything after the backbone; `features` of stride 4, 8, 16, 32."""
         return self.query_decoder(features[-1], self.pixel_decoder(features))

@@ -13,26 +13,23 @@ from typing import Any
 from torch import Tensor
 
 from segbench.data.dataset import View
-from segbench.models.backbones import Backbone, pad_to_multiple
 from segbench.models.mask2former.criterion import Criterion
 from segbench.models.mask2former.pixel_decoder import PixelDecoder
 from segbench.models.mask2former.query_decoder import QueryDecoder
-from segbench.models.mask_classifier import STRIDE, MaskClassifier
+from segbench.models.mask_classifier import MaskClassifier
 from segbench.models.mask_queries import MaskQueries
 
 
 class Mask2Former(MaskClassifier):
     """The `decoder_layers` visit strides 32, 16, 8, 32, ... in turn.
 
-    loss: arguments of `Criterion`. frozen_norm: see `Backbone`. options: those of `MaskClassifier`.
+    loss: arguments of `Criterion`. options: those of `MaskClassifier`.
     """
 
     def __init__(
         self,
         view: View,
         in_channels: int,
-        backbone: str = "resnet50",
-        frozen_norm: bool = False,
         hidden_dim: int = 256,
         queries: int = 100,
         heads: int = 8,
@@ -44,7 +41,6 @@ class Mask2Former(MaskClassifier):
         **options: Any,
     ) -> None:
         super().__init__(view, in_channels, **options)
-        self.backbone = Backbone(backbone, in_channels, out_indices=(-4, -3, -2, -1), frozen_norm=frozen_norm)
         self.pixel_decoder = PixelDecoder(
             self.backbone.channels, hidden_dim, heads, encoder_layers, encoder_feedforward
         )
@@ -53,9 +49,5 @@ class Mask2Former(MaskClassifier):
         )
         self.criterion = Criterion(**(loss or {}))
 
-    def forward(self, images: Tensor) -> MaskQueries:
-        return self.decode(self.backbone(pad_to_multiple(images, STRIDE)))
-
     def decode(self, features: list[Tensor]) -> MaskQueries:
-        """Everything after the backbone; `features` of stride 4, 8, 16, 32."""
         return self.query_decoder(*self.pixel_decoder(features))
