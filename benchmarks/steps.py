@@ -23,7 +23,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torchvision.models import detection, segmentation
-from transformers import Mask2FormerConfig, Mask2FormerForUniversalSegmentation, ResNetConfig
+from transformers import (
+    DetrConfig,
+    Mask2FormerConfig,
+    Mask2FormerForUniversalSegmentation,
+    MaskFormerConfig,
+    MaskFormerForInstanceSegmentation,
+    ResNetConfig,
+)
 
 from segbench.data.dataset import Category, Task, View
 from segbench.models.deeplabv3 import DeepLabV3
@@ -33,6 +40,7 @@ from segbench.models.faster_rcnn import FasterRCNN
 from segbench.models.linknet import LinkNet
 from segbench.models.mask2former import Mask2Former
 from segbench.models.mask_rcnn import MaskRCNN
+from segbench.models.maskformer import MaskFormer
 from segbench.models.network import Network, Target
 from segbench.models.transformers_weights import load_transformers_state
 from segbench.training.precision import Precision
@@ -111,18 +119,36 @@ def rcnn(ours: type[Network], build: Callable[..., nn.Module], size: int) -> Pai
     return Pair("torchvision", network, theirs, loss)
 
 
-def mask2former() -> Pair:
-    stages = ["stage1", "stage2", "stage3", "stage4"]
-    backbone = ResNetConfig(layer_type="bottleneck", out_features=stages)
-    theirs = Mask2FormerForUniversalSegmentation(Mask2FormerConfig(backbone_config=backbone, num_labels=133))
-    network = Mask2Former(view("instance", 133), 3)
-    load_transformers_state(network, theirs.state_dict())
+def mask_classifier(ours: Network, theirs: nn.Module, **options: bool) -> Pair:
+    load_transformers_state(ours, theirs.state_dict())
 
     def loss(model: nn.Module, images: Tensor, targets: list[Target]) -> Tensor:
         masks, labels = [t["masks"].float() for t in targets], [t["labels"] for t in targets]
-        return model(images, mask_labels=masks, class_labels=labels).loss
+        return model(images, mask_labels=masks, class_labels=labels, **options).loss
 
-    return Pair("transformers", network, theirs, loss)
+    return Pair("transformers", ours, theirs, loss)
+
+
+def resnet() -> ResNetConfig:
+    return ResNetConfig(layer_type="bottleneck", out_features=["stage1", "stage2", "stage3", "stage4"])
+
+
+def maskformer() -> Pair:
+    """Without dropout; the loss of every layer, as in the paper."""
+    config = MaskFormerConfig(
+        backbone_config=resnet(),
+        decoder_config=DetrConfig(d_model=256, decoder_layers=6, num_queries=100, dropout=0.0),
+        num_labels=133,
+        use_auxiliary_loss=True,
+    )
+    ours = MaskFormer(view("instance", 133), 3, dropout=0.0)
+    # it has auxiliary losses only with the hidden states
+    return mask_classifier(ours, MaskFormerForInstanceSegmentation(config), output_hidden_states=True)
+
+
+def mask2former() -> Pair:
+    theirs = Mask2FormerForUniversalSegmentation(Mask2FormerConfig(backbone_config=resnet(), num_labels=133))
+    return mask_classifier(Mask2Former(view("instance", 133), 3), theirs)
 
 
 PAIRS: dict[str, Callable[[int], Pair]] = {
@@ -132,6 +158,7 @@ PAIRS: dict[str, Callable[[int], Pair]] = {
     "resnet34_unet": lambda _: linknet(),
     "faster_rcnn_resnet50_fpn": lambda size: rcnn(FasterRCNN, detection.fasterrcnn_resnet50_fpn, size),
     "mask_rcnn_resnet50_fpn": lambda size: rcnn(MaskRCNN, detection.maskrcnn_resnet50_fpn, size),
+    "maskformer_resnet50": lambda _: maskformer(),
     "mask2former_resnet50": lambda _: mask2former(),
 }
 
