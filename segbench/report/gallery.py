@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -40,7 +40,8 @@ class Region:
     is_object: bool = False
 
 
-Reader = Callable[[ImageRecord], list[Region]]
+Reader = Callable[[ImageRecord], Iterator[Region]]
+"""One region at a time: the components of a noisy class map are thousands, each as large as the image."""
 
 
 def gallery(
@@ -66,15 +67,19 @@ def gallery(
     titles = ["image", "truth", *(run.title(m) for m in readers)]
     tile = min(320, max(150, (WIDTH - GAP) // len(titles) - GAP))
     seen: dict[int, Category] = {}
+
+    def noted(regions: Iterator[Region]) -> Iterator[Region]:
+        for region in regions:
+            seen[region.category.id] = region.category
+            yield region
+
     strips = []
     for record in records:
         image = Image.fromarray(read_image(record.path, 3))
         size = tile, max(1, round(image.height * tile / image.width))
         tiles = [image.resize(size, Image.Resampling.LANCZOS)]
         for read in (truth, *readers.values()):
-            regions = read(record)
-            seen |= {r.category.id: r.category for r in regions}
-            tiles.append(paint(tiles[0], regions))
+            tiles.append(paint(tiles[0], noted(read(record))))
         strips.append((f"{record.stem} (hardest)" if record.stem in hardest else record.stem, tiles))
     order = [c.id for c in data.info.categories] + [VOID.id]
     legend = sorted(seen.values(), key=lambda c: order.index(c.id))
@@ -120,10 +125,10 @@ def prediction_reader(folder: Path, split: Split, task: Task, least: float) -> R
         files = PanopticFiles(folder / "panoptic.json", folder / "panoptic", categories)
         return lambda record: _segments(files, record, categories)
 
-    def converted(record: ImageRecord) -> list[Region]:
-        side = predicted.panoptic(record, lambda _: _shape(record))
-        of = [categories[a["category_id"]] for a in side.annotations]
-        return [Region(c, _decoded(a["segmentation"]), c.isthing) for c, a in zip(of, side.annotations)]
+    def converted(record: ImageRecord) -> Iterator[Region]:
+        for annotation in predicted.panoptic(record, lambda _: _shape(record)).annotations:
+            category = categories[annotation["category_id"]]
+            yield Region(category, _decoded(annotation["segmentation"]), category.isthing)
 
     return converted
 
@@ -142,41 +147,36 @@ def _shape(record: ImageRecord) -> tuple[int, int]:
         return image.height, image.width
 
 
-def _classes(ids: np.ndarray, categories: dict[int, Category]) -> list[Region]:
+def _classes(ids: np.ndarray, categories: dict[int, Category]) -> Iterator[Region]:
     known = {**categories, VOID.id: VOID}
-    return [Region(known[i], ids == i) for i in np.unique(ids).tolist() if i in known]
+    return (Region(known[i], ids == i) for i in np.unique(ids).tolist() if i in known)
 
 
-def _objects(found: Found, categories: dict[int, Category], least: float = 0.0) -> list[Region]:
+def _objects(found: Found, categories: dict[int, Category], least: float = 0.0) -> Iterator[Region]:
     """Best scores last, on top."""
-    shown = [k for k in np.argsort(found.scores, kind="stable") if found.scores[k] >= least]
-    return [
-        Region(
-            VOID if found.crowd[k] else categories[int(found.class_ids[k])],
-            _decoded(found.masks[k]),
-            is_object=not found.crowd[k],
-        )
-        for k in shown
-    ]
+    for k in np.argsort(found.scores, kind="stable"):
+        if found.scores[k] >= least:
+            category = VOID if found.crowd[k] else categories[int(found.class_ids[k])]
+            yield Region(category, _decoded(found.masks[k]), is_object=not found.crowd[k])
 
 
 def _segments(
     files: PanopticFiles, record: ImageRecord, categories: dict[int, Category], void: bool = False
-) -> list[Region]:
+) -> Iterator[Region]:
     """`void`: show pixels without a segment as such."""
     segments = files.read(record.id, _shape(record))
-    regions = [Region(VOID, segments.index == 0)] if void and (segments.index == 0).any() else []
+    if void and (segments.index == 0).any():
+        yield Region(VOID, segments.index == 0)
     for k, info in enumerate(files.records[record.id]["segments_info"], 1):
         category = VOID if info.get("iscrowd") else categories[info["category_id"]]
-        regions.append(Region(category, segments.index == k, category.isthing))
-    return regions
+        yield Region(category, segments.index == k, category.isthing)
 
 
 def _decoded(mask: dict[str, Any]) -> np.ndarray:
     return rle.decode(mask).astype(bool)
 
 
-def paint(image: Image.Image, regions: Sequence[Region]) -> Image.Image:
+def paint(image: Image.Image, regions: Iterable[Region]) -> Image.Image:
     """Colours over the grey image: classes in their own colour, objects in shades of it with an outline."""
     canvas = np.asarray(image.convert("L").convert("RGB")).astype(np.float32)
     height, width = canvas.shape[:2]
@@ -184,6 +184,8 @@ def paint(image: Image.Image, regions: Sequence[Region]) -> Image.Image:
     for k, region in enumerate(regions):
         small = Image.fromarray(region.mask).resize((width, height), Image.Resampling.NEAREST)
         mask = np.asarray(small)
+        if not mask.any():
+            continue
         if region.category is VOID:
             rows, columns = np.ogrid[:height, :width]
             mask = mask & ((rows + columns) % 6 < 2)
@@ -191,7 +193,7 @@ def paint(image: Image.Image, regions: Sequence[Region]) -> Image.Image:
         if region.is_object:
             shade = (0.0, 0.35, -0.3, 0.18, -0.15)[k % 5]
             color = color + (255 - color) * shade if shade > 0 else color * (1 + shade)
-            outlines.append((mask & ~_eroded(mask), color))
+            outlines.append((np.nonzero(mask & ~_eroded(mask)), color))
         canvas[mask] = 0.42 * canvas[mask] + 0.58 * color
     for edge, color in outlines:
         canvas[edge] = 0.35 * color + 0.65 * 255

@@ -34,7 +34,7 @@ def test_the_control_that_copies_the_truth_looks_like_the_truth(street, task):
     folder = street.root / "cells" / "street" / "control_truth" / "seed0" / "predictions"
     truth, copied = truth_reader(split, task), prediction_reader(folder, split, task, 0.0)
     for record in split:
-        regions, again = truth(record), copied(record)
+        regions, again = list(truth(record)), list(copied(record))
         assert [r.category for r in regions] == [r.category for r in again]
         for a, b in zip(regions, again):
             assert (a.mask == b.mask).all()
@@ -44,7 +44,7 @@ def test_objects_below_the_score_are_not_shown(street):
     split = Dataset(street.datasets["street"].root).split("test")
     folder = street.root / "cells" / "street" / "mask_rcnn_resnet50_fpn" / "seed0" / "predictions"
     readers = [prediction_reader(folder, split, "instance", least) for least in (0.0, 0.7)]
-    every, sure = (sum(len(read(record)) for record in split) for read in readers)
+    every, sure = (sum(len(list(read(record))) for record in split) for read in readers)
     assert every > sure > 0
 
 
@@ -63,7 +63,7 @@ def test_boxes_without_masks_are_painted_as_boxes(street, tmp_path):
 def test_answers_to_another_task_are_converted(street):
     split = Dataset(street.datasets["street"].root).split("test")
     folder = street.root / "cells" / "street" / "unet" / "seed0" / "predictions"
-    regions = prediction_reader(folder, split, "instance", 0.9)(split.images[0])
+    regions = list(prediction_reader(folder, split, "instance", 0.9)(split.images[0]))
     assert regions and all(r.is_object and r.category.isthing for r in regions)
 
 
