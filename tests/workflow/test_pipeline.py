@@ -173,7 +173,7 @@ def test_two_runs_on_one_results_folder(project: Project, tmp_path: Path) -> Non
     first = subprocess.Popen(
         [sys.executable, "-m", "snakemake", "--configfile", "tiny.yaml"],
         cwd=project.root,
-        env={**os.environ, "PYTHONPATH": str(project.root)},
+        env=project.environment,
         stderr=subprocess.DEVNULL,
     )
     try:

@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from segbench.data.converters.common import hashed_test, require
 from segbench.data.dataset import Archives
-from segbench.errors import SegbenchError
+from segbench.errors import SegbenchError, nearest
 
 SPLITS = ("train", "val", "test")
 
@@ -62,3 +62,9 @@ def divided(names: Sequence[str], options: FolderOptions) -> dict[str, str]:
     else:
         test = hashed_test(names, options.test_fraction)
     return {name: "test" if name in test else "train" for name in names}
+
+
+def name_another(label: str, labels: Sequence[str], kind: str) -> str:
+    """What to do about a `kind` of annotation whose label is not in the class list."""
+    hint = nearest(label, labels)
+    return f"did you mean '{hint}'?" if hint else f"add it to `labels`, or rename the {kind}"

@@ -27,9 +27,16 @@ from PIL import Image, ImageDraw, ImageOps
 
 from segbench.data import masks
 from segbench.data.converters.common import categories, parse_options
-from segbench.data.converters.folder import FolderOptions, divided, evaluation_split, root_of, split_folders
+from segbench.data.converters.folder import (
+    FolderOptions,
+    divided,
+    evaluation_split,
+    name_another,
+    root_of,
+    split_folders,
+)
 from segbench.data.dataset import Archives, Converted, Sample, open_image
-from segbench.errors import SegbenchError, nearest
+from segbench.errors import SegbenchError
 from segbench.files import read_json
 
 log = logging.getLogger(__name__)
@@ -102,11 +109,10 @@ def _samples(files: Sequence[_File], root: Path, labels: Sequence[str], task: st
         for number, shape in enumerate(content["shapes"], 1):
             label, group = shape["label"], shape.get("group_id")
             if label not in value_of:
-                hint = nearest(label, labels)
                 raise SegbenchError(
                     f"shape {number} has the label {label!r}, which is not in the class list",
                     where=file.path,
-                    remedy=f"did you mean '{hint}'?" if hint else "add it to `labels`, or rename the shape",
+                    remedy=name_another(label, labels, "shape"),
                 )
             try:
                 mask = _mask(shape, height, width)

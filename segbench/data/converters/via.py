@@ -20,9 +20,16 @@ from typing import Any
 import numpy as np
 
 from segbench.data.converters.common import categories, inside, parse_options, require
-from segbench.data.converters.folder import FolderOptions, divided, evaluation_split, root_of, split_folders
+from segbench.data.converters.folder import (
+    FolderOptions,
+    divided,
+    evaluation_split,
+    name_another,
+    root_of,
+    split_folders,
+)
 from segbench.data.dataset import Archives, Converted, Sample
-from segbench.errors import SegbenchError, nearest
+from segbench.errors import SegbenchError
 from segbench.files import read_json
 
 log = logging.getLogger(__name__)
@@ -93,21 +100,24 @@ def _entries(root: Path, options: Options) -> list[_Entry]:
                 log.warning("%s: skipped, it is not a VIA file", path)
                 continue
             for value in listed.values():
-                regions = value["regions"]
-                regions = list(regions.values()) if isinstance(regions, dict) else regions  # VIA 1
                 image = require(inside(path.parent, value["filename"]), "put the image beside the .json file")
-                entries.append(_Entry(path, image, regions, split))
+                entries.append(_Entry(path, image, _regions(value), split))
     split_of = divided([e.image.stem for e in entries], options)
     for entry in entries:
         entry.split = entry.split or split_of[entry.image.stem]
     return entries
 
 
+def _regions(entry: dict[str, Any]) -> Any:
+    """VIA 1 numbers them in an object, VIA 2 lists them."""
+    regions = entry.get("regions")
+    return list(regions.values()) if isinstance(regions, dict) else regions
+
+
 def _is_entry(value: Any) -> bool:
     if not isinstance(value, dict) or not isinstance(value.get("filename"), str):
         return False
-    regions = value.get("regions")
-    regions = list(regions.values()) if isinstance(regions, dict) else regions
+    regions = _regions(value)
     return isinstance(regions, list) and all(
         isinstance(region, dict)
         and isinstance(region.get("shape_attributes"), dict)
@@ -126,11 +136,10 @@ def _samples(
         for number, region in enumerate(entry.regions, 1):
             label = entry.label(region, options)
             if label not in number_of:
-                hint = nearest(label, labels)
                 raise SegbenchError(
                     f"region {number} of {entry.image.name} has the label {label!r}, not in the class list",
                     where=entry.source,
-                    remedy=f"did you mean '{hint}'?" if hint else "add it to `labels`, or rename the region",
+                    remedy=name_another(label, labels, "region"),
                 )
             try:
                 outline = _outline(region["shape_attributes"])
