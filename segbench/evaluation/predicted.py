@@ -74,34 +74,32 @@ class Predicted:
 
     def semantic(self, record: ImageRecord, shape: tuple[int, int]) -> np.ndarray:
         """H x W map of category ids; 0 where nothing is."""
-        source = self.sources["semantic"]
-        if source == "panoptic":
-            return derive.semantic_from_panoptic(self._segments.read(record.id, shape))
-        if source == "instance":
-            found = self._results.found(record.id, shape)
-            return derive.semantic_from_panoptic(
-                derive.panoptic_from_instances(found, shape, self._min_score)
-            )
-        return self._labels(record, shape)
+        if self.sources["semantic"] == "semantic":
+            return self._labels(record, shape)
+        return derive.semantic_from_panoptic(self.segments(record, shape, "semantic"))
 
     def instances(self, record: ImageRecord, shape: tuple[int, int]) -> Found:
-        source = self.sources["instance"]
-        if source == "panoptic":
-            return derive.instances_from_panoptic(self._segments.read(record.id, shape), self._things)
-        if source == "semantic":
-            return derive.instances_from_panoptic(self._components(record, shape), self._things)
-        return self._results.found(record.id, shape)
+        if self.sources["instance"] == "instance":
+            return self._results.found(record.id, shape)
+        return derive.instances_from_panoptic(self.segments(record, shape, "instance"), self._things)
 
     def panoptic(self, record: ImageRecord, shape: Callable[[int], tuple[int, int]]) -> Side:
         """`shape` gives height and width of an image, where they are needed."""
-        source = self.sources["panoptic"]
-        if source == "panoptic":
+        if self.sources["panoptic"] == "panoptic":
             return self._segments.side(record.id)
-        size = shape(record.id)
+        return self.segments(record, shape(record.id)).side(record.id)
+
+    def segments(
+        self, record: ImageRecord, shape: tuple[int, int], task: Task = "panoptic"
+    ) -> derive.Segments:
+        """The part that answers `task` as a panoptic map."""
+        source = self.sources[task]
+        if source == "panoptic":
+            return self._segments.read(record.id, shape)
         if source == "semantic":
-            return self._components(record, size).side(record.id)
-        found = self._results.found(record.id, size)
-        return derive.panoptic_from_instances(found, size, self._min_score).side(record.id)
+            return self._components(record, shape)
+        found = self._results.found(record.id, shape)
+        return derive.panoptic_from_instances(found, shape, self._min_score)
 
     def _components(self, record: ImageRecord, shape: tuple[int, int]) -> derive.Segments:
         labels = self._labels(record, shape)

@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any
 
 import matplotlib
 import numpy as np
@@ -14,6 +13,8 @@ from PIL import Image, ImageDraw, ImageFont
 from pycocotools import mask as rle
 
 from segbench.data.dataset import Category, Dataset, ImageRecord, Split, Task, read_image
+from segbench.data.masks import decode
+from segbench.evaluation.derive import Segments
 from segbench.evaluation.instance import Found
 from segbench.evaluation.instance_files import read_truth
 from segbench.evaluation.panoptic_files import PanopticFiles
@@ -33,15 +34,17 @@ VOID = Category(id=-1, name="void", isthing=False, color=(235, 235, 235))
 
 @dataclass
 class Region:
-    """A class or an object to paint: `mask` is H x W bool at the image's size."""
+    """A class or an object to paint: `mask` is bool, of the tile's height and width."""
 
     category: Category
     mask: np.ndarray
     is_object: bool = False
 
 
-Reader = Callable[[ImageRecord], Iterator[Region]]
-"""One region at a time: the components of a noisy class map are thousands, each as large as the image."""
+Size = tuple[int, int]
+"""Height, width."""
+Reader = Callable[[ImageRecord, Size], Iterator[Region]]
+"""The regions of an image, each at the size of its tile, one at a time: large images may hold thousands."""
 
 
 def gallery(
@@ -79,7 +82,7 @@ def gallery(
         size = tile, max(1, round(image.height * tile / image.width))
         tiles = [image.resize(size, Image.Resampling.LANCZOS)]
         for read in (truth, *readers.values()):
-            tiles.append(paint(tiles[0], noted(read(record))))
+            tiles.append(paint(tiles[0], noted(read(record, (size[1], size[0])))))
         strips.append((f"{record.stem} (hardest)" if record.stem in hardest else record.stem, tiles))
     order = [c.id for c in data.info.categories] + [VOID.id]
     legend = sorted(seen.values(), key=lambda c: order.index(c.id))
@@ -102,12 +105,21 @@ def _choose(split: Split, count: int, hardest: Sequence[str]) -> list[ImageRecor
 def truth_reader(split: Split, task: Task) -> Reader:
     categories = {c.id: c for c in split.dataset.info.categories}
     if task == "semantic":
-        return lambda record: _classes(split.read_semantic(record.stem), categories)
+        return lambda record, size: _classes(split.read_semantic(record.stem), size, categories)
     if task == "instance":
         file, _, _ = read_truth(split.instances_json, masks=True)
-        return lambda record: _objects(file.found(record.id, _shape(record)), categories)
+        return lambda record, size: _objects(file.found(record.id, _shape(record)), size, categories)
     files = PanopticFiles(split.panoptic_json, split.panoptic_folder, categories)
-    return lambda record: _segments(files, record, categories, void=True)
+
+    def segments(record: ImageRecord, size: Size) -> Iterator[Region]:
+        read, infos = files.read(record.id, _shape(record)), files.records[record.id]["segments_info"]
+        crowd = np.array([bool(s.get("iscrowd")) for s in infos], bool)
+        void = np.append(True, crowd)[read.index]
+        if void.any():
+            yield Region(VOID, sample(void, size))
+        yield from _segments(read, size, categories, ~crowd)
+
+    return segments
 
 
 def prediction_reader(folder: Path, split: Split, task: Task, least: float) -> Reader:
@@ -116,21 +128,20 @@ def prediction_reader(folder: Path, split: Split, task: Task, least: float) -> R
     index = read_json(folder / "predictions.json")
     predicted = Predicted(split, folder, index["parts"], index["task"], least)
     if task == "semantic":
-        return lambda record: _classes(predicted.semantic(record, _shape(record)), categories)
-    if task == "instance":
-        if predicted.sources[task] == "semantic":
-            least = 0.0  # components of a class map have no confidence
-        return lambda record: _objects(_with_masks(predicted, record), categories, least)
-    if predicted.sources[task] == "panoptic":
-        files = PanopticFiles(folder / "panoptic.json", folder / "panoptic", categories)
-        return lambda record: _segments(files, record, categories)
+        return lambda record, size: _classes(predicted.semantic(record, _shape(record)), size, categories)
+    if task == "panoptic":
+        return lambda record, size: _segments(predicted.segments(record, _shape(record)), size, categories)
+    if predicted.sources[task] == "instance":
+        return lambda record, size: _objects(_with_masks(predicted, record), size, categories, least)
 
-    def converted(record: ImageRecord) -> Iterator[Region]:
-        for annotation in predicted.panoptic(record, lambda _: _shape(record)).annotations:
-            category = categories[annotation["category_id"]]
-            yield Region(category, _decoded(annotation["segmentation"]), category.isthing)
+    def things(record: ImageRecord, size: Size) -> Iterator[Region]:
+        found = predicted.segments(record, _shape(record), task)
+        shown = np.array([categories[c].isthing for c in found.class_ids.tolist()], bool)
+        if predicted.sources[task] == "panoptic":  # components of a class map have no confidence
+            shown &= found.scores >= least
+        return _segments(found, size, categories, shown)
 
-    return converted
+    return things
 
 
 def _with_masks(predicted: Predicted, record: ImageRecord) -> Found:
@@ -142,38 +153,41 @@ def _with_masks(predicted: Predicted, record: ImageRecord) -> Found:
     return found
 
 
-def _shape(record: ImageRecord) -> tuple[int, int]:
+def _shape(record: ImageRecord) -> Size:
     with Image.open(record.path) as image:
         return image.height, image.width
 
 
-def _classes(ids: np.ndarray, categories: dict[int, Category]) -> Iterator[Region]:
-    known = {**categories, VOID.id: VOID}
+def sample(values: np.ndarray, size: Size) -> np.ndarray:
+    """The nearest pixels of an array of another height and width."""
+    rows, columns = (((np.arange(n) + 0.5) * m / n).astype(int) for n, m in zip(size, values.shape))
+    return values[rows][:, columns]
+
+
+def _classes(ids: np.ndarray, size: Size, categories: dict[int, Category]) -> Iterator[Region]:
+    known, ids = {**categories, VOID.id: VOID}, sample(ids, size)
     return (Region(known[i], ids == i) for i in np.unique(ids).tolist() if i in known)
 
 
-def _objects(found: Found, categories: dict[int, Category], least: float = 0.0) -> Iterator[Region]:
+def _objects(
+    found: Found, size: Size, categories: dict[int, Category], least: float = 0.0
+) -> Iterator[Region]:
     """Best scores last, on top."""
     for k in np.argsort(found.scores, kind="stable"):
         if found.scores[k] >= least:
             category = VOID if found.crowd[k] else categories[int(found.class_ids[k])]
-            yield Region(category, _decoded(found.masks[k]), is_object=not found.crowd[k])
+            yield Region(category, sample(decode(found.masks[k]), size), is_object=not found.crowd[k])
 
 
 def _segments(
-    files: PanopticFiles, record: ImageRecord, categories: dict[int, Category], void: bool = False
+    segments: Segments, size: Size, categories: dict[int, Category], shown: np.ndarray | None = None
 ) -> Iterator[Region]:
-    """`void`: show pixels without a segment as such."""
-    segments = files.read(record.id, _shape(record))
-    if void and (segments.index == 0).any():
-        yield Region(VOID, segments.index == 0)
-    for k, info in enumerate(files.records[record.id]["segments_info"], 1):
-        category = VOID if info.get("iscrowd") else categories[info["category_id"]]
-        yield Region(category, segments.index == k, category.isthing)
-
-
-def _decoded(mask: dict[str, Any]) -> np.ndarray:
-    return rle.decode(mask).astype(bool)
+    """`shown`: which of the segments; None: all."""
+    index = sample(segments.index, size)
+    for k in np.unique(index[index > 0]).tolist():
+        if shown is None or shown[k - 1]:
+            category = categories[int(segments.class_ids[k - 1])]
+            yield Region(category, index == k, category.isthing)
 
 
 def paint(image: Image.Image, regions: Iterable[Region]) -> Image.Image:
@@ -182,8 +196,7 @@ def paint(image: Image.Image, regions: Iterable[Region]) -> Image.Image:
     height, width = canvas.shape[:2]
     outlines = []
     for k, region in enumerate(regions):
-        small = Image.fromarray(region.mask).resize((width, height), Image.Resampling.NEAREST)
-        mask = np.asarray(small)
+        mask = region.mask
         if not mask.any():
             continue
         if region.category is VOID:

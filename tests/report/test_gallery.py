@@ -5,16 +5,17 @@ from PIL import Image
 
 from segbench.data.dataset import Category, Dataset
 from segbench.files import read_json, write_json
-from segbench.report.gallery import VOID, Region, gallery, paint, prediction_reader, truth_reader
+from segbench.report.gallery import VOID, Region, gallery, paint, prediction_reader, sample, truth_reader
 from segbench.report.run import Run
 
 THING = Category(id=1, name="thing", isthing=True, color=(0, 0, 255))
 STUFF = Category(id=2, name="stuff", isthing=False, color=(255, 0, 0))
+SIZE = (60, 90)
 
 
 @pytest.fixture(scope="module")
 def street(tmp_path_factory: pytest.TempPathFactory) -> Run:
-    return Run.read(make_run(tmp_path_factory.mktemp("run"), datasets=("street",), seeds=(0,), size=(60, 90)))
+    return Run.read(make_run(tmp_path_factory.mktemp("run"), datasets=("street",), seeds=(0,), size=SIZE))
 
 
 def test_a_gallery_has_a_column_a_network_and_a_row_an_image(street, tmp_path):
@@ -34,7 +35,7 @@ def test_the_control_that_copies_the_truth_looks_like_the_truth(street, task):
     folder = street.root / "cells" / "street" / "control_truth" / "seed0" / "predictions"
     truth, copied = truth_reader(split, task), prediction_reader(folder, split, task, 0.0)
     for record in split:
-        regions, again = list(truth(record)), list(copied(record))
+        regions, again = list(truth(record, SIZE)), list(copied(record, SIZE))
         assert [r.category for r in regions] == [r.category for r in again]
         for a, b in zip(regions, again):
             assert (a.mask == b.mask).all()
@@ -44,7 +45,7 @@ def test_objects_below_the_score_are_not_shown(street):
     split = Dataset(street.datasets["street"].root).split("test")
     folder = street.root / "cells" / "street" / "mask_rcnn_resnet50_fpn" / "seed0" / "predictions"
     readers = [prediction_reader(folder, split, "instance", least) for least in (0.0, 0.7)]
-    every, sure = (sum(len(list(read(record))) for record in split) for read in readers)
+    every, sure = (sum(len(list(read(record, SIZE))) for record in split) for read in readers)
     assert every > sure > 0
 
 
@@ -55,7 +56,7 @@ def test_boxes_without_masks_are_painted_as_boxes(street, tmp_path):
     write_json(tmp_path / "predictions.json", index | {"parts": ["boxes"]})
     write_json(tmp_path / "instances.json", [{**o, "segmentation": None} for o in objects])
     record = split.images[0]
-    regions = prediction_reader(tmp_path, split, "instance", 0.0)(record)
+    regions = prediction_reader(tmp_path, split, "instance", 0.0)(record, SIZE)
     areas = [o["bbox"][2] * o["bbox"][3] for o in objects if o["image_id"] == record.id]
     assert sorted(int(r.mask.sum()) for r in regions) == sorted(areas) and areas
 
@@ -63,7 +64,7 @@ def test_boxes_without_masks_are_painted_as_boxes(street, tmp_path):
 def test_answers_to_another_task_are_converted(street):
     split = Dataset(street.datasets["street"].root).split("test")
     folder = street.root / "cells" / "street" / "unet" / "seed0" / "predictions"
-    regions = list(prediction_reader(folder, split, "instance", 0.9)(split.images[0]))
+    regions = list(prediction_reader(folder, split, "instance", 0.9)(split.images[0], SIZE))
     assert regions and all(r.is_object and r.category.isthing for r in regions)
 
 
@@ -96,9 +97,18 @@ def test_paint_tints_regions_outlines_objects_and_hatches_void():
     assert 0.2 < hatched < 0.5
 
 
-def test_masks_of_another_size_than_the_tile_fit():
-    image = Image.new("RGB", (10, 10))
-    mask = np.zeros((40, 40), bool)
-    mask[:20] = True
-    out = np.asarray(paint(image, [Region(STUFF, mask)]))
-    assert (out[:5, :, 0] > 100).all() and (out[5:, :, 0] == 0).all()
+@pytest.mark.parametrize("size", [(10, 10), (7, 13), (40, 40), (61, 89)])
+def test_sampling_takes_the_pixels_that_nearest_neighbour_resizing_takes(size):
+    values = np.random.default_rng(0).integers(0, 255, (40, 31), np.uint8)
+    resized = Image.fromarray(values).resize(size[::-1], Image.Resampling.NEAREST)
+    assert (sample(values, size) == np.asarray(resized)).all()
+
+
+def test_regions_come_at_the_size_of_the_tile(street):
+    split = Dataset(street.datasets["street"].root).split("test")
+    cells = street.root / "cells" / "street"
+    for model in ("unet", "mask_rcnn_resnet50_fpn", "mask2former_resnet50"):
+        for task in split.dataset.info.tasks:
+            read = prediction_reader(cells / model / "seed0" / "predictions", split, task, 0.0)
+            regions = [r for record in split for r in read(record, (30, 45))]
+            assert regions and {r.mask.shape for r in regions} == {(30, 45)}, (model, task)
