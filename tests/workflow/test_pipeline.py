@@ -54,6 +54,15 @@ def test_nothing_changed_starts_no_job(project: Project) -> None:
     assert project.jobs() == {}
 
 
+def test_a_cell_that_was_removed_is_made_again(project: Project) -> None:
+    cell, aside = (project.root / "results/tiny" / name for name in ("cells/toy/unet", "aside"))
+    cell.rename(aside)
+    try:
+        assert project.jobs() == {"train": 1, "predict": 1, "evaluate": 1, "summarise": 1, "report": 1}
+    finally:
+        aside.rename(cell)
+
+
 def test_a_recipe_key_of_one_network_repeats_only_its_cells(project: Project) -> None:
     changed = [{**CONFIG["overrides"][0], "recipe": {**CONFIG["overrides"][0]["recipe"], "iterations": 3}}]
     project.config(overrides=changed)
