@@ -1,16 +1,18 @@
 """What stands in a cell's folder: the predictions of one network on one split, in the formats of the truth.
 
-    predictions.json                    dataset, split, task (of the view), parts (those below), images
+    predictions.json                    dataset, split, task (of the view), parts (see below), images, digest
     semantic/<stem>.png                 category ids, one channel; 8 bit, or 16 where the truth is
     instances.json                      COCO results: image_id, category_id, score, segmentation (RLE), bbox;
                                         without segmentation where the part is called boxes
     panoptic.json, panoptic/<stem>.png  COCO panoptic format; every segment carries a score
 
-The parts are the same for every image. Scoring reads only these files and the truth.
+The parts are the same for every image. Scoring reads only these files and the truth. The digest is one of all
+answers: Snakemake compares small files by what they hold, and other answers must not look like old ones.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Iterable
 from contextlib import ExitStack
@@ -80,6 +82,7 @@ class PredictionWriter:
         self._stack = ExitStack()
         self._parts: tuple[str, ...] | None = None
         self._images: list[dict[str, Any]] = []
+        self._digest = hashlib.sha256()
 
     def __enter__(self) -> PredictionWriter:
         self._partial = self._stack.enter_context(atomic_folder(self._folder))
@@ -110,17 +113,18 @@ class PredictionWriter:
         for part in {"semantic", "panoptic"}.intersection(parts):
             (self._partial / part).mkdir()
         if _OBJECTS.intersection(parts):
-            self._instances = _JsonArray(self._open("instances.json"))
+            self._instances = _JsonArray(self._open("instances.json"), self._digest)
         if "panoptic" in parts:
             file = self._open("panoptic.json")
             file.write('{"annotations": ')
-            self._panoptic = _JsonArray(file)
+            self._panoptic = _JsonArray(file, self._digest)
         self._stack.push(self._write_index)
 
     def _open(self, name: str) -> TextIO:
         return self._stack.enter_context((self._partial / name).open("w", encoding="utf-8"))
 
     def _save_png(self, array: np.ndarray, part: str, record: ImageRecord) -> None:
+        self._digest.update(np.ascontiguousarray(array))
         Image.fromarray(array).save(self._partial / part / f"{record.stem}.png", compress_level=1)
 
     def _add_instances(self, record: ImageRecord, found: Instances) -> None:
@@ -174,6 +178,7 @@ class PredictionWriter:
             "task": self._view.task,
             "parts": list(self._parts),
             "images": len(self._images),
+            "digest": self._digest.hexdigest(),
         }
         write_json(self._partial / "predictions.json", index)
 
@@ -199,11 +204,13 @@ def _segmentation(mask: dict[str, Any]) -> dict[str, Any]:
 class _JsonArray:
     """A JSON array written one element at a time, so that none but the last is held."""
 
-    def __init__(self, file: TextIO) -> None:
-        self._file, self._separator = file, "[\n"
+    def __init__(self, file: TextIO, digest: Any) -> None:
+        self._file, self._digest, self._separator = file, digest, "[\n"
 
     def append(self, value: dict[str, Any]) -> None:
-        self._file.write(self._separator + json.dumps(value))
+        text = json.dumps(value)
+        self._digest.update(text.encode())
+        self._file.write(self._separator + text)
         self._separator = ",\n"
 
     def close(self) -> TextIO:

@@ -67,6 +67,24 @@ def prediction() -> Prediction:
     )
 
 
+@pytest.mark.parametrize("part", ["semantic", "instances", "panoptic", None])
+def test_other_answers_are_seen_in_the_index(split, tmp_path, part):
+    other = prediction()
+    if part == "semantic":
+        other.semantic[0, 0] = 1
+    elif part == "instances":
+        other.instances.scores[0] = 0.8
+    elif part == "panoptic":
+        other.panoptic.segments[0, 0] = 3
+    written = []
+    for name, answer in {"first": prediction(), "second": other}.items():
+        with PredictionWriter(tmp_path / name, split, split.dataset.view("panoptic")) as writer:
+            for record in split:
+                writer.add(record, answer)
+        written.append((tmp_path / name / "predictions.json").read_bytes())
+    assert (written[0] == written[1]) == (part is None)
+
+
 def test_all_parts_round_trip(split, tmp_path):
     out, view = tmp_path / "cell", split.dataset.view("panoptic")
     with PredictionWriter(out, split, view) as writer:
@@ -74,7 +92,9 @@ def test_all_parts_round_trip(split, tmp_path):
             writer.add(record, prediction())
         assert not out.exists()
 
-    assert read_json(out / "predictions.json") == {
+    index = read_json(out / "predictions.json")
+    assert len(index.pop("digest")) == 64
+    assert index == {
         "dataset": "toy",
         "split": "test",
         "task": "panoptic",
