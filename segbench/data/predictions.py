@@ -124,7 +124,7 @@ class PredictionWriter:
         return self._stack.enter_context((self._partial / name).open("w", encoding="utf-8"))
 
     def _save_png(self, array: np.ndarray, part: str, record: ImageRecord) -> None:
-        self._digest.update(np.ascontiguousarray(array))
+        self._digest.update(array.tobytes())
         Image.fromarray(array).save(self._partial / part / f"{record.stem}.png", compress_level=1)
 
     def _add_instances(self, record: ImageRecord, found: Instances) -> None:
