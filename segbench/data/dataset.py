@@ -84,6 +84,8 @@ class DatasetInfo(BaseModel):
     """Channel statistics of the training images, scaled to 0..1."""
     max_instances: int
     """Most objects (crowds not counted) in one image over all splits; 0 without instances."""
+    digest: str
+    """SHA-256 of all images and their truth: this file, which later steps watch, changes with them."""
 
     @property
     def void(self) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import logging
 import os
@@ -109,6 +110,7 @@ def write_dataset(
             mean=mean,
             std=std,
             max_instances=max(s.max_instances for s in splits.values()),
+            digest=_joined({split: writer.digest() for split, writer in splits.items()}),
         )
         write_json(folder / "dataset.json", info.model_dump())
     return info
@@ -128,6 +130,10 @@ def _offered(given: set[Task], categories: list[Category]) -> set[Task]:
     if "panoptic" in given and any(c.isthing for c in categories):
         derived.add("instance")
     return given | derived
+
+
+def _joined(digests: dict[str, str]) -> str:
+    return hashlib.sha256(json.dumps(sorted(digests.items())).encode()).hexdigest()
 
 
 class _ChannelStatistics:
@@ -159,6 +165,7 @@ class _SplitWriter:
         for part in ("images", "semantic"):
             (folder / part).mkdir(parents=True)
         self.offsets: dict[str, int] = {}
+        self._digests: dict[str, str] = {}
         self.max_instances = 0
         self._stems: set[str] = set()
         self._spool: IO[bytes] = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115  closed by `close`
@@ -207,6 +214,9 @@ class _SplitWriter:
     def add_truth(self, path: Path, truth: Truth) -> None:
         semantic = np.where(truth.semantic < 0, self.void, truth.semantic).astype(self.dtype)
         self._save_png(semantic, "semantic", path.stem)
+        with path.open("rb") as file:
+            digest = hashlib.file_digest(file, "sha256")
+        digest.update(semantic.tobytes())
         height, width = semantic.shape
         record: dict[str, Any] = {
             "image": {"file_name": path.name, "width": width, "height": height},
@@ -219,8 +229,16 @@ class _SplitWriter:
             segments, record["segments_info"] = truth.panoptic
             (self.folder / "panoptic").mkdir(exist_ok=True)
             self._save_png(id_to_rgb(segments), "panoptic", path.stem)
+            digest.update(segments.tobytes())
+        line = json.dumps(record).encode() + b"\n"
         self.offsets[path.name] = self._spool.tell()
-        self._spool.write(json.dumps(record).encode() + b"\n")
+        self._spool.write(line)
+        digest.update(line)
+        self._digests[path.name] = digest.hexdigest()
+
+    def digest(self) -> str:
+        """SHA-256 of the images and their truth, in whatever order they were added."""
+        return _joined(self._digests)
 
     def _save_png(self, array: np.ndarray, part: str, stem: str) -> None:
         Image.fromarray(array).save(self.folder / part / f"{stem}.png", compress_level=1)

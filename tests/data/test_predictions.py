@@ -41,6 +41,7 @@ def make_split(root, categories=(SKY, CAR)):
         mean=[0.5],
         std=[0.2],
         max_instances=2,
+        digest="",
     )
     write_json(root / "dataset.json", info.model_dump())
     folder = root / "test" / "images"

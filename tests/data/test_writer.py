@@ -169,6 +169,25 @@ def test_ids_follow_sorted_file_names_in_whatever_order_samples_come(write):
     assert json.loads(dataset.split("test").instances_json.read_text())["annotations"] == []
 
 
+def test_index_differs_where_the_data_does_and_only_there(write):
+    """Snakemake compares it by checksum: the same index would keep what was trained on other data."""
+
+    def digest(order: str = "abc", image: bytes | None = None, place=0, crowd=0, segment=5) -> str:
+        samples = {}
+        for stem, split in (("a", "train"), ("b", "train"), ("c", "test")):
+            segments = np.full((H, W), segment)
+            segments[place, 0] = 9
+            infos = [{"id": segment, "category_id": 3}, {"id": 9, "category_id": 1, "iscrowd": crowd}]
+            parts = {"image": image} if image and stem == "c" else {}
+            samples[stem] = sample(stem, split, panoptic=(segments, infos), **parts)
+        dataset = write(converted(*(samples[stem] for stem in order), categories=PANOPTIC))
+        return dataset.info.digest
+
+    same = [digest(), digest(), digest("cba")]
+    other = [digest(image=png(7)), digest(place=1), digest(crowd=1), digest(segment=6)]
+    assert len(set(same)) == 1 and len({*same, *other}) == 5
+
+
 def test_channel_statistics_are_those_of_the_training_images(write):
     samples = [
         sample("a", image=png((0, 51, 255)), semantic=zeros()),
