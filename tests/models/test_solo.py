@@ -77,3 +77,26 @@ def test_in_bf16(network):
         found = network.eval().predict(images, [(64, 64)] * 2)[0].instances
     assert all(loss.dtype == torch.float32 and torch.isfinite(loss) for loss in losses.values())
     assert found.scores.dtype == torch.float32
+
+
+@pytest.mark.parametrize("objects", [True, False])
+def test_levels_without_objects_cost_no_backward_pass_and_change_no_gradient(objects, monkeypatch):
+    view = make_view("instance")
+    ranges = [(1, 2), (1, 2), (2, 100), (1, 2), (1, 2)] if objects else [(1, 2)] * 5
+    torch.manual_seed(0)
+    network = SOLOv2(view, 3, **SMALL | {"scale_ranges": ranges, "mask_channels": 32, "kernel_channels": 32})
+    images, targets = batch("instance", 2, (64, 64))
+    passes = []
+    network.kernel.register_full_backward_hook(lambda *_: passes.append(1))
+
+    def gradients() -> dict[str, torch.Tensor]:
+        network.zero_grad()
+        sum(network.losses(images, targets).values()).backward()
+        return {name: p.grad.clone() for name, p in network.named_parameters() if p.requires_grad}
+
+    fewer = gradients()
+    assert len(passes) == 1
+    monkeypatch.setattr(torch.Tensor, "detach", lambda tensor: tensor)
+    every = gradients()
+    assert len(passes) == 6
+    assert all(torch.equal(fewer[name], every[name]) for name in every)

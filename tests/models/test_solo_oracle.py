@@ -5,9 +5,6 @@ of the other outputs, class of each cell (level after level, row after row; "." 
 and of the detections of each image the number and every 20th.
 """
 
-import itertools
-
-import numpy as np
 import pytest
 import torch
 from mapped_weights import fill
@@ -84,12 +81,7 @@ def test_outputs_equal_mmdetections(network):
     categories, masks = ours.decode(features)
     found = torch.cat([c.flatten() for c in categories])[::19]
     torch.testing.assert_close(found, numbers(CATEGORIES), rtol=0, atol=1e-4)
-    if network is SOLO:
-        parts = masks
-    else:
-        ends = [0, *np.cumsum(np.square(OPTIONS["grids"]))]
-        kernels = masks.kernels.transpose(1, 2)  # theirs: level after level
-        parts = [kernels[:, :, a:b] for a, b in itertools.pairwise(ends)] + [masks.features]
+    parts = masks if network is SOLO else [*masks.kernels, masks.features]
     found = torch.cat([part.flatten() for part in parts])[:: MASK_STEPS[network]]
     torch.testing.assert_close(found, numbers(MASKS[network]), rtol=0, atol=1e-4)
 

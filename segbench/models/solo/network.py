@@ -125,6 +125,12 @@ class GridNetwork(PyramidNetwork):
             for f, grid in zip(features, self.grids)
         ]
 
+    def level(self, cell: Tensor) -> tuple[Tensor, Tensor]:
+        """Level of cells in one row, and their place in it."""
+        ends = torch.tensor(self.grids, device=cell.device).square().cumsum(0)
+        level = torch.searchsorted(ends, cell, right=True)
+        return level, cell - F.pad(ends, (1, 0))[level]
+
     def losses(self, images: Tensor, targets: list[Target]) -> dict[str, Tensor]:
         categories, masks = self(images)
         truth = segments_of("instance", targets)

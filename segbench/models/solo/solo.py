@@ -58,9 +58,3 @@ class SOLO(GridNetwork):
             [F.interpolate(c[None], size, mode="bilinear", align_corners=False)[0] for c in chosen if len(c)]
             or [masks[0].new_zeros(0, *size).float()]
         )
-
-    def level(self, cell: Tensor) -> tuple[Tensor, Tensor]:
-        """Level of cells in one row, and their place in it."""
-        ends = torch.tensor(self.grids, device=cell.device).square().cumsum(0)
-        level = torch.searchsorted(ends, cell, right=True)
-        return level, cell - F.pad(ends, (1, 0))[level]

@@ -15,14 +15,10 @@ from segbench.models.solo.network import MASK_STRIDE, GridNetwork, conv, tower
 
 
 class DynamicMasks(NamedTuple):
-    """The mask of a cell is its kernel times the features: kernels B x cells x E, features B x E x h x w."""
+    """The mask of a cell is its kernel times the features B x E x h x w; kernels B x E x grid x grid."""
 
-    kernels: Tensor
+    kernels: list[Tensor]
     features: Tensor
-
-    def logits(self, image: int, cell: Tensor) -> Tensor:
-        """N x (h w) of some cells of an image."""
-        return self.kernels[image, cell] @ self.features[image].flatten(1)
 
 
 class MaskFeatures(nn.Module):
@@ -85,20 +81,24 @@ class SOLOv2(GridNetwork):
     def decode(self, features: list[Tensor]) -> tuple[list[Tensor], DynamicMasks]:
         masks = self.mask_features(features[:4])
         cells = self.on_grids([with_coordinates(f) for f in self.resized(features)])
-        kernels = rows([self.kernel(self.kernels(c)) for c in cells])
+        kernels = [self.kernel(self.kernels(c)) for c in cells]
         categories = self.classify([c[:, :-2] for c in cells])
         return categories, DynamicMasks(kernels, masks)
 
     def dice(self, masks: DynamicMasks, truth: Segments, cells: Cells) -> Tensor:
         """A cell that several objects hit is compared with each of them."""
         target = reduced(truth.masks, MASK_STRIDE)
+        # a level without objects would send zeros back through all its convolutions
+        hit = set(self.level(cells.cell)[0].tolist()) or {0}
+        kernels = rows([k if i in hit else k.detach() for i, k in enumerate(masks.kernels)])
         losses = []
         for image in range(len(truth.counts)):
             here = cells.image == image
-            logits = masks.logits(image, cells.cell[here])
+            logits = kernels[image, cells.cell[here]] @ masks.features[image].flatten(1)
             losses.append(squared_dice(logits, target[cells.object[here]].flatten(1)))
         return torch.cat(losses)
 
     def probabilities(self, masks: DynamicMasks, image: int, cell: Tensor) -> Tensor:
-        logits = masks.logits(image, cell).float()
+        kernels = rows([k[image : image + 1] for k in masks.kernels])[0, cell]
+        logits = (kernels @ masks.features[image].flatten(1)).float()
         return logits.sigmoid().unflatten(1, masks.features.shape[-2:])
