@@ -177,17 +177,13 @@ class Cell:
             }
         )
 
-    def predict_arguments(self, model: Iterable[str]) -> list[str]:
-        """Options of `segbench predict`: the trained network and how images are fed, or the control."""
+    @property
+    def predict_arguments(self) -> list[str]:
+        """Options of `segbench predict`: how images are fed to the trained network, or the control."""
         if self.recipe is None:
             keys = {"class_path": self.class_path, "task": self.task, "seed": self.seed}
             return ["--control", json.dumps(keys)]
-        return [
-            "--model",
-            *model,
-            "--inference",
-            self.recipe.inference.model_dump_json(exclude_defaults=True),
-        ]
+        return ["--inference", self.recipe.inference.model_dump_json(exclude_defaults=True)]
 
 
 @dataclass

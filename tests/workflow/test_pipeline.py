@@ -69,6 +69,12 @@ def test_a_recipe_key_of_one_network_repeats_only_its_cells(project: Project) ->
     assert project.jobs() == {"train": 2, "predict": 2, "evaluate": 2, "summarise": 1, "report": 1}
 
 
+def test_an_inference_key_repeats_the_prediction_but_not_the_training(project: Project) -> None:
+    (first,) = CONFIG["overrides"]
+    project.config(overrides=[first, {"models": ["unet"], "recipe": {"inference": {"short_side": 48}}}])
+    assert project.jobs() == {"predict": 2, "evaluate": 2, "summarise": 1, "report": 1}
+
+
 def test_a_cell_that_starts_from_another_waits_for_it(project: Project) -> None:
     (first,) = CONFIG["overrides"]
     again = {"models": ["toy"], "datasets": ["vessels"], "recipe": {"init_from": "unet"}}

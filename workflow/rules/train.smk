@@ -62,7 +62,9 @@ rule predict:
     params:
         data=lambda w, input: Path(input.data).parent,
         out=lambda w, output: Path(output[0]).parent,
-        what=lambda w, input: cell_of(w).predict_arguments(input.model),
+        model=lambda w, input: ["--model", *input.model] if input.model else [],
+        # apart from the model: Snakemake compares no param that is made from an input
+        what=lambda w: cell_of(w).predict_arguments,
         code=lambda w: code_of(
             (
                 "segbench.models.controls"
@@ -72,5 +74,5 @@ rule predict:
             cell_of(w).class_path,
         ),
     shell:
-        "segbench predict --data {params.data} --out {params.out} {params.what:q}"
+        "segbench predict --data {params.data} --out {params.out} {params.model:q} {params.what:q}"
         " --threads {threads} --device {resources.device} --log {log}"
