@@ -189,3 +189,11 @@ def went_on_after(project: Project, run: str, model: str) -> list[int]:
     """The iterations from which its attempts went on."""
     log = (project.root / f"results/{run}/logs/train/toy/{model}-seed0.log").read_text()
     return [int(number) for number in re.findall(r"going on after iteration (\d+)", log)]
+
+
+def stops(project: Project, model: str) -> list[tuple[str, int]]:
+    """Why its failed attempts stopped and after which iteration, as far as they had time to say so."""
+    folder = project.root / f"results/slurm-logs/rule_train/toy_{model}_0"
+    logs = "".join(path.read_text() for path in sorted(folder.glob("*.log"), key=lambda path: int(path.stem)))
+    found = re.findall(r"^[\d:]+ (.+): stopped after iteration (\d+)", logs, re.MULTILINE)
+    return [(reason, int(number)) for reason, number in found]
