@@ -117,12 +117,12 @@ def test_many_objects_are_quick() -> None:
     """375 cells, as the fullest image of DSB2018 has."""
     ids = np.kron(np.arange(375).reshape(15, 25) + 1, np.ones((16, 16), np.int32))
     rles = [coco.encode(np.asfortranarray(ids == k, np.uint8)) for k in range(1, 376)]
-    started = time.perf_counter()
+    started = time.process_time()
     layers = stack_objects(rles, ids.shape)
     stack = torch.from_numpy(np.stack([np.ones_like(ids), *layers]))
     target = build_target("instance", stack, torch.zeros(375, dtype=torch.int64), image_id=1)
     assert len(layers) == 1 and len(target["masks"]) == 375
-    assert time.perf_counter() - started < 2  # 0.1 s on a free core
+    assert time.process_time() - started < 2  # of a processor; it takes 0.1
 
 
 def test_label_outside_the_class_list(shapes: Path, tmp_path: Path) -> None:

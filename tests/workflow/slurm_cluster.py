@@ -103,7 +103,7 @@ def trainings(model: str, seed: int = 0) -> pd.DataFrame:
     return found[found.comment == f"rule_train_wildcards_toy_{model}_{seed}"]
 
 
-def wait_until(condition: Callable[[], object], seconds: float = 300) -> None:
+def wait_until(condition: Callable[[], object], seconds: float = 900) -> None:
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline, "did not happen in time"
@@ -154,7 +154,7 @@ def training_process(cell: Path) -> int | None:
 
 
 def finish(project: Project, call: subprocess.Popen[str]) -> int:
-    status = call.wait(timeout=400)
+    status = call.wait(timeout=1200)
     print((project.root / "log").read_text()[-5000:])
     return status
 
