@@ -34,7 +34,7 @@ from slurm_cluster import (
 )
 from tiny_project import Project, make_project
 
-pytestmark = [pytest.mark.slurm, pytest.mark.xdist_group("slurm")]
+pytestmark = [pytest.mark.slurm, pytest.mark.xdist_group("slurm"), pytest.mark.timeout(1800)]
 
 
 @pytest.fixture(scope="module")
@@ -98,8 +98,8 @@ SCARCE = [
 def hard_day(project: Project) -> Project:
     """One run in which each network meets a fault of its own; the controller is restarted meanwhile."""
     add_slow_network(project, "calm")
-    add_slow_network(project, "killed")
-    add_slow_network(project, "cancelled")
+    add_slow_network(project, "killed", seconds=0.4)  # time enough to be met, on a busy machine too
+    add_slow_network(project, "cancelled", seconds=0.4)
     add_slow_network(project, "hungry", megabytes=700)  # more than its first attempt may have
     add_slow_network(project, "late", seconds=1.5)  # 60 s and a start, and its first attempt may take 60
     add_slow_network(project, "failing", fails=True)
@@ -195,7 +195,7 @@ def start(project: Project, name: str) -> subprocess.Popen[bytes]:
     return submit(project, f"results/{name}/cells/toy/{name}/seed0/training.json")
 
 
-def start_new(project: Project, name: str, seconds: float = 0.2) -> subprocess.Popen[bytes]:
+def start_new(project: Project, name: str, seconds: float = 0.4) -> subprocess.Popen[bytes]:
     """A run of one training, which is under way."""
     add_slow_network(project, name, seconds=seconds)
     call = start(project, name)

@@ -21,7 +21,7 @@ from slurm_cluster import (
 from tiny_project import Project, make_project
 
 GRES = ["train:gpu=0", "train:gres=gpu:1"]
-pytestmark = [pytest.mark.slurm, pytest.mark.xdist_group("slurm")]
+pytestmark = [pytest.mark.slurm, pytest.mark.xdist_group("slurm"), pytest.mark.timeout(1800)]
 
 
 @pytest.fixture(scope="module")
@@ -34,7 +34,7 @@ def test_scancel_and_a_lost_node_cost_an_attempt(project: Project) -> None:
     """Out of the box, Snakemake waits for ever for the one, and ends with the other if SLURM requeues it."""
     models = ["cancelled", "lost"]
     for model in models:
-        add_slow_network(project, model)
+        add_slow_network(project, model, seconds=0.5)
     project.config(run="run", datasets=["toy"], models=models, controls=[], overrides=[])
     targets = [f"results/run/cells/toy/{model}/seed0/training.json" for model in models]
     call = submit(project, *targets, "--slurm-status-command", "sacct", "--set-resources", *GRES)
