@@ -1,0 +1,61 @@
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from segbench.errors import SegbenchError
+from segbench.training.precision import Precision, has_bf16, is_depthwise, pick_device
+
+CPU = torch.device("cpu")
+
+
+def layers():
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Conv2d(8, 8, 5, padding=2, groups=8), nn.Conv2d(8, 4, 3, padding=1))
+
+
+def test_depthwise_is_a_convolution_of_each_channel_by_itself():
+    assert is_depthwise(nn.Conv2d(4, 8, 3, groups=4)) and is_depthwise(nn.ConvTranspose2d(4, 4, 2, groups=4))
+    assert not any(is_depthwise(m) for m in (nn.Conv2d(4, 4, 3, groups=2), nn.Conv2d(1, 4, 3), nn.ReLU()))
+
+
+def test_depthwise_convolutions_are_differentiated_in_fp32():
+    network = Precision.of("bf16", CPU).place_network(layers())
+    x = torch.randn(2, 8, 9, 9).bfloat16()
+    weight, bias = network[0].weight, network[0].bias
+    with torch.autocast("cpu", torch.bfloat16):
+        found = network[0](x)
+        dense = network[1](x)
+    assert found.dtype == dense.dtype == torch.bfloat16
+    assert torch.equal(found, F.conv2d(x.float(), weight, bias, padding=2, groups=8).bfloat16())
+    assert torch.equal(
+        dense, F.conv2d(x, network[1].weight.bfloat16(), network[1].bias.bfloat16(), padding=1)
+    )
+    # the gradient of a sum over 162 products keeps more digits than bf16 has
+    (gradient,) = torch.autograd.grad(found.float().sum(), weight)
+    expected = torch.autograd.grad(F.conv2d(x.float(), weight, bias, padding=2, groups=8).sum(), weight)[0]
+    torch.testing.assert_close(gradient, expected, rtol=1e-5, atol=1e-5)
+
+
+def test_without_gradients_all_is_bf16():
+    network = Precision.of("bf16", CPU).place_network(layers())
+    x = torch.randn(2, 8, 9, 9).bfloat16()
+    with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16):
+        found = network[0](x)
+        expected = F.conv2d(x, network[0].weight, network[0].bias, padding=2, groups=8)
+    assert torch.equal(found, expected)
+
+
+def test_fp32_leaves_the_network_as_it_is():
+    network = layers()
+    placed = Precision.of("fp32", CPU).place_network(network)
+    assert placed is network and "forward" not in vars(network[0])
+
+
+def test_auto_takes_bf16_where_there_are_units_for_it():
+    assert Precision.of("auto", CPU).name == ("bf16" if has_bf16(CPU) else "fp32")
+
+
+def test_an_unknown_device_is_named():
+    with pytest.raises(SegbenchError, match="no such device: 'tpuu'"):
+        pick_device("tpuu")
