@@ -33,8 +33,8 @@ def build_optimizer(network: nn.Module, options: Optimizer) -> torch.optim.Optim
     for group in groups:
         group["initial_lr"] = group["lr"]
     if options.name == "sgd":
-        return torch.optim.SGD(groups, momentum=options.momentum)
-    return torch.optim.AdamW(groups)
+        return torch.optim.SGD(groups, momentum=options.momentum, fused=True)
+    return torch.optim.AdamW(groups, fused=True)
 
 
 def rate_factor(schedule: Schedule, iteration: int, iterations: int) -> float:
