@@ -49,8 +49,10 @@ def segments_of(task: Task, targets: list[Target]) -> Segments:
     if task == "semantic":
         semantic = torch.stack([t["semantic"] for t in targets])
         valid = valid & (semantic != IGNORE)
-        images = torch.arange(len(targets), device=semantic.device)[:, None, None].expand_as(semantic)
-        image, labels = torch.stack([images[valid], semantic[valid]]).unique(dim=1)
+        classes = semantic.amax().clamp(min=0) + 1
+        images = torch.arange(len(targets), device=semantic.device)[:, None, None]
+        present = (images * classes + semantic)[valid].unique()  # sorted
+        image, labels = present // classes, present % classes
         masks = (semantic[image] == labels[:, None, None]) & valid[image]
     else:
         labels = torch.cat([t["labels"] for t in targets])
