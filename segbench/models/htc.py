@@ -11,7 +11,7 @@ from torch.nn import functional as F
 from torchvision.models.detection.faster_rcnn import FastRCNNPredictor, TwoMLPHead
 from torchvision.models.detection.mask_rcnn import MaskRCNNHeads, MaskRCNNPredictor
 from torchvision.models.detection.roi_heads import RoIHeads, maskrcnn_loss
-from torchvision.ops import Conv2dNormActivation, clip_boxes_to_image, roi_align
+from torchvision.ops import Conv2dNormActivation, clip_boxes_to_image
 
 from segbench.data.dataset import View
 from segbench.data.targets import mask_bounds
@@ -19,6 +19,7 @@ from segbench.models.losses import IGNORE, cross_entropy
 from segbench.models.mask_prediction import enlarged
 from segbench.models.network import Instances, Panoptic, Prediction, Target
 from segbench.models.rcnn import RCNN, instances, keep_float, to_torchvision
+from segbench.models.roi_align import PyramidAlign
 
 OVERLAPS = (0.5, 0.6, 0.7)
 """IoU from which on a box is an object, by stage."""
@@ -127,7 +128,7 @@ class HTC(RCNN):
                     detections_per_img=detections_per_image,
                 )
             )
-        self.mask_align = self.roi_align(14)
+        self.mask_align, self.semantic_align = self.roi_align(14), PyramidAlign(14, [STRIDE])
         self.mask_heads: Any = nn.ModuleList(
             MaskHead(fpn_channels, mask_channels, classes, first) for first in (True, False, False)
         )
@@ -226,8 +227,14 @@ class HTC(RCNN):
         """(logits N x classes, offsets N x 4) of all boxes of the batch."""
         x = stage.box_roi_pool(features, boxes, sizes)
         if embedding is not None:
-            x = x + F.avg_pool2d(semantic_regions(embedding, boxes), 2)
+            x = x + F.avg_pool2d(self.semantic_regions(embedding, boxes, sizes), 2)
         return stage.box_predictor(stage.box_head(x))
+
+    def semantic_regions(
+        self, embedding: Tensor, boxes: list[Tensor], sizes: list[tuple[int, int]]
+    ) -> Tensor:
+        """N x channels x 14 x 14 features of the semantic branch in all boxes of the batch."""
+        return self.semantic_align({"0": embedding}, boxes, sizes)
 
     def mask_flow(
         self,
@@ -240,7 +247,7 @@ class HTC(RCNN):
         """Mask features of all boxes of the batch, of the first stages: each N x channels x 14 x 14."""
         x = self.mask_align(features, boxes, sizes)
         if embedding is not None:
-            x = x + semantic_regions(embedding, boxes)
+            x = x + self.semantic_regions(embedding, boxes, sizes)
         flow: list[Tensor] = []
         for head in self.mask_heads[:stages]:
             flow.append(head(x, flow[-1] if flow else None))
@@ -285,11 +292,6 @@ def box_losses(scores: Tensor, offsets: Tensor, labels: Tensor, truth: Tensor) -
     objects = labels > 0
     classifier = F.cross_entropy(scores, labels, reduction="sum") / count
     return classifier, F.smooth_l1_loss(offsets[objects], truth[objects], reduction="sum") / count
-
-
-def semantic_regions(embedding: Tensor, boxes: list[Tensor]) -> Tensor:
-    """N x channels x 14 x 14 features of the semantic branch in all boxes of the batch."""
-    return roi_align(embedding, boxes, 14, 1 / STRIDE, sampling_ratio=2)
 
 
 def semantic_cells(target: Target, size: Sequence[int]) -> Tensor:

@@ -11,15 +11,14 @@ from torchvision.models.detection.anchor_utils import AnchorGenerator
 from torchvision.models.detection.image_list import ImageList
 from torchvision.models.detection.roi_heads import paste_masks_in_image
 from torchvision.models.detection.rpn import RegionProposalNetwork, RPNHead
-from torchvision.ops import MultiScaleRoIAlign
 from torchvision.ops.feature_pyramid_network import LastLevelMaxPool
-from torchvision.ops.poolers import initLevelMapper
 
 from segbench.data.dataset import View
 from segbench.errors import SegbenchError
 from segbench.models.backbones import pad_to_multiple
 from segbench.models.network import Instances, Prediction, Target
 from segbench.models.pyramid import STRIDE, PyramidNetwork
+from segbench.models.roi_align import PyramidAlign
 
 NORM_EPSILON = 1e-5
 """What batch norms add to the variance."""
@@ -70,17 +69,9 @@ class RCNN(PyramidNetwork):
         )
         keep_float(self.fpn, self.rpn.head)
 
-    def roi_align(self, size: int) -> MultiScaleRoIAlign:
-        """RoIAlign of size x size over the levels of stride 4 to 32.
-
-        torchvision guesses the strides from the first image it sees, wrongly for small padded ones; we know
-        them.
-        """
-        reductions = self.backbone.reductions
-        align = MultiScaleRoIAlign([str(i) for i in range(len(reductions))], size, sampling_ratio=2)
-        align.scales = [1 / r for r in reductions]
-        align.map_levels = initLevelMapper(reductions[0].bit_length() - 1, reductions[-1].bit_length() - 1)
-        return align
+    def roi_align(self, size: int) -> PyramidAlign:
+        """RoIAlign of size x size over the levels of stride 4 to 32."""
+        return PyramidAlign(size, self.backbone.reductions)
 
     def pyramid(self, images: Tensor) -> tuple[ImageList, dict[str, Tensor]]:
         """The batch in torchvision's form, and features by level: 0 to 3 (strides 4 to 32) and pool (64)."""
