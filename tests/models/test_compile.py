@@ -46,7 +46,7 @@ def test_compiled_losses_are_the_same(task):
     expected = network.losses(images, targets)
     torch.manual_seed(0)
     torch.compiler.reset()
-    found = torch.compile(network.losses, backend="eager")(images, targets)
+    found = torch.compile(network.losses, backend="aot_eager")(images, targets)
     assert found.keys() == expected.keys()
     for name in expected:
         torch.testing.assert_close(found[name], expected[name], rtol=1e-4, atol=1e-5)
