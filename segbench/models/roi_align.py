@@ -62,13 +62,14 @@ def corners(start: Tensor, end: Tensor, length: Tensor, cells: int) -> tuple[Ten
     """The pixels along one axis that the points of each cell lie between, and how much of each: all N.
 
     start, end: of the boxes, in pixels of their level, which has `length` of them.
-    Returns two of N x cells x (2 * SAMPLES); boxes are at least a pixel wide, points outside weigh nothing.
+    Returns two of N x cells x (2 * SAMPLES). Boxes are at least a pixel wide; points outside weigh nothing.
     """
     cell = (end - start).clamp(min=1)[:, None, None] / cells
     step = (torch.arange(SAMPLES) + 0.5) * cell / SAMPLES
     points = (start[:, None, None] + torch.arange(cells)[:, None] * cell + step).flatten(1)
     length = length[:, None]
     inside = (points >= -1) & (points <= length)
+    points = points.where(inside, 0)  # not a number, where the training diverges, is no index
     points = torch.minimum(points.clamp(min=0), (length - 1).to(points.dtype))
     low = points.long()
     high = torch.minimum(low + 1, length - 1)

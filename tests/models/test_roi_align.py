@@ -71,3 +71,10 @@ def test_keeps_the_format_of_the_features(dtype):
     levels = {name: level.to(dtype) for name, level in pyramid(64, 64).items()}
     found = PyramidAlign(7, [4, 8, 16, 32])(levels, random_boxes([3, 0], 64, 64, 0), [(64, 64)] * 2)
     assert found.shape == (3, 5, 7, 7) and found.dtype == dtype
+
+
+def test_boxes_that_are_no_numbers_read_nothing():
+    boxes = torch.tensor([[torch.nan] * 4, [torch.inf] * 4, [0.0, 0.0, 8.0, 8.0]])
+    ones = {"0": torch.ones(1, 2, 16, 16)}
+    found = PyramidAlign(7, [4])(ones, [boxes], [(64, 64)])
+    assert found.sum((1, 2, 3)).tolist() == [0.0, 0.0, 98.0]
