@@ -41,7 +41,7 @@ class TestPanopticDeepLab(NetworkTester):
     backbone = "test_resnet"
     backbones = ("resnet18", "tf_efficientnet_lite0", "convnext_atto")
     lr = 3e-3
-    steps = 100
+    steps = 200
 
 
 def test_equals_the_authors_code():

@@ -26,7 +26,7 @@ def read(folder: Path) -> dict[str, np.ndarray]:
 
 @pytest.fixture
 def model(run, tmp_path: Path) -> Path:
-    run("cell", make_spec("Normalised", iterations=20))
+    run("cell", make_spec("Normalised", iterations=20, precision="fp32"))
     return tmp_path / "cell" / "model.pt"
 
 
