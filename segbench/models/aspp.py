@@ -3,12 +3,42 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 from torchvision.ops import Conv2dNormActivation
+from torchvision.ops.misc import ConvNormActivation
 
 from segbench.models.pooling import PooledConv
+
+
+class AtrousConv2d(nn.Conv2d):
+    """A convolution of stride 1 that keeps the size; taps that would read nothing but padding are left out.
+
+    With a rate as large as the features a 3x3 convolution is a 1x1 one (1706.05587, section 3.3), and costs
+    as much here.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        (rows, columns), (up, left) = self.weight.shape[2:], self.dilation
+        cut_rows = max(0, rows // 2 - (x.shape[2] - 1) // up)
+        cut_columns = max(0, columns // 2 - (x.shape[3] - 1) // left)
+        if not cut_rows and not cut_columns:
+            return super().forward(x)
+        weight = self.weight[:, :, cut_rows : rows - cut_rows, cut_columns : columns - cut_columns]
+        if weight.numel() == x.shape[1] and self.bias is None:  # one tap, depthwise
+            return x * weight.view(1, -1, 1, 1).to(x.dtype)
+        padding = [(weight.shape[2] // 2) * up, (weight.shape[3] // 2) * left]
+        return F.conv2d(x, weight, self.bias, 1, padding, self.dilation, self.groups)
+
+
+class AtrousNormActivation(ConvNormActivation):
+    """torchvision's `Conv2dNormActivation` of an `AtrousConv2d`, with the same arguments."""
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, conv_layer=AtrousConv2d, **options)
 
 
 def separable_conv(
@@ -18,7 +48,7 @@ def separable_conv(
 
     depthwise_norm: batch norm and ReLU after the depthwise convolution too, as in the authors' code.
     """
-    depthwise = Conv2dNormActivation(
+    depthwise = AtrousNormActivation(
         inputs,
         inputs,
         kernel_size,
@@ -44,7 +74,7 @@ class ASPP(nn.Module):
         outputs: int,
         dilations: Sequence[int],
         dropout: float,
-        conv: Callable[..., nn.Module] = Conv2dNormActivation,
+        conv: Callable[..., nn.Module] = AtrousNormActivation,
     ) -> None:
         super().__init__()
         self.convs = nn.ModuleList(
