@@ -56,9 +56,11 @@ class DeformableAttention(nn.Module):
         Sampling runs in float32, also under autocast.
         """
         batch, count, _ = query.shape
-        split = (batch, count, self.heads, self.levels, self.points)
-        offsets = self.sampling_offsets(query).float().view(*split, 2)
-        weights = self.attention_weights(query).float().view(*split[:3], -1).softmax(-1).view(split)
+        split = (batch, count, self.heads, self.levels, self.points, 2)
+        offsets = self.sampling_offsets(query).float().view(split)
+        # (B x heads) x levels x points x N: rows of N are long, rows of points would be slow
+        weights = self.attention_weights(query).float().mT.reshape(batch * self.heads, -1, count).softmax(1)
+        weights = weights.unflatten(1, (self.levels, self.points))
         # B x S x C -> (B x heads) x C / heads x S
         pixels = self.value_proj(value).float().mT.reshape(batch * self.heads, -1, value.shape[1])
 
@@ -68,8 +70,7 @@ class DeformableAttention(nn.Module):
         levels = pixels.split([h * w for h, w in shapes], dim=2)
         for i, (level, (height, width)) in enumerate(zip(levels, shapes)):
             scale = torch.tensor([2 / width, 2 / height], device=query.device)
-            grid = (start + offsets[:, :, :, i] * scale).transpose(1, 2).flatten(0, 1)
+            grid = (start + offsets[:, :, :, i] * scale).permute(0, 2, 3, 1, 4).flatten(0, 1)
             sampled = F.grid_sample(level.unflatten(2, (height, width)), grid, align_corners=False)
-            weight = weights[:, :, :, i].transpose(1, 2).reshape(-1, 1, count, self.points)
-            output = output + (sampled * weight).sum(-1)
+            output = output + (sampled * weights[:, None, i]).sum(2)
         return self.output_proj(output.reshape(batch, -1, count).mT.to(query.dtype))

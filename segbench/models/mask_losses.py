@@ -7,7 +7,6 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 from torch.nn import functional as F
-from torchvision.ops import sigmoid_focal_loss
 
 from segbench.data.dataset import Task
 from segbench.models.losses import IGNORE
@@ -74,18 +73,20 @@ def pairwise_cross_entropy(logits: Tensor, truth: Tensor, weight: Tensor) -> Ten
 
 def pairwise_focal(logits: Tensor, truth: Tensor, weight: Tensor) -> Tensor:
     """Mean focal loss (Lin et al. 2017; alpha .25, gamma 2) of all pairs; shapes as above."""
-    probability, truth = logits.sigmoid(), truth * weight[..., None, :]
-    inside = 0.25 * (1 - probability) ** 2 * F.softplus(-logits)
-    outside = 0.75 * probability**2 * F.softplus(logits)
-    total = inside @ truth.mT + outside @ (weight[..., None, :] - truth).mT
+    probability, log_probability = logits.sigmoid(), F.logsigmoid(logits)
+    inside = -0.25 * (1 - probability).square() * log_probability
+    outside = 0.75 * probability.square() * (logits - log_probability)  # log(1 - s(x)) = log s(x) - x
+    total = outside @ weight[..., None] + (inside - outside) @ (truth * weight[..., None, :]).mT
     return total / weight.sum(-1)[..., None, None].clamp(min=1)
 
 
 def pairwise_dice(logits: Tensor, truth: Tensor, weight: Tensor) -> Tensor:
     """1 - soft Dice (smoothed by 1) of all pairs; shapes as in `pairwise_cross_entropy`."""
-    probability, truth = logits.sigmoid(), truth * weight[..., None, :]
-    total = probability @ weight[..., None] + truth.sum(-1)[..., None, :]
-    return 1 - (2 * probability @ truth.mT + 1) / (total + 1)
+    weight = weight[..., None, :]
+    truth = truth * weight
+    both = logits.sigmoid() @ torch.cat([truth, weight], -2).mT  # one pass over the predictions
+    total = both[..., -1:] + truth.sum(-1)[..., None, :]
+    return 1 - (2 * both[..., :-1] + 1) / (total + 1)
 
 
 def mask_cross_entropy(logits: Tensor, truth: Tensor, weight: Tensor) -> Tensor:
@@ -95,9 +96,13 @@ def mask_cross_entropy(logits: Tensor, truth: Tensor, weight: Tensor) -> Tensor:
 
 
 def mask_focal(logits: Tensor, truth: Tensor, weight: Tensor) -> Tensor:
-    """Mean focal loss (alpha .25, gamma 2) of each mask over its weighted points: all N x P -> N."""
-    loss = sigmoid_focal_loss(logits, truth)
-    return (loss * weight).sum(-1) / weight.sum(-1).clamp(min=1)
+    """Mean focal loss (alpha .25, gamma 2) of each mask over its weighted points: all N x P -> N.
+
+    truth is 0 or 1: a half of the passes over memory that `sigmoid_focal_loss` needs for any truth.
+    """
+    right = logits * (2 * truth - 1)  # log odds of the true answer
+    loss = (-right).sigmoid().square() * F.logsigmoid(right)
+    return (loss * (0.5 * truth - 0.75) * weight).sum(-1) / weight.sum(-1).clamp(min=1)
 
 
 def mask_dice(logits: Tensor, truth: Tensor, weight: Tensor) -> Tensor:

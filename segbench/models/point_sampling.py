@@ -18,9 +18,9 @@ def sample_points(maps: Tensor, points: Tensor) -> Tensor:
 def lookup(maps: Tensor, index: Tensor, points: Tensor) -> Tensor:
     """Value of the pixel under each point: B x H x W maps, N indices into B, N x P x 2 points -> N x P."""
     height, width = maps.shape[-2:]
-    x = (points[..., 0] * width).long().clamp(0, width - 1)
-    y = (points[..., 1] * height).long().clamp(0, height - 1)
-    return maps[index[:, None], y, x]
+    x = (points[..., 0] * width).int().clamp(0, width - 1)
+    y = (points[..., 1] * height).int().clamp(0, height - 1)
+    return maps.take((index[:, None] * height + y) * width + x)
 
 
 @torch.no_grad()

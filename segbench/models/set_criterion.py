@@ -44,9 +44,9 @@ class SetCriterion:
     def __call__(self, output: MaskQueries, segments: Segments) -> dict[str, Tensor]:
         """Weighted losses, each summed over the layers and over the batch, masks divided by their number."""
         with torch.autocast(output.features.device.type, enabled=False):
-            output = MaskQueries(*(x.float() for x in output))
             truth = segments.masks[:, None].float()
             queries = assign(self.costs(output, segments, truth), segments.counts)
+            output = MaskQueries(*(x.float() for x in output))
             losses = {
                 "class": self.class_weight * self.class_loss(output, segments, queries),
                 "mask": 0 * output.embeddings.sum(),  # an image without segments has gradients, too
@@ -61,16 +61,20 @@ class SetCriterion:
 
     @torch.no_grad()
     def costs(self, output: MaskQueries, segments: Segments, truth: Tensor) -> Tensor:
-        """layers x B x Q x slots: cost of giving a segment to a query of its image; truth T x 1 x H x W."""
-        features, truth, weight = self.compared(output.features, truth, segments)
+        """layers x B x Q x slots: cost of giving a segment to a query of its image; truth T x 1 x H x W.
+
+        Masks are multiplied in the format of `output`, as where they are predicted, and compared in float32.
+        """
+        features, truth, weight = self.compared(output.features.float(), truth, segments)
+        features = features.to(output.embeddings.dtype)
         label = segments.by_image(segments.labels)[:, None].expand(-1, output.classes.shape[2], -1)
         costs = []
         for classes, embeddings in zip(output.classes, output.embeddings):
-            logits = embeddings @ features
+            logits = (embeddings @ features).float()
             costs.append(
                 self.mask_weight * self.pairwise_mask(logits, truth, weight)
                 + self.dice_weight * pairwise_dice(logits, truth, weight)
-                - self.class_weight * classes.softmax(-1).gather(2, label)
+                - self.class_weight * classes.float().softmax(-1).gather(2, label)
             )
         return torch.stack(costs)
 

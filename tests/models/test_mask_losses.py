@@ -1,6 +1,7 @@
 import pytest
 import torch
 from torch.nn import functional as F
+from torchvision.ops import sigmoid_focal_loss
 
 from segbench.models.losses import IGNORE
 from segbench.models.mask_losses import (
@@ -85,3 +86,14 @@ def test_segments_of_instances_keep_their_order():
     found = segments_of("instance", targets)
     assert found.labels.tolist() == [1, 4, 3] and torch.equal(found.masks, masks)
     assert found.by_image(found.labels).tolist() == [[1, 0], [4, 3]]
+
+
+def test_focal_loss_is_that_of_torchvision(sampled):
+    logits, truth, weight = sampled
+    logits = (10 * logits[:, 0]).requires_grad_()
+    expected = sigmoid_focal_loss(logits, truth[:, 0]) * weight
+    expected = expected.sum(-1) / weight.sum(-1)
+    found = mask_focal(logits, truth[:, 0], weight)
+    torch.testing.assert_close(found, expected)
+    gradients = [torch.autograd.grad(loss.sum(), logits, retain_graph=True) for loss in (found, expected)]
+    torch.testing.assert_close(*gradients)
