@@ -54,6 +54,14 @@ def test_nothing_changed_starts_no_job(project: Project) -> None:
     assert project.jobs() == {}
 
 
+def test_a_run_ends_with_its_last_job(project: Project) -> None:
+    started = time.monotonic()
+    result = project.snakemake("--force", "report")
+    assert result.returncode == 0, result.stdout + result.stderr
+    assert "Finished jobid" in result.stdout + result.stderr
+    assert time.monotonic() - started < 60  # seconds, the timespan of `max-jobs-per-timespan`
+
+
 def test_a_cell_that_was_removed_is_made_again(project: Project) -> None:
     cell, aside = (project.root / "results/tiny" / name for name in ("cells/toy/unet", "aside"))
     cell.rename(aside)

@@ -5,6 +5,7 @@ import json
 import os
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 from snakemake.exceptions import WorkflowError
@@ -186,6 +187,13 @@ def end_jobs_left_over():
 def left_out_lines():
     for dataset, model, reason in RUN.left_out:
         yield f"left out: {model} on {dataset}: {reason}"
+
+
+def cancel_timers():
+    """End with the last job: Python would wait for what the scheduler left of `max-jobs-per-timespan`."""
+    for thread in threading.enumerate():
+        if isinstance(thread, threading.Timer):
+            thread.cancel()
 
 
 def report_what_there_is():
