@@ -1,5 +1,5 @@
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
@@ -7,6 +7,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from segbench.models.aspp import ASPP, AtrousConv2d
 
 
+@settings(deadline=None)
 @given(
     size=st.tuples(st.integers(1, 14), st.integers(1, 14)),
     kernel=st.sampled_from([1, 3, 5]),
