@@ -28,7 +28,7 @@ class AtrousConv2d(nn.Conv2d):
         if not cut_rows and not cut_columns:
             return super().forward(x)
         weight = self.weight[:, :, cut_rows : rows - cut_rows, cut_columns : columns - cut_columns]
-        if weight.numel() == x.shape[1] and self.bias is None:  # one tap, depthwise
+        if self.groups == len(weight) == weight.numel() and self.bias is None:  # depthwise, one tap
             return x * weight.view(1, -1, 1, 1).to(x.dtype)
         padding = [(weight.shape[2] // 2) * up, (weight.shape[3] // 2) * left]
         return F.conv2d(x, weight, self.bias, 1, padding, self.dilation, self.groups)

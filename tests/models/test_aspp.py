@@ -12,12 +12,12 @@ from segbench.models.aspp import ASPP, AtrousConv2d
     size=st.tuples(st.integers(1, 14), st.integers(1, 14)),
     kernel=st.sampled_from([1, 3, 5]),
     dilation=st.integers(1, 9),
-    depthwise=st.booleans(),
+    groups_outputs=st.sampled_from([(4, 4), (4, 8), (1, 3), (1, 1)]),
     bias=st.booleans(),
 )
-def test_atrous_convolution_is_that_with_all_taps(size, kernel, dilation, depthwise, bias):
+def test_atrous_convolution_is_that_with_all_taps(size, kernel, dilation, groups_outputs, bias):
     torch.manual_seed(0)
-    groups, outputs = (4, 4) if depthwise else (1, 3)
+    groups, outputs = groups_outputs
     shape = (4, outputs, kernel, 1, kernel // 2 * dilation, dilation, groups, bias)
     ours, plain = AtrousConv2d(*shape), nn.Conv2d(*shape)
     plain.load_state_dict(ours.state_dict())
