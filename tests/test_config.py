@@ -10,6 +10,7 @@ from segbench.errors import SegbenchError
 from segbench.models.weights import WeightsEntry
 from segbench.recipe import Augment, Inference, Optimizer, Recipe, Schedule
 
+ROOT = Path(__file__).parents[1]
 RECIPE = {"iterations": 10, "batch_size": 2}
 PAPER = {"authors": "A", "title": "t", "venue": "v", "year": 2015, "url": "https://example.org"}
 CARD = {"paper": PAPER, "good": "g", "bad": "b", "licence": "l"}
@@ -281,8 +282,22 @@ def test_overlay_replaces_lists_and_merges_mappings() -> None:
 
 
 def test_the_readme_names_every_key() -> None:
-    text = (Path(__file__).parents[1] / "config" / "README.md").read_text()
+    text = (ROOT / "config" / "README.md").read_text()
     models = [RunConfig, Recipe, Optimizer, Schedule, Augment, Inference]
     models += [DatasetEntry, ModelEntry, WeightsEntry]
     keys = {field.alias or name for model in models for name, field in model.model_fields.items()}
     assert not [key for key in sorted(keys) if f"`{key}" not in text]
+
+
+def test_the_staged_fcn_of_the_readme_has_the_values_of_its_authors_solvers() -> None:
+    text = (ROOT / "config" / "README.md").read_text()
+    block = text.split("FCN trained in stages")[1].split("\n\n")[1]
+    raw = yaml.safe_load("\n".join(line.removeprefix("    ") for line in block.splitlines()))
+    run = resolve({**raw, "datasets": ["voc2012_sbd"], "controls": []}, ROOT / "config")
+    pixels = 190_000  # their rates are for sums over the pixels of an image of VOC, ours for means
+    for stride, rate in ((32, 1e-10), (16, 1e-12), (8, 1e-14)):
+        recipe = run.by_key["voc2012_sbd", f"fcn{stride}s_vgg16", 0].recipe
+        assert recipe is not None
+        assert recipe.optimizer.lr == pytest.approx(rate * pixels, rel=0.06)
+        assert (recipe.optimizer.momentum, recipe.optimizer.weight_decay) == (0.99, 5e-4)
+        assert (recipe.batch_size, recipe.iterations, recipe.schedule.name) == (1, 100_000, "constant")
