@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gc
 import hashlib
-import multiprocessing
 import os
 import random
 import re
@@ -15,12 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+from fork_server import CONTEXT
 
-# what a call would import: once here, not in every process
-import segbench.data.convert
-import segbench.evaluation.score
-import segbench.training.media
-import segbench.training.train  # noqa: F401
 from segbench.cli import main
 
 SECONDS = 30.0
@@ -52,11 +47,10 @@ class Call:
 
 
 def call(folder: Path, *arguments: str | Path) -> Call:
-    """`segbench` with these arguments, forked from this process, in `folder`/cwd; a hang fails the test."""
+    """`segbench` with these arguments, in a forked process and in `folder`/cwd; a hang fails the test."""
     for name in ("cwd", "tmp"):
         (folder / name).mkdir(exist_ok=True)
-    context = multiprocessing.get_context("fork")
-    process = context.Process(target=_child, args=(folder, [str(a) for a in arguments]))
+    process = CONTEXT.Process(target=_child, args=(folder, [str(a) for a in arguments]))
     process.start()
     process.join(SECONDS)
     hangs = process.is_alive()
