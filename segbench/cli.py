@@ -312,6 +312,17 @@ def cards(
     write_readme(readme, registry)
 
 
+@app.command()
+def reference(
+    out: Annotated[Path, typer.Option(help="Markdown file to write.")] = Path("docs/reference.md"),
+) -> None:
+    """Write the reference of all configuration keys from their schemas."""
+    from segbench.files import write_text
+    from segbench.reference import reference as page
+
+    write_text(out, page())
+
+
 def _guarded(command: Callable[[], None]) -> None:
     try:
         command()
