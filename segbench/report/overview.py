@@ -39,7 +39,8 @@ def overview(run: Run) -> pd.DataFrame:
     order = [*run.networks, *run.controls]
     frame = frame.sort_values("model", key=lambda m: m.map(order.index), kind="stable", ignore_index=True)
     last = [*COSTS, "reason"]
-    scores = [c for c in frame if c not in KEYS + last and not (c.endswith("_sd") and frame[c].isna().all())]
+    shown = frame.columns[~(frame.columns.str.endswith("_sd") & frame.isna().all())]
+    scores = [column for column in shown if column not in KEYS + last]
     return frame[[*KEYS, *scores, *last]]
 
 
