@@ -3,7 +3,7 @@
 PYTHON ?= python3
 UV := $(or $(shell command -v uv),.uv/bin/uv)
 
-.PHONY: benchmark test lint environment cards lock
+.PHONY: benchmark test lint environment cards reference lock
 benchmark: environment
 	.venv/bin/snakemake
 
@@ -18,6 +18,9 @@ lint: environment
 
 cards: environment
 	.venv/bin/segbench cards
+
+reference: environment
+	.venv/bin/segbench reference
 
 environment: .venv/.ready
 

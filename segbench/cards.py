@@ -14,10 +14,15 @@ from segbench.recipe import Fraction, Strict
 
 class Paper(Strict):
     authors: str
+    """Family names, separated by commas."""
     title: str
+    """Title of the paper."""
     venue: str
+    """Conference or journal."""
     year: Annotated[int, Field(ge=1950)]
+    """Year of publication."""
     url: Address
+    """Address of the paper."""
 
     @property
     def short(self) -> str:
@@ -33,22 +38,26 @@ class Card(Strict):
     """In a few words of our own."""
 
     paper: Paper
+    """The paper that describes the network."""
     good: str
+    """What it is good at, in a few words."""
     bad: str
+    """What it is bad at, in a few words."""
     licence: str
-    """Of the public weights."""
+    """Licence of the public weights."""
 
 
 class Size(Strict):
     """Of the network with the `options` of its entry, as `segbench cards` measures it."""
 
     parameters: PositiveInt
+    """Number of parameters."""
     flops: PositiveInt
-    """Of one `forward` of one image, untrained; 2 for a multiply-add."""
+    """FLOPs of one `forward` of one image, untrained; 2 for a multiply-add."""
     image: tuple[PositiveInt, PositiveInt]
-    """Height and width; three channels."""
+    """Height and width of that image; three channels."""
     classes: PositiveInt
-    """With the background, where the network knows it as a class."""
+    """Number of classes, including the background where it is a class of the network."""
 
 
 def _known_metric(name: str) -> str:
@@ -63,15 +72,19 @@ class Published(Strict):
     """A score from elsewhere. Shown beside ours, never among them: it was measured in another way."""
 
     dataset: str | None = None
-    """Entry of config/datasets with the same images and classes, if there is one."""
+    """Entry of `config/datasets/` with the same images and classes, if there is one."""
     data: str = ""
-    """Else: what it was measured on; or how that differs."""
+    """What it was measured on, if that is no entry; or how it differs from the entry."""
     split: str
+    """Split that it was measured on."""
     metric: Annotated[str, AfterValidator(_known_metric)]
+    """Name of the metric in `scores.csv`."""
     value: Fraction
+    """The score, from 0 to 1."""
     tolerance: Fraction
-    """How far below it a training by the `paper` recipe may end and still count as reproduced."""
+    """How far below the score a training by the `paper` recipe may end and still count as reproduced."""
     source: str
+    """Where the score is stated."""
 
     @property
     def where(self) -> str:

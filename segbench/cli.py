@@ -258,6 +258,26 @@ def status(
 
 
 @app.command()
+def overview(
+    run: Annotated[Path | None, typer.Argument(help="Folder of a run; none: the one started last.")] = None,
+    csv: Annotated[
+        Path | None, typer.Option("--csv", help="Write all scores and costs to this file.")
+    ] = None,
+) -> None:
+    """Print one table of networks x datasets with the primary metric of each task, as Markdown."""
+    from segbench.files import write_text
+    from segbench.report.overview import overview as gather
+    from segbench.report.overview import to_markdown
+    from segbench.report.run import Run
+    from segbench.report.status import newest_run
+
+    frame = gather(Run.read((run or newest_run()) / "run.json"))
+    if csv is not None:
+        write_text(csv, frame.to_csv(index=False))
+    print(to_markdown(frame), end="")
+
+
+@app.command()
 def segment(
     model: Annotated[Path, typer.Argument(help="A trained model.pt.")],
     inputs: Annotated[list[Path], typer.Argument(help="Images, folders of images, or videos.")],
@@ -310,6 +330,17 @@ def cards(
         size = measure(entry.class_, entry.tasks, entry.options)
         write_size(registry / "models" / f"{name}.yaml", size.model_dump(mode="json"))
     write_readme(readme, registry)
+
+
+@app.command()
+def reference(
+    out: Annotated[Path, typer.Option(help="Markdown file to write.")] = Path("docs/reference.md"),
+) -> None:
+    """Write the reference of all configuration keys from their schemas."""
+    from segbench.files import write_text
+    from segbench.reference import reference as page
+
+    write_text(out, page())
 
 
 def _guarded(command: Callable[[], None]) -> None:

@@ -5,10 +5,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from segbench.config import DatasetEntry, ModelEntry, RunConfig, overlay, resolve
+from segbench.config import overlay, resolve
 from segbench.errors import SegbenchError
-from segbench.models.weights import WeightsEntry
-from segbench.recipe import Augment, Inference, Optimizer, Recipe, Schedule
 
 ROOT = Path(__file__).parents[1]
 RECIPE = {"iterations": 10, "batch_size": 2}
@@ -279,14 +277,6 @@ def test_names_that_would_leave_the_results_folder_are_refused(registry: Path) -
 
 def test_overlay_replaces_lists_and_merges_mappings() -> None:
     assert overlay({"a": {"b": 1, "c": [1, 2]}}, {"a": {"c": [3]}}) == {"a": {"b": 1, "c": [3]}}
-
-
-def test_the_readme_names_every_key() -> None:
-    text = (ROOT / "config" / "README.md").read_text()
-    models = [RunConfig, Recipe, Optimizer, Schedule, Augment, Inference]
-    models += [DatasetEntry, ModelEntry, WeightsEntry]
-    keys = {field.alias or name for model in models for name, field in model.model_fields.items()}
-    assert not [key for key in sorted(keys) if f"`{key}" not in text]
 
 
 def test_the_staged_fcn_of_the_readme_has_the_values_of_its_authors_solvers() -> None:

@@ -48,7 +48,7 @@ _DAMAGED = (
 class Limits(BaseModel):
     """How much one archive, with the archives inside it, may become. The defaults fit COCO ten times over."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
     max_bytes: PositiveInt = 200 * 2**30
     """Sum of all extracted files, in bytes (COCO train2017: 20 GB)."""
@@ -57,7 +57,7 @@ class Limits(BaseModel):
     max_ratio: PositiveFloat = 200.0
     """Extracted bytes per byte of the archive; counts only beyond the first 100 MiB."""
     max_depth: NonNegativeInt = 2
-    """How deep zips may lie inside zips; 0 refuses any zip inside."""
+    """How deep zip files may be nested; 0 refuses any zip file in an archive."""
 
 
 _DEFAULT = Limits()

@@ -46,12 +46,14 @@ Checksum = Annotated[str, AfterValidator(_well_formed)]
 class Archive(BaseModel):
     """Where an archive comes from, as the registry says."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
     url: Address | None = None
+    """Address of the archive."""
     checksum: Checksum | None = None
+    """`sha256:` and 8 to 64 digits, or `md5:` and 32."""
     manual: str | None = None
-    """For sets that nobody may hand on: what to get, where, and what to accept there."""
+    """For archives that cannot be downloaded automatically: where to get them, and where to put them."""
 
     @model_validator(mode="after")
     def _has_a_source(self) -> Archive:

@@ -11,19 +11,22 @@ FAMILIES: tuple[Family, ...] = ("boundary", "objects", "calibration", "tide")
 
 
 class EvaluationOptions(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
     families: tuple[Family, ...] = FAMILIES
-    """What is scored beside the class maps, AP and PQ, which always are."""
+    """Metrics beyond those of class maps, AP and PQ, which are always scored."""
     max_detections: Annotated[int, Field(ge=10)] | None = None
-    """Last maxDets of AP. None: 100, or the next hundred that holds the dataset's most crowded image."""
+    """Last maxDets of AP. null: 100, or the next hundred that holds the dataset's most crowded image."""
     min_score: Annotated[float, Field(ge=0, le=1)] = 0.5
-    """Predicted objects below it are no objects for object F1, AJI and conversions; AP takes all."""
+    """Predicted objects with a lower score are ignored by object F1, AJI and conversions. AP uses all
+    objects."""
     boundary_width: Annotated[float, Field(gt=0, le=0.5)] = 0.02
-    """Boundary IoU: width of the band inside a contour, as a share of the image's diagonal."""
+    """Boundary IoU: width of the band inside a contour, as a fraction of the image's diagonal."""
     contour_tolerance: Annotated[float, Field(gt=0, le=0.5)] = 0.0075
-    """Boundary F1: how far a contour may be off, as a share of the image's diagonal."""
+    """Boundary F1: distance at which contours still match, as a fraction of the image's diagonal."""
     calibration_bins: Annotated[int, Field(ge=1)] = 10
+    """Bins of the expected calibration error."""
     bootstrap_samples: Annotated[int, Field(ge=0)] = 1000
     """Resamples of the images for the interval of each primary metric; 0: no intervals."""
     bootstrap_seed: Annotated[int, Field(ge=0)] = 0
+    """Seed of the resamples."""

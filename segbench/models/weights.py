@@ -25,20 +25,23 @@ log = logging.getLogger(__name__)
 class Checkpoint(BaseModel):
     """What a state dict of a whole network is made for."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
     class_: Annotated[str, Field(alias="class", pattern=r"^[\w.]+:\w+$")]
-    """Python path of the network, as in its entry."""
+    """Python path of the network, as in the network's entry."""
     load: Annotated[str, Field(pattern=r"^[\w.]+:\w+$")] | None = None
-    """Python path of the function (network, state dict) that takes the weights by the names that others gave
-    them; None: the names are the network's own."""
+    """Python path of a function (network, state dict) that loads weights under the names of another code
+    base. null: the names are the network's own."""
     classes: list[str] = []
-    """Names in the order of the logits, as the dataset spells them; any other name for one that it lacks.
+    """Class names in the order of the logits, spelled as the dataset spells them; any other name for a class
+    that the dataset lacks.
 
-    Without them, the file is a `model.pt` of segbench, which has them and the next two inside."""
+    Without this key the file is a `model.pt` of segbench, which contains classes, mean and std.
+    """
     mean: list[float] = []
+    """Mean of each channel that the images were normalised with, in the range 0 to 1."""
     std: list[float] = []
-    """What its images were normalised with, for a range of 0 to 1."""
+    """Standard deviation of each channel that the images were normalised with, in the range 0 to 1."""
 
     @model_validator(mode="after")
     def _is_whole(self) -> Checkpoint:
@@ -52,24 +55,30 @@ class Checkpoint(BaseModel):
 class WeightsEntry(BaseModel):
     """An entry of config/weights/: where weights of a timm model or of a whole network come from."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
     timm: str | None = None
-    """Name of the timm model that they belong to."""
+    """Weights of a backbone: the name of the timm model."""
     checkpoint: Checkpoint | None = None
-    """Or what is to be known of the network that they belong to."""
+    """Weights of a whole network: what they were trained for."""
     url: Address | None = None
+    """Address of the file."""
     package: str | None = None
-    """An installed Python package that has them, instead of an address."""
+    """An installed Python package that contains the file, instead of an address."""
     file: str | None = None
-    """Path inside the package."""
+    """Path of the file in the package."""
     checksum: Checksum | None = None
+    """`sha256:` and 8 to 64 digits, or `md5:` and 32. null: the checksum of the first download is stored and
+    checked from then on."""
     layout: Literal["named", "ordered"] = "named"
-    """named: names that timm knows (its own, torchvision's, often the authors'); ordered: foreign names, but
+    """named: names that timm knows (its own, torchvision's, often the authors'); ordered: other names, but
     the same tensors in the same order."""
     licence: str
+    """Licence of the weights."""
     citation: str
+    """How to cite the weights."""
     non_commercial: bool = False
+    """The licence forbids commercial use: the run must set `allow_non_commercial`."""
 
     @model_validator(mode="after")
     def _has_one_source(self) -> WeightsEntry:

@@ -10,10 +10,10 @@ from segbench.data.dataset import Task
 
 
 class ReportOptions(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
     title: Annotated[str, Field(min_length=1, max_length=300)] | None = None
-    """Heading of the page; None: the run's name."""
+    """Heading of the page. null: the run's name."""
     formats: Annotated[tuple[Literal["svg", "png"], ...], Field(min_length=1)] = ("svg", "png")
     """File types of the plots; the page embeds the first."""
     gallery_images: Annotated[int, Field(ge=0, le=50)] = 3
@@ -21,6 +21,6 @@ class ReportOptions(BaseModel):
     gallery_worst: Annotated[int, Field(ge=0, le=50)] = 1
     """Images added to each gallery because the best network does worst on them."""
     instance_score: Annotated[float, Field(ge=0, le=1)] = 0.5
-    """Predicted objects below this score are not drawn (they are scored all the same)."""
+    """Predicted objects with a lower score are not drawn; they are scored all the same."""
     primary: dict[Task, str] = {}
-    """Metric that ranks the networks, by task; default: miou, ap, pq."""
+    """By task: the metric that ranks the networks. Default: miou, ap, pq."""

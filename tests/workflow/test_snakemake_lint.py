@@ -7,9 +7,9 @@ from pathlib import Path
 ROOT = Path(__file__).parents[2]
 
 
-def test_snakemake_finds_nothing_to_mend() -> None:
-    """`snakemake --lint` asks for an environment a rule; all rules run in the one of the lock file."""
+def test_snakemake_finds_nothing_to_fix() -> None:
+    """`snakemake --lint` wants an environment for each rule: all have the container of the workflow."""
     command = [sys.executable, "-m", "snakemake", "--lint"]
     result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
-    lints = {line.strip() for line in result.stderr.splitlines() if line.startswith("    * ")}
-    assert lints == {"* Specify a conda environment or container for each rule.:"}
+    assert result.returncode == 0, result.stderr
+    assert not [line for line in result.stderr.splitlines() if line.startswith("    * ")]

@@ -22,10 +22,10 @@ T = TypeVar("T")
 
 
 class Options(BaseModel):
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", use_attribute_docstrings=True)
 
     panoptic: bool = True
-    """False reads the instance files alone."""
+    """Read the panoptic files, too. False: the instance files only."""
 
 
 Length = Annotated[float, Field(allow_inf_nan=False)]

@@ -16,10 +16,10 @@ NO_TRUTH = "use a release with the test truth (test/1st_manual), such as the one
 
 
 class Options(BaseModel):
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", use_attribute_docstrings=True)
 
     observer: Literal[1, 2] = 1
-    """Whose outlines of the test images count; for training there is just the first."""
+    """Whose outlines of the test images count. The training images have those of the first observer only."""
 
 
 def convert(archives: Archives, options: dict[str, Any]) -> Converted:

@@ -17,16 +17,17 @@ SPLITS = ("train", "val", "test")
 
 
 class FolderOptions(BaseModel):
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", use_attribute_docstrings=True)
 
     folder: Path | None = None
-    """The user's own folder; None: the entry's one archive."""
+    """The folder with the images and annotations. null: the entry's one archive."""
     labels: list[str] | None = None
-    """The classes in order; None: all that are found, sorted."""
+    """The classes, in order. null: all labels that are found, sorted."""
     test_fraction: Annotated[float, Field(gt=0, lt=1)] = 0.25
-    """Share of the images to test on, chosen by hash of their names."""
+    """Fraction of the images to test on, chosen by a hash of their names."""
     test: list[str] = []
-    """Patterns of the names to test on, such as `video3*`, in place of a share: for images that are alike."""
+    """Patterns of the names to test on, such as `video3*`, instead of a fraction: for images that are alike.
+    """
 
 
 def root_of(archives: Archives, options: FolderOptions) -> Path:

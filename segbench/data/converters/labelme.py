@@ -48,6 +48,7 @@ MEND = "open the file in labelme and save it again, or remove it"
 
 class Options(FolderOptions):
     task: Literal["instance", "semantic"] = "instance"
+    """instance: every shape is an object, with a semantic map beside; semantic: class maps only."""
 
 
 def convert(archives: Archives, options: dict[str, Any]) -> Converted:

@@ -41,7 +41,7 @@ MEND = "open the file in VIA and save it again, or remove the entry"
 
 class Options(FolderOptions):
     attribute: str | None = None
-    """The region attribute that names the class, such as `type`; None: there is one class."""
+    """The region attribute that names the class, such as `type`. null: there is one class."""
 
 
 @dataclass

@@ -47,10 +47,12 @@ VOID = 255
 class Options(BaseModel):
     """The sources to take."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", use_attribute_docstrings=True)
 
     voc: bool = False
+    """Use the images of VOC's own segmentation set."""
     sbd: bool = False
+    """Use the images of SBD."""
 
 
 def convert(archives: Archives, options: dict[str, Any]) -> Converted:

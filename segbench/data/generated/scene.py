@@ -27,13 +27,14 @@ Side = Annotated[int, Field(ge=32, le=4096)]
 class Options(BaseModel):
     """Options of a generated dataset."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", use_attribute_docstrings=True)
 
     seed: Annotated[int, Field(ge=0)] = 0
+    """Seed of the generated images."""
     size: tuple[Side, Side]
     """Height and width in pixels."""
     images: dict[SplitName, Annotated[int, Field(gt=0, le=99_999)]]
-    """Number of images per split; `val` is optional."""
+    """Number of images in each split; `val` is optional."""
 
 
 def generate(
