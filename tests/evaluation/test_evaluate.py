@@ -21,7 +21,6 @@ from segbench.evaluation.pooling import pool
 from segbench.evaluation.statistics import Statistics
 from segbench.evaluation.worst import image_scores, worst
 from segbench.files import read_json
-from segbench.report.hardest import hardest
 
 OPTIONS = EvaluationOptions(bootstrap_samples=50)
 NO_DEFECT = {"ar1", "box_ar1", "ece", "box_ece"}
@@ -107,7 +106,7 @@ def test_boxes_without_masks_answer_the_boxes_of_the_instance_task(scored):
     low, high = document["intervals"]["instance"]["box_ap"]
     assert 0 < low <= float(rows["instance", "box_ap", ""]["value"]) <= high
     assert len(worst(out / "per_image.parquet", "instance", 2)) == 2
-    assert hardest(out / "per_image.parquet", "instance", 2) == []
+    assert worst(out / "per_image.parquet", "semantic", 2) == []
 
 
 @pytest.mark.parametrize(
@@ -282,13 +281,12 @@ def test_many_images_by_several_processes(shapes, tmp_path, monkeypatch):
     evaluate(shapes, tmp_path / "p", tmp_path / "one", options=OPTIONS)
     monkeypatch.setattr("segbench.evaluation.workers._FEW", 1)
     monkeypatch.setattr("segbench.evaluation.workers._CHUNK", 2)
-    monkeypatch.setattr("os.sched_getaffinity", lambda _: {0, 1})
     monkeypatch.setattr("segbench.evaluation.statistics._GROUP", 1)
-    evaluate(shapes, tmp_path / "p", tmp_path / "many", options=OPTIONS)
+    evaluate(shapes, tmp_path / "p", tmp_path / "many", options=OPTIONS, processes=2)
     one, many = (pd.read_csv(tmp_path / name / "scores.csv") for name in ("one", "many"))
     pd.testing.assert_frame_equal(one, many, rtol=1e-14)  # sums of fractions depend on their order
     assert Statistics(tmp_path / "many/per_image.parquet")._file.num_row_groups > 3
     stem = Dataset(shapes).split("test").images[4].stem
     (tmp_path / "p/semantic" / f"{stem}.png").unlink()
     with pytest.raises(SegbenchError, match=f"{stem}.png: does not exist"):  # also from another process
-        evaluate(shapes, tmp_path / "p", tmp_path / "broken", options=OPTIONS)
+        evaluate(shapes, tmp_path / "p", tmp_path / "broken", options=OPTIONS, processes=2)
