@@ -94,7 +94,9 @@ def column(
         except ValueError as error:
             faults.append(f"{kind} {place}" + (f" has no {key}" if value is None else f": {key} is {error}"))
     if faults:
-        raise SegbenchError(f"{faults[0]}{more(faults)}", where=path, remedy=f"give each {kind} its {key}; {_NUMBERS}")
+        raise SegbenchError(
+            f"{faults[0]}{more(faults)}", where=path, remedy=f"give each {kind} its {key}; {_NUMBERS}"
+        )
     return found
 
 

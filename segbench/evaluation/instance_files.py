@@ -73,7 +73,9 @@ class InstanceFile:
         given = [item.get("bbox") for item in items]
         lacking = [k for k, box in enumerate(given) if not box]
         if lacking:
-            outlines = [masks[k] for k in lacking] if masks else self._rles([items[k] for k in lacking], shape)
+            outlines = (
+                [masks[k] for k in lacking] if masks else self._rles([items[k] for k in lacking], shape)
+            )
             for k, box in zip(lacking, rle.toBbox(outlines).tolist()):
                 given[k] = box
         try:
@@ -139,8 +141,10 @@ class InstanceFile:
 
 def is_size(value: Any) -> bool:
     """Whether it is height and width, of less than 32768 pixels each."""
-    return isinstance(value, list | tuple) and len(value) == 2 and all(
-        type(n) is int and 0 < n < 2**15 for n in value
+    return (
+        isinstance(value, list | tuple)
+        and len(value) == 2
+        and all(type(n) is int and 0 < n < 2**15 for n in value)
     )
 
 
@@ -155,9 +159,7 @@ def read_truth(
             where=path,
             remedy="it needs images, categories and annotations with their ids",
         )
-    images = coco_lists.listed(
-        coco_lists.records(data["images"], "images", path), "image", "file_name", path
-    )
+    images = coco_lists.listed(coco_lists.records(data["images"], "images", path), "image", "file_name", path)
     categories = coco_lists.categories(data["categories"], path)
     annotations = coco_lists.records(data["annotations"], "annotations", path)
     ids = column(annotations, "annotation", "id", coco_lists.whole, path)

@@ -63,9 +63,7 @@ class PanopticFiles:
         record = self.records[image_id]
         segment = f"image {image_id}: segment"
         coco_lists.column([record], "annotation of image", "file_name", coco_lists.text, self.path)
-        infos = coco_lists.records(
-            record.get("segments_info"), f"image {image_id}: segments_info", self.path
-        )
+        infos = coco_lists.records(record.get("segments_info"), f"image {image_id}: segments_info", self.path)
         numbers, class_ids = (
             coco_lists.column(infos, segment, key, coco_lists.whole, self.path)
             for key in ("id", "category_id")
@@ -93,7 +91,9 @@ class PanopticFiles:
         path = self.folder / record["file_name"]
         if "\0" in str(path) or not path.is_file():
             raise SegbenchError(
-                "does not exist", where=path, remedy=f"{self.path.name} names it; write it, or correct the name"
+                "does not exist",
+                where=path,
+                remedy=f"{self.path.name} names it; write it, or correct the name",
             )
         return path
 

@@ -76,9 +76,7 @@ class InstancePair:
 
     def tide(self, max_detections: int) -> dict[str, Any]:
         """See `segbench.evaluation.tide.errors`."""
-        images = [
-            {"id": i, "height": height, "width": width} for i, (height, width) in self.shapes.items()
-        ]
+        images = [{"id": i, "height": height, "width": width} for i, (height, width) in self.shapes.items()]
         categories = [{"id": c.id, "name": c.name} for c in self.classes]
         lists = {"images": images, "categories": categories, "annotations": self.truth.plain(self.shapes)}
         results = self.results.plain(self.shapes)
@@ -136,7 +134,9 @@ def score_instance(
 
 def classes_of(found: Mapping[int, dict[str, Any]], path: Path) -> tuple[Category, ...]:
     """Categories of a COCO file, checked by `coco_lists.categories`, by ascending id."""
-    entries = [entry if entry.get("isthing") is not None else entry | {"isthing": 1} for entry in found.values()]
+    entries = [
+        entry if entry.get("isthing") is not None else entry | {"isthing": 1} for entry in found.values()
+    ]
     things = coco_lists.column(entries, "category", "isthing", coco_lists.flag, path)
     return tuple(
         Category(id=i, name=c["name"], isthing=thing, color=(0, 0, 0))

@@ -57,9 +57,7 @@ def score_semantic(
             guess = index.prediction(values.read(path, true.shape), path)
         semantic.add_image(rows, image_id, stem, true, guess, index, bounds)
 
-    classes = tuple(
-        Category(id=i, name=values.names[i], isthing=False, color=(0, 0, 0)) for i in values.ids
-    )
+    classes = tuple(Category(id=i, name=values.names[i], isthing=False, color=(0, 0, 0)) for i in values.ids)
     images = dict(enumerate(true_files, 1))
     with atomic_path(path) as partly:
         job = partial(rows_of, "semantic", add)
@@ -128,4 +126,10 @@ def _check_void(values: Values, truth: Path, true_files: Mapping[str, str]) -> N
 
 def _but_0(values: Values) -> str:
     ids = [i for i in values.ids if i]
-    return f"class {ids[0]}" if len(ids) == 1 else f"any class from {ids[0]} to {ids[-1]}" if ids else "any class"
+    return (
+        f"class {ids[0]}"
+        if len(ids) == 1
+        else f"any class from {ids[0]} to {ids[-1]}"
+        if ids
+        else "any class"
+    )

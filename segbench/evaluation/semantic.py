@@ -30,9 +30,7 @@ class ClassIndex:
     mapped: values that stand for another value, in both; void stays void in the truth.
     """
 
-    def __init__(
-        self, ids: Sequence[int], void: int | None, mapped: Mapping[int, int] | None = None
-    ) -> None:
+    def __init__(self, ids: Sequence[int], void: int | None, mapped: Mapping[int, int] | None = None) -> None:
         self.ids, self.size = np.asarray(ids), len(ids)
         kind = np.uint8 if self.size < 253 else np.uint16  # `boundary` needs three values beyond the classes
         self._bad = np.iinfo(kind).max

@@ -45,7 +45,9 @@ class Values:
                 "needs two classes, and no --map", where="--binary", remedy="remove --classes and --map"
             )
         if self.ignore is not None and not -1 <= self.ignore <= TOP:
-            raise SegbenchError(f"{self.ignore} is no value of a map", where="--ignore", remedy=f"-1 to {TOP}")
+            raise SegbenchError(
+                f"{self.ignore} is no value of a map", where="--ignore", remedy=f"-1 to {TOP}"
+            )
         known = {*self.ids, self.void}
         for value, meaning in self.mapped.items():
             if meaning not in known:

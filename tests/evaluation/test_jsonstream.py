@@ -58,7 +58,7 @@ def test_records(tmp_path, encoding):
         ('{"annotations": [{"id": 1}]}', "annotation 1 has no image_id"),
         ('{"annotations": [{"image_id": 1}, {"image_id": 1}]}', "image 1 is annotated twice"),
         ("", "the top level is no object"),
-        ('{"annotations": [{"image_id": "1"}]}', "annotation 1 has as image_id \"1\", not a whole number"),
+        ('{"annotations": [{"image_id": "1"}]}', 'annotation 1 has as image_id "1", not a whole number'),
         ('{"annotations": [{"image_id": 1.5}]}', "annotation 1 has as image_id 1.5, not a whole number"),
         ('{"annotations": [{"image_id": null}]}', "annotation 1 has no image_id"),
         ('{"annotations": [7]}', "annotation 1 has no image_id"),

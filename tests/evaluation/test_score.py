@@ -110,7 +110,8 @@ def test_float_and_colour_maps(maps):
         values[2, 3] = wrong
         Image.fromarray(values).save(maps / "predicted/b.tif")
         with pytest.raises(
-            SegbenchError, match=rf"b.tif: is no label map: it holds {wrong:g} at row 2, column 3\n.*one channel"
+            SegbenchError,
+            match=rf"b.tif: is no label map: it holds {wrong:g} at row 2, column 3\n.*one channel",
         ):
             semantic(maps)
     (maps / "predicted/b.tif").unlink()
@@ -118,7 +119,8 @@ def test_float_and_colour_maps(maps):
     values[2, 3] = 0, 1, 1
     Image.fromarray(values).save(maps / "predicted/b.png")
     with pytest.raises(
-        SegbenchError, match=r"b.png: is no label map: shape \(8, 10, 3\), the channels differ\n.*turn colours"
+        SegbenchError,
+        match=r"b.png: is no label map: shape \(8, 10, 3\), the channels differ\n.*turn colours",
     ):
         semantic(maps)
     values = np.full((8, 10, 2), 255, np.uint8)
@@ -199,7 +201,10 @@ def test_instance(coco, tmp_path):
     [
         ({"image_id": 99}, "results.json: objects of image 99, which the truth does not list"),
         ({"category_id": 77}, "results.json: image 3: category 77 is not in the class list\n.*1, 2, 3, 4"),
-        ({"segmentation": None}, r"results.json: 1 of \d+ objects have no outline, first result 1 of image 3 .*null"),
+        (
+            {"segmentation": None},
+            r"results.json: 1 of \d+ objects have no outline, first result 1 of image 3 .*null",
+        ),
         ({"segmentation": "text"}, "results.json: image 3: a segmentation is neither polygons nor RLE"),
         ({"segmentation": {"size": [9, 9], "counts": "0a2"}}, r"image 3: a mask is 9x9 .*its image 150x130"),
         (
