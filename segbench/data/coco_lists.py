@@ -1,7 +1,7 @@
-"""Checks that every reader of COCO files makes: numbers are numbers, ids are unique, lists name the same things.
+"""Checks that every reader of COCO files makes: numbers are numbers, ids are unique, lists agree.
 
-A number in quotes is text and an error, everywhere: other programs compare ids as they stand, so that 1 and "1"
-are two of them. Null and a missing field are the same.
+A number in quotes is text and an error, everywhere: other programs compare ids as they stand, and to them 1
+and "1" are two ids. Null and a missing field are the same.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ def number(value: Any) -> float:
 
 def flag(value: Any) -> bool:
     """0, 1, true or false; null is false."""
-    if not (value is None or type(value) in (bool, int) and value in (0, 1)):
+    if value is not None and (type(value) not in (bool, int) or value not in (0, 1)):
         raise ValueError(f"{shown(value)}, not 0 or 1")
     return bool(value)
 
@@ -83,10 +83,10 @@ def column(
     entries: Sequence[Mapping[str, Any]], kind: str, key: str, read: Callable[[Any], T], path: Path
 ) -> list[T]:
     """`read` of a field of each entry, such as `whole`; all faults are reported at once."""
-    values = [entry.get(key) for entry in entries]
-    if read is whole and set(map(type, values)) <= {int} and -(2**63) < min(values, default=0):
-        if max(values, default=0) < 2**63:
-            return values
+    values: list[Any] = [entry.get(key) for entry in entries]
+    plain = read is whole and set(map(type, values)) <= {int}
+    if plain and max(values, default=0) < 2**63 and min(values, default=0) > -(2**63):
+        return values  # a tenth of the time that the checks below take
     found, faults = [], []
     for place, value in enumerate(values, 1):
         try:
@@ -184,8 +184,9 @@ def by_name(own: Mapping[int, str], known: Mapping[str, int], path: Path, refere
 
 def check_finite(values: Sequence[Any], what: str) -> None:
     """ValueError where one of `values` is no finite number."""
-    if set(map(type, values)) <= {int, float} and -1e300 < min(values, default=0):
-        if max(values, default=0) < 1e300 and math.isfinite(sum(values)):
+    plain = set(map(type, values)) <= {int, float}
+    if plain and min(values, default=0) > -1e300 and max(values, default=0) < 1e300:
+        if math.isfinite(sum(values)):  # not so with NaN
             return
     for value in values:
         try:

@@ -56,7 +56,7 @@ class InstanceFile:
 
     def plain(self, shapes: Mapping[int, tuple[int, int]]) -> list[dict[str, Any]]:
         """All objects with the fields of their format only; boxes that the file lacks are their masks'."""
-        found = []
+        found: list[dict[str, Any]] = []
         for image_id, items in self.by_image.items():
             boxes = self._boxes(items, [], shapes[image_id]).tolist()
             for item, box in zip(items, boxes):
@@ -70,7 +70,7 @@ class InstanceFile:
         self, items: list[dict[str, Any]], masks: list[dict[str, Any]], shape: tuple[int, int]
     ) -> np.ndarray:
         """N x 4; the bounds of the mask where the file gives no box."""
-        given = [item.get("bbox") for item in items]
+        given: list[Any] = [item.get("bbox") for item in items]
         lacking = [k for k, box in enumerate(given) if not box]
         if lacking:
             outlines = (
@@ -113,7 +113,7 @@ class InstanceFile:
         if type(mask) is dict and mask.get("size") == [*shape] and type(mask.get("counts")) is str:
             return mask
         image_id = item["image_id"]
-        size = mask.get("size") if isinstance(mask, dict) else None
+        size: Any = mask.get("size") if isinstance(mask, dict) else None
         if not all(shape) and not self.masks and is_size(size):
             shape = size[0], size[1]  # a box needs no image
         if not all(shape):
@@ -226,7 +226,7 @@ def _check_shapes(items: list[dict[str, Any]], kind: str, path: Path, masks: boo
     lacking = [
         (place, item)
         for place, item in enumerate(items, 1)
-        if not (_has_outline(item) or not masks and item.get("bbox"))
+        if not _has_outline(item) and (masks or not item.get("bbox"))
     ]
     if not lacking:
         return

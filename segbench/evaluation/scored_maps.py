@@ -93,7 +93,7 @@ def _check_classes(
     for batch in statistics.batches("semantic", semantic.COLUMNS):
         counts = semantic.counts(batch, values.ids)
         total += counts.sum(0)
-        labelled += counts[np.isin(batch.image_ids, answered)].sum(0)
+        labelled += counts[np.isin(batch.image_ids, list(answered))].sum(0)
     foreground = np.array(values.ids) != 0
     if not total[:, 1].any():
         log.warning("%s: every pixel is void, and all scores are undefined", truth)
@@ -115,7 +115,7 @@ def _check_classes(
 def _check_void(values: Values, truth: Path, true_files: Mapping[str, str]) -> None:
     """The truth, which has no foreground, has no void either."""
     maps = (read_labels(truth / f"{stem}{ending}") for stem, ending in true_files.items())
-    void, pixels = np.sum([[np.count_nonzero(m == values.void), m.size] for m in maps], 0)
+    void, pixels = np.sum([(int((m == values.void).sum()), m.size) for m in maps], 0)
     if void:
         raise SegbenchError(
             f"holds no pixel of {_but_0(values)}; {void / pixels:.2%} are {values.void}, which is void",
