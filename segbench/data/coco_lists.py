@@ -184,10 +184,9 @@ def by_name(own: Mapping[int, str], known: Mapping[str, int], path: Path, refere
 
 def check_finite(values: Sequence[Any], what: str) -> None:
     """ValueError where one of `values` is no finite number."""
-    plain = set(map(type, values)) <= {int, float}
-    if plain and min(values, default=0) > -1e300 and max(values, default=0) < 1e300:
-        if math.isfinite(sum(values)):  # not so with NaN
-            return
+    plain = set(map(type, values)) <= {int, float} and values
+    if plain and min(values) > -1e300 and max(values) < 1e300 and math.isfinite(sum(values)):
+        return  # the sum is none with NaN
     for value in values:
         try:
             number(value)

@@ -17,11 +17,10 @@ from segbench.evaluation.maps import read_labels
 from segbench.evaluation.options import EvaluationOptions
 from segbench.evaluation.scored_files import OPTIONS, check_images, write
 from segbench.evaluation.statistics import Rows, Scored, Statistics, rows_of
-from segbench.evaluation.values import Values
+from segbench.evaluation.values import REMEDY, Values
 from segbench.files import atomic_path
 
 log = logging.getLogger(__name__)
-_REMEDY = "for masks of 0 and another value give --binary, or say which class a value is, such as --map 255=1"
 
 
 def score_semantic(
@@ -107,7 +106,7 @@ def _check_classes(
     other = "0" if values.void is None else str(values.void)
     if labelled[foreground, 1].any() and not labelled[foreground, 2].any():
         raise SegbenchError(
-            f"holds no pixel of {_but_0(values)}: {share} (value {other})", where=predictions, remedy=_REMEDY
+            f"holds no pixel of {_but_0(values)}: {share} (value {other})", where=predictions, remedy=REMEDY
         )
     log.warning("%s: %s (value %s); they are no prediction of any class", predictions, share, other)
 
@@ -120,7 +119,7 @@ def _check_void(values: Values, truth: Path, true_files: Mapping[str, str]) -> N
         raise SegbenchError(
             f"holds no pixel of {_but_0(values)}; {void / pixels:.2%} are {values.void}, which is void",
             where=truth,
-            remedy=f"{_REMEDY}; --ignore {values.void}, if these pixels are void",
+            remedy=f"{REMEDY}; --ignore {values.void}, if these pixels are void",
         )
 
 

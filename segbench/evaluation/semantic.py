@@ -27,10 +27,14 @@ PER_IMAGE = Contract(pooling="image", ignored="void", absent="class skipped in t
 class ClassIndex:
     """Category ids, as label maps hold them, to positions 0..K-1; K stands for void and for unlabelled.
 
-    mapped: values that stand for another value, in both; void stays void in the truth.
+    mapped: values that stand for another value, in both; void stays void in the truth. hint: ends the remedy
+    for values that are in neither.
     """
 
-    def __init__(self, ids: Sequence[int], void: int | None, mapped: Mapping[int, int] | None = None) -> None:
+    def __init__(
+        self, ids: Sequence[int], void: int | None, mapped: Mapping[int, int] | None = None, hint: str = ""
+    ) -> None:
+        self._hint = hint
         self.ids, self.size = np.asarray(ids), len(ids)
         kind = np.uint8 if self.size < 253 else np.uint16  # `boundary` needs three values beyond the classes
         self._bad = np.iinfo(kind).max
@@ -66,8 +70,7 @@ class ClassIndex:
             raise SegbenchError(
                 f"value {labels[y, x]} at row {y}, column {x} is not in the class list",
                 where=where,
-                remedy=f"values are {_ranges(np.flatnonzero(table != self._bad))}; masks of 0 and another value "
-                "take --binary, other values --map",
+                remedy=f"values are {_ranges(np.flatnonzero(table != self._bad))}{self._hint}",
             )
         return found
 

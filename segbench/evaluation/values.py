@@ -16,6 +16,7 @@ from segbench.evaluation.semantic import ClassIndex
 
 TOP = 65535
 BINARY = ("background", "foreground")
+REMEDY = "for masks of 0 and another value give --binary, or say which class a value is, such as --map 255=1"
 _BINARY_VOID = 2
 """Void in the maps that `read` makes of one class against all else."""
 
@@ -71,7 +72,8 @@ class Values:
 
     @property
     def index(self) -> ClassIndex:
-        return ClassIndex(self.ids, _BINARY_VOID if self.binary else self.void, self.mapped)
+        void = _BINARY_VOID if self.binary and self.void is not None else self.void
+        return ClassIndex(self.ids, void, self.mapped, f"; {REMEDY}")
 
     def read(self, path: Path, shape: tuple[int, ...] | None = None, *, truth: bool = False) -> np.ndarray:
         """The map that `index` looks up."""
@@ -85,8 +87,8 @@ class Values:
                 raise SegbenchError(
                     f"holds {len(different)} different values, {different[0]:g} to {different[-1]:g}",
                     where=path,
-                    remedy="give --threshold, such as 127 for a grey JPEG, .5 for probabilities, or 0 for ids; "
-                    "values above it are class 1",
+                    remedy="give --threshold, such as 127 for a grey JPEG, .5 for probabilities, or 0 for ids "
+                    "of objects; values above it are class 1",
                 )
         return np.where(void, _BINARY_VOID, values > (self.threshold or 0)).astype(np.uint8)
 
