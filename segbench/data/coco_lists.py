@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import logging
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Annotated, Any, TypeVar
 
@@ -20,8 +20,6 @@ from segbench.errors import SegbenchError
 T = TypeVar("T")
 log = logging.getLogger(__name__)
 _NUMBERS = "numbers stand without quotes"
-_SHOWN = 5
-"""Names that a message lists."""
 
 
 def whole(value: Any) -> int:
@@ -107,37 +105,44 @@ def more(names: Sequence[Any]) -> str:
 
 def listed(entries: Sequence[dict[str, Any]], kind: str, key: str, path: Path) -> dict[int, dict[str, Any]]:
     """Entries by their id, each of which is listed once; `key` is the field with their name."""
-    by_id: dict[int, dict[str, Any]] = {}
-    for number, entry in zip(column(entries, kind, "id", whole, path), entries):
-        first = by_id.setdefault(number, entry)
-        if first is not entry:
-            raise SegbenchError(
-                f"{kind} id {number} is listed twice: {shown(first.get(key))} and {shown(entry.get(key))}",
-                where=path,
-                remedy=f"give each {kind} an id of its own, once",
-            )
-    return by_id
+    numbers = column(entries, kind, "id", whole, path)
+    unique_ids(((i, entry.get(key)) for i, entry in zip(numbers, entries)), kind, path)
+    return dict(zip(numbers, entries))
 
 
 def categories(found: Any, path: Path) -> dict[int, dict[str, Any]]:
     """A list of categories by id; ids and names are unique."""
     entries = records(found, "categories", path)
     by_id = listed(entries, "category", "name", path)
-    names = column(entries, "category", "name", text, path)
-    for name, ids in grouped(zip(names, by_id)).items():
-        if len(ids) > 1:
-            raise SegbenchError(
-                f"category {shown(name)} is listed twice, with the ids {ids[0]} and {ids[1]}",
-                where=path,
-                remedy="give each category one id",
-            )
+    unique_names(zip(by_id, column(entries, "category", "name", text, path)), "category", path)
     return by_id
 
 
-def grouped(pairs: Iterable[tuple[str, int]]) -> dict[str, list[int]]:
-    found: dict[str, list[int]] = {}
-    for name, number in pairs:
-        found.setdefault(name, []).append(number)
+def unique_ids(named: Iterable[tuple[int, Any]], kind: str, path: Path) -> dict[int, Any]:
+    """Names by their id, each of which is listed once."""
+    found: dict[int, Any] = {}
+    for number, name in named:
+        if number in found:
+            raise SegbenchError(
+                f"{kind} id {number} is listed twice: {shown(found[number])} and {shown(name)}",
+                where=path,
+                remedy=f"give each {kind} an id of its own, once",
+            )
+        found[number] = name
+    return found
+
+
+def unique_names(named: Iterable[tuple[int, str]], kind: str, path: Path) -> dict[str, int]:
+    """Ids by their name, each of which is listed once."""
+    found: dict[str, int] = {}
+    for number, name in named:
+        if name in found:
+            raise SegbenchError(
+                f"{kind} {shown(name)} is listed twice, with the ids {found[name]} and {number}",
+                where=path,
+                remedy=f"give each {kind} one id",
+            )
+        found[name] = number
     return found
 
 
@@ -169,17 +174,19 @@ def stem(name: Any) -> str:
     return PurePosixPath(str(name).replace("\\", "/")).stem
 
 
-def by_name(own: Mapping[int, str], known: Mapping[str, int], path: Path, reference: Path) -> dict[int, int]:
-    """Ids of a file -> numbers of the classes, which `known` gives by name; a difference of ids is logged."""
-    unknown = [name for name in own.values() if name not in known]
+def check_same_names(
+    names: Collection[str], path: Path, known: Collection[str], other: Path, *, some: bool = False
+) -> None:
+    """Two files of one set list the same categories; `some`: `path` may list fewer."""
+    unknown = [name for name in names if name not in known]
+    if not unknown and not some:
+        unknown, path, other = [name for name in known if name not in names], other, path
     if unknown:
-        names = ", ".join(map(shown, unknown[:_SHOWN]))
         raise SegbenchError(
-            f"lists {names}{more(unknown) if len(unknown) > _SHOWN else ''}, which {reference} does not",
+            f"lists category {shown(unknown[0])}{more(unknown)}, which {other} does not",
             where=path,
             remedy="give all files of the set the same categories, by name",
         )
-    return {number: known[name] for number, name in own.items()}
 
 
 def check_finite(values: Sequence[Any], what: str) -> None:

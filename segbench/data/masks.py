@@ -7,6 +7,7 @@ from collections.abc import Container, Mapping, Sequence
 from typing import Any
 
 import numpy as np
+from PIL import Image
 from pycocotools import mask as coco
 
 RLE = dict[str, Any]
@@ -41,6 +42,30 @@ def standardise(segmentation: Any, height: int, width: int) -> Segmentation:
         polygons = [_checked_polygon(p, height, width) for p in segmentation]
         return [p for p in polygons if len(p) >= 6]
     raise ValueError(f"segmentation of type {type(segmentation).__name__}")
+
+
+def has_outline(segmentation: Any) -> bool:
+    """Whether a COCO segmentation is more than nothing: run lengths, or a polygon of three points.
+
+    Programs write [], null or two points for objects with a box alone. All else is for `standardise`.
+    """
+    if type(segmentation) is list:
+        return any(type(part) is not list or len(part) >= 6 for part in segmentation)
+    return bool(segmentation)
+
+
+def scaled(segmentation: Segmentation, size: tuple[int, int], new: tuple[int, int]) -> Segmentation:
+    """What `standardise` returned for an image of `size` (height, width), at a new one; run lengths by
+    nearest neighbour."""
+    if isinstance(segmentation, dict):
+        return encode(resized(decode(segmentation), new))
+    factors = new[1] / size[1], new[0] / size[0]
+    return [[value * factors[k % 2] for k, value in enumerate(part)] for part in segmentation]
+
+
+def resized(values: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """A mask or map of ids at a new size, by nearest neighbour."""
+    return np.asarray(Image.fromarray(values).resize(size[::-1], Image.Resampling.NEAREST))
 
 
 def to_rle(segmentation: Segmentation, height: int, width: int) -> RLE:

@@ -16,7 +16,7 @@ from pycocotools import mask as rle
 from segbench.data import coco_lists
 from segbench.data.coco_lists import column, shown
 from segbench.data.masks import areas as areas_of
-from segbench.data.masks import pixels, standardise, to_rle
+from segbench.data.masks import has_outline, pixels, standardise, to_rle
 from segbench.errors import SegbenchError
 from segbench.evaluation.instance import Found
 from segbench.files import read_json
@@ -214,11 +214,7 @@ def read_results(
 
 
 def _has_outline(item: Mapping[str, Any]) -> bool:
-    """Whether there is a mask: run lengths, or a polygon of three points. All else is for `standardise`."""
-    mask = item.get("segmentation")
-    if type(mask) is list:
-        return any(type(part) is not list or len(part) >= 6 for part in mask)
-    return bool(mask)
+    return has_outline(item.get("segmentation"))
 
 
 def _check_shapes(items: list[dict[str, Any]], kind: str, path: Path, masks: bool) -> None:

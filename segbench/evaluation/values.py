@@ -87,7 +87,7 @@ class Values:
                 raise SegbenchError(
                     f"holds {len(different)} different values, {different[0]:g} to {different[-1]:g}",
                     where=path,
-                    remedy="give --threshold, such as 127 for a grey JPEG, .5 for probabilities, or 0 for ids "
+                    remedy="give --threshold, such as 127 for a grey JPEG, .5 for probabilities, 0 for ids "
                     "of objects; values above it are class 1",
                 )
         return np.where(void, _BINARY_VOID, values > (self.threshold or 0)).astype(np.uint8)
@@ -97,7 +97,7 @@ def parse_map(texts: Sequence[str]) -> dict[int, int]:
     """["255=1"] -> {255: 1}"""
     found: dict[int, int] = {}
     for text in texts:
-        match = re.fullmatch(r"(\d{1,5})=(\d{1,5})", text)
+        match = re.fullmatch(r"([0-9]{1,5})=([0-9]{1,5})", text)
         value, meaning = map(int, match.groups()) if match else (TOP + 1, 0)
         if value > TOP or found.setdefault(value, meaning) != meaning:
             raise SegbenchError(
