@@ -160,12 +160,12 @@ def test_classes_go_by_name_where_ids_differ(tmp_path: Path, save, write, caplog
 @pytest.mark.parametrize(
     ("kind", "name", "categories", "message"),
     [
-        ("instances", "instances_train", [DOG, CAT], 'instances_train2017.json: lists category "cat", which .*val'),
-        ("instances", "instances_val", [DOG, CAT], 'instances_val2017.json: lists category "cat", which .*train'),
-        ("panoptic", "instances_train", [DOG, CAT], 'instances_train2017.json: lists category "cat", which .*panop'),
+        ("instances", "instances_train", [DOG, CAT], 'instances_train.*: lists category "cat", which .*val'),
+        ("instances", "instances_val", [DOG, CAT], 'instances_val.*: lists category "cat", which .*train'),
+        ("panoptic", "instances_train", [DOG, CAT], 'instances_train.*: lists category "cat", which .*pano'),
         ("panoptic", "panoptic_train", [DOG], 'panoptic_val2017.json: lists category "sky", which .*train'),
         ("panoptic", "panoptic_val", [DOG, DOG, SKY], 'category id 7 is listed twice: "dog" and "dog"'),
-        ("panoptic", "panoptic_val", [DOG, {**DOG, "id": 8}], 'category "dog" is listed twice, with the ids 7 and 8'),
+        ("panoptic", "panoptic_val", [DOG, {**DOG, "id": 8}], 'category "dog" is listed twice, .* 7 and 8'),
         ("instances", "instances_train", [{**DOG, "id": "7"}], '"7", not a whole number at categories.0.id'),
         ("instances", "instances_train", [{**DOG, "name": None}], "categories.0.name"),
     ],
