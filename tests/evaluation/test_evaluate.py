@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from PIL import Image
 
 from segbench.data.dataset import Dataset
 from segbench.data.predictions import Instances, Panoptic, Prediction, PredictionWriter
@@ -290,3 +291,28 @@ def test_many_images_by_several_processes(shapes, tmp_path, monkeypatch):
     (tmp_path / "p/semantic" / f"{stem}.png").unlink()
     with pytest.raises(SegbenchError, match=f"{stem}.png: does not exist"):  # also from another process
         evaluate(shapes, tmp_path / "p", tmp_path / "broken", options=OPTIONS, processes=2)
+
+
+def test_void_all_over(shapes, tmp_path):
+    """A set without a labelled pixel has no score, and is no error."""
+    copy = tmp_path / "void"
+    shutil.copytree(shapes, copy)
+    split = Dataset(copy).split("test")
+    answer(Dataset(shapes), tmp_path / "p", ("semantic", "instances", "panoptic"))
+    for record in split:
+        for path, value in ((split.semantic_path(record.stem), 255), (split.panoptic_folder, 0)):
+            path = path / f"{record.stem}.png" if path.is_dir() else path
+            image = Image.open(path)
+            Image.fromarray(np.full_like(np.asarray(image), value)).save(path)
+    for path in (split.instances_json, split.panoptic_json):
+        content = read_json(path)
+        if path == split.instances_json:
+            content["annotations"] = []
+        for annotation in content["annotations"]:
+            annotation["segments_info"] = []
+        path.write_text(json.dumps(content))
+    evaluate(copy, tmp_path / "p", tmp_path / "out", options=OPTIONS)
+    document = read_json(tmp_path / "out/scores.json")
+    for task, metric in PRIMARY.items():
+        values = {s["value"] for s in document["scores"] if (s["task"], s["metric"]) == (task, metric)}
+        assert values == {None} and document["intervals"][task] == {metric: None}
