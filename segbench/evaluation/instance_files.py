@@ -118,9 +118,9 @@ class InstanceFile:
             shape = size[0], size[1]  # a box needs no image
         if not all(shape):
             raise SegbenchError(
-                f"image {image_id} has no height and width in the truth, which masks need",
+                f"image {image_id}: no bbox, and no height and width in the truth to take it from a mask",
                 where=self.path,
-                remedy="give each image of the truth its height and width",
+                remedy="give each object a bbox, or each image of the truth its height and width",
             )
         if isinstance(size, list) and len(size) == 2 and size != [*shape]:
             raise SegbenchError(

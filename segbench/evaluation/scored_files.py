@@ -73,6 +73,19 @@ class InstancePair:
         self.shapes = {i: _shape(image, i, truth) for i, image in self.images.items()}
         self.results, beside = read_results(predictions, self.images, found, masks=not boxes)
         check_lists(self.images, found, truth, beside, predictions)
+        if not boxes:
+            self._check_shapes()
+
+    def _check_shapes(self) -> None:
+        """Masks need the size of their image, which the truth states."""
+        used = {*self.truth.by_image, *self.results.by_image}
+        lacking = [i for i, shape in self.shapes.items() if not all(shape) and i in used]
+        if lacking:
+            raise SegbenchError(
+                f"image {lacking[0]} has no height and width, which masks need{coco_lists.more(lacking)}",
+                where=self.truth.path,
+                remedy="give each image its height and width, or score boxes with --boxes",
+            )
 
     def tide(self, max_detections: int) -> dict[str, Any]:
         """See `segbench.evaluation.tide.errors`."""

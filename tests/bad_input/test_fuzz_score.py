@@ -128,10 +128,7 @@ def as_null(tree: Any, rng: random.Random) -> None:
 
 def twice(tree: Any, rng: random.Random) -> None:
     """Another entry with the same id."""
-    lists = (
-        [tree[key] for key in ("images", "categories") if key in tree] if isinstance(tree, dict) else [tree]
-    )
-    entries = rng.choice(lists)
+    entries = tree[rng.choice(("images", "categories"))] if isinstance(tree, dict) else tree
     entries.append(copy.deepcopy(rng.choice(entries)))
 
 
@@ -169,7 +166,7 @@ def test_what_other_programs_write(task: str, mutate: Callable[..., None], tmp_p
     only the outlines, and objects that are listed twice, are others.
     """
     expected = values(tmp_path / "sound", task, MAKERS[task]())
-    for seed in seeds(24):
+    for seed in seeds(12):
         files, rng = MAKERS[task](), random_of("score", task, mutate.__name__, seed)
         name = rng.choice([n for n in files if n.endswith(".json")])
         tree = json.loads(files[name])

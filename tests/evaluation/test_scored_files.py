@@ -82,7 +82,11 @@ def test_objects_without_outline_and_box(pair, instance_scores):
             {"id": 4},
             r'truth.json: image id 4 is listed twice: "3.jpg" and "4.jpg"\n.*id of its own',
         ),
-        ("images", {"height": None}, "truth.json: image 3 has no height and width in the truth"),
+        (
+            "images",
+            {"height": None},
+            r"truth.json: image 3 has no height and width, which masks need\n.*--boxes",
+        ),
         ("images", {"height": "130"}, "truth.json: image 3 is of 150 x '130' pixels"),
     ],
 )
@@ -251,3 +255,17 @@ def test_instances_without_truth_and_results(pair, instance_scores):
     truth, _ = pair
     scores = instance_scores(truth | {"annotations": []}, [])
     assert np.isnan(scores["ap"]) and np.isnan(scores["ece"])
+
+
+def test_sizes_are_the_truths_to_give(pair, instance_scores):
+    """Also of an image that only the results have objects in."""
+    truth, results = pair
+    truth["annotations"] = [a for a in truth["annotations"] if a["image_id"] != 3]
+    del truth["images"][0]["height"]
+    with pytest.raises(SegbenchError, match="truth.json: image 3 has no height and width"):
+        instance_scores(truth, results)
+    assert instance_scores(truth, results, boxes=True)["box_ap"] > 0
+    del results[0]["bbox"]
+    results[0]["segmentation"] = [[1, 1, 9, 1, 9, 9]]
+    with pytest.raises(SegbenchError, match="results.json: image 3: no bbox, and no height and width in"):
+        instance_scores(truth, results, boxes=True)
