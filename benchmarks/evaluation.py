@@ -91,9 +91,10 @@ def _no_families():
 def _pooled(score, folder, *arguments, **keywords) -> dict[str, float]:
     from segbench.evaluation.pooling import pool
     from segbench.evaluation.statistics import Statistics
+    from segbench.evaluation.workers import available
 
     path = folder / "per_image.parquet"
-    score(*arguments, path, **keywords)
+    score(*arguments, path, processes=available(), **keywords)
     return {s.metric: s.value for s in pool(Statistics(path)) if not s.name}
 
 

@@ -82,9 +82,8 @@ def column(
 ) -> list[T]:
     """`read` of a field of each entry, such as `whole`; all faults are reported at once."""
     values: list[Any] = [entry.get(key) for entry in entries]
-    plain = read is whole and set(map(type, values)) <= {int}
-    if plain and max(values, default=0) < 2**63 and min(values, default=0) > -(2**63):
-        return values  # a tenth of the time that the checks below take
+    if _is_sound(values, read):
+        return values
     found, faults = [], []
     for place, value in enumerate(values, 1):
         try:
@@ -96,6 +95,23 @@ def column(
             f"{faults[0]}{more(faults)}", where=path, remedy=f"give each {kind} its {key}; {_NUMBERS}"
         )
     return found
+
+
+def _is_sound(values: list[Any], read: Callable[[Any], Any]) -> bool:
+    """Whether all values may stay as they are, in a tenth of the time that it takes to read each."""
+    kinds = set(map(type, values))
+    if read is flag:
+        return kinds <= {int} and set(values) <= {0, 1}
+    if read is whole:
+        return kinds <= {int} and (not values or -(2**63) < min(values) <= max(values) < 2**63)
+    return read is number and _are_finite(values, kinds)
+
+
+def _are_finite(values: Sequence[Any], kinds: set[type]) -> bool:
+    if not kinds <= {int, float}:
+        return False
+    bounded = not values or (min(values) > -1e300 and max(values) < 1e300)
+    return bounded and math.isfinite(sum(values))  # the sum is none with NaN
 
 
 def more(names: Sequence[Any]) -> str:
@@ -191,9 +207,8 @@ def check_same_names(
 
 def check_finite(values: Sequence[Any], what: str) -> None:
     """ValueError where one of `values` is no finite number."""
-    plain = set(map(type, values)) <= {int, float} and values
-    if plain and min(values) > -1e300 and max(values) < 1e300 and math.isfinite(sum(values)):
-        return  # the sum is none with NaN
+    if _are_finite(values, set(map(type, values))):
+        return
     for value in values:
         try:
             number(value)
