@@ -130,6 +130,12 @@ def categories(found: Any, path: Path) -> dict[int, dict[str, Any]]:
     """A list of categories by id; ids and names are unique."""
     entries = records(found, "categories", path)
     by_id = listed(entries, "category", "name", path)
+    if any(abs(number) >= 2**31 for number in by_id):
+        raise SegbenchError(
+            f"category id {max(by_id, key=abs)} has more than 32 bits",
+            where=path,
+            remedy="number categories from 1",
+        )
     unique_names(zip(by_id, column(entries, "category", "name", text, path)), "category", path)
     return by_id
 

@@ -122,16 +122,16 @@ def scan(path: Path) -> Iterator[tuple[str, Any, int, int]]:
         scanner.close()
 
 
-def _image_id(annotation: Any, place: int, path: Path) -> int:
-    annotation = annotation if isinstance(annotation, dict) else {}
+def _number(entry: Any, key: str, what: str, path: Path) -> int:
+    """An id of an entry."""
+    value = entry.get(key) if isinstance(entry, dict) else None
     try:
-        return coco_lists.whole(annotation.get("image_id"))
+        return coco_lists.whole(value)
     except ValueError as error:
-        what = "has no image_id" if annotation.get("image_id") is None else f"has as image_id {error}"
         raise SegbenchError(
-            f"annotation {place} {what}",
+            f"{what} has no {key}" if value is None else f"{what}: {key} is {error}",
             where=path,
-            remedy="give each the id of its image, as a number without quotes",
+            remedy=f"give each its {key}, as a number without quotes",
         ) from error
 
 
@@ -140,17 +140,21 @@ class Records:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.lists: dict[str, list[Any]] = {"categories": [], "images": []}
-        """The other lists of the file; of the images, id and file name only."""
+        self.categories: list[Any] = []
         places: list[tuple[int, int, int]] = []
+        images: list[tuple[int, Any]] = []
         for key, value, start, stop in scan(path):
             if key == "annotations":
-                places.append((_image_id(value, len(places) + 1, path), start, stop))
-            elif key == "images" and isinstance(value, dict):
-                kept = {k: value[k] for k in ("id", "file_name") if k in value}
-                self.lists[key].append(kept)
-            elif key in self.lists:
-                self.lists[key].append(value)
+                places.append(
+                    (_number(value, "image_id", f"annotation {len(places) + 1}", path), start, stop)
+                )
+            elif key == "images":
+                number = _number(value, "id", f"image {len(images) + 1}", path)
+                images.append((number, value.get("file_name")))
+            elif key == "categories":
+                self.categories.append(value)
+        self.images = coco_lists.unique_ids(images, "image", path)
+        """File names by id."""
         table = np.array(sorted(places), np.int64).reshape(-1, 3)
         self.image_ids, self._places = table[:, 0], table[:, 1:]
         self._file = path.open("rb")

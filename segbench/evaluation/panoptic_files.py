@@ -24,11 +24,7 @@ class PanopticFiles:
     def __init__(self, path: Path, folder: Path, class_ids: Iterable[int] | None = None) -> None:
         self.path, self.folder = path, folder
         self.records = Records(path)
-        lists = self.records.lists
-        self.categories = coco_lists.categories(lists["categories"], path)
-        self.images = coco_lists.listed(
-            coco_lists.records(lists["images"], "images", path), "image", "file_name", path
-        )
+        self.categories = coco_lists.categories(self.records.categories, path)
         self._class_ids = frozenset(self.categories if class_ids is None else class_ids)
         self._table = np.zeros(1 << 24, np.uint16)  # touched, and so in memory, only where ids are
 
@@ -79,9 +75,9 @@ class PanopticFiles:
                 where=self.path,
                 remedy=f"categories are {', '.join(map(str, sorted(self._class_ids)))}",
             )
-        if len(set(numbers)) < len(numbers) or min(numbers, default=1) <= 0:
+        if len(set(numbers)) < len(numbers) or not all(0 < number < 1 << 24 for number in numbers):
             raise SegbenchError(
-                f"image {image_id}: segment ids are not unique and positive",
+                f"image {image_id}: segment ids are not unique, or not from 1 to 16777215",
                 where=self.path,
                 remedy="number the segments of an image from 1",
             )

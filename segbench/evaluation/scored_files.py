@@ -72,7 +72,12 @@ class InstancePair:
         self.classes = classes_of(found, truth)
         self.shapes = {i: _shape(image, i, truth) for i, image in self.images.items()}
         self.results, beside = read_results(predictions, self.images, found, masks=not boxes)
-        check_lists(self.images, found, truth, beside, predictions)
+        own = coco_lists.records(beside.get("images") or [], "images", predictions)
+        lists = (
+            names(coco_lists.categories(beside.get("categories") or [], predictions), "name"),
+            names(coco_lists.listed(own, "image", "file_name", predictions), "file_name"),
+        )
+        check_lists((names(found, "name"), names(self.images, "file_name")), truth, lists, predictions)
         if not boxes:
             self._check_shapes()
 
@@ -96,27 +101,21 @@ class InstancePair:
         return tide.errors(lists, results, boxes=self.boxes, max_detections=max_detections)
 
 
-def check_lists(
-    images: Mapping[int, dict[str, Any]],
-    categories: Mapping[int, dict[str, Any]],
-    truth: Path,
-    beside: Mapping[str, Any],
-    predictions: Path,
-) -> None:
-    """What predictions say of images and categories, if anything, is what the truth says."""
-    if found := beside.get("categories"):
-        own = {i: c["name"] for i, c in coco_lists.categories(found, predictions).items()}
-        true = {i: c["name"] for i, c in categories.items()}
-        coco_lists.check_same_ids(true, own, "category", truth, predictions)
-    if found := beside.get("images"):
-        entries = coco_lists.records(found, "images", predictions)
-        own = _stems(coco_lists.listed(entries, "image", "file_name", predictions))
-        coco_lists.check_same_ids(_stems(images), own, "image", truth, predictions)
+Lists = tuple[Mapping[int, Any], Mapping[int, Any]]
+"""Names of categories and images by id."""
 
 
-def _stems(images: Mapping[int, dict[str, Any]]) -> dict[int, str]:
-    named = {i: image["file_name"] for i, image in images.items() if image.get("file_name")}
-    return {i: coco_lists.stem(name) for i, name in named.items()}
+def check_lists(true: Lists, truth: Path, own: Lists, predictions: Path) -> None:
+    """What predictions say of categories and images, if anything, is what the truth says."""
+    coco_lists.check_same_ids(true[0], own[0], "category", truth, predictions)
+    stems, own_stems = (
+        {i: coco_lists.stem(name) for i, name in images.items() if name} for images in (true[1], own[1])
+    )
+    coco_lists.check_same_ids(stems, own_stems, "image", truth, predictions)
+
+
+def names(entries: Mapping[int, dict[str, Any]], key: str) -> dict[int, Any]:
+    return {number: entry.get(key) for number, entry in entries.items()}
 
 
 def score_instance(
@@ -184,8 +183,8 @@ def score_panoptic(
     true_files = PanopticFiles(truth, truth_folder)
     classes = classes_of(true_files.categories, truth)
     predicted_files = PanopticFiles(predictions, predictions_folder, true_files.categories)
-    lists = predicted_files.records.lists
-    check_lists(true_files.images, true_files.categories, truth, lists, predictions)
+    lists, own = ((names(f.categories, "name"), f.records.images) for f in (true_files, predicted_files))
+    check_lists(lists, truth, own, predictions)
     check_images(true_files.records, predicted_files.records, predictions, missing_as_empty)
 
     def add(rows: Rows, image: tuple[int, str]) -> None:

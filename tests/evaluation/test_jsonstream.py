@@ -46,7 +46,7 @@ def test_records(tmp_path, encoding):
     assert list(found) == [3, 5, 7] and len(found) == 3
     assert [found[i] for i in (7, 3, 5)] == records
     assert 5 in found and 4 not in found and 9 not in found
-    assert found.lists["categories"] == [{"id": 1, "name": "straße"}]
+    assert found.categories == [{"id": 1, "name": "straße"}]
 
 
 @pytest.mark.parametrize(
@@ -58,9 +58,11 @@ def test_records(tmp_path, encoding):
         ('{"annotations": [{"id": 1}]}', "annotation 1 has no image_id"),
         ('{"annotations": [{"image_id": 1}, {"image_id": 1}]}', "image 1 is annotated twice"),
         ("", "the top level is no object"),
-        ('{"annotations": [{"image_id": "1"}]}', 'annotation 1 has as image_id "1", not a whole number'),
-        ('{"annotations": [{"image_id": 1.5}]}', "annotation 1 has as image_id 1.5, not a whole number"),
+        ('{"annotations": [{"image_id": "1"}]}', 'annotation 1: image_id is "1", not a whole number'),
+        ('{"annotations": [{"image_id": 1.5}]}', "annotation 1: image_id is 1.5, not a whole number"),
         ('{"annotations": [{"image_id": null}]}', "annotation 1 has no image_id"),
+        ('{"images": [{"id": "1"}]}', 'image 1: id is "1", not a whole number'),
+        ('{"images": [{"id": 1, "file_name": "ä"}, {"id": 1}]}', 'image id 1 is listed twice: "ä" and null'),
         ('{"annotations": [7]}', "annotation 1 has no image_id"),
     ],
 )

@@ -71,6 +71,7 @@ def test_objects_without_outline_and_box(pair, instance_scores):
         ("annotations", {"category_id": 9}, "truth.json: image 3: category 9 is not in the class list"),
         ("categories", {"id": "1"}, 'truth.json: category 1: id is "1", not a whole number'),
         ("categories", {"id": 2}, 'truth.json: category id 2 is listed twice: "c1" and "c2"'),
+        ("categories", {"id": 2**31}, "truth.json: category id 2147483648 has more than 32 bits"),
         ("categories", {"name": "c2"}, 'truth.json: category "c2" is listed twice, with the ids 1 and 2'),
         ("categories", {"name": None}, "truth.json: category 1 has no name"),
         ("categories", {"name": ""}, 'truth.json: category 1: name is "", not a name'),
@@ -167,7 +168,7 @@ SEGMENTS = [{"id": 1, "category_id": 1}, {"id": 2, "category_id": 2}]
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"image_id": "1"}, 'annotation 1 has as image_id "1", not a whole number'),
+        ({"image_id": "1"}, 'annotation 1: image_id is "1", not a whole number'),
         ({"file_name": None}, "has no file_name"),
         ({"segments_info": None}, "image 1: segments_info are null, not a list"),
         (
