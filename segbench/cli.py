@@ -193,6 +193,7 @@ def evaluate(
     predictions: Annotated[Path, typer.Option(help="Folder that `predict` wrote.")],
     out: Out,
     options: Annotated[str, typer.Option(help="JSON of the evaluation options.")] = "{}",
+    threads: Annotated[int, typer.Option(min=1, help="Processes that score; no more are started.")] = 1,
     log: Log = None,
 ) -> None:
     """Score predictions against the truth; reads files only."""
@@ -201,7 +202,13 @@ def evaluate(
         from segbench.evaluation.evaluate import evaluate as run
         from segbench.evaluation.options import EvaluationOptions
 
-        run(data, predictions, out, options=_parsed(EvaluationOptions, options, "--options"))
+        run(
+            data,
+            predictions,
+            out,
+            options=_parsed(EvaluationOptions, options, "--options"),
+            processes=threads,
+        )
 
 
 @app.command()

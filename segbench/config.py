@@ -155,7 +155,7 @@ class RunConfig(Strict):
     device: str = "auto"
     """`auto` (GPUs if there are any, else the processor), `cpu`, `cuda`, or `cuda:<n>`."""
     threads: PositiveInt = 1
-    """Processor threads of one training. Training is reproducible to the bit for the same number of threads.
+    """Processor threads of one training or prediction, and processes of one scoring. Training is reproducible to the bit for the same number of threads.
     """
     workers: NonNegativeInt = 0
     """Loader processes of one training. They never change a result."""

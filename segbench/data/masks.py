@@ -7,6 +7,7 @@ from collections.abc import Container, Mapping, Sequence
 from typing import Any
 
 import numpy as np
+from PIL import Image
 from pycocotools import mask as coco
 
 RLE = dict[str, Any]
@@ -41,6 +42,30 @@ def standardise(segmentation: Any, height: int, width: int) -> Segmentation:
         polygons = [_checked_polygon(p, height, width) for p in segmentation]
         return [p for p in polygons if len(p) >= 6]
     raise ValueError(f"segmentation of type {type(segmentation).__name__}")
+
+
+def has_outline(segmentation: Any) -> bool:
+    """Whether a COCO segmentation is more than nothing: run lengths, or a polygon of three points.
+
+    Programs write [], null or two points for objects with a box alone. All else is for `standardise`.
+    """
+    if type(segmentation) is list:
+        return any(type(part) is not list or len(part) >= 6 for part in segmentation)
+    return bool(segmentation)
+
+
+def scaled(segmentation: Segmentation, size: tuple[int, int], new: tuple[int, int]) -> Segmentation:
+    """What `standardise` returned for an image of `size` (height, width), at a new one; run lengths by
+    nearest neighbour."""
+    if isinstance(segmentation, dict):
+        return encode(resized(decode(segmentation), new))
+    factors = new[1] / size[1], new[0] / size[0]
+    return [[value * factors[k % 2] for k, value in enumerate(part)] for part in segmentation]
+
+
+def resized(values: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """A mask or map of ids at a new size, by nearest neighbour."""
+    return np.asarray(Image.fromarray(values).resize(size[::-1], Image.Resampling.NEAREST))
 
 
 def to_rle(segmentation: Segmentation, height: int, width: int) -> RLE:
@@ -100,6 +125,15 @@ def paint(target: np.ndarray, rle: RLE, value: int) -> None:
         flat[start:end] = value
 
 
+def pixels(packed: Sequence[bytes]) -> np.ndarray:
+    """Sum of the run lengths of each mask, which pycocotools trusts; -1 where the last length is cut off."""
+    value, edges, whole = _differences(packed)
+    number = np.diff(edges)
+    place = np.arange(len(value)) - np.repeat(edges[:-1], number)
+    times = np.where(place == 0, 1, (np.repeat(number, number) - place + 1) // 2)
+    return np.where(whole, np.add.reduceat(value * times, edges[:-1]), -1)
+
+
 def _text(rle: RLE) -> RLE:
     return {"size": [int(n) for n in rle["size"]], "counts": rle["counts"].decode()}
 
@@ -132,7 +166,7 @@ def _checked_rle(rle: dict[str, Any], height: int, width: int) -> RLE:
     if size != [height, width]:
         raise ValueError(f"run lengths of size {size}, image of size {[height, width]} (height, width)")
     if isinstance(counts, str | bytes):
-        counts = _run_lengths(counts.encode() if isinstance(counts, str) else counts)
+        counts = _run_lengths(counts.encode() if isinstance(counts, str) else counts).tolist()
     if not isinstance(counts, list) or not all(isinstance(n, int) and n >= 0 for n in counts):
         raise ValueError("run lengths that are neither a list of counts nor a string")
     if sum(counts) != height * width:
@@ -140,18 +174,38 @@ def _checked_rle(rle: dict[str, Any], height: int, width: int) -> RLE:
     return _text(coco.frPyObjects({"size": size, "counts": counts}, height, width))
 
 
-def _run_lengths(text: bytes) -> list[int]:
-    """COCO's packing: 5 bits a character, lowest first, bit 6 = more follows; from the fourth count on, the
-    difference to the count before the last."""
-    counts: list[int] = []
-    value = shift = 0
-    for char in text:
-        bits = char - 48
-        value |= (bits & 0x1F) << shift
-        shift += 5
-        if not bits & 0x20:
-            if bits & 0x10:
-                value -= 1 << shift
-            counts.append(value + (counts[-2] if len(counts) > 2 else 0))
-            value = shift = 0
-    return counts
+def _run_lengths(packed: bytes) -> np.ndarray:
+    """Run lengths of one mask; ValueError where the last is cut off."""
+    if not packed:
+        return np.zeros(0, np.int64)
+    value, _, whole = _differences([packed])
+    if not whole.all():
+        raise ValueError("run lengths that add up to no size, as the last is cut off")
+    value[2::2], value[1::2] = np.cumsum(value[2::2]), np.cumsum(value[1::2])
+    return value
+
+
+_LONGEST = 7
+"""Characters of a length: with more it would be beyond any image."""
+
+
+def _differences(packed: Sequence[bytes]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """(numbers of all masks, edges of each mask's numbers, whether each mask's last number is whole).
+
+    COCO's packing: 5 bits a character, lowest first, and bit 6 says that more follow. The first three numbers
+    are run lengths; from the fourth on, each is the difference to the length before the last.
+    """
+    texts = [text or b" " for text in packed]  # a blank is a length that is cut off
+    stops = np.cumsum([len(text) for text in texts])
+    char = np.frombuffer(b"".join(texts), np.uint8) - np.uint8(48)
+    last = (char & 0x20) == 0
+    last[stops - 1] = True
+    ends = np.flatnonzero(last)
+    lengths = np.diff(ends, prepend=-1)
+    value = np.where(char[ends] & 0x10, -1 << 5, 0)
+    for k in range(min(int(lengths.max()), _LONGEST)):  # from the last character on
+        more = np.flatnonzero(lengths > k) if k else slice(None)
+        value[more] = (value[more] << 5 if k else value) + (char[ends[more] - k] & 0x1F)
+    edges = np.searchsorted(ends, np.append(0, stops))
+    whole = (char[stops - 1] & 0x20 == 0) & (np.maximum.reduceat(lengths, edges[:-1]) <= _LONGEST)
+    return value, edges, whole

@@ -33,10 +33,10 @@ def resampled(statistics: Statistics, task: Task, samples: int, seed: int) -> np
     score: Any = panoptic.pq if task == "panoptic" else semantic.miou
     columns = panoptic.COLUMNS if task == "panoptic" else semantic.COLUMNS
     ids = [c.id for c in statistics.heading.tasks[task].classes]
-    total: Any = 0.0
+    total = np.zeros((samples, len(ids), 4 if task == "panoptic" else 3))
     for batch in statistics.batches(task, columns):
         at = positions(batch.image_ids, statistics.heading.image_ids)
-        total = total + np.tensordot(weights[:, at].astype(float), counts(batch, ids).astype(float), 1)
+        total += np.tensordot(weights[:, at].astype(float), counts(batch, ids).astype(float), 1)
     return score(total)
 
 

@@ -27,7 +27,9 @@ from segbench.files import read_json
 log = logging.getLogger(__name__)
 
 
-def evaluate(dataset_root: Path, predictions: Path, out: Path, *, options: EvaluationOptions) -> None:
+def evaluate(
+    dataset_root: Path, predictions: Path, out: Path, *, options: EvaluationOptions, processes: int = 1
+) -> None:
     """Score a folder of predictions on every task of the dataset that it can answer.
 
     Writes into `out`: per_image.parquet (see `segbench.evaluation.statistics`), scores.csv (tidy rows) and
@@ -47,7 +49,7 @@ def evaluate(dataset_root: Path, predictions: Path, out: Path, *, options: Evalu
             log.info("scoring %s (%s)", task, scored.conversion or "as predicted")
             predicted.open(task)
             job = _COMPARE[task](split, predicted, scored, options)
-            for batch in in_chunks(job, split.images):
+            for batch in in_chunks(job, split.images, processes):
                 writer.add(batch)
             writer.flush()
     figures: dict[str, Any] = {}
@@ -107,8 +109,9 @@ def _panoptic(split: Split, predicted: Predicted, scored: Scored, options: Evalu
 
     def add(rows: Rows, record: ImageRecord) -> None:
         guess = predicted.panoptic(record, truth.shape)
-        with panoptic.faults_of(predicted.folder):
-            panoptic.add_image(rows, record.id, record.stem, truth.side(record.id), guess, scored.classes)
+        true = truth.side(record.id)
+        with panoptic.faults_of(split.panoptic_json, true, predicted.folder):
+            panoptic.add_image(rows, record.id, record.stem, true, guess, scored.classes)
 
     return partial(rows_of, "panoptic", add)
 

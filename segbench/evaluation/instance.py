@@ -249,10 +249,12 @@ def pooled(statistics: Statistics) -> list[Score]:
             classes = [_defined_mean(v) for v in np.moveaxis(values, -1, 0)]
             sheet.add(prefix + metric, _defined_mean(values), classes, contract(rule, limit))
         if "calibration" in options.families and not scored.conversion:
-            errors = [_calibration([f], options.calibration_bins) for f in found]
-            sheet.add(
-                prefix + "ece", _calibration(found, options.calibration_bins), errors, contract("IoU >= 0.5")
-            )
+            groups = [found, *([f] for f in found)]
+            if all(((f.scores >= 0) & (f.scores <= 1)).all() for f in found):
+                error, *errors = (_calibration(group, options.calibration_bins) for group in groups)
+            else:  # such scores are no probabilities
+                error, *errors = [float("nan")] * len(groups)
+            sheet.add(prefix + "ece", error, errors, contract("IoU >= 0.5"))
     if "objects" in options.families and "mask" in scored.kinds:
         for metric, values, made in pooled_objects(statistics, [c.id for c in scored.classes]):
             sheet.add(metric, mean(values), values, made)

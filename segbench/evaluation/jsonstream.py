@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import json
 import os
 import re
@@ -12,15 +13,20 @@ from typing import Any
 import numpy as np
 from pydantic_core import from_json
 
+from segbench.data import coco_lists
 from segbench.errors import SegbenchError
 
 _CHUNK = 1 << 20
+_MARK = codecs.BOM_UTF8.decode("latin-1")
 _SPACE = re.compile(r"[\s,:]*")
 _END = re.compile(r"[\s,:\]}]")
 
 
 class _Scanner:
-    """Decodes one value after the other from a file, read as Latin-1: a character is a byte."""
+    """Decodes one value after the other.
+
+    The file is read as Latin-1, in which a character is a byte; values beyond ASCII are decoded again.
+    """
 
     def __init__(self, path: Path) -> None:
         self._path, self._file = path, path.open(encoding="latin-1", newline="")
@@ -43,6 +49,12 @@ class _Scanner:
     def skip(self) -> None:
         self._at += 1
 
+    def skip_mark(self) -> None:
+        """A byte order mark, which Windows programs put before the text."""
+        self.peek()
+        if self._text.startswith(_MARK):
+            self._at = len(_MARK)
+
     def value(self) -> Any:
         self.peek()
         while True:
@@ -54,8 +66,16 @@ class _Scanner:
                 raise _malformed(self._path, str(error)) from error
             if not _END.match(self._text, end) and self._read():
                 continue  # a number goes on
+            if not self._text.isascii():
+                value = self._parse(self._text[self._at : end])
             self._at = end
             return value
+
+    def _parse(self, text: str) -> Any:
+        try:
+            return from_json(text.encode("latin-1"))
+        except ValueError as error:
+            raise _malformed(self._path, str(error)) from error
 
     def _read(self) -> bool:
         more = self._file.read(max(_CHUNK, len(self._text) - self._at))
@@ -74,7 +94,7 @@ def _malformed(path: Path, why: str) -> SegbenchError:
 def scan(path: Path) -> Iterator[tuple[str, Any, int, int]]:
     """(key, value, first byte, last byte + 1) of each entry of the top-level object.
 
-    A value that is an array comes element by element. Text that is not ASCII comes garbled.
+    A value that is an array comes element by element.
     """
     try:
         scanner = _Scanner(path)
@@ -83,6 +103,7 @@ def scan(path: Path) -> Iterator[tuple[str, Any, int, int]]:
             f"cannot be read ({error.strerror})", where=path, remedy="check its path and permissions"
         ) from error
     try:
+        scanner.skip_mark()
         if scanner.peek() != "{":
             raise _malformed(path, "the top level is no object")
         scanner.skip()
@@ -101,25 +122,39 @@ def scan(path: Path) -> Iterator[tuple[str, Any, int, int]]:
         scanner.close()
 
 
+def _number(entry: Any, key: str, what: str, path: Path) -> int:
+    """An id of an entry."""
+    value = entry.get(key) if isinstance(entry, dict) else None
+    try:
+        return coco_lists.whole(value)
+    except ValueError as error:
+        raise SegbenchError(
+            f"{what} has no {key}" if value is None else f"{what}: {key} is {error}",
+            where=path,
+            remedy=f"give each its {key}, as a number without quotes",
+        ) from error
+
+
 class Records:
     """The annotations of a file by their `image_id`, each parsed when asked for."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.categories: list[dict[str, Any]] = []
+        self.categories: list[Any] = []
         places: list[tuple[int, int, int]] = []
+        images: list[tuple[int, Any]] = []
         for key, value, start, stop in scan(path):
             if key == "annotations":
-                try:
-                    places.append((int(value["image_id"]), start, stop))
-                except (TypeError, KeyError, ValueError) as error:
-                    raise SegbenchError(
-                        f"annotation {len(places) + 1} has no image_id",
-                        where=path,
-                        remedy="give each the id of its image",
-                    ) from error
+                places.append(
+                    (_number(value, "image_id", f"annotation {len(places) + 1}", path), start, stop)
+                )
+            elif key == "images":
+                number = _number(value, "id", f"image {len(images) + 1}", path)
+                images.append((number, value.get("file_name")))
             elif key == "categories":
                 self.categories.append(value)
+        self.images = coco_lists.unique_ids(images, "image", path)
+        """File names by id."""
         table = np.array(sorted(places), np.int64).reshape(-1, 3)
         self.image_ids, self._places = table[:, 0], table[:, 1:]
         self._file = path.open("rb")

@@ -6,17 +6,59 @@ from pathlib import Path
 
 import numpy as np
 
-from segbench.data.dataset import read_label_map
+from segbench.data.dataset import open_image
 from segbench.errors import SegbenchError
+
+_REMEDY = "label maps have one channel of whole numbers, as PNG files of 8 or 16 bit do"
 
 
 def read_labels(path: Path, shape: tuple[int, ...] | None = None) -> np.ndarray:
-    """A label map; a missing file, or one of another shape than `shape`, is an error."""
+    """A label map; a missing file, or one of another shape than `shape`, is an error.
+
+    What holds whole numbers in another form is read where nothing is lost; palette images give their indices.
+    """
+    values = read_values(path, shape)
+    if values.dtype.kind != "f":
+        return values
+    labels = np.nan_to_num(values, nan=-0.5, posinf=-0.5, neginf=-0.5).clip(-(2**31), 2**31 - 1)
+    if (labels != np.rint(labels)).any() or (labels != values).any():
+        y, x = np.argwhere((labels != np.rint(labels)) | (labels != values))[0]
+        raise SegbenchError(
+            f"is no label map: it holds {values[y, x]:g} at row {y}, column {x}", where=path, remedy=_REMEDY
+        )
+    return labels.astype(np.int64)
+
+
+def read_values(path: Path, shape: tuple[int, ...] | None = None) -> np.ndarray:
+    """Like `read_labels`, of any numbers: H x W bool, integer or float."""
     if not path.is_file():
         raise SegbenchError("does not exist", where=path, remedy="predict every image of the split")
-    labels = read_label_map(path)
-    check_shape(labels, shape, path)
-    return labels
+    image = open_image(path)
+    values = np.asarray(image)
+    if values.ndim == 3 and image.mode in ("LA", "PA", "RGB", "RGBA"):
+        values = _one_channel(values, image.mode, path)
+    if values.ndim != 2 or values.dtype.kind not in "biuf":
+        raise SegbenchError(
+            f"is no label map: shape {values.shape}, type {values.dtype}", where=path, remedy=_REMEDY
+        )
+    check_shape(values, shape, path)
+    return values
+
+
+def _one_channel(values: np.ndarray, mode: str, path: Path) -> np.ndarray:
+    """The one value of a grey image that was saved with colours or alpha."""
+    grey = values[..., :-1] if mode.endswith("A") else values
+    if mode.endswith("A") and (values[..., -1] != 255).any():
+        why = "some pixels are transparent"
+    elif (grey != grey[..., :1]).any():
+        why = "the channels differ"
+    else:
+        return grey[..., 0]
+    raise SegbenchError(
+        f"is no label map: shape {values.shape}, {why}",
+        where=path,
+        remedy=f"turn colours into the number of their class; {_REMEDY}",
+    )
 
 
 def check_shape(labels: np.ndarray, shape: tuple[int, ...] | None, path: Path) -> None:

@@ -41,18 +41,32 @@ class Side:
     annotations: list[dict[str, Any]]
     folder: Path | None = None
 
+    @property
+    def class_ids(self) -> set[int]:
+        return {
+            segment["category_id"]
+            for annotation in self.annotations
+            for segment in annotation.get("segments_info", [annotation])
+        }
+
 
 def add_image(
     rows: Rows, image_id: int, image: str, truth: Side, predicted: Side, classes: Sequence[Category]
 ) -> None:
-    """Add the statistics of one image; those of `classes` that neither side names are left out."""
-    named = {
-        segment["category_id"]
-        for side in (truth, predicted)
-        for annotation in side.annotations
-        for segment in annotation.get("segments_info", [annotation])
-    }
+    """Add the statistics of one image; without the classes that neither side names."""
+    named = truth.class_ids | predicted.class_ids
     categories = [{"id": c.id, "name": c.name, "isthing": int(c.isthing)} for c in classes if c.id in named]
+    if not categories:
+        return
+    found = _compare(image_id, truth, predicted, categories).results()["per_class"]
+    keys = dict(zip(COLUMNS, ("iou", "tp", "fp", "fn")))
+    columns = {column: [counts[key] for counts in found.values()] for column, key in keys.items()}
+    rows.extend(image_id, image, list(found), **columns)
+
+
+def _compare(
+    image_id: int, truth: Side, predicted: Side, categories: Sequence[dict[str, Any]]
+) -> PanopticEval:
     shared = {"images": [{"id": image_id}], "categories": categories}
     run = PanopticEval(
         shared | {"annotations": truth.annotations},
@@ -61,21 +75,31 @@ def add_image(
         pred_folder=predicted.folder,
     )
     run.evaluate()
-    found = run.results()["per_class"]
-    keys = dict(zip(COLUMNS, ("iou", "tp", "fp", "fn")))
-    columns = {column: [counts[key] for counts in found.values()] for column, key in keys.items()}
-    rows.extend(image_id, image, list(found), **columns)
+    return run
 
 
 @contextmanager
-def faults_of(where: Path) -> Iterator[None]:
-    """Faults of the files that hotcoco finds, such as a listed segment without a pixel."""
+def faults_of(truth: Path, true: Side, predictions: Path) -> Iterator[None]:
+    """Faults of the files that hotcoco finds, such as a listed segment without a pixel.
+
+    It does not say on which side: the truth is at fault where it cannot be compared with itself either.
+    """
     try:
         yield
     except (ValueError, OSError) as error:
+        where = predictions if _is_sound(true) else truth
         raise SegbenchError(
-            str(error), where=where, remedy="write the prediction of that image again"
+            str(error), where=where, remedy="write the annotation of that image and its PNG file again"
         ) from error
+
+
+def _is_sound(side: Side) -> bool:
+    categories = [{"id": i, "name": str(i), "isthing": 1} for i in side.class_ids]
+    try:
+        _compare(side.annotations[0]["image_id"], side, side, categories)
+    except (ValueError, OSError):
+        return False
+    return True
 
 
 def counts(batch: Batch, ids: Sequence[int]) -> np.ndarray:

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from segbench.data import coco_lists
 from segbench.data.dataset import open_image
 from segbench.errors import SegbenchError
 from segbench.evaluation.derive import Segments
@@ -23,13 +24,15 @@ class PanopticFiles:
     def __init__(self, path: Path, folder: Path, class_ids: Iterable[int] | None = None) -> None:
         self.path, self.folder = path, folder
         self.records = Records(path)
-        known = class_ids if class_ids is not None else (c["id"] for c in self.records.categories)
-        self._class_ids = frozenset(known)
+        self.categories = coco_lists.categories(self.records.categories, path)
+        self._class_ids = frozenset(self.categories if class_ids is None else class_ids)
         self._table = np.zeros(1 << 24, np.uint16)  # touched, and so in memory, only where ids are
 
     def side(self, image_id: int) -> Side:
         """For `panoptic.add_image`, which reads the PNG file itself."""
-        return Side([self._record(image_id)], self.folder)
+        record = self._record(image_id)
+        self._png(record)
+        return Side([record], self.folder)
 
     def shape(self, image_id: int) -> tuple[int, int]:
         """Height and width, by the header of the PNG file."""
@@ -45,7 +48,7 @@ class PanopticFiles:
         return Segments(
             self._look_up(ids, np.array([s["id"] for s in infos], np.int64), path),
             np.array([s["category_id"] for s in infos], np.int64),
-            np.array([s.get("score", 1.0) for s in infos], float),
+            np.array([1.0 if s.get("score") is None else s["score"] for s in infos], float),
         )
 
     def _record(self, image_id: int) -> dict[str, Any]:
@@ -54,24 +57,27 @@ class PanopticFiles:
                 f"has no annotation of image {image_id}", where=self.path, remedy="predict every image"
             )
         record = self.records[image_id]
-        try:
-            infos, _ = record["segments_info"], record["file_name"]
-            numbers, class_ids = ([int(s[key]) for s in infos] for key in ("id", "category_id"))
-        except (KeyError, TypeError, ValueError) as error:
-            raise SegbenchError(
-                f"annotation of image {image_id} is not in COCO's panoptic format ({error!r})",
-                where=self.path,
-                remedy="give each {image_id, file_name, segments_info: [{id, category_id}, ...]}",
-            ) from error
+        segment = f"image {image_id}: segment"
+        coco_lists.column([record], "annotation of image", "file_name", coco_lists.text, self.path)
+        infos = coco_lists.records(record.get("segments_info"), f"image {image_id}: segments_info", self.path)
+        numbers, class_ids = (
+            coco_lists.column(infos, segment, key, coco_lists.whole, self.path)
+            for key in ("id", "category_id")
+        )
+        crowds = coco_lists.column(infos, segment, "iscrowd", coco_lists.flag, self.path)
+        scored = [s for s in infos if s.get("score") is not None]
+        coco_lists.column(scored, segment, "score", coco_lists.number, self.path)
+        for info, number, class_id, crowd in zip(infos, numbers, class_ids, crowds):
+            info |= {"id": number, "category_id": class_id, "iscrowd": int(crowd)}
         if unknown := set(class_ids) - self._class_ids:
             raise SegbenchError(
                 f"image {image_id}: category {min(unknown)} is not in the class list",
                 where=self.path,
                 remedy=f"categories are {', '.join(map(str, sorted(self._class_ids)))}",
             )
-        if len(set(numbers)) < len(numbers) or min(numbers, default=1) <= 0:
+        if len(set(numbers)) < len(numbers) or not all(0 < number < 1 << 24 for number in numbers):
             raise SegbenchError(
-                f"image {image_id}: segment ids are not unique and positive",
+                f"image {image_id}: segment ids are not unique, or not from 1 to 16777215",
                 where=self.path,
                 remedy="number the segments of an image from 1",
             )
@@ -79,8 +85,12 @@ class PanopticFiles:
 
     def _png(self, record: dict[str, Any]) -> Path:
         path = self.folder / record["file_name"]
-        if not path.is_file():
-            raise SegbenchError("does not exist", where=path, remedy=f"{self.path.name} names it")
+        if "\0" in str(path) or not path.is_file():
+            raise SegbenchError(
+                "does not exist",
+                where=path,
+                remedy=f"{self.path.name} names it; write it, or correct the name",
+            )
         return path
 
     def _ids(self, path: Path) -> np.ndarray:

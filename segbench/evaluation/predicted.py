@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from segbench.data import coco_lists
 from segbench.data.dataset import ImageRecord, Split, Task
 from segbench.errors import SegbenchError
 from segbench.evaluation import derive
@@ -58,12 +59,17 @@ class Predicted:
     @cached_property
     def _results(self) -> InstanceFile:
         images = [record.id for record in self._split]
-        return read_results(self.folder / "instances.json", images, self._things, masks=not self.boxes_only)
+        path = self.folder / "instances.json"
+        return read_results(path, images, self._things, masks=not self.boxes_only)[0]
 
     @cached_property
     def _segments(self) -> PanopticFiles:
         known = [c.id for c in self._info.categories]
-        return PanopticFiles(self.folder / "panoptic.json", self.folder / "panoptic", known)
+        found = PanopticFiles(self.folder / "panoptic.json", self.folder / "panoptic", known)
+        own = {i: c["name"] for i, c in found.categories.items()}
+        true = {c.id: c.name for c in self._info.categories}
+        coco_lists.check_same_ids(true, own, "category", self._split.panoptic_json, found.path)
+        return found
 
     def open(self, task: Task) -> None:
         """Read what the answers to `task` need, ahead of a fork."""

@@ -6,7 +6,7 @@ and is no prediction of any other.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -25,9 +25,16 @@ PER_IMAGE = Contract(pooling="image", ignored="void", absent="class skipped in t
 
 
 class ClassIndex:
-    """Category ids, as label maps hold them, to positions 0..K-1; K stands for void and for unlabelled."""
+    """Category ids, as label maps hold them, to positions 0..K-1; K stands for void and for unlabelled.
 
-    def __init__(self, ids: Sequence[int], void: int | None) -> None:
+    mapped: values that stand for another value, in both; void stays void in the truth. hint: ends the remedy
+    for values that are in neither.
+    """
+
+    def __init__(
+        self, ids: Sequence[int], void: int | None, mapped: Mapping[int, int] | None = None, hint: str = ""
+    ) -> None:
+        self._hint = hint
         self.ids, self.size = np.asarray(ids), len(ids)
         kind = np.uint8 if self.size < 253 else np.uint16  # `boundary` needs three values beyond the classes
         self._bad = np.iinfo(kind).max
@@ -35,7 +42,12 @@ class ClassIndex:
         if void is not None:
             self._truth[void] = self.size
         self._truth[self.ids] = np.arange(self.size)
+        unmapped = self._truth.copy()
         self._prediction = self._truth.copy()
+        for value, meaning in (mapped or {}).items():
+            self._prediction[value] = unmapped[meaning]
+            if value != void:
+                self._truth[value] = unmapped[meaning]
         if self._prediction[0] == self._bad:
             self._prediction[0] = self.size
 
@@ -58,7 +70,7 @@ class ClassIndex:
             raise SegbenchError(
                 f"value {labels[y, x]} at row {y}, column {x} is not in the class list",
                 where=where,
-                remedy=f"values are {_ranges(np.flatnonzero(table != self._bad))}",
+                remedy=f"values are {_ranges(np.flatnonzero(table != self._bad))}{self._hint}",
             )
         return found
 

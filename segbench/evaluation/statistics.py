@@ -6,8 +6,8 @@ semantic    `predicted`, `pixels`: the row of the confusion matrix of this true 
             (-1 = none) and pixel count. `boundary_*`, `contour_*`: see `segbench.evaluation.boundary`.
 instance    `truths`: true objects that count, for each of the four area ranges. `scores`: of the detections,
             best first. `mask_matched`, `mask_ignored`, `box_matched`, `box_ignored`: for each detection and
-            area range a bit mask over the ten IoU thresholds. `error`: TIDE's class of error.
-            `object_*`, `aji_*`: see `segbench.evaluation.objects`.
+            area range a bit mask over the ten IoU thresholds. `object_*`, `aji_*`: see
+            `segbench.evaluation.objects`.
 panoptic    `iou_sum` of the matched segments, `true_positives`, `false_positives`, `false_negatives`.
 
 Each row group holds whole images and one task. The file's metadata name the images, classes and options, so
@@ -46,7 +46,6 @@ _LISTS = {
     "mask_ignored": pa.uint16(),
     "box_matched": pa.uint16(),
     "box_ignored": pa.uint16(),
-    "error": pa.uint8(),
     "object_ious": pa.float64(),
 }
 _NUMBERS = (

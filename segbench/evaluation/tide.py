@@ -26,8 +26,17 @@ NAMES = {
 }
 
 
-def errors(truth: Path, results: Path, *, boxes: bool, max_detections: int) -> dict[str, Any]:
-    """Rise of AP at IoU .5 if each kind of error were mended, and how often each occurs."""
+def errors(
+    truth: Path | dict[str, Any],
+    results: Path | list[dict[str, Any]],
+    *,
+    boxes: bool,
+    max_detections: int,
+) -> dict[str, Any]:
+    """Rise of AP at IoU .5 if each kind of error were fixed, and how often each occurs.
+
+    truth, results: files in COCO's format, or what they hold.
+    """
     annotations = _read(hotcoco.COCO, truth)
     run = hotcoco.COCOeval(annotations, _read(annotations.load_res, results), "bbox" if boxes else "segm")
     run.params.iou_thrs = [0.5]
@@ -41,10 +50,12 @@ def errors(truth: Path, results: Path, *, boxes: bool, max_detections: int) -> d
     }
 
 
-def _read(reader: Callable[[str], Any], path: Path) -> Any:
+def _read(reader: Callable[[Any], Any], source: Any) -> Any:
     try:
-        return reader(str(path))
+        return reader(str(source) if isinstance(source, Path) else source)
     except (ValueError, OSError) as error:
         raise SegbenchError(
-            f"is not in COCO's format ({error})", where=path, remedy="mend that field, or write it again"
+            f"is not in COCO's format ({error})",
+            where=source if isinstance(source, Path) else None,
+            remedy="correct that field, or write the file again",
         ) from error

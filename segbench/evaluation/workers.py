@@ -16,23 +16,30 @@ T = TypeVar("T")
 _CHUNK = 64
 """Images that one process takes at a time."""
 _FEW = 4 * _CHUNK
-"""So many images are sooner done than a second process is started."""
+"""So many images are done before a second process has started."""
 _KEPT = 24 << 20
-"""Bytes. Getting memory anew for each array of an image costs more time than what is done with it."""
+"""Bytes. Allocating each array of an image afresh costs more time than the work on it."""
 _job: Callable[[Sequence[Any]], Any]
 
 
-def in_chunks(job: Callable[[Sequence[Any]], T], items: Sequence[Any]) -> Iterator[T]:
-    """`job` of some items at a time, in order. Processes are forked: they see what `job` refers to."""
+def available() -> int:
+    """Processors that this process may use."""
+    return len(os.sched_getaffinity(0))
+
+
+def in_chunks(job: Callable[[Sequence[Any]], T], items: Sequence[Any], processes: int) -> Iterator[T]:
+    """`job` of some items at a time, in order, by at most so many processes.
+
+    Processes are forked: they see what `job` refers to.
+    """
     np.empty(_KEPT, np.uint8)  # glibc holds on to twice the largest block that it ever freed
     chunks = (items[i : i + _CHUNK] for i in range(0, len(items), _CHUNK))
-    workers = len(os.sched_getaffinity(0))
-    if workers == 1 or len(items) <= _FEW:
+    if processes <= 1 or len(items) <= _FEW:
         yield from map(job, chunks)
         return
     context = multiprocessing.get_context("fork")
-    with ProcessPoolExecutor(workers, context, initializer=_set, initargs=(job,)) as pool:
-        waiting: deque[Future[T]] = deque(pool.submit(_run, c) for c in islice(chunks, 2 * workers))
+    with ProcessPoolExecutor(processes, context, initializer=_set, initargs=(job,)) as pool:
+        waiting: deque[Future[T]] = deque(pool.submit(_run, c) for c in islice(chunks, 2 * processes))
         try:
             while waiting:
                 yield waiting.popleft().result()

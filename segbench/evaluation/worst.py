@@ -39,8 +39,11 @@ def image_scores(statistics: Statistics, task: Task) -> Iterator[tuple[int, str,
 
 
 def worst(path: Path, task: Task, count: int) -> list[str]:
-    """Names of the `count` images with the lowest scores, worst first."""
-    found = ((score, name) for _, name, score in image_scores(Statistics(path), task) if not np.isnan(score))
+    """Names of the `count` images with the lowest scores, worst first; none where `task` was not scored."""
+    statistics = Statistics(path)
+    if task not in statistics.heading.tasks:
+        return []
+    found = ((score, name) for _, name, score in image_scores(statistics, task) if not np.isnan(score))
     return [name for _, name in heapq.nsmallest(count, found)]
 
 

@@ -15,9 +15,9 @@ from markupsafe import Markup
 from segbench.data.dataset import TASKS, Dataset, Task
 from segbench.errors import SegbenchError
 from segbench.evaluation.contract import CONTRACT_KEYS
+from segbench.evaluation.worst import worst
 from segbench.files import atomic_folder, write_text
 from segbench.report.gallery import gallery
-from segbench.report.hardest import hardest
 from segbench.report.plots import Plot, draw
 from segbench.report.published import published
 from segbench.report.run import Run
@@ -98,8 +98,8 @@ def _galleries(run: Run, tables: Tables, folder: Path) -> dict[tuple[str, Task],
         path = folder / f"{dataset}_{task}.jpg"
         networks = table[~table["control"] & (table["status"] == "ok")]["model"].tolist()
         try:
-            worst = _hardest(run, dataset, task, networks)
-            caption = gallery(run, dataset, task, networks, worst, path)
+            hardest = _hardest(run, dataset, task, networks)
+            caption = gallery(run, dataset, task, networks, hardest, path)
         except (SegbenchError, OSError, KeyError, ValueError) as error:
             logger.warning("no gallery for %s, %s: %s", dataset, task, error)
             continue
@@ -113,7 +113,7 @@ def _hardest(run: Run, dataset: str, task: Task, networks: list[str]) -> list[st
     for cell in run.cells:
         path = run.folder(cell) / "per_image.parquet"
         if (cell.dataset, cell.model) == (dataset, networks[0] if networks else None) and path.exists():
-            return hardest(path, task, run.options.gallery_worst)
+            return worst(path, task, run.options.gallery_worst)
     return []
 
 

@@ -14,8 +14,10 @@ from pycocotools import mask as rle
 
 from segbench.data.dataset import id_to_rgb
 from segbench.evaluation.pooling import pool
-from segbench.evaluation.score import OPTIONS, score_instance, score_panoptic, score_semantic
+from segbench.evaluation.scored_files import OPTIONS, score_instance, score_panoptic
+from segbench.evaluation.scored_maps import score_semantic
 from segbench.evaluation.statistics import Statistics
+from segbench.evaluation.values import Values
 
 
 class Scores:
@@ -44,8 +46,9 @@ def semantic_scores(tmp_path: Path) -> Callable[..., Scores]:
                 kind = np.uint8 if labels.max() < 256 else np.uint16
                 Image.fromarray(labels.astype(kind)).save(tmp_path / folder / f"{i:03}.png")
         path = tmp_path / "semantic.parquet"
+        values = Values(names, arguments.pop("ignore", None))
         score_semantic(
-            tmp_path / "truth", tmp_path / "predicted", names, path, **{"options": OPTIONS, **arguments}
+            tmp_path / "truth", tmp_path / "predicted", values, path, **{"options": OPTIONS, **arguments}
         )
         return Scores(path)
 

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from PIL import Image
 
 from segbench.data.dataset import Dataset
 from segbench.data.predictions import Instances, Panoptic, Prediction, PredictionWriter
@@ -21,7 +22,6 @@ from segbench.evaluation.pooling import pool
 from segbench.evaluation.statistics import Statistics
 from segbench.evaluation.worst import image_scores, worst
 from segbench.files import read_json
-from segbench.report.hardest import hardest
 
 OPTIONS = EvaluationOptions(bootstrap_samples=50)
 NO_DEFECT = {"ar1", "box_ar1", "ece", "box_ece"}
@@ -107,7 +107,7 @@ def test_boxes_without_masks_answer_the_boxes_of_the_instance_task(scored):
     low, high = document["intervals"]["instance"]["box_ap"]
     assert 0 < low <= float(rows["instance", "box_ap", ""]["value"]) <= high
     assert len(worst(out / "per_image.parquet", "instance", 2)) == 2
-    assert hardest(out / "per_image.parquet", "instance", 2) == []
+    assert worst(out / "per_image.parquet", "semantic", 2) == []
 
 
 @pytest.mark.parametrize(
@@ -282,13 +282,37 @@ def test_many_images_by_several_processes(shapes, tmp_path, monkeypatch):
     evaluate(shapes, tmp_path / "p", tmp_path / "one", options=OPTIONS)
     monkeypatch.setattr("segbench.evaluation.workers._FEW", 1)
     monkeypatch.setattr("segbench.evaluation.workers._CHUNK", 2)
-    monkeypatch.setattr("os.sched_getaffinity", lambda _: {0, 1})
     monkeypatch.setattr("segbench.evaluation.statistics._GROUP", 1)
-    evaluate(shapes, tmp_path / "p", tmp_path / "many", options=OPTIONS)
+    evaluate(shapes, tmp_path / "p", tmp_path / "many", options=OPTIONS, processes=2)
     one, many = (pd.read_csv(tmp_path / name / "scores.csv") for name in ("one", "many"))
     pd.testing.assert_frame_equal(one, many, rtol=1e-14)  # sums of fractions depend on their order
     assert Statistics(tmp_path / "many/per_image.parquet")._file.num_row_groups > 3
     stem = Dataset(shapes).split("test").images[4].stem
     (tmp_path / "p/semantic" / f"{stem}.png").unlink()
     with pytest.raises(SegbenchError, match=f"{stem}.png: does not exist"):  # also from another process
-        evaluate(shapes, tmp_path / "p", tmp_path / "broken", options=OPTIONS)
+        evaluate(shapes, tmp_path / "p", tmp_path / "broken", options=OPTIONS, processes=2)
+
+
+def test_void_all_over(shapes, tmp_path):
+    """A set without a labelled pixel has no score, and is no error."""
+    copy = tmp_path / "void"
+    shutil.copytree(shapes, copy)
+    split = Dataset(copy).split("test")
+    answer(Dataset(shapes), tmp_path / "p", ("semantic", "instances", "panoptic"))
+    for record in split:
+        for path, value in ((split.semantic_path(record.stem), 255), (split.panoptic_folder, 0)):
+            path = path / f"{record.stem}.png" if path.is_dir() else path
+            image = Image.open(path)
+            Image.fromarray(np.full_like(np.asarray(image), value)).save(path)
+    for path in (split.instances_json, split.panoptic_json):
+        content = read_json(path)
+        if path == split.instances_json:
+            content["annotations"] = []
+        for annotation in content["annotations"]:
+            annotation["segments_info"] = []
+        path.write_text(json.dumps(content))
+    evaluate(copy, tmp_path / "p", tmp_path / "out", options=OPTIONS)
+    document = read_json(tmp_path / "out/scores.json")
+    for task, metric in PRIMARY.items():
+        values = {s["value"] for s in document["scores"] if (s["task"], s["metric"]) == (task, metric)}
+        assert values == {None} and document["intervals"][task] == {metric: None}

@@ -74,6 +74,59 @@ def test_equals_pycocotools_where_results_have_no_boxes(random_coco, instance_sc
     )
 
 
+def strip(results, *fields):
+    return [{k: v for k, v in r.items() if k not in fields} for r in results]
+
+
+@pytest.mark.parametrize("boxes", [False, True])
+def test_results_have_the_area_of_their_mask_or_box(random_coco, instance_scores, boxes):
+    truth, results = random_coco(1)
+    own = [{**r, "area": 1e7} for r in results]
+    for given in (results, strip(results, "bbox")):
+        expected = reference(truth, given, boxes=boxes)[0]
+        given = own if given is results else strip(own, "bbox")
+        scores = instance_scores(truth, given, boxes=boxes)
+        prefix = "box_" if boxes else ""
+        assert same([scores[prefix + m] for m in TWELVE], expected)
+        assert scores[prefix + "ap_small"] > 0
+
+
+def test_boxes_of_masks_are_their_bounds(random_coco, instance_scores):
+    truth, results = random_coco(2)
+    masks = strip(results, "bbox")
+    scores = instance_scores(truth, masks, boxes=True)
+    assert same([scores["box_" + m] for m in TWELVE], reference(truth, masks, boxes=True)[0])
+    for image in truth["images"]:
+        del image["height"], image["width"]
+    scores = instance_scores(truth, masks, boxes=True)  # run lengths know their size
+    assert same([scores["box_" + m] for m in TWELVE], reference(truth, masks, boxes=True)[0])
+
+
+@pytest.mark.parametrize("crowd", [None, 0, False, "missing"])
+def test_absent_crowd_is_none(random_coco, instance_scores, crowd):
+    truth, results = random_coco(3)
+    for annotation in truth["annotations"]:
+        annotation["iscrowd"] = 0
+    expected = reference(truth, results, boxes=False)[0]
+    for annotation in truth["annotations"][::2]:
+        annotation["iscrowd"] = crowd
+        if crowd == "missing":
+            del annotation["iscrowd"]
+    assert same([instance_scores(truth, results)[m] for m in TWELVE], expected)
+
+
+def test_scores_beyond_one_are_no_probabilities(random_coco, instance_scores, caplog):
+    truth, results = random_coco(0)
+    expected = reference(truth, results, boxes=False)[0]
+    assert np.isfinite(instance_scores(truth, results)["ece"]) and not caplog.messages
+    for result in results:
+        result["score"] *= 97
+    scores = instance_scores(truth, results)
+    assert same([scores[m] for m in TWELVE], expected)
+    assert np.isnan(scores["ece"]) and np.isnan(scores["ece", "c1"])
+    assert "results.json: scores reach from" in caplog.text and "calibration is undefined" in caplog.text
+
+
 @pytest.mark.parametrize("split", ["train2017", "val2017"])
 def test_equals_pycocotools_on_coco(mirror, instance_scores, split):
     with zipfile.ZipFile(mirror / "annotations_trainval2017.zip") as archive:

@@ -27,24 +27,26 @@ def test_finds_every_value_at_its_place(tmp_path, monkeypatch, document, chunk, 
     path.write_text(json.dumps(document, indent=indent, ensure_ascii=False), encoding="utf-8")
     data = path.read_bytes()
     found: dict = {}
-    for key, _, start, stop in scan(path):
-        found.setdefault(key.encode("latin-1").decode(), []).append(json.loads(data[start:stop]))
+    for key, value, start, stop in scan(path):
+        assert value == json.loads(data[start:stop])
+        found.setdefault(key, []).append(value)
     expected = {k: v if isinstance(v, list) else [v] for k, v in document.items() if v != []}
     assert found == expected
 
 
-def test_records(tmp_path):
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig"])
+def test_records(tmp_path, encoding):
     path = tmp_path / "panoptic.json"
     records = [{"image_id": i, "file_name": f"ü{i}.png", "segments_info": [{"id": i}]} for i in (7, 3, 5)]
     path.write_text(
-        json.dumps({"annotations": records, "categories": [{"id": 1, "name": "x"}]}, ensure_ascii=False),
-        encoding="utf-8",
+        json.dumps({"annotations": records, "categories": [{"id": 1, "name": "straße"}]}, ensure_ascii=False),
+        encoding=encoding,
     )
     found = Records(path)
     assert list(found) == [3, 5, 7] and len(found) == 3
     assert [found[i] for i in (7, 3, 5)] == records
     assert 5 in found and 4 not in found and 9 not in found
-    assert found.categories == [{"id": 1, "name": "x"}]
+    assert found.categories == [{"id": 1, "name": "straße"}]
 
 
 @pytest.mark.parametrize(
@@ -56,6 +58,12 @@ def test_records(tmp_path):
         ('{"annotations": [{"id": 1}]}', "annotation 1 has no image_id"),
         ('{"annotations": [{"image_id": 1}, {"image_id": 1}]}', "image 1 is annotated twice"),
         ("", "the top level is no object"),
+        ('{"annotations": [{"image_id": "1"}]}', 'annotation 1: image_id is "1", not a whole number'),
+        ('{"annotations": [{"image_id": 1.5}]}', "annotation 1: image_id is 1.5, not a whole number"),
+        ('{"annotations": [{"image_id": null}]}', "annotation 1 has no image_id"),
+        ('{"images": [{"id": "1"}]}', 'image 1: id is "1", not a whole number'),
+        ('{"images": [{"id": 1, "file_name": "ä"}, {"id": 1}]}', 'image id 1 is listed twice: "ä" and null'),
+        ('{"annotations": [7]}', "annotation 1 has no image_id"),
     ],
 )
 def test_files_that_are_broken(tmp_path, text, message):

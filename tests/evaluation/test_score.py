@@ -105,15 +105,42 @@ def test_sizes_that_differ(maps):
 
 def test_float_and_colour_maps(maps):
     (maps / "predicted/b.png").unlink()
-    Image.fromarray(np.zeros((8, 10), np.float32)).save(maps / "predicted/b.tif")
+    values = np.zeros((8, 10), np.float32)
+    for wrong in (0.5, np.nan, np.inf):
+        values[2, 3] = wrong
+        Image.fromarray(values).save(maps / "predicted/b.tif")
+        with pytest.raises(
+            SegbenchError,
+            match=rf"b.tif: is no label map: it holds {wrong:g} at row 2, column 3\n.*one channel",
+        ):
+            semantic(maps)
+    (maps / "predicted/b.tif").unlink()
+    values = np.zeros((8, 10, 3), np.uint8)
+    values[2, 3] = 0, 1, 1
+    Image.fromarray(values).save(maps / "predicted/b.png")
     with pytest.raises(
-        SegbenchError, match=r"b.tif: is no label map: shape \(8, 10\), type float32\n.*single-channel"
+        SegbenchError,
+        match=r"b.png: is no label map: shape \(8, 10, 3\), the channels differ\n.*turn colours",
     ):
         semantic(maps)
-    (maps / "predicted/b.tif").unlink()
-    Image.fromarray(np.zeros((8, 10, 3), np.uint8)).save(maps / "predicted/b.png")
-    with pytest.raises(SegbenchError, match=r"b.png: is no label map: shape \(8, 10, 3\)"):
+    values = np.full((8, 10, 2), 255, np.uint8)
+    values[2, 3] = 0
+    Image.fromarray(values, "LA").save(maps / "predicted/b.png")
+    with pytest.raises(SegbenchError, match=r"b.png: is no label map: .*, some pixels are transparent"):
         semantic(maps)
+
+
+@pytest.mark.parametrize("form", ["RGB", "RGBA", "LA", "F", "I", "1"])
+def test_other_forms_of_the_same_numbers(maps, form):
+    semantic(maps, "--json", maps / "expected.json")
+    for path in [*maps.glob("truth/*.png"), *maps.glob("predicted/*.png")]:
+        values = np.asarray(Image.open(path))
+        suffix = ".tif" if form in "FI" else ".png"
+        path.unlink()
+        made = Image.fromarray(values.astype(bool)) if form == "1" else Image.fromarray(values).convert(form)
+        made.save(path.with_suffix(suffix))
+    semantic(maps, "--json", maps / "scores.json")
+    assert (maps / "scores.json").read_text() == (maps / "expected.json").read_text()
 
 
 def test_classes_outside_the_list(maps):
@@ -174,7 +201,11 @@ def test_instance(coco, tmp_path):
     [
         ({"image_id": 99}, "results.json: objects of image 99, which the truth does not list"),
         ({"category_id": 77}, "results.json: image 3: category 77 is not in the class list\n.*1, 2, 3, 4"),
-        ({"segmentation": None}, "results.json: image 3: a segmentation is neither polygons nor RLE"),
+        (
+            {"segmentation": None},
+            r"results.json: 1 of \d+ objects have no outline, first result 1 of image 3 .*null",
+        ),
+        ({"segmentation": "text"}, "results.json: image 3: a segmentation is neither polygons nor RLE"),
         ({"segmentation": {"size": [9, 9], "counts": "0a2"}}, r"image 3: a mask is 9x9 .*its image 150x130"),
         (
             {"segmentation": {"size": [130, 150], "counts": "d1"}},
@@ -182,8 +213,15 @@ def test_instance(coco, tmp_path):
         ),
         ({"segmentation": {"size": [130, 150], "counts": ""}}, "a mask's run lengths do not add up"),
         ({"segmentation": {"size": [130, 150], "counts": None}}, "neither polygons nor RLE"),
-        ({"score": float("nan")}, "results.json: image 3: score nan is not a number"),
-        ({"score": None}, "results.json: a result lacks a field, or it is of another kind"),
+        ({"score": float("nan")}, "results.json: result 1: score is NaN, not a finite number"),
+        ({"score": "0.9"}, r'results.json: result 1: score is "0.9", not a finite number\n.*without quotes'),
+        ({"score": None}, r"results.json: result 1 has no score\n.*give each result its score"),
+        ({"image_id": "3"}, 'results.json: result 1: image_id is "3", not a whole number'),
+        ({"category_id": "2"}, 'results.json: result 1: category_id is "2", not a whole number'),
+        ({"category_id": True}, "results.json: result 1: category_id is true, not a whole number"),
+        ({"bbox": [1, 2, "3", 4]}, r'results.json: image 3: a bbox holds "3", not a finite number'),
+        ({"bbox": [1, 2, -3, 4]}, "results.json: image 3: a bbox has a negative width or height"),
+        ({"bbox": [1, 2, 3]}, "results.json: image 3: a bbox is not a list of four numbers"),
     ],
 )
 def test_results_that_are_wrong(coco, change, message):
@@ -197,7 +235,7 @@ def test_results_without_masks(coco):
     _, results, write = coco
     for result in results:
         del result["segmentation"]
-    with pytest.raises(SegbenchError, match=r"has no segmentation\n.*--boxes"):
+    with pytest.raises(SegbenchError, match=r"have no outline, first .*\n.*--boxes"):
         score(*write())
     assert "box_ap" in score(*write(), "--boxes")
 
@@ -205,7 +243,7 @@ def test_results_without_masks(coco):
 def test_files_of_another_kind(coco, tmp_path):
     _, _, write = coco
     _, _, truth, _, results = write()
-    with pytest.raises(SegbenchError, match="truth.json: is not a list of COCO results"):
+    with pytest.raises(SegbenchError, match=r"truth.json: result 1 has no score \(and"):
         score("instance", "--truth", truth, "--predictions", truth)
     with pytest.raises(SegbenchError, match="results.json: is not a file of COCO annotations"):
         score("instance", "--truth", results, "--predictions", results)
@@ -239,6 +277,5 @@ def test_several_processes_see_the_same(maps, monkeypatch):
     semantic(maps, "--json", maps / "one.json")
     monkeypatch.setattr("segbench.evaluation.workers._FEW", 1)
     monkeypatch.setattr("segbench.evaluation.workers._CHUNK", 1)
-    monkeypatch.setattr("os.sched_getaffinity", lambda _: {0, 1})
-    semantic(maps, "--json", maps / "two.json")
+    semantic(maps, "--json", maps / "two.json", "--threads", 2)
     assert (maps / "one.json").read_text() == (maps / "two.json").read_text()

@@ -4,13 +4,13 @@ from fake_run import make_dataset, make_predictions, worsen
 
 from segbench.evaluation.evaluate import evaluate
 from segbench.evaluation.options import EvaluationOptions
-from segbench.report.hardest import hardest
+from segbench.evaluation.worst import worst
 
 
 @pytest.mark.parametrize(
     ("name", "task"), [("vessels", "semantic"), ("bubbles", "instance"), ("street", "panoptic")]
 )
-def test_the_spoilt_images_are_the_hardest(tmp_path, name, task):
+def test_the_spoilt_images_are_the_worst(tmp_path, name, task):
     truths = make_dataset(tmp_path / "data", name, images=5, size=(60, 90))
     rng = np.random.default_rng(0)
     guesses = list(truths)
@@ -23,6 +23,6 @@ def test_the_spoilt_images_are_the_hardest(tmp_path, name, task):
         tmp_path,
         options=EvaluationOptions(families=("objects",), bootstrap_samples=0),
     )
-    found = hardest(tmp_path / "per_image.parquet", task, 2)
+    found = worst(tmp_path / "per_image.parquet", task, 2)
     assert found == ["img002", "img004"]
-    assert hardest(tmp_path / "per_image.parquet", task, 0) == []
+    assert worst(tmp_path / "per_image.parquet", task, 0) == []

@@ -12,6 +12,7 @@ rule evaluate:
         f"{LOGS}/evaluate/{CELL_LOG}",
     group:
         CELL_GROUP
+    threads: CONFIG.threads
     resources:
         mem_mb=demand.memory,
         runtime=lambda w, input, attempt: demand.evaluation_minutes(
@@ -25,4 +26,4 @@ rule evaluate:
         code=code_of("segbench.evaluation.evaluate"),
     shell:
         "segbench evaluate --data {params.data} --predictions {params.predictions} --out {params.out}"
-        " --options {params.options:q} --log {log}"
+        " --options {params.options:q} --threads {threads} --log {log}"

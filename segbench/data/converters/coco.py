@@ -5,20 +5,34 @@ Lin et al. 2014; Kirillov et al. 2019. `val` is scored: the truth of upstream's 
 
 from __future__ import annotations
 
+import logging
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field
+from PIL import Image
+from pydantic import BaseModel, ConfigDict
 
+from segbench.data import coco_lists, masks
+from segbench.data.converters.coco_entries import (
+    CategoryEntry,
+    ImageEntry,
+    Instances,
+    ObjectEntry,
+    Panoptic,
+    SegmentEntry,
+)
 from segbench.data.converters.common import color, inside, parse_options, read_checked, require
-from segbench.data.dataset import Archives, Category, Color, Converted, Sample, open_image, rgb_to_id
+from segbench.data.dataset import Archives, Category, Converted, Sample, open_image, rgb_to_id
 from segbench.errors import SegbenchError
 
+log = logging.getLogger(__name__)
 SPLITS = ("train", "val")
 T = TypeVar("T")
+Size = tuple[int, int]
+"""Height, width"""
 
 
 class Options(BaseModel):
@@ -26,84 +40,33 @@ class Options(BaseModel):
 
     panoptic: bool = True
     """Read the panoptic files, too. False: the instance files only."""
-
-
-Length = Annotated[float, Field(allow_inf_nan=False)]
-
-
-class CategoryEntry(BaseModel):
-    id: int
-    name: str
-    isthing: bool = True
-    color: Color | None = None
-
-
-class ImageEntry(BaseModel):
-    id: int
-    file_name: str
-
-
-class ObjectEntry(BaseModel):
-    id: int
-    image_id: int
-    category_id: int
-    segmentation: Any
-    iscrowd: bool = False
-    area: Length | None = None
-    bbox: tuple[Length, Length, Length, Length] | None = None
-
-
-class SegmentEntry(BaseModel):
-    id: int
-    category_id: int
-    iscrowd: bool = False
-
-
-class PanopticEntry(BaseModel):
-    image_id: int
-    file_name: str
-    segments_info: list[SegmentEntry]
-
-
-class Instances(BaseModel):
-    """What is read of an instance file."""
-
-    images: list[ImageEntry]
-    annotations: list[ObjectEntry]
-    categories: list[CategoryEntry]
-
-
-class Panoptic(BaseModel):
-    """What is read of a panoptic file."""
-
-    images: list[ImageEntry]
-    annotations: list[PanopticEntry]
-    categories: list[CategoryEntry]
+    """False reads the instance files alone."""
+    scale: bool = False
+    """Whether truth is scaled to its image where the file states another size; else that is an error."""
 
 
 def convert(archives: Archives, options: dict[str, Any]) -> Converted:
     """Options: see `Options`."""
-    panoptic = parse_options(Options, options).panoptic
-    source = _Source(archives, panoptic)
+    chosen = parse_options(Options, options)
+    source = _Source(archives, chosen)
     return Converted(
         categories=source.categories,
-        background=not panoptic,
+        background=not chosen.panoptic,
         evaluation_split="val",
-        samples=source.panoptic_samples() if panoptic else source.instance_samples(),
+        samples=source.panoptic_samples() if chosen.panoptic else source.instance_samples(),
     )
 
 
 class _Source:
     """The JSON files of one kind name the classes; both kinds give truth."""
 
-    def __init__(self, archives: Archives, panoptic: bool) -> None:
-        self.archives = archives
-        path = self.panoptic_json("val") if panoptic else self.instances_json("val")
-        kind: type[Instances | Panoptic] = Panoptic if panoptic else Instances
-        first = sorted(read_checked(path, kind).categories, key=lambda c: c.id)
-        self.number_of = {c.id: number for number, c in enumerate(first, 1)}
-        if len(self.number_of) < len(first):
-            raise SegbenchError("lists a category id twice", where=path, remedy="mend it, or fetch it again")
+    def __init__(self, archives: Archives, options: Options) -> None:
+        self.archives, self.options = archives, options
+        self.reference = self.panoptic_json("val") if options.panoptic else self.instances_json("val")
+        kind: type[Instances | Panoptic] = Panoptic if options.panoptic else Instances
+        first = sorted(read_checked(self.reference, kind).categories, key=lambda c: c.id)
+        self.ids = _ids_by_name(first, self.reference)
+        self.number_of = {name: number for number, name in enumerate(self.ids, 1)}
         self.categories = [
             Category(id=number, name=c.name, isthing=c.isthing, color=c.color or color(number))
             for number, c in enumerate(first, 1)
@@ -120,48 +83,148 @@ class _Source:
     def image(self, split: str, name: str) -> Path:
         return require(inside(self.archives[f"{split}2017.zip"] / f"{split}2017", name))
 
-    def instances(self, split: str) -> tuple[dict[int, str], dict[int, list[dict[str, Any]]]]:
-        """File name and objects by image id."""
+    def numbers(self, entries: Sequence[CategoryEntry], path: Path, *, some: bool = False) -> dict[int, int]:
+        """Category ids of a file -> numbers of the classes, by name; `some`: it may lack classes."""
+        ids = _ids_by_name(entries, path)
+        coco_lists.check_same_names(ids, path, self.ids, self.reference, some=some)
+        moved = [
+            f"{name} {own} (there {self.ids[name]})" for name, own in ids.items() if own != self.ids[name]
+        ]
+        if moved:
+            log.warning(
+                "%s: category ids differ from those of %s; classes are matched by name: %s",
+                path,
+                self.reference,
+                ", ".join(moved),
+            )
+        return {own: self.number_of[name] for name, own in ids.items()}
+
+    def instances(self, split: str) -> tuple[dict[int, ImageEntry], dict[int, list[dict[str, Any]]]]:
+        """Images, and objects by image id."""
         path = self.instances_json(split)
         source = read_checked(path, Instances)
-        names = {i.id: i.file_name for i in source.images}
+        images = _images(source.images, path)
+        numbers = self.numbers(source.categories, path, some=self.options.panoptic)
+        _check_outlines(source.annotations, path)
         objects = defaultdict(list)
         for annotation in source.annotations:
-            _known(annotation.image_id, names, "image", path)
-            objects[annotation.image_id].append(self.renumbered(annotation, path))
-        return names, objects
-
-    def renumbered(self, annotation: ObjectEntry | SegmentEntry, path: Path) -> dict[str, Any]:
-        number = _known(annotation.category_id, self.number_of, "category", path)
-        return {key: value for key, value in annotation if value is not None} | {"category_id": number}
+            _known(annotation.image_id, images, "image", path)
+            objects[annotation.image_id].append(_renumbered(annotation, numbers, path))
+        return images, objects
 
     def instance_samples(self) -> Iterator[Sample]:
         for split in SPLITS:
-            names, objects = self.instances(split)
-            for image_id, name in names.items():
-                image = self.image(split, name)
-                yield Sample(split, image.stem, image, instances=objects[image_id])
+            path = self.instances_json(split)
+            images, objects = self.instances(split)
+            for image_id, entry in images.items():
+                image = self.image(split, entry.file_name)
+                stated, size = self.sizes(entry, image, path)
+                found = _fitted(objects[image_id], stated, size, path)
+                yield Sample(split, image.stem, image, instances=found)
 
     def panoptic_samples(self) -> Iterator[Sample]:
         for split in SPLITS:
-            path = self.panoptic_json(split)
+            path, other = self.panoptic_json(split), self.instances_json(split)
             source = read_checked(path, Panoptic)
-            names = {i.id: i.file_name for i in source.images}
-            _, objects = self.instances(split)
+            images = _images(source.images, path)
+            numbers = self.numbers(source.categories, path)
+            known, objects = self.instances(split)
+            coco_lists.unique_ids(
+                ((a.image_id, a.file_name) for a in source.annotations), "annotation of image", path
+            )
+            if len(source.annotations) < len(images):
+                unused = len(images) - len(source.annotations)
+                log.warning("%s: %d images without an annotation are skipped", path, unused)
             maps = require(path.with_suffix(""))
             if (maps / maps.name).is_dir():  # the nested archive may hold the folder or its files
                 maps /= maps.name
             for annotation in source.annotations:
-                image = self.image(split, _known(annotation.image_id, names, "image", path))
+                entry = _known(annotation.image_id, images, "image", path)
+                _check_same_image(entry, path, known, other)
+                image = self.image(split, entry.file_name)
+                stated, size = self.sizes(entry, image, path)
                 rgb = open_image(require(inside(maps, annotation.file_name))).convert("RGB")
-                segments = [self.renumbered(s, path) for s in annotation.segments_info]
-                yield Sample(
-                    split,
-                    image.stem,
-                    image,
-                    instances=objects[annotation.image_id],
-                    panoptic=(rgb_to_id(np.asarray(rgb)), segments),
-                )
+                ids = rgb_to_id(np.asarray(rgb))
+                if self.options.scale:
+                    ids = masks.resized(ids, size)
+                found = _fitted(objects[annotation.image_id], stated, size, other)
+                segments = [_renumbered(s, numbers, path) for s in annotation.segments_info]
+                yield Sample(split, image.stem, image, instances=found, panoptic=(ids, segments))
+
+    def sizes(self, entry: ImageEntry, image: Path, path: Path) -> tuple[Size, Size]:
+        """The image's size as the file states it, and as it is."""
+        try:
+            with Image.open(image) as file:
+                size = file.height, file.width
+        except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
+            size = open_image(image).size[::-1]  # says what is wrong
+        stated = entry.height or size[0], entry.width or size[1]
+        if stated != size and not self.options.scale:
+            turned = ", which fits an image that is turned by a right angle" if stated[::-1] == size else ""
+            raise SegbenchError(
+                f"is {size[1]}x{size[0]} (width x height), {path} states {stated[1]}x{stated[0]}{turned}",
+                where=image,
+                remedy="use the images that were annotated, or scale the truth with `options: {scale: true}`",
+            )
+        return stated, size
+
+
+def _ids_by_name(entries: Sequence[CategoryEntry], path: Path) -> dict[str, int]:
+    coco_lists.unique_ids(((c.id, c.name) for c in entries), "category", path)
+    return coco_lists.unique_names(((c.id, c.name) for c in entries), "category", path)
+
+
+def _images(entries: Sequence[ImageEntry], path: Path) -> dict[int, ImageEntry]:
+    coco_lists.unique_ids(((i.id, i.file_name) for i in entries), "image", path)
+    coco_lists.unique_names(((i.id, i.file_name) for i in entries), "image", path)
+    return {i.id: i for i in entries}
+
+
+def _check_same_image(entry: ImageEntry, path: Path, known: Mapping[int, ImageEntry], other: Path) -> None:
+    """The panoptic and the instance file mean the same image by an id."""
+    name = known[entry.id].file_name if entry.id in known else None
+    if name is None or coco_lists.stem(name) != coco_lists.stem(entry.file_name):
+        is_there = "not listed" if name is None else coco_lists.shown(name)
+        raise SegbenchError(
+            f"image id {entry.id} is {coco_lists.shown(entry.file_name)}, in {other} it is {is_there}",
+            where=path,
+            remedy="use two files that were made together",
+        )
+
+
+def _check_outlines(annotations: Sequence[ObjectEntry], path: Path) -> None:
+    lacking = [a for a in annotations if not masks.has_outline(a.segmentation)]
+    if lacking:
+        raise SegbenchError(
+            f"{len(lacking)} of {len(annotations)} objects have no outline, first annotation {lacking[0].id} "
+            f"of image {lacking[0].image_id} (segmentation: {coco_lists.shown(lacking[0].segmentation)})",
+            where=path,
+            remedy="outline these objects or remove them; masks cannot be learned from boxes",
+        )
+
+
+def _renumbered(
+    annotation: ObjectEntry | SegmentEntry, numbers: Mapping[int, int], path: Path
+) -> dict[str, Any]:
+    number = _known(annotation.category_id, numbers, "category", path)
+    return {key: value for key, value in annotation if value is not None} | {"category_id": number}
+
+
+def _fitted(objects: list[dict[str, Any]], stated: Size, size: Size, path: Path) -> list[dict[str, Any]]:
+    """Objects that were drawn on an image of the `stated` size, on one of `size`."""
+    if stated == size:
+        return objects
+    found = []
+    for entry in objects:
+        try:
+            outline = masks.standardise(entry["segmentation"], *stated)
+        except ValueError as error:
+            raise SegbenchError(
+                f"annotation {entry['id']}: {error}", where=path, remedy="correct the annotation or remove it"
+            ) from error
+        kept = {key: value for key, value in entry.items() if key not in ("area", "bbox")}
+        found.append(kept | {"segmentation": masks.scaled(outline, stated, size)})
+    return found
 
 
 def _known(key: int, listed: Mapping[int, T], kind: str, path: Path) -> T:

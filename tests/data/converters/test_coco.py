@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -113,3 +115,189 @@ def test_classes_count_from_one_and_crowds_stay(tmp_path: Path, save, write, nes
 def test_faults(tmp_path: Path, save, change, message: str):
     with pytest.raises(SegbenchError, match=message):
         list(convert(tiny(tmp_path, save, **change), {}).samples)
+
+
+def edit(root: Path, name: str, change: Callable[[dict[str, Any]], None]) -> Path:
+    """Change what a file of `tiny` holds."""
+    path = root / f"{name.split('_')[0]}/annotations/{name}2017.json"
+    content = json.loads(path.read_text())
+    change(content)
+    path.write_text(json.dumps(content))
+    return path
+
+
+KINDS = {"panoptic": {"panoptic": True}, "instances": {"panoptic": False}}
+DOG, CAT, SKY = {"id": 7, "name": "dog"}, {"id": 9, "name": "cat"}, {"id": 40, "name": "sky", "isthing": 0}
+
+
+def test_classes_go_by_name_where_ids_differ(tmp_path: Path, save, write, caplog):
+    files = tiny(tmp_path, save)
+
+    def swapped(content: dict[str, Any]) -> None:
+        """The same truth, with 7 and 40 exchanged, in another order."""
+        for entry in content["categories"]:
+            entry["id"] = 47 - entry["id"]
+        content["categories"].reverse()
+        for annotation in content["annotations"]:
+            for entry in annotation.get("segments_info", [annotation]):
+                entry["category_id"] = 47 - entry["category_id"]
+
+    expected = write(convert(files, {}))
+    truth = [expected.split(s).read_semantic("1") for s in ("train", "val")]
+    assert not caplog.messages
+    edit(tmp_path, "panoptic_train", swapped)
+    edit(tmp_path, "instances_val", swapped)
+    dataset = write(convert(files, {}), name="swapped")
+    for split, labels in zip(("train", "val"), truth, strict=True):
+        assert (dataset.split(split).read_semantic("1") == labels).all()
+        (annotation,) = json.loads(dataset.split(split).instances_json.read_text())["annotations"]
+        assert annotation["category_id"] == 1
+    assert "panoptic_train2017.json: category ids differ" in caplog.text
+    assert "by name: dog 40 (there 7), sky 7 (there 40)" in caplog.text
+    assert "instances_val2017.json: category ids differ" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("kind", "name", "categories", "message"),
+    [
+        ("instances", "instances_train", [DOG, CAT], 'instances_train.*: lists category "cat", which .*val'),
+        ("instances", "instances_val", [DOG, CAT], 'instances_val.*: lists category "cat", which .*train'),
+        ("panoptic", "instances_train", [DOG, CAT], 'instances_train.*: lists category "cat", which .*pano'),
+        ("panoptic", "panoptic_train", [DOG], 'panoptic_val2017.json: lists category "sky", which .*train'),
+        ("panoptic", "panoptic_val", [DOG, DOG, SKY], 'category id 7 is listed twice: "dog" and "dog"'),
+        ("panoptic", "panoptic_val", [DOG, {**DOG, "id": 8}], 'category "dog" is listed twice, .* 7 and 8'),
+        ("instances", "instances_train", [{**DOG, "id": "7"}], '"7", not a whole number at categories.0.id'),
+        ("instances", "instances_train", [{**DOG, "name": None}], "categories.0.name"),
+    ],
+)  # fmt: skip
+def test_categories_that_differ(tmp_path: Path, save, kind, name, categories, message):
+    files = tiny(tmp_path, save)
+    edit(tmp_path, name, lambda content: content.update(categories=categories))
+    with pytest.raises(SegbenchError, match=message) as caught:
+        list(convert(files, KINDS[kind]).samples)
+    assert caught.value.remedy
+
+
+ONE = {"id": 1, "file_name": "1.jpg"}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(
+    ("images", "message"),
+    [
+        ([ONE, {"id": 1, "file_name": "2.jpg"}], 'image id 1 is listed twice: "1.jpg" and "2.jpg"'),
+        ([ONE, {"id": 2, "file_name": "1.jpg"}], 'image "1.jpg" is listed twice, with the ids 1 and 2'),
+        ([{**ONE, "id": "1"}], '"1", not a whole number at images.0.id'),
+        ([{**ONE, "id": 1.5}], "1.5, not a whole number at images.0.id"),
+        ([{**ONE, "file_name": None}], "at images.0.file_name"),
+    ],
+)
+def test_images_that_are_wrong(tmp_path: Path, save, kind, images, message):
+    files = tiny(tmp_path, save)
+    path = edit(tmp_path, f"{kind}_train", lambda content: content.update(images=images))
+    with pytest.raises(SegbenchError, match=message) as caught:
+        list(convert(files, KINDS[kind]).samples)
+    assert caught.value.where == path and caught.value.remedy
+
+
+@pytest.mark.parametrize("images", [[{**ONE, "file_name": "2.jpg"}], [{**ONE, "id": 2}]])
+def test_ids_that_mean_another_image_in_the_instance_file(tmp_path: Path, save, images):
+    files = tiny(tmp_path, save)
+    edit(tmp_path, "instances_train", lambda content: content.update(images=images, annotations=[]))
+    with pytest.raises(
+        SegbenchError, match='panoptic_train2017.json: image id 1 is "1.jpg", in .*instances_train'
+    ):
+        list(convert(files, {}).samples)
+
+
+@pytest.mark.parametrize("crowd", [None, 0, False, "missing"])
+def test_absent_crowd_is_none(tmp_path: Path, save, write, crowd):
+    files = tiny(tmp_path, save)
+
+    def change(content: dict[str, Any]) -> None:
+        content["annotations"][0]["iscrowd"] = crowd
+        if crowd == "missing":
+            del content["annotations"][0]["iscrowd"]
+
+    edit(tmp_path, "instances_val", change)
+    dataset = write(convert(files, {"panoptic": False}))
+    (annotation,) = json.loads(dataset.split("val").instances_json.read_text())["annotations"]
+    assert (annotation["iscrowd"], annotation["area"]) == (0, 32)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"iscrowd": "0"}, '"0", not 0 or 1 at annotations.0.iscrowd'),
+        ({"area": "32"}, '"32", not a finite number at annotations.0.area'),
+        ({"image_id": "1"}, '"1", not a whole number at annotations.0.image_id'),
+        ({"segmentation": []}, r"1 of 1 objects have no outline, first annotation 5 of image 1 .*: \[\]\)"),
+        ({"segmentation": None}, "1 of 1 objects have no outline"),
+        ({"segmentation": [[1, 1, 5, 5]]}, "1 of 1 objects have no outline"),
+    ],
+)
+def test_objects_that_are_wrong(tmp_path: Path, save, change, message):
+    files = tiny(tmp_path, save)
+    path = edit(tmp_path, "instances_train", lambda content: content["annotations"][0].update(change))
+    with pytest.raises(SegbenchError, match=message) as caught:
+        list(convert(files, {"panoptic": False}).samples)
+    assert caught.value.where == path and caught.value.remedy
+
+
+def test_sizes_that_differ(tmp_path: Path, save, write):
+    """Images are 8 x 8; the file says 16 wide and 24 high, and its object is drawn on that."""
+    files = tiny(tmp_path, save)
+    outlines = [[[4, 6, 12, 6, 12, 18, 4, 18]], masks.encode(np.kron(np.eye(4), np.ones((6, 4))) > 0)]
+    for split, outline in zip(("train", "val"), outlines, strict=True):
+        drawn = {"segmentation": outline, "area": 96.0, "bbox": [4, 6, 8, 12], "iscrowd": 0}
+
+        def change(content: dict[str, Any], drawn: dict[str, Any] = drawn) -> None:
+            content["images"] = [{**ONE, "height": 24, "width": 16}]
+            content["annotations"][0].update(drawn)
+
+        edit(tmp_path, f"instances_{split}", change)
+    with pytest.raises(
+        SegbenchError,
+        match=r"1.jpg: is 8x8 \(width x height\), .*instances_train2017.json states 16x24\n.*scale",
+    ):
+        list(convert(files, {"panoptic": False}).samples)
+    dataset = write(convert(files, {"panoptic": False, "scale": True}))
+    found = [
+        json.loads(dataset.split(s).instances_json.read_text())["annotations"][0] for s in ("train", "val")
+    ]
+    assert (found[0]["bbox"], found[0]["area"]) == ([2, 2, 4, 4], 16)
+    expected = np.kron(np.eye(4), np.ones((2, 2))) > 0
+    assert (masks.decode(found[1]["segmentation"]) == expected).all()
+
+
+def test_sizes_of_turned_images(tmp_path: Path, save):
+    files = tiny(tmp_path, save)
+    Image.new("RGB", (8, 6)).save(files["train2017.zip"] / "train2017/1.jpg")
+    images = [{**ONE, "height": 8, "width": 6}]
+    edit(tmp_path, "panoptic_train", lambda content: content.update(images=images))
+    with pytest.raises(
+        SegbenchError, match="is 8x6 .*states 6x8, which fits an image that is turned by a right"
+    ):
+        list(convert(files, {}).samples)
+
+
+def test_panoptic_maps_are_scaled(tmp_path: Path, save, write):
+    files = tiny(tmp_path, save)
+    maps = tmp_path / "panoptic/annotations/panoptic_val2017/1.png"
+    ids = np.asarray(Image.open(maps))
+    Image.fromarray(ids.repeat(3, 0).repeat(2, 1)).save(maps)
+    with pytest.raises(SegbenchError, match="the panoptic mask has 16x24 pixels, the image 8x8"):
+        write(convert(files, {}), name="wrong")
+    dataset = write(convert(files, {"scale": True}))
+    written = np.asarray(Image.open(dataset.split("val").panoptic_folder / "1.png"))
+    assert (rgb_to_id(written) == rgb_to_id(ids)).all()
+
+
+def test_panoptic_annotations_that_are_missing_or_twice(tmp_path: Path, save, caplog):
+    files = tiny(tmp_path, save)
+    edit(tmp_path, "panoptic_train", lambda content: content["annotations"].append(content["annotations"][0]))
+    with pytest.raises(SegbenchError, match="train2017.json: annotation of image id 1 is listed twice"):
+        list(convert(files, {}).samples)
+    edit(tmp_path, "panoptic_train", lambda content: content["annotations"].clear())
+    assert [s.split for s in convert(files, {}).samples] == ["val"]
+    assert "panoptic_train2017.json: 1 images without an annotation are skipped" in caplog.text
