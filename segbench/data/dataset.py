@@ -3,7 +3,8 @@
 One folder a dataset:
 
     dataset.json                        `DatasetInfo`
-    <split>/images/*                    the original files
+    <split>/images/*                    the original files, or PNG files where these had to be turned upright;
+                                        pixels count as stored, whatever EXIF says
     <split>/semantic/<stem>.png         class ids, one channel; 0 = background, 255 = void (65535 in 16 bit)
     <split>/instances.json              COCO detection format, things only, ids from 1, iscrowd kept
     <split>/panoptic.json, panoptic/<stem>.png   COCO panoptic format
@@ -23,7 +24,9 @@ from typing import Annotated, Any, Literal
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from segbench.data.images import IMAGE_SUFFIXES, read_label_map
+from segbench.data.images import IMAGE_SUFFIXES, allow_pixels, read_image, read_label_map
+from segbench.data.junk import listed
+from segbench.data.levels import Levels
 from segbench.errors import SegbenchError, first_fault, nearest
 from segbench.files import read_json
 
@@ -81,6 +84,10 @@ class DatasetInfo(BaseModel):
     mean: list[float]
     std: list[float]
     """Channel statistics of the training images, scaled to 0..1."""
+    levels: Levels | None
+    """Darkest and brightest value of the training images where these have more than 8 bit."""
+    max_pixels: int
+    """Largest image that was allowed when the set was converted."""
     max_instances: int
     """Most objects (crowds not counted) in one image over all splits; 0 without instances."""
     digest: str
@@ -114,6 +121,11 @@ class View:
         return {c.id: i for i, c in enumerate(self.classes)}
 
 
+Orientation = Literal["stored", "upright"]
+"""How a truth counts the pixels of a photograph that EXIF says is turned: as the file stores them, or as
+viewers show them. Tools in which people draw outlines show images upright."""
+
+
 @dataclass
 class Sample:
     """One annotated image, as a converter yields it. Give only what the source annotates.
@@ -123,6 +135,9 @@ class Sample:
         an H x W bool array), `iscrowd`; `area` and `bbox` are filled in where they are missing.
     panoptic: H x W int map of segment ids (0 = void), and COCO `segments_info` (`id`, `category_id`,
         `iscrowd`).
+    size: width and height of the image that the annotator saw, where the source states them.
+    source: the annotation file, which messages name; None: they name the image.
+    faults: what is wrong with the annotation; the faults of all samples are reported together.
     """
 
     split: str
@@ -133,6 +148,16 @@ class Sample:
     semantic: np.ndarray | None = None
     instances: list[dict[str, Any]] | None = None
     panoptic: tuple[np.ndarray, list[dict[str, Any]]] | None = None
+    size: tuple[int, int] | None = None
+    source: Path | None = None
+    faults: list[SegbenchError] = field(default_factory=list)
+
+    @property
+    def where(self) -> Path | str:
+        """What messages about the truth name."""
+        if self.source is not None:
+            return self.source
+        return self.image if isinstance(self.image, Path) else f"{self.split}/{self.stem}{self.suffix}"
 
 
 @dataclass
@@ -143,6 +168,7 @@ class Converted:
     background: bool
     evaluation_split: str
     samples: Iterable[Sample] = field(repr=False)
+    orientation: Orientation = field(kw_only=True)
 
 
 @dataclass(frozen=True)
@@ -168,6 +194,10 @@ class Dataset:
                 where=path,
                 remedy="convert the dataset again",
             ) from error
+        allow_pixels(self.info.max_pixels)
+
+    def __reduce__(self) -> tuple[type[Dataset], tuple[Path]]:
+        return Dataset, (self.root,)  # another process has to allow its images, too
 
     def split(self, name: str) -> Split:
         if name not in self.info.splits:
@@ -200,7 +230,7 @@ class Split:
 
     @cached_property
     def images(self) -> list[ImageRecord]:
-        paths = sorted(p for p in (self.root / "images").iterdir() if p.suffix.lower() in IMAGE_SUFFIXES)
+        paths = sorted(p for p in listed(self.root / "images") if p.suffix.lower() in IMAGE_SUFFIXES)
         return [ImageRecord(i, path, path.stem) for i, path in enumerate(paths, 1)]
 
     def __len__(self) -> int:
@@ -223,6 +253,11 @@ class Split:
 
     def semantic_path(self, stem: str) -> Path:
         return self.root / "semantic" / f"{stem}.png"
+
+    def read_image(self, record: ImageRecord) -> np.ndarray:
+        """H x W x channels, as a network sees it: uint8, or float32 in 0..1 where the set has `levels`."""
+        info = self.dataset.info
+        return read_image(record.path, info.channels, info.levels)
 
     def read_semantic(self, stem: str) -> np.ndarray:
         """H x W int32 map of category ids; 0 = background, -1 = void."""

@@ -19,6 +19,7 @@ from pydantic import BaseModel, ValidationError
 
 from segbench.data.dataset import Dataset, Split
 from segbench.data.images import IMAGE_SUFFIXES
+from segbench.data.junk import listed
 from segbench.data.lint_image import (
     Annotation,
     Facts,
@@ -169,7 +170,7 @@ def _lint_names(split: Split, report: LintReport) -> None:
             report.error(
                 f"{split.name}/images/{stem}.*", "several images share one name, and so one mask", times
             )
-    images = sorted((split.root / "images").iterdir())
+    images = listed(split.root / "images")
     others = [p.name for p in images if p.suffix.lower() not in IMAGE_SUFFIXES]
     if others:
         report.warn(

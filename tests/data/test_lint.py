@@ -44,7 +44,7 @@ def hash_of(name: str) -> int:
 def street(write: Callable[..., Dataset]) -> Path:
     """Three training, two validation images with all kinds of truth and no fault."""
     samples = [panoptic_sample("train", i) for i in range(3)] + [panoptic_sample("val", i) for i in range(2)]
-    return write(Converted(CATEGORIES, False, "val", samples)).root
+    return write(Converted(CATEGORIES, False, "val", samples, orientation="stored")).root
 
 
 @pytest.fixture
@@ -55,7 +55,7 @@ def vessels(write: Callable[..., Dataset]) -> Path:
         return Sample(split, f"{split}{number}", png(hash_of(f"v{split}{number}")), ".png", semantic=ids)
 
     samples = [sample("train", i) for i in range(3)] + [sample("test", 0)]
-    return write(Converted(CATEGORIES[:1], True, "test", samples), name="vessels").root
+    return write(Converted(CATEGORIES[:1], True, "test", samples, orientation="stored"), name="vessels").root
 
 
 def edit(path: Path, change: Callable[[Any], Any]) -> None:

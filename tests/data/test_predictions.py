@@ -33,6 +33,8 @@ def make_split(root, categories=(SKY, CAR)):
         channels=1,
         mean=[0.5],
         std=[0.2],
+        levels=None,
+        max_pixels=10**6,
         max_instances=2,
         digest="",
     )

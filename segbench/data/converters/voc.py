@@ -63,6 +63,7 @@ def convert(archives: Archives, options: dict[str, Any]) -> Converted:
         categories=categories(CLASSES, isthing=True),
         background=True,
         evaluation_split="val",
+        orientation="stored",
         samples=_samples(voc, sbd),
     )
 

@@ -14,6 +14,16 @@ from segbench.data.converters.labelme import convert
 from segbench.data.images import read_label_map
 from segbench.errors import SegbenchError
 
+BACK = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_90,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_270,
+}
+"""How a camera stores what is shown upright, by EXIF orientation."""
 SQUARE = [[0, 0], [4, 0], [4, 4], [0, 4]]
 
 
@@ -172,15 +182,37 @@ def test_windows_path_to_another_subfolder(tmp_path: Path):
     assert sample.stem == "json_a"
 
 
-def test_turned_photographs_are_set_upright(tmp_path: Path):
+@pytest.mark.parametrize("embedded", [False, True])
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_photographs_are_stored_upright(tmp_path: Path, write, orientation: int, embedded: bool):
+    """The outline is that of the bright part, as labelme shows it."""
+    bright = np.zeros((12, 16), np.uint8)
+    bright[1:4, 2:9] = 200
+    shown = Image.fromarray(bright)
     exif = Image.Exif()
-    exif[0x0112] = 6  # turn by a quarter
-    text = encoded((12, 16), exif=exif)
-    write_one(tmp_path, "a", shape("x"), imagePath="", imageData=text, imageWidth=16, imageHeight=12)
-    sample = one(tmp_path)
-    assert sample.suffix == ".png"
-    assert Image.open(io.BytesIO(sample.image)).size == (16, 12)
-    assert sample.semantic.shape == (12, 16)
+    exif[0x0112] = orientation
+    stored = shown if orientation == 1 else shown.transpose(BACK[orientation])
+    file = io.BytesIO()
+    stored.save(file, "PNG", exif=exif)
+    square = shape("x", [[2, 1], [8, 3]], "rectangle")
+    for name in "ab":
+        more = {"imagePath": "", "imageData": base64.b64encode(file.getvalue()).decode()} if embedded else {}
+        write_one(tmp_path / "own", name, square, imageWidth=16, imageHeight=12, **more)
+        (tmp_path / "own" / f"{name}.png").write_bytes(file.getvalue())
+    split = write(convert({}, {"folder": tmp_path / "own"})).split("train")
+    (record,) = split.images
+    assert (split.read_image(record)[:, :, 0] == bright).all()
+    assert ((split.read_semantic(record.stem) == 1) == (bright > 0)).all()
+    assert Image.open(record.path).getexif().get(0x0112, 1) == 1
+
+
+def test_a_size_that_fits_only_the_stored_image_is_said(tmp_path: Path, write):
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    write_one(tmp_path, "a", shape("x"), imageWidth=16, imageHeight=12)
+    Image.new("RGB", (16, 12)).save(tmp_path / "a.png", exif=exif)
+    with pytest.raises(SegbenchError, match="has 12x16 as viewers show it; it fits only as"):
+        write(convert({}, {"folder": tmp_path}))
 
 
 def test_split_folders(tmp_path: Path):
@@ -219,7 +251,7 @@ def test_other_json_files_are_passed_over(tmp_path: Path, caplog):
         ({"imagePath": "", "imageData": "%%%"}, {}, "imageData: not valid base64"),
         ({"imagePath": "", "imageData": "aGVsbG8="}, {}, "imageData: is not a readable image"),
         ({"imageHeight": 99}, {}, "was drawn on 16x99 pixels, the image has 16x12"),
-        ({}, {"labels": ["y", "xx"]}, r"label 'x', which is not in the class list[\s\S]*did you mean 'xx'"),
+        ({}, {"labels": ["y", "xx"]}, r"label 'x' is not in the class list[\s\S]*did you mean 'xx'"),
         ({"shapes": [shape("x", [[0, 0], [1, float("nan")], [2, 2]])]}, {}, r"shape 1 \(x\): .* no number"),
         ({"shapes": [shape("x", [[0, 0], [1e9, 0], [2, 2]])]}, {}, "far outside"),
         ({"shapes": [shape("x", "abc")]}, {}, "shape 1"),
@@ -238,10 +270,10 @@ def test_other_json_files_are_passed_over(tmp_path: Path, caplog):
         ({}, {"folder": "no/such/folder"}, "no/such/folder: is missing"),
     ],
 )
-def test_faults_name_file_and_remedy(tmp_path: Path, content, options, message: str):
+def test_faults_name_file_and_remedy(tmp_path: Path, write, content, options, message: str):
     folder = tmp_path / "own"
     write_one(folder, "a", shape("x"), **content)
     Image.new("RGB", (16, 12)).save(tmp_path / "secret.png")
     with pytest.raises(SegbenchError, match=message) as error:
-        list(convert({}, {"folder": folder, **options}).samples)
+        write(convert({}, {"folder": folder, **options}))
     assert error.value.where and error.value.remedy

@@ -22,7 +22,7 @@ def entry(name: str, *regions: dict) -> dict:
     return {f"{name}123": {"filename": name, "size": 123, "regions": list(regions), "file_attributes": {}}}
 
 
-def write(folder: Path, content: object) -> None:
+def save_json(folder: Path, content: object) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "via.json").write_text(json.dumps(content))
 
@@ -36,7 +36,7 @@ def areas(folder: Path, options: dict | None = None, size: int = 40) -> list[int
 def test_a_folder_of_balloons(tmp_path: Path, save):
     for split in ("train", "val"):
         save(tmp_path / split / "a.jpg")
-        write(tmp_path / split, entry("a.jpg", region(TRIANGLE), region(BOX)))
+        save_json(tmp_path / split, entry("a.jpg", region(TRIANGLE), region(BOX)))
     converted = convert({"balloon.zip": tmp_path}, {"labels": ["balloon"]})
     assert [c.name for c in converted.categories] == ["balloon"] and converted.evaluation_split == "val"
     samples = list(converted.samples)
@@ -49,7 +49,7 @@ def test_shapes_have_their_areas(tmp_path: Path, save):
     circle = {"name": "circle", "cx": 20, "cy": 20, "r": 10}
     ellipse = {"name": "ellipse", "cx": 20, "cy": 20, "rx": 12, "ry": 5, "theta": 0.7}
     point = {"name": "point", "cx": 3, "cy": 3}
-    write(tmp_path, entry("a.jpg", *map(region, (BOX, circle, ellipse, point))))
+    save_json(tmp_path, entry("a.jpg", *map(region, (BOX, circle, ellipse, point))))
     expected = [12, math.pi * 100, math.pi * 60]
     assert areas(tmp_path) == pytest.approx(expected, rel=0.06)
 
@@ -60,7 +60,7 @@ def test_projects_and_older_exports(tmp_path: Path, save, version: int):
     listed = entry("a.jpg", region(BOX, kind="nut"), region(TRIANGLE, kind="fig"))
     if version == 1:
         listed["a.jpg123"]["regions"] = dict(enumerate(listed["a.jpg123"]["regions"]))
-    write(tmp_path, listed if version == 1 else {"_via_settings": {}, "_via_img_metadata": listed})
+    save_json(tmp_path, listed if version == 1 else {"_via_settings": {}, "_via_img_metadata": listed})
     converted = convert({"a.zip": tmp_path}, {"attribute": "kind"})
     assert [c.name for c in converted.categories] == ["fig", "nut"]
     (sample,) = converted.samples
@@ -70,21 +70,25 @@ def test_projects_and_older_exports(tmp_path: Path, save, version: int):
 @pytest.mark.parametrize(
     ("shape", "options", "message"),
     [
-        ({"name": "rect", "x": 1}, {}, r"via\.json: region 1 of a\.jpg: KeyError\('y'\)"),
-        ({**TRIANGLE, "all_points_x": [1]}, {}, "region 1 of a.jpg: ValueError"),
-        (BOX, {"attribute": "type"}, r"no text as 'type' \(has: kind\)"),
-        (BOX, {"attribute": "kind", "labels": ["nuts"]}, "has the label 'nut'.*\n.*did you mean 'nuts'"),
+        ({"name": "rect", "x": 1}, {}, r"via\.json: region 1 of a\.jpg: lacks 'y'"),
+        ({**TRIANGLE, "all_points_x": [1]}, {}, "region 1 of a.jpg: a polygon of 1 x and 3 y"),
+        (BOX, {"attribute": "type"}, r"has no label as 'type' \(has: kind\)"),
+        (
+            BOX,
+            {"attribute": "kind", "labels": ["nuts"]},
+            "label 'nut' is not in.*\n.*did you mean 'nuts'",
+        ),
         (BOX, {"labels": ["a", "b"]}, "options.attribute: 2 labels"),
     ],
 )
-def test_faults_are_named(tmp_path: Path, save, shape: dict, options: dict, message: str):
+def test_faults_are_named(tmp_path: Path, save, write, shape: dict, options: dict, message: str):
     save(tmp_path / "a.jpg")
-    write(tmp_path, entry("a.jpg", region(shape, kind="nut")))
+    save_json(tmp_path, entry("a.jpg", region(shape, kind="nut")))
     with pytest.raises(SegbenchError, match=message):
-        areas(tmp_path, options)
+        write(convert({"a.zip": tmp_path}, options))
 
 
 def test_images_stay_inside(tmp_path: Path):
-    write(tmp_path / "in", entry("../../a.jpg", region(BOX)))
-    with pytest.raises(SegbenchError, match="leads out of the"):
+    save_json(tmp_path / "in", entry("../../a.jpg", region(BOX)))
+    with pytest.raises(SegbenchError, match="is no file inside of"):
         convert({"a.zip": tmp_path / "in"}, {})
