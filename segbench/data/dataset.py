@@ -86,6 +86,8 @@ class DatasetInfo(BaseModel):
     """Channel statistics of the training images, scaled to 0..1."""
     levels: Levels | None
     """Darkest and brightest value of the training images where these have more than 8 bit."""
+    partial: bool
+    """Whether some classes may be missing from the training images."""
     max_pixels: int
     """Largest image that was allowed when the set was converted."""
     max_instances: int
@@ -169,6 +171,8 @@ class Converted:
     evaluation_split: str
     samples: Iterable[Sample] = field(repr=False)
     orientation: Orientation = field(kw_only=True)
+    partial: bool = field(kw_only=True, default=False)
+    """Whether the archives may hold a part of upstream's images only, in which classes may be missing."""
 
 
 @dataclass(frozen=True)

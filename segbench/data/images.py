@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 from typing import IO
 
@@ -49,8 +50,10 @@ def open_image(path: Path | IO[bytes], *, where: Path | str | None = None) -> Im
                 remedy=f"if you trust it, set `limits: {{max_pixels: {image.width * image.height}}}` in the "
                 "configuration",
             )
-        orientation = _orientation(image)
         _refuse_deep_colour(image, where)
+        orientation = _orientation(image)  # before `load`, which forgets that of a TIFF
+        if image.format == "TIFF" and orientation > 4 and isinstance(path, Path):
+            image = Image.open(io.BytesIO(path.read_bytes()))  # Pillow garbles those that it maps into memory
         image.load()
         if image.format == "TIFF" and orientation in _STORED:  # Pillow turns these by itself
             image = image.transpose(_STORED[orientation])
@@ -84,6 +87,10 @@ def _refuse_deep_colour(image: Image.Image, where: Path | str) -> None:
             where=where,
             remedy="save it with 8 bit a channel, or as one grey channel of 16 bit",
         )
+
+
+def has_more_than_8_bit(image: Image.Image) -> bool:
+    return image.mode.startswith("I") or image.mode == "F"
 
 
 def is_turned(image: Image.Image) -> bool:
@@ -130,7 +137,7 @@ def pixels(image: Image.Image, where: Path | str, channels: int) -> np.ndarray:
     """
     if channels not in (1, 3):
         raise SegbenchError(f"{channels} channels asked for; 1 and 3 are supported", where=where)
-    if image.mode.startswith("I") or image.mode == "F":
+    if has_more_than_8_bit(image):
         array = np.asarray(image, np.float64)
         if not np.isfinite(array).any():
             raise SegbenchError(

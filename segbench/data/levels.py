@@ -19,23 +19,20 @@ def reach(values: np.ndarray) -> Levels:
     sensor (a hot or dead pixel) and does not count. One with a neighbour like it does.
     """
     finite = values[np.isfinite(values)]
-    low, high = float(finite.min()), float(finite.max())
     pairs = [
         (values[:, :-1], values[:, 1:]),
         (values[:-1], values[1:]),
         (values[:-1, :-1], values[1:, 1:]),
         (values[:-1, 1:], values[1:, :-1]),
     ]
-    tops = [(np.minimum(a, b), np.maximum(a, b)) for a, b in pairs if a.size]
-    lower = [part[np.isfinite(part)] for part, _ in tops]
-    upper = [part[np.isfinite(part)] for _, part in tops]
-    inner_high = max((float(p.max()) for p in lower if p.size), default=high)
-    inner_low = min((float(p.min()) for p in upper if p.size), default=low)
-    width = max(inner_high - inner_low, 0.0)
-    return (
-        low if low >= inner_low - width else inner_low,
-        high if high <= inner_high + width else inner_high,
-    )
+    both = [np.stack(pair)[:, np.isfinite(pair[0]) & np.isfinite(pair[1])] for pair in pairs]
+    both = [pair for pair in both if pair.size]
+    if both:
+        high = max(pair.min(axis=0).max() for pair in both)
+        low = min(pair.max(axis=0).min() for pair in both)
+        width = max(high - low, 0)
+        finite = finite[(finite >= low - width) & (finite <= high + width)]
+    return float(finite.min()), float(finite.max())
 
 
 def stretch(values: np.ndarray, levels: Levels) -> np.ndarray:

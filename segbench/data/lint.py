@@ -1,8 +1,9 @@
 """The lint step: what would spoil a training or a score is found before either begins.
 
 Errors stop the dataset: damaged or missing files, sizes that differ, ids and values outside of the class
-list, empty masks, one image (the same bytes) in two splits. Warnings are worth a look: much void, classes
-that never occur, more objects than AP counts, one image twice in a split, files that belong to nothing.
+list, empty masks, classes that the training images lack, one image (the same bytes) in two splits. Warnings
+are worth a look: much void, classes that another split lacks, more objects than AP counts, one image twice in
+a split, files that belong to nothing.
 """
 
 from __future__ import annotations
@@ -289,12 +290,14 @@ def _lint_classes(split: Split, facts: list[Facts], report: LintReport, void_sha
         report.error(file, "everything is void")
     elif total and void > void_share * total:
         report.warn(file, f"is void to {void / total:.0%}")
-    if total:
-        classes = {c.id: c.name for c in info.categories} | ({0: "background"} if info.background else {})
-        absent = [name for number, name in sorted(classes.items()) if not pixels[number]]
+    if total > void:
+        absent = [c.name for c in info.categories if not pixels[c.id]]
+        if info.background and not pixels[0]:
+            report.warn(file, "classes that never occur: background")
         if absent:
             names = ", ".join(absent[:5]) + (", ..." if len(absent) > 5 else "")
-            report.warn(file, f"classes that never occur: {names}", len(absent))
+            say = report.error if split.name == "train" and not info.partial else report.warn
+            say(file, f"classes that never occur: {names}", len(absent))
 
 
 def _lint_copies(facts: list[Facts], seen: dict[str, str], report: LintReport) -> None:

