@@ -67,6 +67,9 @@ def write_dataset(
         dropped = 0
         faults = Faults()
         for count, sample in enumerate(faults.including(converted.samples), 1):
+            if sample.faults:
+                faults.add(*sample.faults)
+                continue
             if given is None:
                 given = _given(sample)
             elif given != _given(sample):
@@ -74,9 +77,6 @@ def write_dataset(
             if sample.split not in splits:
                 splits[sample.split] = _SplitWriter(folder / sample.split, converted.categories)
                 stack.callback(splits[sample.split].close)
-            if sample.faults:
-                faults.add(*sample.faults)
-                continue
             try:
                 path, image = splits[sample.split].add_image(sample, converted.orientation)
                 array = pixels(image, sample.where, channels)

@@ -131,12 +131,12 @@ def test_all_files_with_faults_are_listed(tmp_path: Path, save, write):
     for name in "abc":
         save(tmp_path / f"{name}.jpg")
     listed = entry("a.jpg", region({**BOX, "x": 100}), region({**BOX, "y": 9}))
-    listed |= entry("b.jpg", region(BOX)) | entry("c.jpg", region({**BOX, "x": -9}))
+    listed |= entry("b.jpg", region(BOX)) | entry("c.jpg", region({**BOX, "x": -5}))
     save_json(tmp_path, listed)
     with pytest.raises(SegbenchError, match="2 faults") as error:
         write(convert({}, {"folder": tmp_path, "test": ["b"]}))
     lines = str(error.value).splitlines()
-    assert "a.jpg" in lines[1] and "coordinate 100 lies far outside" in lines[1]
+    assert "a.jpg" in lines[1] and "coordinate 100.0 lies far outside" in lines[1]
     assert "c.jpg" in lines[2] and "outside of the image (8x8 pixels): object 1" in lines[2]
 
 
