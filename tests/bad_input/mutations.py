@@ -120,8 +120,8 @@ def damaged_json(data: bytes, rng: random.Random) -> bytes:
 
 
 def disguised_json(data: bytes, rng: random.Random) -> bytes:
-    """As other programs and people write it: another encoding, numbers as text, text as numbers, null, outlines
-    that are empty, degenerate or elsewhere."""
+    """As others write it: another encoding, numbers as text, text as numbers, null, outlines that are empty,
+    degenerate or elsewhere."""
     tree = json.loads(data)
     kind = rng.choice(("encoding", "encoding", "text", "number", "empty", "short", "far", "null"))
     if kind == "encoding":

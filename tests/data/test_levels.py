@@ -11,6 +11,8 @@ from PIL import Image
 from segbench.data.dataset import Category, Converted, Sample
 from segbench.data.images import read_image
 from segbench.data.levels import reach, stretch
+from segbench.data.loader import SegmentationDataset
+from segbench.data.transforms import plain_transform
 from segbench.errors import SegbenchError
 
 RAMP = 1000 + np.arange(600).reshape(20, 30) % 300
@@ -49,6 +51,15 @@ def test_all_levels_of_a_set_reach_the_network(write, dtype: type, channels: int
     both = np.stack([first, second]).astype(float)
     assert dataset.info.mean == pytest.approx([both.mean()] * channels)
     assert dataset.info.std == pytest.approx([both.std()] * channels)
+
+
+def test_a_training_sees_all_levels(write):
+    dataset = write(converted(*[RAMP.astype(np.uint16)] * 2), 1)
+    transform = plain_transform(dataset.info.mean, dataset.info.std)
+    image, _ = SegmentationDataset(dataset.split("train"), dataset.view("semantic"), transform)[0]
+    assert len(image.unique()) == 300
+    assert float(image.mean()) == pytest.approx(0, abs=1e-4)
+    assert float(image.std(correction=0)) == pytest.approx(1, abs=1e-4)
 
 
 def test_a_set_of_8_and_16_bit(write):
