@@ -77,7 +77,7 @@ def decoding(folder: Path) -> dict[str, float]:
 
 
 def _decode(paths: list[Path]) -> int:
-    from segbench.data.dataset import open_image
+    from segbench.data.images import open_image
 
     return sum(open_image(path).width > 0 for path in paths)
 

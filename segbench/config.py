@@ -155,14 +155,14 @@ class RunConfig(Strict):
     device: str = "auto"
     """`auto` (GPUs if there are any, else the processor), `cpu`, `cuda`, or `cuda:<n>`."""
     threads: PositiveInt = 1
-    """Processor threads of one training or prediction, and processes of one scoring. Training is reproducible to the bit for the same number of threads.
-    """
+    """Processor threads of one training or prediction, and processes of one scoring. Training is reproducible
+    to the bit for the same number of threads."""
     workers: NonNegativeInt = 0
     """Loader processes of one training. They never change a result."""
     max_hours: PositiveFloat | None = None
     """`segbench plan` refuses a run with more estimated hours of training on one device."""
     limits: Limits = Limits()
-    """How large extracted archives may become."""
+    """How large extracted archives and images may be."""
     evaluation: EvaluationOptions = EvaluationOptions()
     """Options of the evaluation. A change repeats the scoring only."""
     report: ReportOptions = ReportOptions()

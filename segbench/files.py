@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import errno
 import json
 import shutil
@@ -14,6 +15,9 @@ from typing import Any
 from pydantic_core import from_json
 
 from segbench.errors import SegbenchError
+
+COMMON_ENCODINGS = ("gbk", "shift_jis", "cp1252")
+"""In which older programs on Windows write text."""
 
 
 def is_full(error: OSError) -> bool:
@@ -70,15 +74,53 @@ def write_json(path: str | Path, value: Any, *, indent: int | None = 2) -> None:
     write_text(path, json.dumps(value, indent=indent, ensure_ascii=False) + "\n")
 
 
-def read_json(path: str | Path) -> Any:
-    """Parse a JSON file; a missing, unreadable or malformed one is a `SegbenchError` that names it."""
+def read_json(path: str | Path, encoding: str | None = None) -> Any:
+    """Parse a JSON file; a missing, unreadable or malformed one is a `SegbenchError` that names it.
+
+    A byte order mark is skipped. encoding: what text that is not UTF-8 is in, as the user's options say.
+    """
     try:
-        return from_json(Path(path).read_bytes(), cache_strings="keys")
+        content = Path(path).read_bytes()
     except OSError as error:
         raise SegbenchError(
             f"cannot be read ({error.strerror})", where=path, remedy="check its path and permissions"
         ) from error
+    try:
+        if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+            content = content.decode("utf-16").encode()
+        return from_json(content.removeprefix(codecs.BOM_UTF8), cache_strings="keys")
     except ValueError as error:
+        if not _is_utf8(content):
+            return from_json(_decoded(content, Path(path), encoding), cache_strings="keys")
         raise SegbenchError(
             f"is not valid JSON ({error})", where=path, remedy="write it again or fetch it again"
         ) from error
+
+
+def _is_utf8(content: bytes) -> bool:
+    try:
+        content.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
+def _decoded(content: bytes, path: Path, encoding: str | None) -> str:
+    """JSON text that is not UTF-8; SegbenchError where it is not in `encoding` either."""
+    fitting = [name for name in (encoding, *COMMON_ENCODINGS) if name and _is_json_in(content, name)]
+    if encoding in fitting:
+        return content.decode(encoding)
+    perhaps = f", perhaps {' or '.join(fitting)}" if fitting else ""
+    also = f" nor {encoding}" if encoding and encoding != "utf-8" else ""
+    option = ", or name its `encoding` in the dataset's options" if encoding else ""
+    raise SegbenchError(
+        f"is not text in UTF-8{also}{perhaps}", where=path, remedy=f"save it again in UTF-8{option}"
+    )
+
+
+def _is_json_in(content: bytes, encoding: str) -> bool:
+    try:
+        from_json(content.decode(encoding))
+    except ValueError:
+        return False
+    return True

@@ -69,7 +69,7 @@ def shapes(tmp_path_factory: pytest.TempPathFactory) -> Path:
     ]
     root = tmp_path_factory.mktemp("shapes") / "shapes"
     write_dataset(
-        Converted(categories, False, "test", samples),
+        Converted(categories, False, "test", samples, orientation="stored"),
         root,
         name="shapes",
         title="Shapes",

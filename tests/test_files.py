@@ -42,3 +42,29 @@ def test_json_survives_and_a_broken_file_is_named(tmp_path: Path) -> None:
         read_json(tmp_path / "b.json")
     with pytest.raises(SegbenchError, match=r"c\.json: cannot be read \(No such file"):
         read_json(tmp_path / "c.json")
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
+def test_json_with_a_byte_order_mark(tmp_path: Path, encoding: str):
+    (tmp_path / "a.json").write_text('{"label": "核"}', encoding=encoding)
+    assert read_json(tmp_path / "a.json") == {"label": "核"}
+
+
+def test_json_in_another_encoding(tmp_path: Path):
+    path = tmp_path / "a.json"
+    path.write_text('{"label": "细胞核"}', encoding="gbk")
+    assert read_json(path, "gbk") == {"label": "细胞核"}
+    with pytest.raises(SegbenchError, match=r"a\.json: is not text in UTF-8, perhaps gbk.*\n.*in UTF-8$"):
+        read_json(path)
+    with pytest.raises(SegbenchError, match="or name its `encoding` in the dataset's options"):
+        read_json(path, "utf-8")
+    with pytest.raises(SegbenchError, match="is not text in UTF-8 nor ascii"):
+        read_json(path, "ascii")
+    path.write_text('{"label": "核"}', encoding="utf-8")  # one of UTF-8 among those of another encoding
+    assert read_json(path, "gbk") == {"label": "核"}
+
+
+def test_bytes_that_are_no_text(tmp_path: Path):
+    (tmp_path / "a.json").write_bytes(b"\xff\xfe\xff")
+    with pytest.raises(SegbenchError, match=r"a\.json: is not"):
+        read_json(tmp_path / "a.json")

@@ -23,6 +23,8 @@ from typing import IO, Any
 
 from pydantic import BaseModel, ConfigDict, NonNegativeInt, PositiveFloat, PositiveInt
 
+from segbench.data.images import MAX_PIXELS
+from segbench.data.junk import is_junk
 from segbench.errors import SegbenchError
 from segbench.files import atomic_folder
 
@@ -46,7 +48,10 @@ _DAMAGED = (
 
 
 class Limits(BaseModel):
-    """How much one archive, with the archives inside it, may become. The defaults fit COCO ten times over."""
+    """How much one archive, with the archives inside it, may become, and how large an image may be.
+
+    The defaults fit COCO ten times over.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
@@ -58,6 +63,8 @@ class Limits(BaseModel):
     """Extracted bytes per byte of the archive; counts only beyond the first 100 MiB."""
     max_depth: NonNegativeInt = 2
     """How deep zip files may be nested; 0 refuses any zip file in an archive."""
+    max_pixels: PositiveInt = MAX_PIXELS
+    """Width times height of an image."""
 
 
 _DEFAULT = Limits()
@@ -72,8 +79,8 @@ def extract(archive: Path, target: Path, limits: Limits = _DEFAULT) -> Path:
     """Extract a zip or tar (plain, gzip, bzip2, xz), told apart by content, into the folder `target`.
 
     A zip inside (`annotations/masks.zip`) is replaced by a folder named after it (`annotations/masks/`) with
-    its contents. `__MACOSX`, `.DS_Store` and `._*` are left out; permissions and times are not kept. `target`
-    appears (or replaces an older one) when everything is there, else stays as it was.
+    its contents. Hidden files and those of other systems (`is_junk`) are skipped; permissions and times
+    are not kept. `target` appears (or replaces an older one) when everything is there, else stays as it was.
     """
     if not archive.is_file():
         raise SegbenchError("is not there", where=archive, remedy="fetch it again")
@@ -218,7 +225,7 @@ class _Extraction:
             raise self.refuse(f"entry {raw!r} would land outside the folder")
         if re.search(r"[\x00-\x1f\x7f\ud800-\udfff]", name) or (not parts and not is_dir):
             raise self.refuse(f"entry {raw!r} has no valid name")
-        if not parts or "__MACOSX" in parts or parts[-1] == ".DS_Store" or parts[-1].startswith("._"):
+        if not parts or is_junk(parts):
             return None
         self._check_total(1, size)
         self.entries += 1

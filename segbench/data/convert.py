@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict
 from segbench.data.archives import Limits, extract, is_archive
 from segbench.data.converters.common import require
 from segbench.data.dataset import Archives, Converted, Task
+from segbench.data.images import allow_pixels
 from segbench.data.writer import write_dataset
 from segbench.errors import SegbenchError
 from segbench.importing import load_object
@@ -42,6 +43,7 @@ def convert_dataset(name: str, spec: ConvertSpec, archives: Sequence[Path], out:
     """Write the canonical dataset `name` to `out`. Archives are extracted beside it, then removed."""
     convert: Callable[[Archives, dict[str, Any]], Converted] = load_object(spec.convert)
     out.parent.mkdir(parents=True, exist_ok=True)
+    allow_pixels(spec.limits.max_pixels)
     with tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{name}.extracted-") as scratch:
         opened = {
             a.name: extract(a, Path(scratch) / a.name, spec.limits) if is_archive(a) else a
@@ -57,6 +59,7 @@ def convert_dataset(name: str, spec: ConvertSpec, archives: Sequence[Path], out:
                 citation=spec.citation,
                 archives={a.name: _sha256(a) for a in archives},
                 channels=spec.channels,
+                max_pixels=spec.limits.max_pixels,
             )
         except SegbenchError as error:  # the scratch folder is gone by then; the archive's name tells more
             inside = f"{scratch}/"

@@ -3,7 +3,8 @@
 One folder a dataset:
 
     dataset.json                        `DatasetInfo`
-    <split>/images/*                    the original files
+    <split>/images/*                    the original files, or PNG files where these had to be turned upright;
+                                        pixels count as stored, whatever EXIF says
     <split>/semantic/<stem>.png         class ids, one channel; 0 = background, 255 = void (65535 in 16 bit)
     <split>/instances.json              COCO detection format, things only, ids from 1, iscrowd kept
     <split>/panoptic.json, panoptic/<stem>.png   COCO panoptic format
@@ -21,9 +22,11 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import numpy as np
-from PIL import Image, UnidentifiedImageError
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from segbench.data.images import IMAGE_SUFFIXES, allow_pixels, read_image, read_label_map
+from segbench.data.junk import listed
+from segbench.data.levels import Levels
 from segbench.errors import SegbenchError, first_fault, nearest
 from segbench.files import read_json
 
@@ -31,7 +34,6 @@ Task = Literal["semantic", "instance", "panoptic"]
 TASKS: tuple[Task, ...] = ("semantic", "instance", "panoptic")  # from poorest to richest
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
 """Names of datasets, networks, runs and archives, which become file names."""
-IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".tif", ".tiff", ".gif", ".bmp", ".webp"})
 
 
 Level = Annotated[int, Field(ge=0, le=255)]
@@ -82,6 +84,12 @@ class DatasetInfo(BaseModel):
     mean: list[float]
     std: list[float]
     """Channel statistics of the training images, scaled to 0..1."""
+    levels: Levels | None
+    """Darkest and brightest value of the training images where these have more than 8 bit."""
+    partial: bool
+    """Whether some classes may be missing from the training images."""
+    max_pixels: int
+    """Largest image that was allowed when the set was converted."""
     max_instances: int
     """Most objects (crowds not counted) in one image over all splits; 0 without instances."""
     digest: str
@@ -115,6 +123,11 @@ class View:
         return {c.id: i for i, c in enumerate(self.classes)}
 
 
+Orientation = Literal["stored", "upright"]
+"""How a truth counts the pixels of a photograph that EXIF says is turned: as the file stores them, or as
+viewers show them. Tools in which people draw outlines show images upright."""
+
+
 @dataclass
 class Sample:
     """One annotated image, as a converter yields it. Give only what the source annotates.
@@ -124,6 +137,9 @@ class Sample:
         an H x W bool array), `iscrowd`; `area` and `bbox` are filled in where they are missing.
     panoptic: H x W int map of segment ids (0 = void), and COCO `segments_info` (`id`, `category_id`,
         `iscrowd`).
+    size: width and height of the image that the annotator saw, where the source states them.
+    source: the annotation file, which messages name; None: they name the image.
+    faults: what is wrong with the annotation; the faults of all samples are reported together.
     """
 
     split: str
@@ -134,6 +150,16 @@ class Sample:
     semantic: np.ndarray | None = None
     instances: list[dict[str, Any]] | None = None
     panoptic: tuple[np.ndarray, list[dict[str, Any]]] | None = None
+    size: tuple[int, int] | None = None
+    source: Path | None = None
+    faults: list[SegbenchError] = field(default_factory=list)
+
+    @property
+    def where(self) -> Path | str:
+        """What messages about the truth name."""
+        if self.source is not None:
+            return self.source
+        return self.image if isinstance(self.image, Path) else f"{self.split}/{self.stem}{self.suffix}"
 
 
 @dataclass
@@ -144,6 +170,9 @@ class Converted:
     background: bool
     evaluation_split: str
     samples: Iterable[Sample] = field(repr=False)
+    orientation: Orientation = field(kw_only=True)
+    partial: bool = field(kw_only=True, default=False)
+    """Whether the archives may hold a part of upstream's images only, in which classes may be missing."""
 
 
 @dataclass(frozen=True)
@@ -169,6 +198,10 @@ class Dataset:
                 where=path,
                 remedy="convert the dataset again",
             ) from error
+        allow_pixels(self.info.max_pixels)
+
+    def __reduce__(self) -> tuple[type[Dataset], tuple[Path]]:
+        return Dataset, (self.root,)  # another process has to allow its images, too
 
     def split(self, name: str) -> Split:
         if name not in self.info.splits:
@@ -201,7 +234,7 @@ class Split:
 
     @cached_property
     def images(self) -> list[ImageRecord]:
-        paths = sorted(p for p in (self.root / "images").iterdir() if p.suffix.lower() in IMAGE_SUFFIXES)
+        paths = sorted(p for p in listed(self.root / "images") if p.suffix.lower() in IMAGE_SUFFIXES)
         return [ImageRecord(i, path, path.stem) for i, path in enumerate(paths, 1)]
 
     def __len__(self) -> int:
@@ -225,51 +258,16 @@ class Split:
     def semantic_path(self, stem: str) -> Path:
         return self.root / "semantic" / f"{stem}.png"
 
+    def read_image(self, record: ImageRecord) -> np.ndarray:
+        """H x W x channels, as a network sees it: uint8, or float32 in 0..1 where the set has `levels`."""
+        info = self.dataset.info
+        return read_image(record.path, info.channels, info.levels)
+
     def read_semantic(self, stem: str) -> np.ndarray:
         """H x W int32 map of category ids; 0 = background, -1 = void."""
         ids = read_label_map(self.semantic_path(stem)).astype(np.int32)
         ids[ids == self.dataset.info.void] = -1
         return ids
-
-
-def open_image(path: Path | Any) -> Image.Image:
-    """Open an image; a broken one is a `SegbenchError` that names the file."""
-    try:
-        image = Image.open(path)
-        image.load()
-        return image
-    except (UnidentifiedImageError, OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        why = "unknown format" if isinstance(error, UnidentifiedImageError) else error
-        raise SegbenchError(
-            f"is not a readable image ({why})",
-            where=path,
-            remedy="replace the file or remove it from the set",
-        ) from error
-
-
-def read_image(path: Path, channels: int) -> np.ndarray:
-    """H x W x channels uint8. Grey and colour are converted into each other, alpha is dropped."""
-    image = open_image(path)
-    if image.mode.startswith("I") or image.mode == "F":  # 16 and 32 bit: scale by the type's range
-        array = np.asarray(image, dtype=np.float64)
-        top = 65535.0 if image.mode.startswith("I") else max(float(array.max()), 1e-12)
-        image = Image.fromarray((array / top * 255).clip(0, 255).astype(np.uint8))
-    if channels not in (1, 3):
-        raise SegbenchError(f"{channels} channels asked for; 1 and 3 are supported", where=path)
-    array = np.asarray(image.convert("L" if channels == 1 else "RGB"))
-    return array[:, :, None] if channels == 1 else array
-
-
-def read_label_map(path: Path) -> np.ndarray:
-    """H x W integer map from an 8 or 16 bit PNG; palette images give their indices."""
-    array = np.asarray(open_image(path))
-    if array.ndim != 2 or array.dtype.kind not in "biu":
-        raise SegbenchError(
-            f"is no label map: shape {array.shape}, type {array.dtype}",
-            where=path,
-            remedy="label maps are single-channel PNG files of 8 or 16 bit",
-        )
-    return array
 
 
 def id_to_rgb(ids: np.ndarray) -> np.ndarray:

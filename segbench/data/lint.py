@@ -1,8 +1,9 @@
 """The lint step: what would spoil a training or a score is found before either begins.
 
 Errors stop the dataset: damaged or missing files, sizes that differ, ids and values outside of the class
-list, empty masks, one image (the same bytes) in two splits. Warnings are worth a look: much void, classes
-that never occur, more objects than AP counts, one image twice in a split, files that belong to nothing.
+list, empty masks, classes that the training images lack, one image (the same bytes) in two splits. Warnings
+are worth a look: much void, classes that another split lacks, more objects than AP counts, one image twice in
+a split, files that belong to nothing.
 """
 
 from __future__ import annotations
@@ -17,7 +18,9 @@ from typing import TypeVar
 
 from pydantic import BaseModel, ValidationError
 
-from segbench.data.dataset import IMAGE_SUFFIXES, Dataset, Split
+from segbench.data.dataset import Dataset, Split
+from segbench.data.images import IMAGE_SUFFIXES
+from segbench.data.junk import listed
 from segbench.data.lint_image import (
     Annotation,
     Facts,
@@ -168,7 +171,7 @@ def _lint_names(split: Split, report: LintReport) -> None:
             report.error(
                 f"{split.name}/images/{stem}.*", "several images share one name, and so one mask", times
             )
-    images = sorted((split.root / "images").iterdir())
+    images = listed(split.root / "images")
     others = [p.name for p in images if p.suffix.lower() not in IMAGE_SUFFIXES]
     if others:
         report.warn(
@@ -287,12 +290,14 @@ def _lint_classes(split: Split, facts: list[Facts], report: LintReport, void_sha
         report.error(file, "everything is void")
     elif total and void > void_share * total:
         report.warn(file, f"is void to {void / total:.0%}")
-    if total:
-        classes = {c.id: c.name for c in info.categories} | ({0: "background"} if info.background else {})
-        absent = [name for number, name in sorted(classes.items()) if not pixels[number]]
+    if total > void:
+        absent = [c.name for c in info.categories if not pixels[c.id]]
+        if info.background and not pixels[0]:
+            report.warn(file, "classes that never occur: background")
         if absent:
             names = ", ".join(absent[:5]) + (", ..." if len(absent) > 5 else "")
-            report.warn(file, f"classes that never occur: {names}", len(absent))
+            say = report.error if split.name == "train" and not info.partial else report.warn
+            say(file, f"classes that never occur: {names}", len(absent))
 
 
 def _lint_copies(facts: list[Facts], seen: dict[str, str], report: LintReport) -> None:

@@ -12,7 +12,8 @@ import numpy as np
 from pydantic import BaseModel, FiniteFloat, NonNegativeInt, PositiveInt
 
 from segbench.data import masks
-from segbench.data.dataset import Category, ImageRecord, Split, open_image, read_label_map, rgb_to_id
+from segbench.data.dataset import Category, ImageRecord, Split, rgb_to_id
+from segbench.data.images import has_more_than_8_bit, open_image, read_label_map
 from segbench.errors import SegbenchError
 
 MAX_DETECTIONS = 100
@@ -119,10 +120,15 @@ class _Image:
         with self.record.path.open("rb") as file:
             self.facts.digest = hashlib.file_digest(file, "sha256").hexdigest()
         try:
-            width, height = open_image(self.record.path).size
+            image = open_image(self.record.path)
         except SegbenchError as error:
             self.found.error(self.facts.file, error.what)
             return self.facts
+        width, height = image.size
+        if has_more_than_8_bit(image) and self.info.levels is None:
+            self.found.warn(
+                self.facts.file, "has more than 8 bit, unlike the training images: scaled by its own range"
+            )
         for listing, entry in truth.entries:
             if (entry.width, entry.height) != (width, height):
                 self.found.error(

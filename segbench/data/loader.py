@@ -18,7 +18,7 @@ from torch.utils.data import DataLoader, Dataset
 from torchvision import tv_tensors
 from torchvision.transforms import v2
 
-from segbench.data.dataset import Split, View, read_image
+from segbench.data.dataset import Split, View
 from segbench.data.targets import build_target, layer_reader
 from segbench.errors import SegbenchError
 from segbench.models.losses import IGNORE
@@ -29,7 +29,7 @@ Batch = tuple[Tensor, list[Target]]
 
 
 def image_tensor(array: np.ndarray) -> tv_tensors.Image:
-    """H x W x C uint8 -> C x H x W."""
+    """H x W x C uint8, or float32 in 0..1, -> C x H x W."""
     return tv_tensors.Image(torch.from_numpy(np.array(array.transpose(2, 0, 1))))
 
 
@@ -51,7 +51,7 @@ class SegmentationDataset(Dataset[Item]):
 
     def __getitem__(self, index: int) -> Item:
         record = self._records[index]
-        image = read_image(record.path, self.split.dataset.info.channels)
+        image = self.split.read_image(record)
         layers, labels = self._layers(record)
         if layers.shape[1:] != image.shape[:2]:
             raise SegbenchError(

@@ -77,6 +77,17 @@ def to_rle(segmentation: Segmentation, height: int, width: int) -> RLE:
     return _text(coco.merge(coco.frPyObjects(segmentation, height, width)))
 
 
+def outside(segmentation: Segmentation, height: int, width: int) -> str | None:
+    """Where polygons lie that have no point inside of the image; None for others."""
+    if isinstance(segmentation, dict) or not segmentation:
+        return None
+    xs = [x for polygon in segmentation for x in polygon[0::2]]
+    ys = [y for polygon in segmentation for y in polygon[1::2]]
+    if max(xs) > 0 and min(xs) < width and max(ys) > 0 and min(ys) < height:
+        return None
+    return f"x {min(xs):g} to {max(xs):g}, y {min(ys):g} to {max(ys):g}"
+
+
 def area(rle: RLE) -> int:
     return int(coco.area(rle))
 

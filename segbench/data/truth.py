@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, NoReturn
 
 import numpy as np
@@ -38,7 +37,7 @@ def complete_truth(
     - panoptic -> instances: the thing segments; crowds stay crowds.
     - instances -> semantic: background 0, crowds void, then objects from large to small, so that small ones
       stay visible.
-    - masks without a pixel are dropped and counted.
+    - masks without a pixel are dropped and counted; those that lie outside of the image are errors.
     Anything else that does not fit is a `SegbenchError`.
     """
     image = _Image(sample, height, width, categories)
@@ -66,8 +65,7 @@ class _Image:
     def __init__(self, sample: Sample, height: int, width: int, categories: Sequence[Category]) -> None:
         self.height, self.width = height, width
         self.categories = {c.id: c for c in categories}
-        in_memory = f"{sample.split}/{sample.stem}{sample.suffix}"
-        self.where = sample.image if isinstance(sample.image, Path) else in_memory
+        self.where = sample.where
         self.dropped = 0
 
     def fail(self, what: str, remedy: str) -> NoReturn:
@@ -77,11 +75,7 @@ class _Image:
         if array.dtype.kind not in "iu" or array.ndim != 2:
             raise ValueError(f"{kind} map of type {array.dtype}, shape {array.shape}")
         if array.shape != (self.height, self.width):
-            self.fail(
-                f"the {kind} mask has {array.shape[1]}x{array.shape[0]} pixels, "
-                f"the image {self.width}x{self.height}",
-                "annotate the image at its own size, or remove the pair from the set",
-            )
+            raise ValueError(f"{kind} map of shape {array.shape}, image of {self.height, self.width}")
         return array.astype(np.int32)
 
     def category(self, annotation: dict[str, Any]) -> Category:
@@ -149,6 +143,7 @@ class _Image:
 
     def instances(self, annotations: list[dict[str, Any]]) -> list[dict[str, Any]]:
         objects = []
+        outside: list[str] = []
         for number, annotation in enumerate(annotations, 1):
             category = self.category(annotation)
             if not category.isthing:
@@ -159,6 +154,8 @@ class _Image:
                 self.fail(f"object {number} ({category.name}): {error}", "mend the annotation or remove it")
             rle = masks.to_rle(segmentation, self.height, self.width)
             if not (area := masks.area(rle)):
+                if place := masks.outside(segmentation, self.height, self.width):
+                    outside.append(f"object {number} ({category.name}, {place})")
                 self.dropped += 1
                 continue
             objects.append(
@@ -169,6 +166,12 @@ class _Image:
                     "bbox": annotation.get("bbox") or masks.bbox(rle),
                     "segmentation": segmentation,
                 }
+            )
+        if outside:
+            listed = ", ".join(outside[:5]) + (f" and {len(outside) - 5} more" if len(outside) > 5 else "")
+            self.fail(
+                f"outside of the image ({self.width}x{self.height} pixels): {listed}",
+                "check that the image is the one that was annotated, the same way up; or remove the objects",
             )
         return objects
 

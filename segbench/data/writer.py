@@ -16,18 +16,22 @@ from typing import IO, Any
 import numpy as np
 from PIL import Image
 
+from segbench.data.classes import check_categories
 from segbench.data.dataset import (
-    IMAGE_SUFFIXES,
     TASKS,
     Category,
     Converted,
     DatasetInfo,
+    Orientation,
     Sample,
     Task,
     id_to_rgb,
-    read_image,
     void_value,
 )
+from segbench.data.faults import Faults
+from segbench.data.frame import framed
+from segbench.data.images import IMAGE_SUFFIXES, MAX_PIXELS, open_image, pixels, save_lossless
+from segbench.data.statistics import ChannelStatistics
 from segbench.data.truth import Truth, complete_truth
 from segbench.errors import SegbenchError
 from segbench.files import atomic_folder, write_json
@@ -45,22 +49,27 @@ def write_dataset(
     citation: str,
     archives: dict[str, str],
     channels: int,
+    max_pixels: int = MAX_PIXELS,
 ) -> DatasetInfo:
     """Write the dataset folder `root`, which appears only when it is complete.
 
     One image is held at a time, so the size of the set does not matter. Samples may come in any order.
-    Raises `SegbenchError` for a sample that is not valid, for two images of one name in a split, and where
-    the training or the evaluation split stays empty. The other arguments are copied to `dataset.json`.
+    Raises `SegbenchError` for samples that are not valid (all of them in one), for two images of one name in
+    a split, and where the training or the evaluation split stays empty. The other arguments are copied to
+    `dataset.json`.
     """
-    if [c.id for c in converted.categories] != list(range(1, len(converted.categories) + 1)):
-        raise ValueError("category ids must count from 1")
+    check_categories(converted.categories, converted.background, name)
     with ExitStack() as stack:
         folder = stack.enter_context(atomic_folder(root))
         splits: dict[str, _SplitWriter] = {}
-        statistics = _ChannelStatistics(channels)
+        statistics = ChannelStatistics(channels, name)
         given: set[Task] | None = None
         dropped = 0
-        for count, sample in enumerate(converted.samples, 1):
+        faults = Faults()
+        for count, sample in enumerate(faults.including(converted.samples), 1):
+            if sample.faults:
+                faults.add(*sample.faults)
+                continue
             if given is None:
                 given = _given(sample)
             elif given != _given(sample):
@@ -68,18 +77,22 @@ def write_dataset(
             if sample.split not in splits:
                 splits[sample.split] = _SplitWriter(folder / sample.split, converted.categories)
                 stack.callback(splits[sample.split].close)
-            path = splits[sample.split].add_image(sample)
-            # a broken one is named as the source has it
-            image = read_image(sample.image if isinstance(sample.image, Path) else path, channels)
-            truth = complete_truth(
-                sample, image.shape[0], image.shape[1], converted.categories, converted.background
-            )
+            try:
+                path, image = splits[sample.split].add_image(sample, converted.orientation)
+                array = pixels(image, sample.where, channels)
+                truth = complete_truth(
+                    sample, image.height, image.width, converted.categories, converted.background
+                )
+            except SegbenchError as error:
+                faults.add(error)
+                continue
             splits[sample.split].add_truth(path, truth)
             dropped += truth.dropped
             if sample.split == "train":
-                statistics.add(image)
+                statistics.add(array)
             if count % 1000 == 0:
                 log.info("%s: %d images", name, count)
+        faults.raise_if_any()
         for needed in ("train", converted.evaluation_split):
             if needed not in splits:
                 raise SegbenchError(
@@ -93,7 +106,7 @@ def write_dataset(
             log.warning("%s: %d masks without a pixel were left out", name, dropped)
         assert given is not None
         tasks = _offered(given, converted.categories)
-        mean, std = statistics.result()
+        mean, std, levels = statistics.result()
         info = DatasetInfo(
             name=name,
             title=title,
@@ -109,6 +122,9 @@ def write_dataset(
             channels=channels,
             mean=mean,
             std=std,
+            levels=levels,
+            partial=converted.partial,
+            max_pixels=max_pixels,
             max_instances=max(s.max_instances for s in splits.values()),
             digest=_joined({split: writer.digest() for split, writer in splits.items()}),
         )
@@ -136,24 +152,6 @@ def _joined(digests: dict[str, str]) -> str:
     return hashlib.sha256(json.dumps(sorted(digests.items())).encode()).hexdigest()
 
 
-class _ChannelStatistics:
-    """Mean and standard deviation of a channel, exact, from its histogram."""
-
-    def __init__(self, channels: int) -> None:
-        self._counts = np.zeros((channels, 256), np.int64)
-
-    def add(self, image: np.ndarray) -> None:
-        for channel, counts in enumerate(self._counts):
-            counts += np.bincount(image[:, :, channel].ravel(), minlength=256)
-
-    def result(self) -> tuple[list[float], list[float]]:
-        values = np.arange(256) / 255
-        weights = self._counts / self._counts.sum(axis=1, keepdims=True)
-        mean = weights @ values
-        std = np.sqrt(np.maximum(weights @ values**2 - mean**2, 0))
-        return mean.tolist(), std.tolist()
-
-
 class _SplitWriter:
     """Files of one split. Ids follow from the sorted file names, which are known only at the end, so the
     annotations wait in a temporary file, one line an image."""
@@ -173,23 +171,38 @@ class _SplitWriter:
     def close(self) -> None:
         self._spool.close()
 
-    def add_image(self, sample: Sample) -> Path:
+    def add_image(self, sample: Sample, orientation: Orientation) -> tuple[Path, Image.Image]:
+        """The path of the image in the set, and the image, the way up that its truth is.
+
+        The file is the original, or a lossless copy where that had to be turned upright: later steps, and
+        other programs, read pixels as they are stored.
+        """
         suffix = sample.suffix if isinstance(sample.image, bytes) else sample.image.suffix
         self._check_name(sample, suffix)
         path = self.folder / "images" / f"{sample.stem}{suffix}"
         if isinstance(sample.image, bytes):
             path.write_bytes(sample.image)
-            return path
-        source = sample.image.resolve()  # a link to a link would break when its folder goes
+        else:
+            self._link(sample.image, path)
+        # a broken one is named as the source has it
+        name = sample.image if isinstance(sample.image, Path) else sample.where
+        opened = open_image(path, where=name)
+        image = framed(opened, orientation, sample)
+        if image is not opened:
+            path.unlink()
+            path = save_lossless(image, path)
+        return path, image
+
+    def _link(self, image: Path, path: Path) -> None:
+        source = image.resolve()  # a link to a link would break when its folder goes
         try:
             os.link(source, path)
         except FileNotFoundError as error:
             raise SegbenchError(
-                "the image does not exist", where=sample.image, remedy="fetch the archive again"
+                "the image does not exist", where=image, remedy="fetch the archive again"
             ) from error
         except OSError:  # another file system, or one without hard links
             shutil.copyfile(source, path)
-        return path
 
     def _check_name(self, sample: Sample, suffix: str) -> None:
         stem = sample.stem

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from segbench.data.dataset import open_image
+from segbench.data.images import open_image
 from segbench.errors import SegbenchError
 
 _REMEDY = "label maps have one channel of whole numbers, as PNG files of 8 or 16 bit do"

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import numpy as np
 
-from segbench.data.dataset import IMAGE_SUFFIXES, Category
+from segbench.data.dataset import Category
+from segbench.data.images import IMAGE_SUFFIXES
 from segbench.errors import SegbenchError
 from segbench.evaluation import boundary, semantic
 from segbench.evaluation.maps import read_labels

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from segbench.data.dataset import Category, DatasetInfo, View
+from segbench.data.levels import Levels
 from segbench.errors import SegbenchError
 from segbench.files import atomic_path
 from segbench.importing import load_object
@@ -44,6 +45,8 @@ class Model:
     dataset: str
     mean: list[float]
     std: list[float]
+    levels: Levels | None
+    """Range of the training images where these have more than 8 bit: see `segbench.data.images.in_levels`."""
 
     @property
     def view(self) -> View:
@@ -61,6 +64,7 @@ def save_model(path: Path, spec: CellSpec, view: View, info: DatasetInfo, weight
             "channels": info.channels,
             "mean": info.mean,
             "std": info.std,
+            "levels": info.levels,
             "weights": weights,
         },
     )
@@ -77,7 +81,8 @@ def load_model(path: Path, device: torch.device) -> Model:
         mean, std = ([float(v) for v in state[key]] for key in ("mean", "std"))
         if not len(mean) == len(std) == network.in_channels:
             raise ValueError(f"mean and std of {len(mean)} and {len(std)} channels")
-        model = Model(network.to(device).eval(), spec, state["dataset"], mean, std)
+        levels = state["levels"] and (float(state["levels"][0]), float(state["levels"][1]))
+        model = Model(network.to(device).eval(), spec, state["dataset"], mean, std, levels)
     except (KeyError, TypeError, ValueError, RuntimeError) as error:  # pydantic's error is a ValueError
         raise SegbenchError(
             f"does not fit its network ({str(error).splitlines()[0]})",

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from segbench.data import predictions as files
-from segbench.data.dataset import Dataset, ImageRecord, Split, View, read_image
+from segbench.data.dataset import Dataset, ImageRecord, Split, View
 from segbench.data.loader import image_tensor
 from segbench.data.predictions import PredictionWriter
 from segbench.errors import SegbenchError
@@ -112,7 +112,7 @@ def _check_classes(trained: Model, dataset: Dataset, path: Path) -> None:
 
 
 def _read(split: Split, record: ImageRecord) -> Tensor:
-    return image_tensor(read_image(record.path, split.dataset.info.channels))
+    return image_tensor(split.read_image(record))
 
 
 def _batches(split: Split, batch_size: int) -> Iterator[tuple[list[ImageRecord], Tensor]]:

@@ -119,6 +119,49 @@ def damaged_json(data: bytes, rng: random.Random) -> bytes:
     return json.dumps(warped(json.loads(data), rng)).encode()
 
 
+def disguised_json(data: bytes, rng: random.Random) -> bytes:
+    """As others write it: another encoding, numbers as text, text as numbers, null, outlines that are empty,
+    degenerate or elsewhere."""
+    tree = json.loads(data)
+    kind = rng.choice(("encoding", "encoding", "text", "number", "empty", "short", "far", "null"))
+    if kind == "encoding":
+        encoding = rng.choice(("utf-8-sig", "utf-16", "utf-16-be", "gbk", "cp1252", "shift_jis"))
+        return json.dumps(tree, ensure_ascii=False).replace("nut", "é").encode(encoding, "replace")
+    types = {"text": (int, float), "far": (int, float), "number": str, "empty": list, "short": list}
+    for _ in range(rng.choice((1, 4))):
+        nodes = places(tree)
+        fitting = [(c, k) for c, k in nodes if isinstance(c[k], types.get(kind, object))]
+        if fitting:
+            container, key = rng.choice(fitting)
+            container[key] = disguised(kind, container[key], rng)
+    return json.dumps(tree).encode()
+
+
+def disguised(kind: str, value: Any, rng: random.Random) -> Any:
+    if kind == "text":
+        return rng.choice((str(value), f" {value} ", f"{value}px", ""))
+    if kind == "far":
+        return rng.choice((-value, value - 12, value + 12, 1e12))
+    if kind == "number":
+        return rng.choice((3, 0, 1.5))
+    if kind == "short":
+        return value[: rng.randrange(1, 3)]
+    return [] if kind == "empty" else None
+
+
+def turned_image(data: bytes, rng: random.Random) -> bytes:
+    """The image with an EXIF orientation, which may be none, and perhaps turned itself."""
+    image = Image.open(io.BytesIO(data))
+    exif = Image.Exif()
+    exif[0x0112] = rng.choice((0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 65535))
+    pixels = image.convert("RGB")
+    if rng.random() < 0.5:
+        pixels = pixels.transpose(Image.Transpose.ROTATE_90)
+    file = io.BytesIO()
+    pixels.save(file, image.format if image.format in ("JPEG", "TIFF") else "PNG", exif=exif)
+    return file.getvalue()
+
+
 def damaged_image(data: bytes, rng: random.Random) -> bytes:
     """Damaged bytes, or a sound image of another mode, size or kind, or one that declares a huge size."""
     if rng.random() < 0.4:

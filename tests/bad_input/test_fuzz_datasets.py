@@ -11,7 +11,15 @@ from pathlib import Path
 
 import pytest
 from forked import check, random_of, seeds
-from mutations import damaged, damaged_image, damaged_json, damaged_lines, damaged_mat
+from mutations import (
+    damaged,
+    damaged_image,
+    damaged_json,
+    damaged_lines,
+    damaged_mat,
+    disguised_json,
+    turned_image,
+)
 from sources import SOURCES, Members, packed, spec, zipped
 
 NAMES = (
@@ -83,6 +91,22 @@ def test_a_damaged_file(source: str, seed: int, tmp_path: Path) -> None:
     archives = SOURCES[source][0]()
     rng = random_of(source, seed)
     damage_one(archives, rng)
+    convert(tmp_path, source, pack(archives), [*archives, "data"])
+
+
+@pytest.mark.parametrize("seed", seeds(12))
+@pytest.mark.parametrize("source", ["labelme", "via"])
+def test_a_disguised_annotation(source: str, seed: int, tmp_path: Path) -> None:
+    archives = SOURCES[source][0]()
+    rng = random_of("disguised", source, seed)
+    for members in archives.values():
+        for name in list(members):
+            if rng.random() < 0.4:
+                members[name] = (disguised_json if name.endswith(".json") else turned_image)(
+                    members[name], rng
+                )
+        for junk in ("._a.json", "Thumbs.db", "@eaDir/a.jpg", ".DS_Store"):
+            members[junk] = rng.randbytes(9)
     convert(tmp_path, source, pack(archives), [*archives, "data"])
 
 

@@ -15,10 +15,10 @@ from segbench.data.writer import write_dataset
 def write(tmp_path: Path) -> Callable[..., Dataset]:
     """Writes what a converter returned and opens it."""
 
-    def run(converted: Converted, channels: int = 3, name: str = "toy") -> Dataset:
+    def run(converted: Converted, channels: int = 3, name: str = "toy", **more: int) -> Dataset:
         root = tmp_path / "datasets" / name
         texts = {"title": name, "licence": "none", "citation": "none"}
-        write_dataset(converted, root, name=name, archives={}, channels=channels, **texts)
+        write_dataset(converted, root, name=name, archives={}, channels=channels, **texts, **more)
         return Dataset(root)
 
     return run

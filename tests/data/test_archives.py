@@ -67,6 +67,8 @@ def test_nested_zips_become_folders_and_junk_is_left_out(tmp_path: Path) -> None
             "ann/x.json": b"{}",
             "__MACOSX/._x": b"",
             ".DS_Store": b"",
+            "sub/Thumbs.db": b"",
+            "@eaDir/a.png": b"",
             "ann/._x.json": b"",
             "weights.npz": inner.read_bytes(),
         },

@@ -44,7 +44,7 @@ def hash_of(name: str) -> int:
 def street(write: Callable[..., Dataset]) -> Path:
     """Three training, two validation images with all kinds of truth and no fault."""
     samples = [panoptic_sample("train", i) for i in range(3)] + [panoptic_sample("val", i) for i in range(2)]
-    return write(Converted(CATEGORIES, False, "val", samples)).root
+    return write(Converted(CATEGORIES, False, "val", samples, orientation="stored")).root
 
 
 @pytest.fixture
@@ -55,7 +55,7 @@ def vessels(write: Callable[..., Dataset]) -> Path:
         return Sample(split, f"{split}{number}", png(hash_of(f"v{split}{number}")), ".png", semantic=ids)
 
     samples = [sample("train", i) for i in range(3)] + [sample("test", 0)]
-    return write(Converted(CATEGORIES[:1], True, "test", samples), name="vessels").root
+    return write(Converted(CATEGORIES[:1], True, "test", samples, orientation="stored"), name="vessels").root
 
 
 def edit(path: Path, change: Callable[[Any], Any]) -> None:
@@ -281,6 +281,23 @@ def test_classes_that_never_occur(vessels: Path) -> None:
     assert ("train/semantic", "classes that never occur: background") in [
         (w.file, w.what) for w in report.warnings
     ]
+
+
+@pytest.mark.parametrize("partial", [False, True])
+def test_a_class_that_the_training_images_lack(vessels: Path, partial: bool) -> None:
+    """An error, unless the archives may be a part of upstream's."""
+    edit(vessels / "dataset.json", lambda c: c.update(partial=partial))
+    for path in vessels.glob("train/semantic/*.png"):
+        paint(path, lambda a: a.__setitem__(a == 1, 0))
+    report = lint_dataset(vessels)
+    found = ("train/semantic", "classes that never occur: sky")
+    assert [(e.file, e.what) for e in report.errors] == ([] if partial else [found])
+    assert (found in [(w.file, w.what) for w in report.warnings]) == partial
+
+
+def test_a_deep_image_in_a_set_of_8_bit(vessels: Path) -> None:
+    Image.fromarray(np.arange(600, dtype=np.uint16).reshape(20, 30)).save(vessels / "test/images/test0.png")
+    one_warning(vessels, "test/images/test0.png", "has more than 8 bit, unlike the training images", 1)
 
 
 def test_more_objects_than_ap_counts(street: Path) -> None:

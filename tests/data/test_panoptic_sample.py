@@ -29,7 +29,7 @@ def test_panoptic_to_detection_and_to_semantic(mirror: Path, write):
             for split in ("train", "test"):
                 yield Sample(split, image.stem, image, panoptic=(ids, info))
 
-    dataset = write(Converted(categories, False, "test", samples()))
+    dataset = write(Converted(categories, False, "test", samples(), orientation="stored"))
     split = dataset.split("test")
     image_id = {int(r.stem): r.id for r in split}
 

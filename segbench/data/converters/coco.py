@@ -25,7 +25,8 @@ from segbench.data.converters.coco_entries import (
     SegmentEntry,
 )
 from segbench.data.converters.common import color, inside, parse_options, read_checked, require
-from segbench.data.dataset import Archives, Category, Converted, Sample, open_image, rgb_to_id
+from segbench.data.dataset import Archives, Category, Converted, Sample, rgb_to_id
+from segbench.data.images import open_image
 from segbench.errors import SegbenchError
 
 log = logging.getLogger(__name__)
@@ -53,6 +54,8 @@ def convert(archives: Archives, options: dict[str, Any]) -> Converted:
         categories=source.categories,
         background=not chosen.panoptic,
         evaluation_split="val",
+        orientation="stored",
+        partial=True,
         samples=source.panoptic_samples() if chosen.panoptic else source.instance_samples(),
     )
 

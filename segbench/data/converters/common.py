@@ -10,11 +10,15 @@ from typing import Any, TypeVar
 import numpy as np
 from pydantic import BaseModel, ValidationError
 
-from segbench.data.dataset import Category, open_image
+from segbench.data.dataset import Category
+from segbench.data.images import open_image
 from segbench.errors import SegbenchError, first_fault, nearest
 from segbench.files import read_json
 
 Model = TypeVar("Model", bound=BaseModel)
+DARK, BRIGHT = 64, 192
+GREY_SHARE = 0.05
+"""Share of a mask's pixels that may be neither dark nor bright: the edges of a smoothed mask."""
 
 
 def parse_options(model: type[Model], options: dict[str, Any]) -> Model:
@@ -75,8 +79,25 @@ def categories(names: Iterable[str], *, isthing: bool) -> list[Category]:
 
 
 def read_binary(path: Path) -> np.ndarray:
-    """H x W bool from a black and white image of any format."""
-    return np.asarray(open_image(require(path)).convert("L")) > 127
+    """H x W bool from a black and white image of any format.
+
+    Two values 0 and v count as 0 and not 0, whatever v is (1 or 255). Others occur where a mask was saved as
+    JPEG, smoothed, or given a palette: then bright pixels count, and dark ones do not.
+    """
+    array = np.asarray(open_image(require(path)).convert("L"))
+    values, counts = np.unique(array, return_counts=True)
+    if (len(values) == 2 and values[0] == 0) or values.tolist() in ([0], [1]):
+        return array > 0
+    grey = (values >= DARK) & (values < BRIGHT)
+    share = counts[grey].sum() / array.size
+    if values[-1] < BRIGHT or share > GREY_SHARE or (len(values) > 1 and values[0] >= DARK):
+        shown = ", ".join(map(str, values[:5])) + (", ..." if len(values) > 5 else "")
+        raise SegbenchError(
+            f"is no black and white mask: it holds the values {shown}, and {share:.1%} of it are grey",
+            where=path,
+            remedy="save it as PNG of two values: 0 outside, 255 (or 1) inside",
+        )
+    return array > 127
 
 
 def same_size(array: np.ndarray, path: Path, other: np.ndarray, whose: str) -> None:

@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict
 
 from segbench.data.converters.common import categories, parse_options, read_binary, require, same_size
 from segbench.data.dataset import Archives, Converted, Sample
+from segbench.data.junk import listed
 
 NO_TRUTH = "use a release with the test truth (test/1st_manual), such as the one of 2004"
 
@@ -29,6 +30,7 @@ def convert(archives: Archives, options: dict[str, Any]) -> Converted:
         categories=categories(["vessel"], isthing=False),
         background=True,
         evaluation_split="test",
+        orientation="stored",
         samples=_samples(archives["DRIVE.zip"] / "DRIVE", chosen.observer),
     )
 
@@ -36,7 +38,7 @@ def convert(archives: Archives, options: dict[str, Any]) -> Converted:
 def _samples(root: Path, observer: int) -> Iterator[Sample]:
     for split, folder, manual in (("train", "training", 1), ("test", "test", observer)):
         truths = require(root / folder / ("1st_manual", "2nd_manual")[manual - 1], NO_TRUTH)
-        for image in sorted(require(root / folder / "images").glob("*.tif")):
+        for image in listed(require(root / folder / "images"), "*.tif"):
             number = image.stem.partition("_")[0]
             path = truths / f"{number}_manual{manual}.gif"
             semantic = read_binary(path).astype(np.int32)

@@ -13,7 +13,9 @@ from typing import Any
 import numpy as np
 
 from segbench.data.converters.common import categories, hashed_test, read_binary, require, same_size
-from segbench.data.dataset import Archives, Converted, Sample, open_image
+from segbench.data.dataset import Archives, Converted, Sample
+from segbench.data.images import open_image
+from segbench.data.junk import listed
 from segbench.data.masks import objects_of_map
 
 TEST_SHARE = 0.2
@@ -25,16 +27,17 @@ def convert(archives: Archives, options: dict[str, Any]) -> Converted:
         categories=categories(["nucleus"], isthing=True),
         background=True,
         evaluation_split="test",
+        orientation="stored",
         samples=_samples(archives["stage1_train.zip"]),
     )
 
 
 def _samples(root: Path) -> Iterator[Sample]:
-    folders = sorted(path.parent for path in root.glob("*/images"))
+    folders = [path.parent for path in listed(root, "*/images")]
     test = hashed_test([f.name for f in folders], TEST_SHARE)
     for folder in folders:
         image = require(folder / "images" / f"{folder.name}.png")
-        ids = _id_map(image, sorted(require(folder / "masks").glob("*.png")))
+        ids = _id_map(image, listed(require(folder / "masks"), "*.png"))
         instances = objects_of_map(ids, dict.fromkeys(range(1, int(ids.max()) + 1), 1))
         yield Sample("test" if folder.name in test else "train", folder.name, image, instances=instances)
 

@@ -1,25 +1,45 @@
-"""A user's own annotated folder: where it is, and how it is divided into splits."""
+"""A user's own annotated folder: where it is, what lies in it, and how it is divided into splits."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import codecs
+import logging
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from fnmatch import fnmatch
-from pathlib import Path
-from typing import Annotated
+from pathlib import Path, PurePosixPath
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from segbench.data.converters.common import hashed_test, require
 from segbench.data.dataset import Archives
+from segbench.data.images import IMAGE_SUFFIXES
+from segbench.data.junk import is_junk, listed
 from segbench.errors import SegbenchError, nearest
 
+log = logging.getLogger(__name__)
+
 SPLITS = ("train", "val", "test")
+
+
+def _at_home(path: Path) -> Path:
+    with suppress(RuntimeError):  # no such user: a folder of that name
+        return path.expanduser()
+    return path
+
+
+def _known_encoding(name: str) -> str:
+    try:
+        return codecs.lookup(name).name
+    except LookupError as error:
+        raise ValueError("no such encoding; try gbk, big5, shift_jis or cp1252") from error
 
 
 class FolderOptions(BaseModel):
     model_config = ConfigDict(extra="forbid", use_attribute_docstrings=True)
 
-    folder: Path | None = None
+    folder: Annotated[Path, AfterValidator(_at_home)] | None = None
     """The folder with the images and annotations. null: the entry's one archive."""
     labels: list[str] | None = None
     """The classes, in order. null: all labels that are found, sorted."""
@@ -28,6 +48,10 @@ class FolderOptions(BaseModel):
     test: list[str] = []
     """Patterns of the names to test on, such as `video3*`, instead of a fraction: for images that are alike.
     """
+    encoding: Annotated[str, AfterValidator(_known_encoding)] = "utf-8"
+    """Encoding of annotation files that are not in UTF-8, such as `gbk`."""
+    unannotated: Literal["skip", "empty"] = "skip"
+    """What images without an annotation are: skipped, or images without objects."""
 
 
 def root_of(archives: Archives, options: FolderOptions) -> Path:
@@ -41,7 +65,7 @@ def root_of(archives: Archives, options: FolderOptions) -> Path:
     if not root.is_dir():
         raise SegbenchError("is no folder", where=root, remedy="check `folder` in the dataset's options")
     while True:
-        inner = [p for p in root.iterdir() if not p.name.startswith((".", "__MACOSX"))]
+        inner = [p for p in root.iterdir() if not is_junk([p.name])]
         if len(inner) != 1 or not inner[0].is_dir() or inner[0].name in SPLITS:
             return root
         root = inner[0]
@@ -52,14 +76,65 @@ def split_folders(root: Path) -> dict[str, Path]:
     return {s: root / s for s in SPLITS if (root / s).is_dir()} or {"": root}
 
 
+def annotation_files(top: Path) -> list[Path]:
+    """All JSON files below a folder."""
+    return [p for p in listed(top, "**/*") if p.suffix.lower() == ".json" and p.is_file()]
+
+
+def image_named(name: str, file: Path, root: Path) -> Path | None:
+    """The image that the annotation file `file` calls `name`, or None; never one outside of `root`.
+
+    A path of another machine counts by its last part, where an image of that name lies beside the file.
+    Letter case counts only where there are several.
+    """
+    name = name.replace("\\", "/")
+    inside = root.resolve()
+    for path in (file.parent / name, file.parent / PurePosixPath(name).name):
+        with suppress(OSError, ValueError):  # a name that no file can have
+            if path.is_file() and path.resolve().is_relative_to(inside):
+                return path
+    last = PurePosixPath(name).name.casefold()
+    alike = [p for p in listed(file.parent) if p.name.casefold() == last and p.is_file()]
+    return alike[0] if len(alike) == 1 and alike[0].resolve().is_relative_to(inside) else None
+
+
+def no_image(name: object, file: Path, root: Path) -> SegbenchError:
+    return SegbenchError(
+        f"the image {name!r} is no file inside of {root}",
+        where=file,
+        remedy="put the image beside the .json file, or fix its name there",
+    )
+
+
+def unannotated(root: Path, taken: Iterable[Path], options: FolderOptions) -> Iterator[tuple[str, Path]]:
+    """Split and path of the images that no annotation file speaks of; none where they are to be skipped."""
+    known = {path.resolve() for path in taken}
+    found = [
+        (split, path)
+        for split, top in split_folders(root).items()
+        for path in listed(top, "**/*")
+        if path.suffix.lower() in IMAGE_SUFFIXES and path.resolve() not in known
+    ]
+    if found and options.unannotated == "skip":
+        log.warning(
+            "%s: %d images without an annotation skipped, such as %s (`unannotated: empty` takes them as "
+            "images without objects)",
+            root,
+            len(found),
+            found[0][1].name,
+        )
+        return
+    yield from found
+
+
 def evaluation_split(splits: Sequence[str]) -> str:
     return "test" if "test" in splits else "val"
 
 
 def divided(names: Sequence[str], options: FolderOptions) -> dict[str, str]:
     """The split of each name, where folders do not say it."""
-    if options.test:
-        test = {n for n in names if any(fnmatch(n, pattern) for pattern in options.test)}
+    if options.test:  # a name may hold the signs of a pattern
+        test = {n for n in names if any(n == pattern or fnmatch(n, pattern) for pattern in options.test)}
     else:
         test = hashed_test(names, options.test_fraction)
     return {name: "test" if name in test else "train" for name in names}
@@ -69,3 +144,28 @@ def name_another(label: str, labels: Sequence[str], kind: str) -> str:
     """What to do about a `kind` of annotation whose label is not in the class list."""
     hint = nearest(label, labels)
     return f"did you mean '{hint}'?" if hint else f"add it to `labels`, or rename the {kind}"
+
+
+def label_fault(label: Any) -> str | None:
+    """What is wrong with a label that is no text; None: nothing."""
+    if label is None:
+        return "has no label"
+    if not isinstance(label, str):
+        return f"has the label {label!r} ({type_name(label)}), which must be text"
+    return None if label.strip() else f"has an empty label ({label!r})"
+
+
+def type_name(value: Any) -> str:
+    """The type of a value in a JSON file, in words."""
+    names = {bool: "true or false", int: "a number", float: "a number", str: "text", list: "a list"}
+    return "null" if value is None else names.get(type(value), "an object")
+
+
+def number(value: Any) -> float:
+    """A coordinate; text of a number counts as one. ValueError for anything else."""
+    if isinstance(value, bool) or not isinstance(value, int | float | str):
+        raise ValueError(f"{value!r} is {type_name(value)}, not a number")
+    try:
+        return float(value)
+    except ValueError:
+        raise ValueError(f"{value!r} is text, not a number") from None

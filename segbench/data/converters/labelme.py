@@ -1,6 +1,7 @@
 """A labelme folder, images with a JSON file each: the way in for a user's own data.
 
-Shapes: polygon, rectangle, circle, and mask; points and lines have no area and are skipped with a warning.
+Shapes: polygon, rectangle (also a turned one), circle, and mask; points and lines have no area and are
+skipped with a warning. Images are read upright, as labelme shows them.
 Shapes of one label and `group_id` are one object. `__ignore__` is void and `_background_` is background;
 neither is an object. In the semantic map later shapes cover earlier ones, as in labelme's own exports;
 objects keep their whole shapes, so they may overlap. Shapes are drawn as labelme draws them, with Pillow and
@@ -18,32 +19,44 @@ import logging
 import math
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-from PIL import Image, ImageDraw, ImageOps
+from PIL import Image, ImageDraw
 
 from segbench.data import masks
 from segbench.data.converters.common import categories, parse_options
 from segbench.data.converters.folder import (
     FolderOptions,
+    annotation_files,
     divided,
     evaluation_split,
+    image_named,
+    label_fault,
     name_another,
+    no_image,
+    number,
     root_of,
     split_folders,
+    type_name,
+    unannotated,
 )
-from segbench.data.dataset import Archives, Converted, Sample, open_image
+from segbench.data.dataset import Archives, Converted, Sample
+from segbench.data.faults import Faults
+from segbench.data.frame import framed
+from segbench.data.images import IMAGE_SUFFIXES, open_image, upright
 from segbench.errors import SegbenchError
 from segbench.files import read_json
 
 log = logging.getLogger(__name__)
 
 IGNORE, BACKGROUND = "__ignore__", "_background_"
-ORIENTATION = 0x0112  # EXIF
-MEND = "open the file in labelme and save it again, or remove it"
+WITHOUT_AREA = ("point", "points", "line", "linestrip")
+OUTLINES = ("polygon", "rotation", "oriented_rectangle", "quadrilateral")
+"""Shapes whose points are their corners; labelme's forks draw turned rectangles so."""
+FIX = "open the file in labelme and save it again, or remove it"
 
 
 class Options(FolderOptions):
@@ -56,7 +69,7 @@ def convert(archives: Archives, options: dict[str, Any]) -> Converted:
     chosen = parse_options(Options, options)
     root = root_of(archives, chosen)
     files = _files(root, chosen)
-    labels = chosen.labels or sorted({s["label"] for f in files for s in f.read()["shapes"]})
+    labels = chosen.labels or sorted({label for file in files for label in file.labels})
     labels = [label for label in labels if label not in (IGNORE, BACKGROUND)]
     if not labels:
         raise SegbenchError(
@@ -66,97 +79,169 @@ def convert(archives: Archives, options: dict[str, Any]) -> Converted:
         categories=categories(labels, isthing=chosen.task == "instance"),
         background=True,
         evaluation_split=evaluation_split([f.split for f in files]),
-        samples=_samples(files, root, labels, chosen.task),
+        orientation="upright",
+        samples=_samples(files, root, labels, chosen),
     )
 
 
 @dataclass
 class _File:
+    """An annotation file, or an image without one."""
+
     path: Path
     name: str
     split: str
-
-    def read(self) -> dict[str, Any]:
-        content = read_json(self.path)
-        for number, shape in enumerate(content["shapes"], 1):
-            if not isinstance(shape, dict) or not isinstance(shape.get("label"), str):
-                raise SegbenchError(f"shape {number} has no label", where=self.path, remedy=MEND)
-        return content
+    labels: set[str] = field(default_factory=set)
+    is_image: bool = False
 
 
 def _files(root: Path, options: Options) -> list[_File]:
-    files = []
+    files: list[_File] = []
+    images: set[Path] = set()
+    faults = Faults()
+
+    def add(path: Path, split: str, labels: set[str], is_image: bool = False) -> None:
+        parts = path.relative_to(root / split).with_suffix("").parts
+        files.append(_File(path, "_".join(parts), split, labels, is_image))
+
     for split, top in split_folders(root).items():
-        for path in sorted(top.rglob("*.json")):
-            content = read_json(path)
+        for path in annotation_files(top):
+            content = read_json(path, options.encoding)
             if not isinstance(content, dict) or not isinstance(content.get("shapes"), list):
                 log.warning("%s: skipped, it is not a labelme file", path)
                 continue
-            files.append(_File(path, "_".join(path.relative_to(top).with_suffix("").parts), split))
+            if image := image_named(str(content.get("imagePath") or ""), path, root):
+                images.add(image)
+            images.update(path.with_suffix(suffix) for suffix in IMAGE_SUFFIXES)
+            labels = set()
+            for place, shape in enumerate(content["shapes"], 1):
+                is_shape = isinstance(shape, dict)
+                fault = label_fault(shape.get("label")) if is_shape else f"is {type_name(shape)}, no shape"
+                if fault:
+                    faults.add(SegbenchError(f"shape {place} {fault}", where=path, remedy=FIX))
+                else:
+                    labels.add(shape["label"].strip())
+            add(path, split, labels)
+    faults.raise_if_any()
+    for split, image in unannotated(root, images, options):
+        add(image, split, set(), is_image=True)
     split_of = divided([f.name for f in files], options)
     for file in files:
         file.split = file.split or split_of[file.name]
     return files
 
 
-def _samples(files: Sequence[_File], root: Path, labels: Sequence[str], task: str) -> Iterator[Sample]:
-    value_of = {label: i for i, label in enumerate(labels, 1)} | {IGNORE: -1, BACKGROUND: 0}
-    skipped: Counter[str] = Counter()
+def _samples(files: Sequence[_File], root: Path, labels: Sequence[str], options: Options) -> Iterator[Sample]:
+    reader = _Reader(root, labels, options)
     for file in files:
-        content = file.read()
-        image, suffix, (width, height) = _image(file.path, content, root)
+        try:
+            yield reader.empty(file) if file.is_image else reader.sample(file)
+        except SegbenchError as error:
+            yield Sample(file.split, file.name, file.path, faults=[error])
+    for kind, count in reader.skipped.items():
+        log.warning("%s: %d shapes of type '%s' skipped, they have no area", root, count, kind)
+
+
+class _Reader:
+    def __init__(self, root: Path, labels: Sequence[str], options: Options) -> None:
+        self.root, self.labels, self.options = root, labels, options
+        self.value_of = {label: i for i, label in enumerate(labels, 1)} | {IGNORE: -1, BACKGROUND: 0}
+        self.skipped: Counter[str] = Counter()
+
+    def empty(self, file: _File) -> Sample:
+        """An image without objects."""
+        sample = Sample(file.split, file.name, file.path)
+        width, height = framed(open_image(file.path), "upright", sample).size
+        sample.semantic = np.zeros((height, width), np.int32)
+        sample.instances = [] if self.options.task == "instance" else None
+        return sample
+
+    def sample(self, file: _File) -> Sample:
+        content = read_json(file.path, self.options.encoding)
+        image, suffix, opened = _image(file.path, content, self.root)
+        sample = Sample(file.split, file.name, image, suffix, source=file.path)
+        sample.size = (
+            _length(content, "imageWidth", file.path) or upright(opened).width,
+            _length(content, "imageHeight", file.path) or upright(opened).height,
+        )
+        width, height = framed(opened, "upright", sample).size
         semantic = np.zeros((height, width), np.int32)
         objects: dict[Any, dict[str, Any]] = {}
-        for number, shape in enumerate(content["shapes"], 1):
-            label, group = shape["label"], shape.get("group_id")
-            if label not in value_of:
-                raise SegbenchError(
-                    f"shape {number} has the label {label!r}, which is not in the class list",
-                    where=file.path,
-                    remedy=name_another(label, labels, "shape"),
-                )
+        for place, shape in enumerate(content["shapes"], 1):
+            label, group = shape["label"].strip(), shape.get("group_id")
+            mask = None
             try:
+                if label not in self.value_of:
+                    raise _Unknown(f"the label {label!r} is not in the class list")
                 mask = _mask(shape, height, width)
+                if mask is None:
+                    self.skipped[str(shape.get("shape_type"))] += 1
             except (ValueError, TypeError, KeyError, IndexError) as error:
-                raise SegbenchError(
-                    f"shape {number} ({label}): {error}", where=file.path, remedy=MEND
-                ) from error
+                unknown = isinstance(error, _Unknown)
+                remedy = name_another(label, self.labels, "shape") if unknown else FIX
+                what = f"lacks {error}" if isinstance(error, KeyError) else str(error)
+                sample.faults.append(
+                    SegbenchError(f"shape {place} ({label}): {what}", where=file.path, remedy=remedy)
+                )
             if mask is None:
-                skipped[str(shape.get("shape_type"))] += 1
                 continue
-            value = value_of[label]
+            value = self.value_of[label]
             semantic[mask] = value
             if value > 0:
-                key = number if group is None else (label, str(group))
+                key = place if group is None else (label, str(group))
                 found = objects.setdefault(key, {"category_id": value, "segmentation": mask})
                 found["segmentation"] = found["segmentation"] | mask
-        instances = list(objects.values()) if task == "instance" else None
-        yield Sample(file.split, file.name, image, suffix=suffix, semantic=semantic, instances=instances)
-    for kind, count in skipped.items():
-        log.warning("%s: %d shapes of type '%s' skipped, they have no area", root, count, kind)
+        sample.semantic = semantic
+        sample.instances = list(objects.values()) if self.options.task == "instance" else None
+        return sample
+
+
+class _Unknown(ValueError):
+    """A label that is not in the class list."""
+
+
+def _length(content: dict[str, Any], key: str, path: Path) -> int | None:
+    """A side of the image as the file states it; labelme itself leaves it out or null at times."""
+    if content.get(key) is None:
+        return None
+    try:
+        value = number(content[key])
+        if value < 1 or value != int(value):
+            raise ValueError(f"{content[key]!r} is not the side of an image")
+    except (ValueError, OverflowError) as error:
+        raise SegbenchError(f"{key}: {error}", where=path, remedy=FIX) from error
+    return int(value)
 
 
 def _mask(shape: dict[str, Any], height: int, width: int) -> np.ndarray | None:
     """H x W bool; None for a type without area. ValueError (or its like) where the shape is malformed."""
     kind = shape.get("shape_type") or "polygon"  # labelme before 3.5 knew polygons only
-    points = [(float(x), float(y)) for x, y in shape["points"]]
-    masks.standardise([[v for point in points for v in point]], height, width)  # no nan, nothing far away
+    if kind in WITHOUT_AREA:
+        return None
+    points = [(number(x), number(y)) for x, y in shape["points"]]
+    outline = masks.standardise([[v for point in points for v in point]], height, width)  # none is far away
     if kind == "mask":
         return _pasted(shape["mask"], points, height, width)
     canvas = Image.new("1", (width, height))
     draw = ImageDraw.Draw(canvas)
-    if kind == "rectangle":
+    if kind == "rectangle" and len(points) == 2:
         (x0, y0), (x1, y1) = points
         draw.rectangle((min(x0, x1), min(y0, y1), max(x0, x1), max(y0, y1)), fill=1, outline=1)
-    elif kind == "circle":
+    elif kind == "circle" and len(points) == 2:
         (x, y), edge = points
         radius = math.dist((x, y), edge)
         draw.ellipse((x - radius, y - radius, x + radius, y + radius), fill=1, outline=1)
-    elif kind == "polygon" and len(points) > 2:
+    elif (kind in OUTLINES and len(points) > 2) or (kind == "rectangle" and len(points) == 4):
         draw.polygon(points, fill=1, outline=1)
+    elif kind in (*OUTLINES, "rectangle", "circle"):
+        raise ValueError(f"a {kind} of {len(points)} points")
     else:
-        return None
-    return np.asarray(canvas)
+        raise ValueError(f"shapes of type {kind!r} are not known (but {', '.join(OUTLINES)}, rectangle, ...)")
+    mask = np.asarray(canvas)
+    if not mask.any():
+        place = masks.outside(outline, height, width) or f"points {points}"
+        raise ValueError(f"lies outside of the image ({width}x{height}): {place}")
+    return mask
 
 
 def _pasted(text: str, points: list[tuple[float, float]], height: int, width: int) -> np.ndarray:
@@ -170,40 +255,23 @@ def _pasted(text: str, points: list[tuple[float, float]], height: int, width: in
     return mask
 
 
-def _image(path: Path, content: dict[str, Any], root: Path) -> tuple[Path | bytes, str, tuple[int, int]]:
-    """Image, file name ending (of embedded ones), and width and height.
+def _image(path: Path, content: dict[str, Any], root: Path) -> tuple[Path | bytes, str, Image.Image]:
+    """Image, file name ending (of embedded ones), and the opened image as it is stored.
 
     The path in the file is not trusted: it counts only where it leads to a file inside of `root`.
     """
     name, embedded = content.get("imagePath"), content.get("imageData")
-    beside = path.parent / str(name or "").replace("\\", "/")
-    image: Path | bytes
-    if beside.resolve().is_relative_to(root.resolve()) and beside.is_file():
-        image, opened, suffix = beside, open_image(beside), ""
-    elif embedded:
-        try:
-            image = _decoded(embedded)
-            opened = _opened(image)
-        except ValueError as error:
-            raise SegbenchError(f"imageData: {error}", where=path, remedy=MEND) from error
-        suffix = ".jpeg" if opened.format == "MPO" else f".{opened.format}".lower()
-    else:
-        raise SegbenchError(
-            f"imagePath {name!r} is no file inside of {root}, and there is no imageData",
-            where=path,
-            remedy="put the image beside the .json file and mend imagePath",
-        )
-    if opened.getexif().get(ORIENTATION, 1) != 1:  # labelme shows, and outlines, the upright image
-        opened = ImageOps.exif_transpose(opened)
-        image, suffix = _png(opened), ".png"
-    stated = (content.get("imageWidth") or opened.width, content.get("imageHeight") or opened.height)
-    if stated != opened.size:
-        raise SegbenchError(
-            f"was drawn on {stated[0]}x{stated[1]} pixels, the image has {opened.width}x{opened.height}",
-            where=path,
-            remedy="put the image back that was annotated",
-        )
-    return image, suffix, opened.size
+    if beside := image_named(str(name or ""), path, root):
+        return beside, "", open_image(beside)
+    if not embedded:
+        error = no_image(name, path, root)
+        raise SegbenchError(f"{error.what}, and there is no imageData", where=path, remedy=error.remedy)
+    try:
+        image = _decoded(embedded)
+        opened = _opened(image)
+    except ValueError as error:
+        raise SegbenchError(f"imageData: {error}", where=path, remedy=FIX) from error
+    return image, ".jpeg" if opened.format == "MPO" else f".{opened.format}".lower(), opened
 
 
 def _decoded(text: str) -> bytes:
@@ -218,9 +286,3 @@ def _opened(content: bytes) -> Image.Image:
         return open_image(io.BytesIO(content))
     except SegbenchError as error:
         raise ValueError(error.what) from error
-
-
-def _png(image: Image.Image) -> bytes:
-    file = io.BytesIO()
-    image.save(file, "PNG")
-    return file.getvalue()

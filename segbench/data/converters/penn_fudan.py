@@ -12,7 +12,9 @@ from typing import Any
 import numpy as np
 
 from segbench.data.converters.common import categories, hashed_test, require
-from segbench.data.dataset import Archives, Converted, Sample, read_label_map
+from segbench.data.dataset import Archives, Converted, Sample
+from segbench.data.images import read_label_map
+from segbench.data.junk import listed
 from segbench.data.masks import objects_of_map
 
 TEST_SHARE = 0.25
@@ -24,12 +26,13 @@ def convert(archives: Archives, options: dict[str, Any]) -> Converted:
         categories=categories(["pedestrian"], isthing=True),
         background=True,
         evaluation_split="test",
+        orientation="stored",
         samples=_samples(archives["PennFudanPed.zip"] / "PennFudanPed"),
     )
 
 
 def _samples(root: Path) -> Iterator[Sample]:
-    images = sorted(require(root / "PNGImages").glob("*.png"))
+    images = listed(require(root / "PNGImages"), "*.png")
     test = hashed_test([i.stem for i in images], TEST_SHARE)
     for image in images:
         ids = read_label_map(require(root / "PedMasks" / f"{image.stem}_mask.png"))

@@ -1,8 +1,8 @@
 """VIA, the VGG Image Annotator: images with one JSON file of regions, as Mask R-CNN's balloons have.
 
 Dutta and Zisserman 2019. A file is what VIA 1 or 2 exports as JSON, or a project that VIA 2 saves. Regions:
-polygon, rect, circle, ellipse; points and lines have no area and are skipped with a warning. Images that no
-file lists are left out; one that is listed without regions has no object.
+polygon, rect, circle, ellipse; points and lines have no area and are skipped with a warning. Images are read
+upright, as the browser shows them. One that is listed without regions has no object.
 
 The split: the subfolders train, val, test where there are any; else `test` or `test_fraction`.
 """
@@ -19,16 +19,23 @@ from typing import Any
 
 import numpy as np
 
-from segbench.data.converters.common import categories, inside, parse_options, require
+from segbench.data.converters.common import categories, parse_options
 from segbench.data.converters.folder import (
     FolderOptions,
+    annotation_files,
     divided,
     evaluation_split,
+    image_named,
+    label_fault,
     name_another,
+    no_image,
+    number,
     root_of,
     split_folders,
+    unannotated,
 )
 from segbench.data.dataset import Archives, Converted, Sample
+from segbench.data.faults import Faults
 from segbench.errors import SegbenchError
 from segbench.files import read_json
 
@@ -36,7 +43,8 @@ log = logging.getLogger(__name__)
 
 SIDES = 64
 """Corners of the polygon that stands for an ellipse: it lacks 0.2 % of the area."""
-MEND = "open the file in VIA and save it again, or remove the entry"
+WITHOUT_AREA = ("point", "polyline", "line")
+FIX = "open the file in VIA and save it again, or remove the entry"
 
 
 class Options(FolderOptions):
@@ -48,7 +56,7 @@ class Options(FolderOptions):
 class _Entry:
     """One image: where it is listed, and its regions."""
 
-    source: Path
+    source: Path | None
     image: Path
     regions: list[dict[str, Any]]
     split: str
@@ -56,15 +64,7 @@ class _Entry:
     def label(self, region: dict[str, Any], options: Options) -> str:
         if options.attribute is None:
             return (options.labels or ["object"])[0]
-        label = region["region_attributes"].get(options.attribute)
-        if not isinstance(label, str) or not label.strip():
-            known = ", ".join(region["region_attributes"]) or "none"
-            raise SegbenchError(
-                f"region of {self.image.name} has no text as '{options.attribute}' (has: {known})",
-                where=self.source,
-                remedy="check `attribute` in the dataset's options, or name the region's class in VIA",
-            )
-        return label
+        return str(region["region_attributes"][options.attribute]).strip()
 
 
 def convert(archives: Archives, options: dict[str, Any]) -> Converted:
@@ -86,26 +86,55 @@ def convert(archives: Archives, options: dict[str, Any]) -> Converted:
         categories=categories(labels, isthing=True),
         background=True,
         evaluation_split=evaluation_split([e.split for e in entries]),
+        orientation="upright",
         samples=_samples(entries, labels, chosen, root),
     )
 
 
 def _entries(root: Path, options: Options) -> list[_Entry]:
-    entries = []
+    entries: dict[Path, _Entry] = {}
+    faults = Faults()
     for split, top in split_folders(root).items():
-        for path in sorted(top.rglob("*.json")):
-            content = read_json(path)
+        for path in annotation_files(top):
+            content = read_json(path, options.encoding)
             listed = content.get("_via_img_metadata", content) if isinstance(content, dict) else None
             if not isinstance(listed, dict) or not all(_is_entry(value) for value in listed.values()):
                 log.warning("%s: skipped, it is not a VIA file", path)
                 continue
             for value in listed.values():
-                image = require(inside(path.parent, value["filename"]), "put the image beside the .json file")
-                entries.append(_Entry(path, image, _regions(value), split))
-    split_of = divided([e.image.stem for e in entries], options)
-    for entry in entries:
+                image = image_named(value["filename"], path, root)
+                if image is None:
+                    faults.add(no_image(value["filename"], path, root))
+                    continue
+                if other := entries.get(image.resolve()):
+                    again = "twice" if other.source == path else f"which {other.source} lists, too"
+                    what = f"lists the image {value['filename']!r} {again}"
+                    faults.add(SegbenchError(what, where=path, remedy="remove one of the two"))
+                    continue
+                entry = entries[image.resolve()] = _Entry(path, image, _regions(value), split)
+                faults.add(*_label_faults(entry, options))
+    faults.raise_if_any()
+    found = list(entries.values())
+    images = [entry.image for entry in found]
+    found += [_Entry(None, image, [], split) for split, image in unannotated(root, images, options)]
+    split_of = divided([e.image.stem for e in found], options)
+    for entry in found:
         entry.split = entry.split or split_of[entry.image.stem]
-    return entries
+    return found
+
+
+def _label_faults(entry: _Entry, options: Options) -> Iterator[SegbenchError]:
+    if options.attribute is None:
+        return
+    for place, region in enumerate(entry.regions, 1):
+        known = region["region_attributes"]
+        if fault := label_fault(known.get(options.attribute)):
+            yield SegbenchError(
+                f"region {place} of {entry.image.name} {fault} as '{options.attribute}' "
+                f"(has: {', '.join(known) or 'none'})",
+                where=entry.source,
+                remedy="check `attribute` in the dataset's options, or name the region's class in VIA",
+            )
 
 
 def _regions(entry: dict[str, Any]) -> Any:
@@ -129,49 +158,58 @@ def _is_entry(value: Any) -> bool:
 def _samples(
     entries: Sequence[_Entry], labels: Sequence[str], options: Options, root: Path
 ) -> Iterator[Sample]:
-    number_of = {label: number for number, label in enumerate(labels, 1)}
+    number_of = {label: place for place, label in enumerate(labels, 1)}
     skipped: Counter[str] = Counter()
     for entry in entries:
-        objects = []
-        for number, region in enumerate(entry.regions, 1):
+        objects: list[dict[str, Any]] = []
+        sample = Sample(entry.split, entry.image.stem, entry.image, instances=objects)
+        for place, region in enumerate(entry.regions, 1):
             label = entry.label(region, options)
-            if label not in number_of:
-                raise SegbenchError(
-                    f"region {number} of {entry.image.name} has the label {label!r}, not in the class list",
-                    where=entry.source,
-                    remedy=name_another(label, labels, "region"),
-                )
             try:
+                if label not in number_of:
+                    raise _Unknown(f"the label {label!r} is not in the class list")
                 outline = _outline(region["shape_attributes"])
             except (KeyError, TypeError, ValueError) as error:
-                raise SegbenchError(
-                    f"region {number} of {entry.image.name}: {error!r}", where=entry.source, remedy=MEND
-                ) from error
+                unknown = isinstance(error, _Unknown)
+                remedy = name_another(label, labels, "region") if unknown else FIX
+                what = f"lacks {error}" if isinstance(error, KeyError) else str(error)
+                what = f"region {place} of {entry.image.name}: {what}"
+                sample.faults.append(SegbenchError(what, where=entry.source, remedy=remedy))
+                continue
             if outline is None:
                 skipped[str(region["shape_attributes"].get("name"))] += 1
                 continue
             objects.append({"category_id": number_of[label], "segmentation": [outline.ravel().tolist()]})
-        yield Sample(entry.split, entry.image.stem, entry.image, instances=objects)
+        yield sample
     for kind, count in skipped.items():
         log.warning("%s: %d regions of type '%s' skipped, they have no area", root, count, kind)
+
+
+class _Unknown(ValueError):
+    """A label that is not in the class list."""
 
 
 def _outline(shape: dict[str, Any]) -> np.ndarray | None:
     """N x 2 corners (x, y); None for a type without area. ValueError (or its like): it is malformed."""
     kind = shape["name"]
+    if kind in WITHOUT_AREA:
+        return None
     if kind == "polygon":
-        return np.stack([np.asarray(shape[f"all_points_{axis}"], float) for axis in "xy"], axis=1)
+        xs, ys = ([number(v) for v in shape[f"all_points_{axis}"]] for axis in "xy")
+        if len(xs) != len(ys) or len(xs) < 3:
+            raise ValueError(f"a polygon of {len(xs)} x and {len(ys)} y")
+        return np.stack([xs, ys], axis=1)
     if kind == "rect":
-        x, y, width, height = (float(shape[key]) for key in ("x", "y", "width", "height"))
+        x, y, width, height = (number(shape[key]) for key in ("x", "y", "width", "height"))
         return np.array([[x, y], [x + width, y], [x + width, y + height], [x, y + height]])
     if kind in ("circle", "ellipse"):
-        rx, ry = (float(shape[k]) for k in (("r", "r") if kind == "circle" else ("rx", "ry")))
+        rx, ry = (number(shape[k]) for k in (("r", "r") if kind == "circle" else ("rx", "ry")))
         angle = np.arange(SIDES) * 2 * math.pi / SIDES
-        turn = float(shape.get("theta", 0.0))
+        turn = number(shape.get("theta", 0.0))
         along, across = rx * np.cos(angle), ry * np.sin(angle)
         turned = [
             along * math.cos(turn) - across * math.sin(turn),
             along * math.sin(turn) + across * math.cos(turn),
         ]
-        return np.stack(turned, axis=1) + np.array([float(shape["cx"]), float(shape["cy"])])
-    return None
+        return np.stack(turned, axis=1) + np.array([number(shape["cx"]), number(shape["cy"])])
+    raise ValueError(f"regions of type {kind!r} are not known (but polygon, rect, circle, ellipse)")

@@ -73,7 +73,7 @@ def generate(
                 image, truth = draw(rng, checked.size)
                 yield Sample(split, f"{split}_{index:05d}", _png(image), ".png", **truth)
 
-    return Converted(categories, background, "test", samples())
+    return Converted(categories, background, "test", samples(), orientation="stored", partial=True)
 
 
 def coordinates(size: Size) -> tuple[np.ndarray, np.ndarray]:

@@ -11,9 +11,19 @@ import pytest
 from PIL import Image
 
 from segbench.data.converters.labelme import convert
-from segbench.data.dataset import read_label_map
+from segbench.data.images import read_label_map
 from segbench.errors import SegbenchError
 
+BACK = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_90,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_270,
+}
+"""How a camera stores what is shown upright, by EXIF orientation."""
 SQUARE = [[0, 0], [4, 0], [4, 4], [0, 4]]
 
 
@@ -172,15 +182,37 @@ def test_windows_path_to_another_subfolder(tmp_path: Path):
     assert sample.stem == "json_a"
 
 
-def test_turned_photographs_are_set_upright(tmp_path: Path):
+@pytest.mark.parametrize("embedded", [False, True])
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_photographs_are_stored_upright(tmp_path: Path, write, orientation: int, embedded: bool):
+    """The outline is that of the bright part, as labelme shows it."""
+    bright = np.zeros((12, 16), np.uint8)
+    bright[1:4, 2:9] = 200
+    shown = Image.fromarray(bright)
     exif = Image.Exif()
-    exif[0x0112] = 6  # turn by a quarter
-    text = encoded((12, 16), exif=exif)
-    write_one(tmp_path, "a", shape("x"), imagePath="", imageData=text, imageWidth=16, imageHeight=12)
-    sample = one(tmp_path)
-    assert sample.suffix == ".png"
-    assert Image.open(io.BytesIO(sample.image)).size == (16, 12)
-    assert sample.semantic.shape == (12, 16)
+    exif[0x0112] = orientation
+    stored = shown if orientation == 1 else shown.transpose(BACK[orientation])
+    file = io.BytesIO()
+    stored.save(file, "PNG", exif=exif)
+    square = shape("x", [[2, 1], [8, 3]], "rectangle")
+    for name in "ab":
+        more = {"imagePath": "", "imageData": base64.b64encode(file.getvalue()).decode()} if embedded else {}
+        write_one(tmp_path / "own", name, square, imageWidth=16, imageHeight=12, **more)
+        (tmp_path / "own" / f"{name}.png").write_bytes(file.getvalue())
+    split = write(convert({}, {"folder": tmp_path / "own"})).split("train")
+    (record,) = split.images
+    assert (split.read_image(record)[:, :, 0] == bright).all()
+    assert ((split.read_semantic(record.stem) == 1) == (bright > 0)).all()
+    assert Image.open(record.path).getexif().get(0x0112, 1) == 1
+
+
+def test_a_size_that_fits_only_the_stored_image_is_said(tmp_path: Path, write):
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    write_one(tmp_path, "a", shape("x"), imageWidth=16, imageHeight=12)
+    Image.new("RGB", (16, 12)).save(tmp_path / "a.png", exif=exif)
+    with pytest.raises(SegbenchError, match="has 12x16 as viewers show it; it fits only as"):
+        write(convert({}, {"folder": tmp_path}))
 
 
 def test_split_folders(tmp_path: Path):
@@ -219,7 +251,7 @@ def test_other_json_files_are_passed_over(tmp_path: Path, caplog):
         ({"imagePath": "", "imageData": "%%%"}, {}, "imageData: not valid base64"),
         ({"imagePath": "", "imageData": "aGVsbG8="}, {}, "imageData: is not a readable image"),
         ({"imageHeight": 99}, {}, "was drawn on 16x99 pixels, the image has 16x12"),
-        ({}, {"labels": ["y", "xx"]}, r"label 'x', which is not in the class list[\s\S]*did you mean 'xx'"),
+        ({}, {"labels": ["y", "xx"]}, r"label 'x' is not in the class list[\s\S]*did you mean 'xx'"),
         ({"shapes": [shape("x", [[0, 0], [1, float("nan")], [2, 2]])]}, {}, r"shape 1 \(x\): .* no number"),
         ({"shapes": [shape("x", [[0, 0], [1e9, 0], [2, 2]])]}, {}, "far outside"),
         ({"shapes": [shape("x", "abc")]}, {}, "shape 1"),
@@ -238,10 +270,156 @@ def test_other_json_files_are_passed_over(tmp_path: Path, caplog):
         ({}, {"folder": "no/such/folder"}, "no/such/folder: is missing"),
     ],
 )
-def test_faults_name_file_and_remedy(tmp_path: Path, content, options, message: str):
+def test_faults_name_file_and_remedy(tmp_path: Path, write, content, options, message: str):
     folder = tmp_path / "own"
     write_one(folder, "a", shape("x"), **content)
     Image.new("RGB", (16, 12)).save(tmp_path / "secret.png")
     with pytest.raises(SegbenchError, match=message) as error:
-        list(convert({}, {"folder": folder, **options}).samples)
+        write(convert({}, {"folder": folder, **options}))
     assert error.value.where and error.value.remedy
+
+
+def stems(folder: Path, **options) -> list[str]:
+    return sorted(s.stem for s in convert({}, {"folder": folder, **options}).samples)
+
+
+def test_other_encodings(tmp_path: Path):
+    path = write_one(tmp_path, "a", shape("细胞核"))
+    text = json.dumps(json.loads(path.read_text()), ensure_ascii=False)
+    path.write_text(text, encoding="gbk")
+    with pytest.raises(SegbenchError, match=r"a\.json: is not text in UTF-8, perhaps gbk.*\n.*`encoding`"):
+        one(tmp_path)
+    assert [c.name for c in convert({}, {"folder": tmp_path, "encoding": "GBK"}).categories] == ["细胞核"]
+    with pytest.raises(SegbenchError, match=r"options\.encoding"):
+        one(tmp_path, encoding="klingon")
+    path.write_text(text, encoding="utf-8-sig")
+    assert one(tmp_path).stem == "a"
+
+
+@pytest.mark.parametrize("name", ["..\\images\\a.png", "C:\\x\\a.png", "/home/x/a.png", "A.PNG", "../a.png"])
+def test_the_image_of_that_name_beside_the_file(tmp_path: Path, name: str):
+    write_one(tmp_path / "own", "a", shape("x"), imagePath=name)
+    Image.new("RGB", (99, 99)).save(tmp_path / "a.png")  # outside of the folder
+    assert one(tmp_path / "own").image == tmp_path / "own" / "a.png"
+
+
+def test_images_without_an_annotation(tmp_path: Path, write, caplog):
+    for name in "abcd":
+        write_one(tmp_path / "own", name, shape("x"))
+    for name in ("c", "d"):
+        (tmp_path / "own" / f"{name}.json").unlink()
+    assert stems(tmp_path / "own") == ["a", "b"]
+    assert "2 images without an annotation skipped, such as c.png" in caplog.text
+    assert stems(tmp_path / "own", unannotated="empty") == ["a", "b", "c", "d"]
+    dataset = write(convert({}, {"folder": tmp_path / "own", "unannotated": "empty", "test": ["d"]}))
+    test = dataset.split("test")
+    assert (test.read_semantic("d") == 0).all()
+    assert json.loads(test.instances_json.read_text())["annotations"] == []
+
+
+@pytest.mark.parametrize(
+    ("label", "message"),
+    [
+        (3, r"shape 1 has the label 3 \(a number\), which must be text"),
+        (True, r"shape 1 has the label True \(true or false\)"),
+        (["x"], r"shape 1 has the label \['x'\] \(a list\)"),
+        (None, "shape 1 has no label"),
+        ("", r"shape 1 has an empty label \(''\)"),
+        ("  ", "shape 1 has an empty label"),
+    ],
+)
+def test_labels_that_are_no_names(tmp_path: Path, label: object, message: str):
+    write_one(tmp_path, "a", shape("x") | {"label": label})
+    with pytest.raises(SegbenchError, match=message) as error:
+        one(tmp_path)
+    assert error.value.where == tmp_path / "a.json" and error.value.remedy
+
+
+def test_all_files_with_faults_are_listed(tmp_path: Path, write):
+    far = [[5000, 10], [5010, 10], [5010, 20]]
+    outside = [[-9, 1], [-2, 1], [-2, 8]]
+    write_one(tmp_path, "a", shape("x"), shape("x", far), shape("x", outside))
+    write_one(tmp_path, "b", shape("x"))
+    write_one(tmp_path, "c", shape("x", outside))
+    write_one(tmp_path, "d", shape("x"), imagePath="gone.png")
+    with pytest.raises(SegbenchError, match="4 faults") as error:
+        write(convert({}, {"folder": tmp_path, "test": ["b"]}))
+    lines = str(error.value).splitlines()
+    assert lines[1].startswith(f"  {tmp_path}/a.json: shape 2 (x): polygon coordinate 5000")
+    where = "lies outside of the image (16x12): x -9 to -2, y 1 to 8"
+    assert lines[2] == f"  {tmp_path}/a.json: shape 3 (x): {where}"
+    assert lines[3].startswith(f"  {tmp_path}/c.json: shape 1 (x): lies outside")
+    assert lines[4].startswith(f"  {tmp_path}/d.json: the image 'gone.png' is no file inside of")
+
+
+@pytest.mark.parametrize("kind", ["rotation", "oriented_rectangle", "rectangle", "quadrilateral"])
+def test_turned_rectangles(tmp_path: Path, kind: str):
+    corners = [[5, 1], [9, 5], [5, 9], [1, 5]]
+    write_one(tmp_path, "a", shape("x", corners, kind, direction=0.78))
+    write_one(tmp_path, "b", shape("x", corners))
+    turned, polygon = convert({}, {"folder": tmp_path}).samples
+    assert turned.instances[0]["segmentation"].sum() == 41
+    assert (turned.semantic == polygon.semantic).all()
+
+
+@pytest.mark.parametrize(
+    ("broken", "message"),
+    [
+        (shape("x", [[0, 0], [4, 0], [4, 4]], "rectangle"), "a rectangle of 3 points"),
+        (shape("x", [[0, 0], [4, 0]]), "a polygon of 2 points"),
+        (shape("x", []), "a polygon of 0 points"),
+        (shape("x", SQUARE, "cuboid"), "shapes of type 'cuboid' are not known"),
+        (shape("x", [[0, 0], [4, None], [4, 4]]), "None is null, not a number"),
+        (shape("x", [[0, 0], [4, "b"], [4, 4]]), "'b' is text, not a number"),
+        ({"label": "x"}, "lacks 'points'"),
+    ],
+)
+def test_malformed_shapes(tmp_path: Path, write, broken: dict, message: str):
+    write_one(tmp_path, "a", shape("x"), broken)
+    with pytest.raises(SegbenchError, match=rf"a\.json: shape 2 \(x\): {message}"):
+        write(convert({}, {"folder": tmp_path}))
+
+
+def test_numbers_as_text(tmp_path: Path):
+    points = [[str(x), str(y)] for x, y in SQUARE]
+    write_one(tmp_path, "a", shape("x", points), imageWidth="16", imageHeight=12.0)
+    assert one(tmp_path).instances[0]["segmentation"].sum() == 25
+
+
+@pytest.mark.parametrize("value", ["wide", 0, -3, 1.5, True, [16]])
+def test_a_side_that_is_none(tmp_path: Path, write, value: object):
+    write_one(tmp_path, "a", shape("x"), imageWidth=value)
+    with pytest.raises(SegbenchError, match=r"a\.json: imageWidth: .*\n  remedy: "):
+        write(convert({}, {"folder": tmp_path}))
+
+
+def test_files_of_other_systems_are_passed_over(tmp_path: Path, caplog):
+    write_one(tmp_path / "set", "a", shape("x"))
+    for name in ("._a.json", "._a.png", ".DS_Store", "Thumbs.db", "desktop.ini", "@eaDir/a.png"):
+        path = tmp_path / "set" / name
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(b"\0\5\x16\7")
+    (tmp_path / "Thumbs.db").touch()
+    assert stems(tmp_path, unannotated="empty") == ["a"]
+    assert not caplog.text
+
+
+def test_the_home_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    write_one(tmp_path / "parts", "a", shape("x"))
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert stems(Path("~/parts")) == ["a"]
+
+
+@pytest.mark.parametrize("name", ["a{b}", "a[1]", "it's", 'a"b', "a b", "größe"])
+def test_names_with_signs(tmp_path: Path, name: str):
+    write_one(tmp_path, name, shape("x"))
+    write_one(tmp_path, "other", shape("x"))
+    samples = convert({}, {"folder": tmp_path, "test": [name]}).samples
+    assert {s.stem: s.split for s in samples} == {name: "test", "other": "train"}
+
+
+@pytest.mark.parametrize("label", ["background", "Background"])
+def test_a_label_called_background(tmp_path: Path, write, label: str):
+    write_one(tmp_path, "a", shape(label), shape("x"))
+    with pytest.raises(SegbenchError, match="is the name of the implicit class 0"):
+        write(convert({}, {"folder": tmp_path}))

@@ -1,0 +1,38 @@
+"""What the classes of a dataset may be called."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+
+from segbench.data.dataset import BACKGROUND, Category
+from segbench.errors import SegbenchError
+
+
+def check_categories(categories: Sequence[Category], background: bool, dataset: str) -> None:
+    """Names stand in tables and messages, so each is a text of its own; one SegbenchError lists the others.
+
+    background: whether the dataset has the implicit class of that name.
+    """
+    if [c.id for c in categories] != list(range(1, len(categories) + 1)):
+        raise ValueError("category ids must count from 1")
+    faults = []
+    for category in categories:
+        name = category.name
+        if not name.strip():
+            faults.append(f"the name of class {category.id} is empty ({name!r})")
+        elif name != name.strip() or not name.isprintable():
+            faults.append(f"{name!r} begins or ends with a space, or has letters that cannot be printed")
+        elif background and name.casefold() in (BACKGROUND.name, "_background_"):
+            faults.append(
+                f"{name!r} is the name of the implicit class 0, to which all unlabelled pixels belong"
+            )
+    times = Counter(c.name.strip().casefold() for c in categories)
+    twice = [name for name, count in times.items() if name and count > 1]
+    faults += [f"{times[name]} classes are named {name!r}, apart from letter case" for name in twice]
+    if faults:
+        raise SegbenchError(
+            "class names: " + "; ".join(faults),
+            where=f"dataset {dataset}",
+            remedy="rename the label in the source; unlabelled pixels need no class of their own",
+        )

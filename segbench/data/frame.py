@@ -1,0 +1,60 @@
+"""The frame of a truth: which way up, and how large, the image is to which its coordinates belong."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+from PIL import Image
+
+from segbench.data.dataset import Orientation, Sample
+from segbench.data.images import is_turned, upright
+from segbench.errors import SegbenchError
+
+Size = tuple[int, int]
+"""Width, height."""
+SEEN: dict[Orientation, str] = {"stored": "as the file stores it", "upright": "as viewers show it"}
+REMEDY: dict[Orientation, str] = {
+    "stored": "turn the image itself (`mogrify -auto-orient FILE`), or annotate it as it is stored",
+    "upright": "remove the EXIF orientation (`exiftool -Orientation= FILE`), or annotate it as it is shown",
+}
+
+
+def framed(image: Image.Image, orientation: Orientation, sample: Sample) -> Image.Image:
+    """What `open_image` opened, the way up that the sample's truth is.
+
+    Every size that the sample states, or its masks have, must be that of the image.
+    """
+    other: Orientation = "upright" if orientation == "stored" else "stored"
+    views = {"stored": image, "upright": upright(image)}
+    shown = views[orientation]
+    for phrase, size in _stated(sample):
+        if size == shown.size:
+            continue
+        what = f"{phrase} {_times(size)} pixels, the image has {_times(shown.size)}"
+        remedy = "annotate the image at its own size, or remove the pair from the set"
+        if is_turned(image) and size == views[other].size:
+            what += f" {SEEN[orientation]}; it fits only {SEEN[other]} (its EXIF orientation is not 1)"
+            remedy = REMEDY[orientation]
+        elif size == shown.size[::-1]:
+            what += "; it fits only with width and height exchanged"
+            remedy = "turn the image or the annotation, or remove the pair from the set"
+        raise SegbenchError(what, where=sample.where, remedy=remedy)
+    return shown
+
+
+def _stated(sample: Sample) -> Iterator[tuple[str, Size]]:
+    if sample.size is not None:
+        yield "was drawn on", sample.size
+    maps = {"semantic": sample.semantic, "panoptic": sample.panoptic and sample.panoptic[0]}
+    for kind, array in maps.items():
+        if array is not None and array.ndim == 2:
+            yield f"the {kind} mask has", array.shape[::-1]
+    for number, annotation in enumerate(sample.instances or [], 1):
+        mask = annotation.get("segmentation")
+        if isinstance(mask, np.ndarray) and mask.ndim == 2:
+            yield f"the mask of object {number} has", mask.shape[::-1]
+
+
+def _times(size: Size) -> str:
+    return f"{size[0]}x{size[1]}"

@@ -1,0 +1,66 @@
+"""Statistics of the training images, which networks need to see them alike."""
+
+from __future__ import annotations
+
+import logging
+
+import numpy as np
+
+from segbench.data import levels
+from segbench.data.levels import Levels
+
+log = logging.getLogger(__name__)
+
+
+class ChannelStatistics:
+    """Mean and standard deviation of each channel, and the range of images of more than 8 bit.
+
+    Of images of 8 bit they are exact, from a histogram; of others they come from the sums of the values.
+    """
+
+    def __init__(self, channels: int, name: str) -> None:
+        self._name = name
+        self._counts = np.zeros((channels, 256), np.int64)
+        self._sums = np.zeros((3, channels))
+        """Pixels, values, squares of the images of more than 8 bit."""
+        self._levels: Levels | None = None
+        self._origin = 0.0
+        """Values count from here: squares of large values would lose what differs between them."""
+
+    def add(self, image: np.ndarray) -> None:
+        """`image`: what `segbench.data.images.pixels` returned."""
+        if image.dtype == np.uint8:
+            for channel, counts in enumerate(self._counts):
+                counts += np.bincount(image[:, :, channel].ravel(), minlength=256)
+            return
+        low, high = levels.reach(image[:, :, 0])
+        if self._levels is None:
+            self._origin = low
+        known = self._levels or (low, high)
+        self._levels = min(low, known[0]), max(high, known[1])
+        clipped = np.nan_to_num(image, nan=low, posinf=high, neginf=low).clip(low, high)
+        if changed := int((clipped != image)[:, :, 0].sum()):
+            log.warning(
+                "%s: %d pixels of a training image are no numbers or far off; clipped", self._name, changed
+            )
+        flat = clipped.reshape(-1, clipped.shape[2]) - self._origin
+        self._sums += np.stack([np.full(flat.shape[1], len(flat)), flat.sum(axis=0), (flat**2).sum(axis=0)])
+
+    def result(self) -> tuple[list[float], list[float], Levels | None]:
+        """Means, deviations (both scaled to 0..1), range."""
+        values = np.arange(256) / 255
+        pixels = self._counts.sum(axis=1, keepdims=True)
+        if self._levels is None:
+            weights = self._counts / pixels
+            mean, square = weights @ values, weights @ values**2
+        else:
+            low, high = self._levels
+            span = (high - low) or 1.0
+            start = low - self._origin
+            number, total, squares = self._sums
+            count = pixels[:, 0] + number
+            mean = (self._counts @ values + (total - number * start) / span) / count
+            scaled = (squares - 2 * start * total + number * start**2) / span**2
+            square = (self._counts @ values**2 + scaled) / count
+        std = np.sqrt(np.maximum(square - mean**2, 0))
+        return mean.tolist(), std.tolist(), self._levels
