@@ -8,13 +8,19 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError
 
 from segbench.data.dataset import Category, open_image
 from segbench.errors import SegbenchError, first_fault, nearest
 from segbench.files import read_json
 
 Model = TypeVar("Model", bound=BaseModel)
+
+
+class NoOptions(BaseModel):
+    """Of a converter without any."""
+
+    model_config = ConfigDict(extra="forbid")
 
 
 def parse_options(model: type[Model], options: dict[str, Any]) -> Model:
