@@ -333,10 +333,7 @@ def network_options(**options: object) -> dict:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (
-            {"widthz": [8]},
-            "recipe of unet on vessels: options.widthz: unknown option; did you mean 'widths'?",
-        ),
+        ({"widthss": [8]}, "unet on vessels: options.widthss: unknown option; did you mean 'widths'?"),
         ({"width": "8"}, "recipe of unet on vessels: options.width: .*valid integer \\(value: '8'\\)"),
         ({"width": 8.5}, "options.width: .*integer"),
         ({"width": None}, "options.width: .*integer"),
@@ -412,7 +409,9 @@ def test_every_python_path_is_checked_with_the_other_mistakes(registry: Path) ->
     with pytest.raises(SegbenchError) as device:
         resolve(raw, registry)
     assert "device: a device is auto, cpu, cuda or cuda:<n>" in str(device.value)
-    text = str(pytest.raises(SegbenchError, resolve, {**raw, "device": "cpu"}, registry).value)
+    with pytest.raises(SegbenchError) as error:
+        resolve({**raw, "device": "cpu"}, registry)
+    text = str(error.value)
     assert (
         f"{registry}/datasets/vessels.yaml: convert: {registry}/torn.py, line 1: is no valid Python" in text
     )
