@@ -271,8 +271,9 @@ def _run_folder(arguments: list[str]) -> Path:
         return given if given.exists() or len(given.parts) > 1 else Path("results") / given
     from segbench.plan import configured, parsed
 
-    config = configured(arguments).config
-    return Path(parsed(arguments).directory or "", config.results, config.run)
+    options = parsed(arguments)
+    config = configured(options).config
+    return Path(options.directory or "", config.results, config.run)
 
 
 @app.command()

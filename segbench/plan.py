@@ -98,9 +98,9 @@ def _existing(path: Path) -> Path:
     return next(p for p in (path.absolute(), *path.absolute().parents) if p.exists())
 
 
-def configured(arguments: list[str]) -> Run:
-    """The resolved configuration of `snakemake <arguments>`. Raises SegbenchError."""
-    with _workflow(parsed(arguments)) as workflow:
+def configured(options: Any) -> Run:
+    """The resolved configuration of a call of Snakemake with these `parsed` options. Raises SegbenchError."""
+    with _workflow(options) as workflow:
         run: Run = workflow._workflow.globals["RUN"]
         return run
 
