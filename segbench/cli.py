@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 import typer
 
 from segbench.errors import SegbenchError
+from segbench.locks import alone_with
 from segbench.state import recorded, set_up_logging
 
 if TYPE_CHECKING:
@@ -67,8 +68,9 @@ def fetch(
     from segbench.data.fetch import Archive, fetch_archive
     from segbench.files import write_text
 
-    provenance = fetch_archive(name, _parsed(Archive, spec), out, mirror)
-    write_text(record, provenance.model_dump_json(indent=2) + "\n")
+    with alone_with(out):
+        provenance = fetch_archive(name, _parsed(Archive, spec), out, mirror)
+        write_text(record, provenance.model_dump_json(indent=2) + "\n")
 
 
 @app.command()
@@ -77,7 +79,8 @@ def weights(out: Out, spec: Spec, mirror: Mirror = None, log: Log = None) -> Non
     set_up_logging(log)
     from segbench.models.weights import WeightsEntry, fetch_weights
 
-    fetch_weights(_parsed(WeightsEntry, spec), out, mirror)
+    with alone_with(out):
+        fetch_weights(_parsed(WeightsEntry, spec), out, mirror)
 
 
 @app.command()
@@ -96,7 +99,8 @@ def convert(
     with recorded("convert", state or out.parent / f"{name}.state", log):
         from segbench.data.convert import ConvertSpec, convert_dataset
 
-        convert_dataset(name, _parsed(ConvertSpec, spec), archive or [], out)
+        with alone_with(out):
+            convert_dataset(name, _parsed(ConvertSpec, spec), archive or [], out)
 
 
 @app.command()
@@ -250,18 +254,33 @@ def plan(
     run(context.args, ceiling=max_hours, yes=yes)
 
 
-@app.command()
+@app.command(context_settings={"ignore_unknown_options": True, "allow_extra_args": True})
 def status(
-    run: Annotated[Path | None, typer.Argument(help="Folder of a run; none: the one started last.")] = None,
+    context: typer.Context,
     everything: Annotated[
         bool, typer.Option("--all", help="List finished and pending cells as well.")
     ] = False,
 ) -> None:
-    """How the cells of a run stand, while it goes on or after."""
+    """How the cells of a run stand, while it goes on or after.
+
+    Takes the folder of a run or Snakemake's options, such as --configfile; without any, the run started last.
+    """
     from segbench.report.status import newest_run
     from segbench.report.status import status as show
 
-    show(run or newest_run(), everything=everything)
+    show(_run_folder(context.args) if context.args else newest_run(), everything=everything)
+
+
+def _run_folder(arguments: list[str]) -> Path:
+    """Of a run given by its folder, its name below results/, or options of Snakemake."""
+    if len(arguments) == 1 and not arguments[0].startswith("-"):
+        given = Path(arguments[0])
+        return given if given.exists() or len(given.parts) > 1 else Path("results") / given
+    from segbench.plan import configured, parsed
+
+    options = parsed(arguments)
+    config = configured(options).config
+    return Path(options.directory or "", config.results, config.run)
 
 
 @app.command()

@@ -8,14 +8,24 @@ once, each with the file, the key, the value and the nearest valid name.
 from __future__ import annotations
 
 import json
+import os
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args, get_origin
 
 import yaml
-from pydantic import BaseModel, Field, NonNegativeInt, PositiveFloat, PositiveInt, ValidationError
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    Field,
+    NonNegativeInt,
+    PositiveFloat,
+    PositiveInt,
+    ValidationError,
+)
 
 from segbench.cards import Card, Published, Size
 from segbench.data.archives import Limits
@@ -26,8 +36,33 @@ from segbench.evaluation.options import EvaluationOptions
 from segbench.models.weights import WeightsEntry
 from segbench.recipe import Recipe, Strict
 from segbench.report.options import ReportOptions
+from segbench.signature import constructor_options, faults, find, model_options
 
 CONFIG = Path("config")
+GIVEN = 2
+"""Parameters of a network's constructor before its options: view and channels."""
+
+
+def _folder(path: str) -> str:
+    """A folder's name as it can stand in Snakemake's patterns; `~` is the home folder."""
+    if wrong := [c for c in path if c in "{}" or not c.isprintable()]:
+        raise ValueError(f"a path may not hold {wrong[0]!r}")
+    if not path.strip():
+        raise ValueError("a path may not be empty")
+    return os.path.normpath(Path(path).expanduser())
+
+
+def _device(name: str) -> str:
+    if not re.fullmatch(r"auto|cpu|cuda(:\d+)?", name):
+        raise ValueError("a device is auto, cpu, cuda or cuda:<n>, such as cuda:0")
+    return name
+
+
+def _place(path: str) -> str:
+    return path if "://" in path else _folder(path)
+
+
+Folder = Annotated[str, AfterValidator(_folder)]
 
 
 class DatasetEntry(Strict):
@@ -123,15 +158,15 @@ class RunConfig(Strict):
 
     run: Name = "default"
     """Name of the run. Its results go to `<results>/<run>/`."""
-    results: str = "results"
+    results: Folder = "results"
     """Folder of all results."""
-    data: str = "results/data"
+    data: Folder = "results/data"
     """Folder of the converted datasets. Runs that name the same folder share them."""
-    archives: str = "results/archives"
+    archives: Folder = "results/archives"
     """Folder of the archives. Put archives that cannot be downloaded automatically here."""
-    weights: str = "results/weights"
+    weights: Folder = "results/weights"
     """Folder of the pretrained weights."""
-    mirror: str | None = None
+    mirror: Annotated[str, AfterValidator(_place)] | None = None
     """Folder or address with archives and `SHA256SUMS`, searched before the upstream addresses."""
     datasets: list[Name]
     """Names of entries of `config/datasets/`."""
@@ -152,7 +187,7 @@ class RunConfig(Strict):
     """
     allow_non_commercial: bool = False
     """Allow weights whose licence forbids commercial use."""
-    device: str = "auto"
+    device: Annotated[str, AfterValidator(_device)] = "auto"
     """`auto` (GPUs if there are any, else the processor), `cpu`, `cuda`, or `cuda:<n>`."""
     threads: PositiveInt = 1
     """Processor threads of one training or prediction, and processes of one scoring. Training is reproducible
@@ -275,8 +310,17 @@ class Problem:
         return f"{self.where}: {self.what}"
 
 
-def resolve(raw: Mapping[str, Any], registry: Path = CONFIG, source: str = "the configuration") -> Run:
-    """Check everything and work out the cells. Raises one `SegbenchError` that lists every mistake."""
+def resolve(
+    raw: Mapping[str, Any],
+    registry: Path = CONFIG,
+    source: str = "the configuration",
+    *,
+    check_code: bool = True,
+) -> Run:
+    """Check everything and work out the cells. Raises one `SegbenchError` that lists every mistake.
+
+    `check_code`: also whether the networks, converters and loaders are there and take their options.
+    """
     problems: list[Problem] = []
     config = _parse(RunConfig, dict(raw), source, problems)
     names = {kind: _names(registry / kind) for kind in ("datasets", "models", "weights")}
@@ -302,6 +346,10 @@ def resolve(raw: Mapping[str, Any], registry: Path = CONFIG, source: str = "the 
         if name in datasets:
             merged = overlay(datasets[name].options, options)
             datasets[name] = datasets[name].model_copy(update={"options": merged})
+    for name, entry in datasets.items():
+        if isinstance(folder := entry.options.get("folder"), str):
+            own = {**entry.options, "folder": str(Path(folder).expanduser())}
+            datasets[name] = entry.model_copy(update={"options": own})
     problems += _conflicts(datasets, registry)
     for name, entry in models.items():
         for i, one in enumerate(entry.published):
@@ -335,6 +383,9 @@ def resolve(raw: Mapping[str, Any], registry: Path = CONFIG, source: str = "the 
     )
     problems += _unfit(cells, weights, config.allow_non_commercial, registry)
     problems += _unstaged(cells)
+    if check_code:
+        problems += _not_code(datasets, models, weights, registry)
+        problems += _wrong_options(config, datasets, cells, registry, source)
     if problems:
         raise _error(problems)
     return Run(config, datasets, models, weights, cells, left_out)
@@ -391,7 +442,7 @@ def read_yaml(path: Path) -> Any:
     try:
         return yaml.safe_load(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, yaml.YAMLError, RecursionError) as error:
-        raise SegbenchError(f"cannot be read as YAML: {error}", where=path, remedy="mend the file") from error
+        raise SegbenchError(f"cannot be read as YAML: {error}", where=path, remedy="fix the file") from error
 
 
 def _names(folder: Path) -> list[str]:
@@ -512,6 +563,72 @@ def _unstaged(cells: Iterable[Cell]) -> Iterator[Problem]:
             yield Problem(where, "the networks start from each other")
 
 
+def _not_code(
+    datasets: Mapping[str, DatasetEntry],
+    models: Mapping[str, ModelEntry],
+    weights: Mapping[str, WeightsEntry],
+    registry: Path,
+) -> Iterator[Problem]:
+    """Python paths that lead to nothing."""
+    paths = [(f"{registry}/datasets/{name}.yaml: convert", one.convert) for name, one in datasets.items()]
+    paths += [(f"{registry}/models/{name}.yaml: class", one.class_) for name, one in models.items()]
+    for name, entry in weights.items():
+        if entry.checkpoint:
+            where = f"{registry}/weights/{name}.yaml: checkpoint"
+            paths.append((f"{where}.class", entry.checkpoint.class_))
+            if entry.checkpoint.load:
+                paths.append((f"{where}.load", entry.checkpoint.load))
+    for where, path in paths:
+        if wrong := _fault_of_code(path):
+            yield Problem(where, wrong)
+
+
+@cache
+def _fault_of_code(path: str) -> str:
+    """What is wrong with a Python path; empty where it leads to something."""
+    try:
+        find(path)
+    except SegbenchError as error:
+        return f"{error.what}" + (f"; {error.remedy}" if error.remedy else "") + f" (value: {path!r})"
+    return ""
+
+
+def _wrong_options(
+    config: RunConfig,
+    datasets: Mapping[str, DatasetEntry],
+    cells: Iterable[Cell],
+    registry: Path,
+    source: str,
+) -> Iterator[Problem]:
+    """Options that a converter or a network does not take, where its source says which it takes."""
+    for name, entry in datasets.items():
+        if _fault_of_code(entry.convert):
+            continue
+        for key, wrong in faults(model_options(entry.convert), entry.options, strict=False):
+            ours = key.partition(".")[0] in config.dataset_options.get(name, {})
+            where = (
+                f"{source}: dataset_options.{name}" if ours else f"{registry}/datasets/{name}.yaml: options"
+            )
+            yield Problem(f"{where}.{key}", wrong)
+    checked: dict[tuple[str, str], list[tuple[str, str]]] = {}
+    for cell in cells:
+        if cell.recipe is None or _fault_of_code(cell.class_path):
+            continue
+        same = cell.class_path, repr(cell.options)
+        if same not in checked:
+            checked[same] = list(
+                faults(constructor_options(cell.class_path, GIVEN), cell.options, strict=True)
+            )
+        for key, wrong in checked[same]:
+            ours = key.partition(".")[0] in cell.recipe.options
+            where = (
+                f"recipe of {cell.model} on {cell.dataset}"
+                if ours
+                else f"{registry}/models/{cell.model}.yaml"
+            )
+            yield Problem(f"{where}: options.{key}", wrong)
+
+
 def _parse(model: type[Any], raw: Any, source: str, problems: list[Problem]) -> Any:
     """The validated model, or None with every mistake appended to `problems`."""
     try:
@@ -531,7 +648,9 @@ def _parse(model: type[Any], raw: Any, source: str, problems: list[Problem]) -> 
 
 
 def _plain(error: Any) -> str:
-    return {"extra_forbidden": "unknown key", "missing": "missing key"}.get(error["type"], error["msg"])
+    return {"extra_forbidden": "unknown key", "missing": "missing key"}.get(
+        error["type"], error["msg"].removeprefix("Value error, ")
+    )
 
 
 def _keys_at(model: type[Any], path: tuple[Any, ...]) -> list[str]:
@@ -556,5 +675,5 @@ def _error(problems: list[Problem]) -> SegbenchError:
     lines = list(dict.fromkeys(map(str, problems)))
     return SegbenchError(
         f"{len(lines)} mistake{'s' * (len(lines) > 1)} in the configuration\n  " + "\n  ".join(lines),
-        remedy="mend the lines above and start again; nothing was run",
+        remedy="fix the lines above and start again; nothing was run",
     )

@@ -30,7 +30,7 @@ def fingerprint(*modules: str) -> str:
         name = todo.pop()
         if name not in seen:
             seen.add(name)
-            todo += [i for i in _read(name)[1] if i.partition(".")[0] in packages and _source(i)]
+            todo += [i for i in _read(name)[1] if i.partition(".")[0] in packages and module_source(i)]
     digest = hashlib.sha256()
     for name in sorted(seen):
         digest.update(f"{name}={_read(name)[0]};".encode())
@@ -40,31 +40,45 @@ def fingerprint(*modules: str) -> str:
 @cache
 def _read(module: str) -> tuple[str, tuple[str, ...]]:
     """(hash of the module's code, modules that it names in imports)."""
-    path = _source(module)
-    if path is None:
-        raise SegbenchError(
-            f"no module '{module}'", remedy="check the `class:` or `convert:` key of its entry"
-        )
-    tree = ast.parse(path.read_text(encoding="utf-8"), filename=str(path))
-    imports = tuple(sorted(set(_imports(tree, module, path.name == "__init__.py"))))
-    return hashlib.sha256(ast.dump(_without_docstrings(tree)).encode()).hexdigest(), imports
+    code = tree(module)
+    path = module_source(module)
+    assert path is not None
+    imports = tuple(sorted(set(_imports(code, module, path.name == "__init__.py"))))
+    return hashlib.sha256(ast.dump(_without_docstrings(code)).encode()).hexdigest(), imports
 
 
 @cache
-def _source(module: str) -> Path | None:
+def tree(module: str) -> ast.Module:
+    """The syntax of a module. Raises SegbenchError where there is none or it cannot be read."""
+    path = module_source(module)
+    if path is None:
+        raise SegbenchError(f"no module '{module}'", remedy="check its name; it must have a Python file")
+    try:
+        return ast.parse(path.read_bytes(), filename=str(path))
+    except (SyntaxError, ValueError, RecursionError) as error:
+        line = f", line {error.lineno}" if isinstance(error, SyntaxError) and error.lineno else ""
+        raise SegbenchError(f"{path}{line}: is no valid Python ({error})", remedy="fix the module") from error
+
+
+@cache
+def module_source(module: str) -> Path | None:
     """The module's file, found without importing anything (importlib would import the parents)."""
     top, *rest = module.split(".")
     try:
         spec = importlib.util.find_spec(top)
     except (ImportError, ValueError):
         return None
-    if spec is None or spec.origin is None or not spec.origin.endswith(".py"):
+    if spec is None:
         return None
-    path = Path(spec.origin)
-    if rest:
-        base = path.parent.joinpath(*rest)
-        path = next((p for p in (base.with_suffix(".py"), base / "__init__.py") if p.is_file()), Path())
-    return path if path.name else None
+    if not rest:
+        return Path(spec.origin) if spec.origin and spec.origin.endswith(".py") else None
+    # several folders, and no file, where it is a namespace package
+    for folder in spec.submodule_search_locations or []:
+        base = Path(folder, *rest)
+        for path in (base / "__init__.py", base.with_name(f"{base.name}.py")):
+            if path.is_file():
+                return path
+    return None
 
 
 def _imports(tree: ast.Module, module: str, is_package: bool) -> Iterator[str]:

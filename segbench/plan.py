@@ -10,7 +10,7 @@ import logging
 import shutil
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -98,21 +98,21 @@ def _existing(path: Path) -> Path:
     return next(p for p in (path.absolute(), *path.absolute().parents) if p.exists())
 
 
+def configured(options: Any) -> Run:
+    """The resolved configuration of a call of Snakemake with these `parsed` options. Raises SegbenchError."""
+    with _workflow(options) as workflow:
+        run: Run = workflow._workflow.globals["RUN"]
+        return run
+
+
 def pending(arguments: list[str]) -> tuple[Run, list[Job]]:
     """The resolved configuration and the jobs of a dry run of `snakemake <arguments>`, as the rules stand.
 
     Raises SegbenchError: whatever Snakemake says against it.
     """
-    from snakemake.api import ConfigSettings, DAGSettings, OutputSettings, ResourceSettings, SnakemakeApi
-    from snakemake.cli import parse_args, parse_config
-    from snakemake.exceptions import WorkflowError
-    from snakemake.settings.enums import Quietness
+    from snakemake.api import DAGSettings
 
-    logging.disable(logging.WARNING)  # the text of a dry run
-    _, args = parse_args(arguments)
-    configuration = ConfigSettings(
-        config=parse_config(args.config), configfiles=args.configfile, config_args=args.config
-    )
+    args = parsed(arguments)
     settings = DAGSettings(
         targets=args.targets,
         forceall=args.forceall,
@@ -120,20 +120,44 @@ def pending(arguments: list[str]) -> tuple[Run, list[Job]]:
         force_incomplete=args.rerun_incomplete,
         rerun_triggers=args.rerun_triggers,
     )
+    with _workflow(args) as api_workflow:
+        api_workflow.dag(settings).execute_workflow(pseudo_executor="dryrun")
+        workflow = api_workflow._workflow  # the API itself only prints
+        run: Run = workflow.globals["RUN"]
+        order = {rule.name: number for number, rule in enumerate(workflow.rules)}
+        jobs = [_job(job, workflow.dag.reason(job), run) for job in workflow.dag.needrun_jobs()]
+    return run, sorted(jobs, key=lambda job: (order[job.rule], *job.wildcards.values()))
+
+
+def parsed(arguments: list[str]) -> Any:
+    """Options of Snakemake, those of the profiles included."""
+    from snakemake.cli import parse_args
+
+    return parse_args(arguments)[1]
+
+
+@contextmanager
+def _workflow(args: Any) -> Iterator[Any]:
+    """The Snakefile, read with these options; Snakemake is silent, and what it says is a SegbenchError."""
+    from snakemake.api import ConfigSettings, OutputSettings, ResourceSettings, SnakemakeApi
+    from snakemake.cli import parse_config
+    from snakemake.exceptions import WorkflowError
+    from snakemake.settings.enums import Quietness
+
+    logging.disable(logging.WARNING)  # the text of a dry run
+    configuration = ConfigSettings(
+        config=parse_config(args.config), configfiles=args.configfile, config_args=args.config
+    )
     quiet = frozenset({Quietness.RULES, Quietness.PROGRESS})
     try:
         with SnakemakeApi(OutputSettings(dryrun=True, quiet=quiet)) as api:
-            api_workflow = api.workflow(ResourceSettings(cores=1), configuration, snakefile=args.snakefile)
-            api_workflow.dag(settings).execute_workflow(pseudo_executor="dryrun")
-            workflow = api_workflow._workflow  # the API itself only prints
-            run: Run = workflow.globals["RUN"]
-            order = {rule.name: number for number, rule in enumerate(workflow.rules)}
-            jobs = [_job(job, workflow.dag.reason(job), run) for job in workflow.dag.needrun_jobs()]
+            yield api.workflow(
+                ResourceSettings(cores=1), configuration, snakefile=args.snakefile, workdir=args.directory
+            )
     except WorkflowError as error:
         raise SegbenchError(str(error), where="snakemake") from error
     finally:
         logging.disable(logging.NOTSET)
-    return run, sorted(jobs, key=lambda job: (order[job.rule], *job.wildcards.values()))
 
 
 def _job(job: Any, reason: Any, run: Run) -> Job:

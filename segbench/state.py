@@ -5,11 +5,14 @@ from __future__ import annotations
 import logging
 import os
 import platform
+import signal
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from types import FrameType
 
 from segbench.errors import OutOfMemory, SegbenchError
 from segbench.files import is_full, write_json
@@ -31,6 +34,42 @@ def set_up_logging(log: Path | None) -> None:
         handlers=handlers,
         force=True,
     )
+
+
+class _Terminated(SystemExit):
+    """SIGTERM came; the status is the one that a shell gives."""
+
+
+@contextmanager
+def _ended_by_sigterm() -> Iterator[None]:
+    """While the block runs, SIGTERM ends it by an exception, so that it is recorded and cleaned up.
+
+    A step with a handler of its own, such as a training, sets it within.
+    """
+    if threading.current_thread() is not threading.main_thread():  # Python allows handlers nowhere else
+        yield
+        return
+    owner = os.getpid()
+
+    def stop(number: int, _: FrameType | None) -> None:
+        if os.getpid() != owner:  # a process that was forked, which inherits this
+            signal.signal(number, signal.SIG_DFL)
+            os.kill(os.getpid(), number)
+            return
+        raise _Terminated(128 + number)
+
+    before = signal.signal(signal.SIGTERM, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def in_words(error: BaseException) -> str:
+    """One line for tables; of a system's error the file and what is wrong, not its number."""
+    if isinstance(error, OSError) and error.strerror:
+        return f"{error.filename}: {error.strerror}" if error.filename else error.strerror
+    return f"{type(error).__name__}: {error}".splitlines()[0]
 
 
 @contextmanager
@@ -56,7 +95,11 @@ def recorded(step: str, folder: Path, log: Path | None) -> Iterator[None]:
 
     try:
         write_json(path, state)
-        yield
+        with _ended_by_sigterm():
+            yield
+    except _Terminated:
+        end("interrupted", "told to stop (SIGTERM)")
+        raise
     except SystemExit as stop:
         end(
             "ok" if not stop.code else "interrupted",
@@ -76,7 +119,7 @@ def recorded(step: str, folder: Path, log: Path | None) -> Iterator[None]:
             end("interrupted", "the disk is full")
             raise SystemExit(EX_TEMPFAIL) from error
         memory = isinstance(error, MemoryError)
-        end("out-of-memory" if memory else "failed", f"{type(error).__name__}: {error}".splitlines()[0])
+        end("out-of-memory" if memory else "failed", in_words(error))
         logging.exception("%s failed; this is a defect of segbench or of a network", step)
         raise SystemExit(1) from error
     else:

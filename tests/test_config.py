@@ -1,13 +1,40 @@
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 import yaml
 
+from segbench import config as config_module
+from segbench import fingerprint, signature
 from segbench.config import overlay, resolve
 from segbench.errors import SegbenchError
 
+MODULE = """
+from typing import Annotated, Literal
+from pydantic import BaseModel, Field
+
+Side = Annotated[int, Field(ge=8)]
+
+class Options(BaseModel):
+    model_config = {"extra": "forbid"}
+    size: tuple[Side, Side] = (8, 8)
+    seed: int = 0
+    images: dict[Literal["train", "test"], int] = {}
+
+def f(archives, options): ...
+
+def g(network, state): ...
+
+class Base:
+    def __init__(self, view, in_channels, width: int = 8, loss: dict[str, float] | None = None): ...
+
+class C(Base):
+    def __init__(self, view, in_channels, widths: "str" = (), sizes: tuple[int, int] = (1, 2), **options):
+        super().__init__(view, in_channels, **options)
+"""
 ROOT = Path(__file__).parents[1]
 RECIPE = {"iterations": 10, "batch_size": 2}
 PAPER = {"authors": "A", "title": "t", "venue": "v", "year": 2015, "url": "https://example.org"}
@@ -25,7 +52,10 @@ def dataset(tasks: list[str], **more: object) -> dict:
 
 
 @pytest.fixture
-def registry(tmp_path: Path) -> Path:
+def registry(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    (tmp_path / "m.py").write_text(MODULE)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    forget_sources()
     entries = {
         "datasets/vessels": dataset(["semantic"]),
         "datasets/cells": dataset(["semantic", "instance"], recipe={"augment": {"crop": [64, 64]}}),
@@ -41,6 +71,13 @@ def registry(tmp_path: Path) -> Path:
         path.write_text(yaml.safe_dump(entry))
     (tmp_path / "weights").mkdir()
     return tmp_path
+
+
+def forget_sources() -> None:
+    """Modules of one name differ between tests."""
+    for cached in (fingerprint.tree, fingerprint.module_source, signature.constructor_options,
+                   signature.model_options, config_module._fault_of_code):  # fmt: skip
+        cached.cache_clear()
 
 
 def config(**more: object) -> dict:
@@ -291,3 +328,138 @@ def test_the_staged_fcn_of_the_readme_has_the_values_of_its_authors_solvers() ->
         assert recipe.optimizer.lr == pytest.approx(rate * pixels, rel=0.06)
         assert (recipe.optimizer.momentum, recipe.optimizer.weight_decay) == (0.99, 5e-4)
         assert (recipe.batch_size, recipe.iterations, recipe.schedule.name) == (1, 100_000, "constant")
+
+
+def network_options(**options: object) -> dict:
+    return config(datasets=["vessels"], models=["unet"], overrides=[{"recipe": {"options": options}}])
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"widthss": [8]}, "unet on vessels: options.widthss: unknown option; did you mean 'widths'?"),
+        ({"width": "8"}, "recipe of unet on vessels: options.width: .*valid integer \\(value: '8'\\)"),
+        ({"width": 8.5}, "options.width: .*integer"),
+        ({"width": None}, "options.width: .*integer"),
+        ({"width": True}, "options.width: .*integer"),
+        ({"sizes": [1]}, "options.sizes.1: "),
+        ({"loss": {"dice": "much"}}, "options.loss.dice: .*number"),
+        ({"view": 1}, "options.view: unknown option"),
+        ({"zzz": 1}, "unknown option \\(known: loss, sizes, width, widths\\)"),
+    ],
+)
+def test_options_that_a_network_does_not_take(registry: Path, options: dict, message: str) -> None:
+    with pytest.raises(SegbenchError, match=message):
+        resolve(network_options(**options), registry)
+
+
+def test_options_that_a_network_takes_from_its_base_too(registry: Path) -> None:
+    options = {"width": 4, "widths": [8, 16], "sizes": [3, 4], "loss": {"dice": 1}}
+    assert resolve(network_options(**options), registry).cells[0].options == options
+    assert resolve(network_options(loss=None), registry).cells
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"train": 4}, "dataset_options.vessels.train: unknown option .known: images, seed, size"),
+        ({"imagez": {}}, "dataset_options.vessels.imagez: unknown option; did you mean 'images'?"),
+        ({"size": [8]}, "dataset_options.vessels.size.1: "),
+        ({"size": [8, 4]}, "dataset_options.vessels.size.1: .*greater than or equal to 8 \\(value: 4\\)"),
+        ({"images": {"train": "many"}}, "dataset_options.vessels.images.train: .*integer"),
+    ],
+)
+def test_options_that_a_converter_does_not_take(registry: Path, options: dict, message: str) -> None:
+    with pytest.raises(SegbenchError, match=message):
+        resolve(config(dataset_options={"vessels": options}), registry)
+
+
+def test_the_projects_own_networks_and_datasets_say_what_they_take() -> None:
+    """Without torch: what the first command of a user waits for."""
+    wrong = {
+        "datasets": ["vessels", "camvid"],
+        "models": ["deeplabv3_resnet50", "mask2former_resnet50"],
+        "dataset_options": {"vessels": {"train": 4}, "camvid": {"fold": 1}},
+        "overrides": [{"recipe": {"options": {"droput": 0.2, "backbone": 50}}}],
+    }
+    with pytest.raises(SegbenchError) as error:
+        resolve(wrong, ROOT / "config")
+    text = str(error.value)
+    assert "dataset_options.vessels.train: unknown option (known: images, seed, size)" in text
+    assert "dataset_options.camvid.fold: unknown option (there are none)" in text
+    assert "deeplabv3_resnet50 on vessels: options.droput: unknown option; did you mean 'dropout'?" in text
+    assert (
+        "recipe of mask2former_resnet50 on vessels: options.backbone: Input should be a valid string" in text
+    )
+    code = "import sys, segbench.config, segbench.signature as s; "
+    code += "s.constructor_options('segbench.models.unet:UNet', 2); sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False).returncode == 0
+
+
+def test_every_python_path_is_checked_with_the_other_mistakes(registry: Path) -> None:
+    (registry / "torn.py").write_text("def f(:\n")
+    checkpoint = {"class": "m:C", "load": "m:ggg", "classes": ["a", "b"], "mean": [0.5], "std": [0.5]}
+    entry = {"checkpoint": checkpoint, "url": "https://example.org/a.pth", "licence": "l", "citation": "c"}
+    recipe = {**RECIPE, "weights": "whole"}
+    for name, content in {
+        "datasets/vessels": dataset(["semantic"], convert="torn:f"),
+        "datasets/cells": dataset(["semantic"], convert="ext.mime:f"),
+        "models/unet": model(["semantic"], **{"class": "m:CC"}),
+        "models/mask_rcnn": model(["semantic"], recipes={"demo": recipe}),
+        "weights/whole": entry,
+    }.items():
+        (registry / f"{name}.yaml").write_text(yaml.safe_dump(content))
+    raw = config(datasets=["vessels", "cells"], models=["unet", "mask_rcnn"], controls=[], device="gpu")
+    with pytest.raises(SegbenchError) as device:
+        resolve(raw, registry)
+    assert "device: a device is auto, cpu, cuda or cuda:<n>" in str(device.value)
+    with pytest.raises(SegbenchError) as error:
+        resolve({**raw, "device": "cpu"}, registry)
+    text = str(error.value)
+    assert (
+        f"{registry}/datasets/vessels.yaml: convert: {registry}/torn.py, line 1: is no valid Python" in text
+    )
+    assert f"{registry}/datasets/cells.yaml: convert: no module 'ext.mime'" in text
+    assert f"{registry}/models/unet.yaml: class: module 'm' has no 'CC'; did you mean 'C'?" in text
+    assert f"{registry}/weights/whole.yaml: checkpoint.load: module 'm' has no 'ggg'" in text
+
+
+def test_a_namespace_package_is_found(registry: Path) -> None:
+    (registry / "ext").mkdir()
+    (registry / "ext" / "mine.py").write_text("def chase(archives, options): ...\n")
+    sys.path_importer_cache.clear()
+    (registry / "datasets/vessels.yaml").write_text(
+        yaml.safe_dump(dataset(["semantic"], convert="ext.mine:chase"))
+    )
+    assert resolve(config(datasets=["vessels"]), registry).datasets["vessels"].convert == "ext.mine:chase"
+
+
+@pytest.mark.parametrize("key", ["results", "data", "archives", "weights", "mirror"])
+def test_home_and_odd_names_in_paths(registry: Path, key: str) -> None:
+    assert getattr(resolve(config(**{key: "~/a b"}), registry).config, key) == str(Path.home() / "a b")
+    assert getattr(resolve(config(**{key: "it's/ü/"}), registry).config, key) == "it's/ü"
+    for wrong in ("a{b}", "a\nb", " ", ""):
+        with pytest.raises(SegbenchError, match=f"{key}: a path may not"):
+            resolve(config(**{key: wrong}), registry)
+
+
+def test_addresses_of_a_mirror_stay_as_they_are(registry: Path) -> None:
+    assert resolve(config(mirror="https://a.org/~me/x/"), registry).config.mirror == "https://a.org/~me/x/"
+
+
+def test_home_in_the_folder_of_a_dataset(registry: Path) -> None:
+    (registry / "m.py").write_text(MODULE.replace("seed: int = 0", "seed: int = 0\n    folder: str = ''"))
+    forget_sources()
+    run = resolve(config(dataset_options={"vessels": {"folder": "~/cells"}}), registry)
+    assert run.datasets["vessels"].options["folder"] == str(Path.home() / "cells")
+
+
+@pytest.mark.parametrize("device", ["auto", "cpu", "cuda", "cuda:0", "cuda:12"])
+def test_devices(registry: Path, device: str) -> None:
+    assert resolve(config(device=device), registry).config.device == device
+
+
+@pytest.mark.parametrize("device", ["gpu", "", "CUDA", "cuda:", "cuda:-1", "cuda:0 ", "mps"])
+def test_devices_that_there_are_none_of(registry: Path, device: str) -> None:
+    with pytest.raises(SegbenchError, match="device: .*auto, cpu, cuda or cuda:<n>"):
+        resolve(config(device=device), registry)

@@ -23,7 +23,8 @@ def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
             (folder / f"{name}.py").write_text(text)
         fingerprint.cache_clear()
         module._read.cache_clear()
-        module._source.cache_clear()
+        module.tree.cache_clear()
+        module.module_source.cache_clear()
         sys.path_importer_cache.clear()
         return fingerprint("nets.toy")
 
@@ -31,7 +32,8 @@ def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     yield write
     fingerprint.cache_clear()
     module._read.cache_clear()
-    module._source.cache_clear()
+    module.tree.cache_clear()
+    module.module_source.cache_clear()
 
 
 def test_comments_docstrings_and_layout_change_nothing(package) -> None:
@@ -84,7 +86,7 @@ def _closure(name: str) -> set[str]:
     while todo:
         if (one := todo.pop()) not in seen:
             seen.add(one)
-            todo += [i for i in module._read(one)[1] if i.startswith("segbench") and module._source(i)]
+            todo += [i for i in module._read(one)[1] if i.startswith("segbench") and module.module_source(i)]
     return seen
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from segbench.errors import SegbenchError
-from segbench.locks import alone_in, hold
+from segbench.locks import alone_in, hold, share
 
 HOLDER = "import sys; from pathlib import Path; from segbench.locks import hold; "
 HOLDER += "file = hold(Path(sys.argv[1])); print('held', flush=True); sys.stdin.read()"
@@ -25,7 +25,8 @@ def test_a_claim_names_its_process_and_ends_with_it(tmp_path: Path) -> None:
         hold(folder)
     holder.kill()
     holder.wait()
-    with hold(folder):
+    with hold(folder) as file:
+        assert file is not None
         assert f"process {os.getpid()} on" in (folder / ".lock").read_text()
 
 
@@ -38,3 +39,15 @@ def test_alone_waits(tmp_path: Path) -> None:
         time.sleep(1)
         assert other.poll() is None
     assert other.wait(20) == 7
+
+
+def test_many_may_share_what_nobody_has_alone(tmp_path: Path) -> None:
+    alone = hold(tmp_path / "data")
+    assert alone is not None
+    with pytest.raises(SegbenchError, match="street: another run is at work here .*\\n  remedy: wait$"):
+        hold(tmp_path / "data", shared=True, where=Path("street"), remedy="wait")
+    share(alone)
+    with alone, hold(tmp_path / "data", shared=True) as second:
+        assert second is not None
+        with pytest.raises(SegbenchError, match="another run is at work here"):
+            hold(tmp_path / "data")

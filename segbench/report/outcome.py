@@ -48,6 +48,9 @@ def outcome(run: Run, cell: Cell) -> Outcome:
         )
     if status == "ok" and step != "evaluate":
         return Outcome("pending", f"{step} is done, evaluation is not", step, log=log)
+    if status == "ok" and not (run.folder(cell) / "scores.csv").exists():
+        # Snakemake removes the files of a job that it had to end, also of one that was just done
+        return Outcome("interrupted", "the run was ended while this cell was scored", step, log=log)
     if status == "pending":
         return Outcome("pending", reason or "not begun")
     return Outcome(status if status == "ok" or status in FAULTS else "failed", reason, step, log=log)

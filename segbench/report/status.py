@@ -27,6 +27,10 @@ def status(run: Path, *, everything: bool = False) -> None:
     Running ones come with iteration, loss and time left, failed ones with the last line of their log; those
     that are done or to come are counted only, unless `everything`.
     """
+    if not run.exists():
+        raise SegbenchError(
+            "there is no such run", where=run, remedy="start it, or name the folder of another one"
+        )
     planned = Run.read(run / "run.json" if run.is_dir() else run)
     found = {cell: outcome(planned, cell) for cell in planned.cells}
     counts = Counter(one.status for one in found.values())

@@ -91,7 +91,9 @@ def _outcome(run: Run, cell: Cell) -> tuple[str, str, pd.DataFrame | None]:
     folder = run.folder(cell)
     try:
         scores = read_scores(folder / "scores.csv")
-    except (OSError, ValueError) as error:
+    except OSError as error:
+        return "failed", f"scores.csv cannot be read ({error.strerror})", None
+    except ValueError as error:
         return "failed", f"scores.csv: {error}", None
     path = folder / "scores.json"
     document = read_json(path) if path.exists() else {}

@@ -62,3 +62,43 @@ def test_a_damaged_file(file: str, sound: dict[str, bytes], tmp_path: Path) -> N
         except Exception as error:
             raise AssertionError((seed, content)) from error
         assert before == {p: p.read_bytes() for p in tmp_path.rglob("*.yaml")}
+
+
+VALUES = (
+    None,
+    "",
+    "8",
+    8,
+    -1,
+    0.5,
+    True,
+    [],
+    [8],
+    ["a", None],
+    {},
+    {"train": "4"},
+    "é 'x' {y}",
+    "~",
+    10**400,
+)
+
+
+def test_any_value_as_an_option_or_a_path() -> None:
+    """Every key of the run's paths, of a network's and of a dataset's options, known and not."""
+    sound = {"datasets": ["vessels"], "models": ["unet"], "controls": []}
+    for value in VALUES:
+        for key in ("widths", "up_norm", "loss", "view", "self", "widthz", ""):
+            check({**sound, "overrides": [{"recipe": {"options": {key: value}}}]}, (key, value))
+        for key in ("seed", "size", "images", "train", "folder", ""):
+            check({**sound, "dataset_options": {"vessels": {key: value}}}, (key, value))
+        for key in ("results", "data", "archives", "weights", "mirror", "device"):
+            check({**sound, key: value}, (key, value))
+
+
+def check(raw: dict, case: object) -> None:
+    try:
+        resolve(raw, ROOT, "config.yaml").as_yaml()
+    except SegbenchError as error:
+        assert error.remedy and "in the configuration" in str(error), case
+    except Exception as error:
+        raise AssertionError(case) from error

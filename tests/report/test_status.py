@@ -33,6 +33,8 @@ def run(tmp_path: Path) -> Path:
         log.write_text("10:00:00 error: loss is nan\n  remedy: lower optimizer.lr\n\n")
         step = "evaluate" if state == "ok" else "train"
         written = {"step": step, "state": state, "reason": "loss is nan", "node": "gpu7", "log": str(log)}
+        if state == "ok":
+            (cell / "scores.csv").touch()
         if state:
             (cell / "state.json").write_text(json.dumps(written))
     history = folder / "cells/street/unet/seed0/history.partial.csv"

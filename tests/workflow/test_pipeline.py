@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -118,7 +119,12 @@ def test_an_edit_of_a_comment_repeats_nothing(project: Project) -> None:
 
 
 def test_an_edit_in_the_own_folder_of_a_dataset_repeats_its_cells(project: Project) -> None:
+    file = project.root / "toy_folder/inner/a.json"
     project.edit("toy_folder/inner/a.json", after=" ")
+    os.utime(file, (1e9, 1e9))  # as unzip, rsync -t and cp -p leave it
+    for name in (".DS_Store", "._a.json", "Thumbs.db", "desktop.ini", "@eaDir/a.json"):
+        (project.root / "toy_folder" / name).parent.mkdir(exist_ok=True)
+        (project.root / "toy_folder" / name).touch()
     assert project.jobs() == {
         "convert_dataset": 1,
         "lint_dataset": 1,
@@ -183,31 +189,67 @@ def test_strict_stops_at_the_first_failure(project: Project) -> None:
 
 
 def test_two_runs_on_one_results_folder(project: Project, tmp_path: Path) -> None:
-    """The second is refused, in the same working directory (by Snakemake) and in another one."""
+    """The second is refused, in the same working directory and in another one."""
     project.config(run="claimed", results=str(project.root / "results"))
     other = Project(tmp_path / "copy")
     ignored = shutil.ignore_patterns("results", ".snakemake", "__pycache__")
     shutil.copytree(project.root, other.root, ignore=ignored)
     with hold(project.root / "results/claimed"):
-        result = other.snakemake()
-        assert result.returncode != 0 and not (project.root / "results/claimed/run.json").exists()
-        assert f"another run is at work here (process {os.getpid()} on" in result.stdout + result.stderr
-        assert "Traceback" not in result.stdout + result.stderr
+        for one in (other, project):
+            result = one.snakemake()
+            assert result.returncode != 0 and not (project.root / "results/claimed/run.json").exists()
+            assert f"another run is at work here (process {os.getpid()} on" in result.stdout + result.stderr
+            assert "Traceback" not in result.stdout + result.stderr
+
+
+def test_two_runs_of_other_names_on_one_folder_of_data(project: Project) -> None:
+    """What is there both may read; what is still to be made, or made otherwise, only one may touch."""
+    project.config(run="reader", datasets=["toy"], models=["toy"])
+    place = project.root / "results/data/.locks/toy"
+    before = (project.root / "results/data/toy/dataset.json").stat().st_mtime_ns
+    with hold(place):
+        result = project.snakemake()
+        assert result.returncode != 0 and "LockException" not in result.stderr
+        assert "results/data/toy: another run is at work here (process" in result.stdout + result.stderr
+    with hold(place, shared=True):
+        assert project.snakemake().returncode == 0
+        project.config(run="maker", datasets=["toy"], models=["toy"], limits={"max_files": 10})
+        result = project.snakemake()
+        assert result.returncode != 0
+        assert "remedy: wait until it has made what both need" in result.stdout + result.stderr
+    assert (project.root / "results/data/toy/dataset.json").stat().st_mtime_ns == before
+
+
+def test_the_same_command_goes_on_after_a_kill(project: Project) -> None:
+    """SIGKILL to Snakemake and all its jobs, then the same command again; with `strict` as well."""
+    slow = {"recipe": {"iterations": 400}}
+    project.config(run="killed", datasets=["toy"], models=["toy"], controls=[], overrides=[slow])
+    command = [sys.executable, "-m", "snakemake", "--configfile", "tiny.yaml", "--cores", "2"]
     first = subprocess.Popen(
-        [sys.executable, "-m", "snakemake", "--configfile", "tiny.yaml"],
+        command,
         cwd=project.root,
         env=project.environment,
         stderr=subprocess.DEVNULL,
+        start_new_session=True,
     )
-    try:
-        while not (project.root / "results/claimed/run.json").exists():
-            assert first.poll() is None
-            time.sleep(0.05)
-        result = project.snakemake()
-        assert result.returncode != 0 and "cannot be locked" in result.stdout + result.stderr
-    finally:
-        first.terminate()
-        first.wait(60)
+    state = project.root / "results/killed/cells/toy/toy/seed0/state.json"
+    while not state.exists():
+        assert first.poll() is None
+        time.sleep(0.05)
+    os.killpg(first.pid, signal.SIGKILL)
+    first.wait()
+    scores = "results/killed/cells/toy/toy/seed0/scores.csv"
+    result = project.snakemake("--workflow-profile", "strict", scores)
+    assert result.returncode == 0, result.stdout + result.stderr
+    assert "Lock" not in result.stdout + result.stderr
+    assert (project.root / scores).exists()
+
+
+def test_the_project_is_found_from_elsewhere(project: Project, tmp_path: Path) -> None:
+    arguments = ["--snakefile", str(project.root / "Snakefile"), "--directory", str(tmp_path / "elsewhere")]
+    result = project.snakemake(*arguments, "--dry-run")
+    assert result.returncode == 0, result.stdout + result.stderr
+    assert f"{tmp_path}" not in result.stdout and "train" in result.stdout + result.stderr
 
 
 def test_a_typo_in_the_configuration_stops_before_anything_runs(project: Project) -> None:
@@ -268,3 +310,25 @@ def test_a_plan_of_a_wrong_configuration(project: Project) -> None:
     result = plan(project)
     assert result.returncode == 1 and "did you mean 'unet'?" in result.stderr
     assert "Traceback" not in result.stderr
+
+
+def test_the_status_takes_the_options_of_snakemake(project: Project) -> None:
+    def status(*arguments: str) -> str:
+        result = subprocess.run(
+            [sys.executable, "-m", "segbench.cli", "status", *arguments],
+            cwd=project.root,
+            env=project.environment,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert "Traceback" not in result.stderr
+        return result.stdout + result.stderr
+
+    line = "run 'tiny': 6 cells: 6 ok"
+    assert line in status("--configfile", "tiny.yaml")
+    assert line in status("results/tiny") and line in status("tiny")
+    assert "seed0" in status("--all", "--configfile", "tiny.yaml", "--config", "seeds=[0]")
+    other = status("--configfile", "tiny.yaml", "--config", "run=other_name")
+    assert "results/other_name: there is no such run" in other
+    assert "did you mean 'unet'?" in status("--configfile", "tiny.yaml", "--config", "models=[unett]")

@@ -136,6 +136,7 @@ class Project:
 
 def make_project(root: Path) -> Project:
     """A project with a toy network and a toy dataset added, not run."""
+    root.mkdir(parents=True, exist_ok=True)
     for name in ("Snakefile", "workflow", "segbench", "config", "profiles"):
         source = ROOT / name
         (shutil.copytree if source.is_dir() else shutil.copy)(source, root / name)

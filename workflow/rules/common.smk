@@ -6,19 +6,24 @@ import os
 import subprocess
 import sys
 import threading
+import time
 from pathlib import Path
 
 from snakemake.exceptions import WorkflowError
 
-from segbench import demand, slurm
+from segbench import demand, own_folder, slurm
 from segbench.config import resolve
 from segbench.errors import SegbenchError
 from segbench.fingerprint import fingerprint
-from segbench.locks import hold
+from segbench.locks import hold, place_of_locks, share
 
 try:
     RUN = resolve(
-        config, source=", ".join(map(str, workflow.configfiles)) or "--config"
+        config,
+        # of the project, wherever it is called from
+        Path(os.path.relpath(PROJECT / "config")),
+        source=", ".join(map(str, workflow.configfiles)) or "--config",
+        check_code=not workflow.remote_exec,  # who submitted this job has
     )
 except SegbenchError as error:
     raise WorkflowError(str(error)) from None
@@ -34,6 +39,9 @@ os.environ.update(
     PATH=os.pathsep.join([str(Path(sys.executable).parent), os.getenv("PATH", "")])
 )
 DATA, ARCHIVES, WEIGHTS = CONFIG.data, CONFIG.archives, CONFIG.weights
+# by wildcard, what runs share, and the rules that make it
+STORES = {"dataset": DATA, "archive": ARCHIVES, "weights": WEIGHTS}
+MAKERS = {"fetch_archive", "fetch_weights", "convert_dataset", "lint_dataset"}
 RESULTS = f"{CONFIG.results}/{CONFIG.run}"
 CELL = f"{RESULTS}/cells/{{dataset}}/{{model}}/seed{{seed}}"
 LOGS = f"{RESULTS}/logs"
@@ -80,11 +88,16 @@ def images_of(dataset_json):
     return info["splits"][info["evaluation_split"]]
 
 
-def own_files(wildcards):
-    """The files of a folder that the user's own dataset is converted from."""
-    folder = RUN.datasets[wildcards.dataset].options.get("folder")
-    paths = Path(folder).rglob("*") if isinstance(folder, str) else []
-    return sorted(str(path) for path in paths if path.is_file())
+@functools.cache
+def own_files_of(dataset):
+    """Digest of the folder that the user's own dataset is converted from."""
+    folder = RUN.datasets[dataset].options.get("folder")
+    if workflow.remote_exec or not isinstance(folder, str):
+        return ""  # who submitted this job has compared it
+    try:
+        return own_folder.digest(Path(folder), Path(".snakemake/segbench"))
+    except SegbenchError as error:
+        raise WorkflowError(str(error)) from None
 
 
 def paths_of_cells(pattern, cells=RUN.cells):
@@ -152,13 +165,49 @@ def digest(*keys):
     return hashlib.sha256(shown.encode()).hexdigest()[:16]
 
 
-def claim_results():
-    """Snakemake's own lock is one a working directory; two of them may name the same results."""
-    global CLAIM  # held while it is open
+def claim():
+    """Keep other runs off: from the results, and from what this run has yet to fetch and to convert.
+
+    Snakemake's own lock is off (`nolock` in the profiles): it outlives a process that was killed. These end
+    with the process. What is there already may be read by many runs at once.
+    """
+    global CLAIMS  # held while they are open
+    own = {}
+    for job in workflow.dag.jobs:
+        for kind, store in STORES.items():
+            if name := getattr(job.wildcards, kind, None):
+                place = Path(store, name)
+                making = job.rule.name in MAKERS and workflow.dag.needrun(job)
+                own.setdefault(place, []).extend([job] * making)
     try:
-        CLAIM = hold(Path(RESULTS))
+        CLAIMS = [hold(Path(RESULTS))]
+        for place, jobs in sorted(own.items()):
+            CLAIMS.append(
+                hold(
+                    place_of_locks(place),
+                    shared=not jobs,
+                    where=place,
+                    remedy="wait until it has made what both need, or name another folder for this run",
+                )
+            )
     except SegbenchError as error:
         raise WorkflowError(str(error)) from None
+    made = [
+        (lock, jobs)
+        for lock, jobs in zip(CLAIMS[1:], (own[p] for p in sorted(own)))
+        if jobs
+    ]
+    threading.Thread(target=share_what_is_made, args=[made], daemon=True).start()
+
+
+def share_what_is_made(claims):
+    """Let other runs read a dataset as soon as its jobs are done, not only when this run ends."""
+    while claims:
+        time.sleep(1)
+        done = [c for c in claims if all(map(workflow.dag.finished, c[1]))]
+        for lock, _ in done:
+            share(lock)
+        claims = [c for c in claims if c not in done]
 
 
 def write_run_description():

@@ -17,8 +17,8 @@ rule fetch_archive:
         spec=lambda w: dumps(RUN.archives[w.archive]),
         mirror=MIRROR,
     shell:
-        "segbench fetch {wildcards.archive} --out {params.out} --record {output} --spec {params.spec:q}"
-        " {params.mirror:q} --log {log}"
+        "segbench fetch {wildcards.archive:q} --out {params.out:q} --record {output:q} --spec {params.spec:q}"
+        " {params.mirror:q} --log {log:q}"
 
 
 rule fetch_weights:
@@ -31,7 +31,7 @@ rule fetch_weights:
         mirror=MIRROR,
         code=code_of("segbench.models.weights"),
     shell:
-        "segbench weights --out {output} --spec {params.spec:q} {params.mirror:q} --log {log}"
+        "segbench weights --out {output:q} --spec {params.spec:q} {params.mirror:q} --log {log:q}"
 
 
 rule convert_dataset:
@@ -39,7 +39,6 @@ rule convert_dataset:
         archives=lambda w: [
             f"{ARCHIVES}/{name}.json" for name in RUN.datasets[w.dataset].archives
         ],
-        own=own_files,
     output:
         f"{DATA}/{{dataset}}/dataset.json",
     log:
@@ -59,10 +58,11 @@ rule convert_dataset:
             for argument in ("--archive", record.removesuffix(".json"))
         ],
         out=lambda w, output: Path(output[0]).parent,
+        own=lambda w: own_files_of(w.dataset),
         code=lambda w: code_of("segbench.data.convert", RUN.datasets[w.dataset].convert),
     shell:
-        "segbench convert {wildcards.dataset} --out {params.out} --spec {params.spec:q} {params.archives:q}"
-        " --state {resources.state} --log {log}"
+        "segbench convert {wildcards.dataset:q} --out {params.out:q} --spec {params.spec:q} {params.archives:q}"
+        " --state {resources.state:q} --log {log:q}"
 
 
 rule lint_dataset:
@@ -83,4 +83,4 @@ rule lint_dataset:
         data=lambda w, input: Path(input[0]).parent,
         code=code_of("segbench.data.lint"),
     shell:
-        "segbench lint {params.data} --out {output} --state {resources.state} --log {log}"
+        "segbench lint {params.data:q} --out {output:q} --state {resources.state:q} --log {log:q}"

@@ -25,5 +25,5 @@ rule evaluate:
         options=dumps(CONFIG.evaluation),
         code=code_of("segbench.evaluation.evaluate"),
     shell:
-        "segbench evaluate --data {params.data} --predictions {params.predictions} --out {params.out}"
-        " --options {params.options:q} --threads {threads} --log {log}"
+        "segbench evaluate --data {params.data:q} --predictions {params.predictions:q} --out {params.out:q}"
+        " --options {params.options:q} --threads {threads} --log {log:q}"

@@ -21,7 +21,7 @@ rule summarise:
         primary=json.dumps(CONFIG.report.primary),
         code=code_of("segbench.report.summarise"),
     shell:
-        "segbench summarise {params.run} --out {params.out} --log {log}"
+        "segbench summarise {params.run:q} --out {params.out:q} --log {log:q}"
 
 
 rule report:
@@ -42,4 +42,4 @@ rule report:
         shown=digest("recipe", "models", "config_yaml", "options"),
         code=code_of("segbench.report.page"),
     shell:
-        "segbench report {params.run} --summary {params.summary} --out {params.out} --log {log}"
+        "segbench report {params.run:q} --summary {params.summary:q} --out {params.out:q} --log {log:q}"

@@ -36,8 +36,8 @@ rule train:
             "segbench.training.train", cell_of(w).class_path, RUN.loader(cell_of(w))
         ),
     shell:
-        "segbench train --data {params.data} --out {params.out} --spec {params.spec:q} {params.weights:q}"
-        " --threads {threads} --workers {resources.workers} --device {resources.device} --log {log}"
+        "segbench train --data {params.data:q} --out {params.out:q} --spec {params.spec:q} {params.weights:q}"
+        " --threads {threads:q} --workers {resources.workers:q} --device {resources.device:q} --log {log:q}"
 
 
 rule predict:
@@ -74,5 +74,5 @@ rule predict:
             cell_of(w).class_path,
         ),
     shell:
-        "segbench predict --data {params.data} --out {params.out} {params.model:q} {params.what:q}"
-        " --threads {threads} --device {resources.device} --log {log}"
+        "segbench predict --data {params.data:q} --out {params.out:q} {params.model:q} {params.what:q}"
+        " --threads {threads:q} --device {resources.device:q} --log {log:q}"

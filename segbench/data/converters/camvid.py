@@ -11,7 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from segbench.data.converters.common import inside, read_lines, require
+from segbench.data.converters.common import NoOptions as Options
+from segbench.data.converters.common import inside, parse_options, read_lines, require
 from segbench.data.dataset import Archives, Category, Converted, Sample
 from segbench.data.images import read_label_map
 from segbench.errors import SegbenchError
@@ -34,6 +35,7 @@ VOID = 11  # upstream's; its classes count from 0
 
 def convert(archives: Archives, options: dict[str, Any]) -> Converted:
     """No options."""
+    parse_options(Options, options)
     return Converted(
         categories=[
             Category(id=i, name=name, isthing=False, color=color)

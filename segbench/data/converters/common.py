@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError
 
 from segbench.data.dataset import Category
 from segbench.data.images import open_image
@@ -19,6 +19,12 @@ Model = TypeVar("Model", bound=BaseModel)
 DARK, BRIGHT = 64, 192
 GREY_SHARE = 0.05
 """Share of a mask's pixels that may be neither dark nor bright: the edges of a smoothed mask."""
+
+
+class NoOptions(BaseModel):
+    """Of a converter without any."""
+
+    model_config = ConfigDict(extra="forbid")
 
 
 def parse_options(model: type[Model], options: dict[str, Any]) -> Model:

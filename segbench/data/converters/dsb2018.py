@@ -12,7 +12,15 @@ from typing import Any
 
 import numpy as np
 
-from segbench.data.converters.common import categories, hashed_test, read_binary, require, same_size
+from segbench.data.converters.common import NoOptions as Options
+from segbench.data.converters.common import (
+    categories,
+    hashed_test,
+    parse_options,
+    read_binary,
+    require,
+    same_size,
+)
 from segbench.data.dataset import Archives, Converted, Sample
 from segbench.data.images import open_image
 from segbench.data.junk import listed
@@ -23,6 +31,7 @@ TEST_SHARE = 0.2
 
 def convert(archives: Archives, options: dict[str, Any]) -> Converted:
     """No options."""
+    parse_options(Options, options)
     return Converted(
         categories=categories(["nucleus"], isthing=True),
         background=True,

@@ -14,7 +14,8 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageSequence
 
-from segbench.data.converters.common import categories, require
+from segbench.data.converters.common import NoOptions as Options
+from segbench.data.converters.common import categories, parse_options, require
 from segbench.data.dataset import Archives, Converted, Sample
 from segbench.data.images import open_image
 from segbench.errors import SegbenchError
@@ -24,6 +25,7 @@ TRAINING_SHARE = 0.7
 
 def convert(archives: Archives, options: dict[str, Any]) -> Converted:
     """The class is the membrane (0 in the labels); the cells' inside (255) is background. No options."""
+    parse_options(Options, options)
     return Converted(
         categories=categories(["membrane"], isthing=False),
         background=True,

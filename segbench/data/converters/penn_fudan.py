@@ -11,7 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from segbench.data.converters.common import categories, hashed_test, require
+from segbench.data.converters.common import NoOptions as Options
+from segbench.data.converters.common import categories, hashed_test, parse_options, require
 from segbench.data.dataset import Archives, Converted, Sample
 from segbench.data.images import read_label_map
 from segbench.data.junk import listed
@@ -22,6 +23,7 @@ TEST_SHARE = 0.25
 
 def convert(archives: Archives, options: dict[str, Any]) -> Converted:
     """No options."""
+    parse_options(Options, options)
     return Converted(
         categories=categories(["pedestrian"], isthing=True),
         background=True,

@@ -23,6 +23,7 @@ from segbench.data.generated.scene import (
     generate,
     noise,
 )
+from segbench.data.generated.scene import Options as Options  # what `convert` takes
 
 BUBBLE = Category(id=1, name="bubble", isthing=True, color=(60, 150, 220))
 

@@ -13,6 +13,7 @@ from PIL import Image, ImageDraw, ImageFilter
 
 from segbench.data.dataset import Archives, Category, Converted
 from segbench.data.generated.scene import FINE, Size, at_centres, develop, generate, noise
+from segbench.data.generated.scene import Options as Options  # what `convert` takes
 from segbench.data.generated.street_camera import Camera, Canvas, Light, draw_light
 from segbench.data.generated.street_scenery import (
     HousePainter,

@@ -26,6 +26,7 @@ from segbench.data.generated.scene import (
     generate,
     noise,
 )
+from segbench.data.generated.scene import Options as Options  # what `convert` takes
 
 VESSEL = Category(id=1, name="vessel", isthing=False, color=(220, 50, 60))
 

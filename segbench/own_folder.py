@@ -1,0 +1,56 @@
+"""Whether the files of a user's own folder are those that a dataset was converted from.
+
+Times say too little: unpacking, `rsync -t` and `cp -p` bring new content with an old time, and a copy of the
+same content has a new one. So the content decides. A file is read once, and again only where its size or one
+of its times changed; its ctime cannot be set back by a program that copies.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from segbench.data.junk import is_junk
+from segbench.errors import SegbenchError
+from segbench.files import read_json, write_json
+
+
+def digest(folder: Path, cache: Path) -> str:
+    """Hash of the names and the content of the files below `folder`, without hidden files and junk.
+
+    `cache`: folder that remembers what was read.
+    """
+    root = folder.absolute()
+    remembered = cache / f"{hashlib.sha256(str(root).encode()).hexdigest()[:16]}.json"
+    before: Any = {}
+    with suppress(SegbenchError):
+        before = read_json(remembered) if remembered.exists() else {}
+    before = before if isinstance(before, dict) else {}
+    found: dict[str, list[Any]] = {}
+    for path in sorted(root.rglob("*")):
+        name = path.relative_to(root)
+        if is_junk(name.parts) or not path.is_file():
+            continue
+        stat = path.stat()
+        seen = [stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns]
+        known = before.get(str(name))
+        same = isinstance(known, list) and len(known) == 4 and known[:3] == seen
+        found[str(name)] = known if same else [*seen, _content(path)]
+    if found != before:
+        with suppress(OSError):  # a cache only
+            write_json(remembered, found, indent=None)
+    content = json.dumps({name: of[3] for name, of in found.items()})
+    return hashlib.sha256(content.encode()).hexdigest()[:16]
+
+
+def _content(path: Path) -> str:
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "blake2b").hexdigest()[:32]
+    except OSError as error:
+        raise SegbenchError(
+            f"cannot be read ({error.strerror})", where=path, remedy="check its permissions, or remove it"
+        ) from error

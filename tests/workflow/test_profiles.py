@@ -1,0 +1,30 @@
+"""What Snakemake resolves from the profiles."""
+
+from __future__ import annotations
+
+import pytest
+import yaml
+from snakemake.cli import parse_args
+from tiny_project import ROOT
+
+
+def keys(name: str) -> set[str]:
+    return set(yaml.safe_load((ROOT / "profiles" / name / "profile.yaml").read_text()))
+
+
+def test_no_key_of_the_slurm_profile_is_overridden() -> None:
+    """Snakemake lets the workflow's own profile win over one that is named."""
+    assert not keys("slurm") & (keys("default") | keys("strict"))
+
+
+@pytest.mark.parametrize("workflow_profile", ["default", "strict"])
+@pytest.mark.parametrize("profile", [[], ["--profile", "profiles/slurm"]])
+def test_the_scheduler_looks_seldom_and_no_lock_outlives_a_kill(
+    workflow_profile: str, profile: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(ROOT)
+    _, args = parse_args([*profile, "--workflow-profile", workflow_profile])
+    assert (args.max_jobs_per_timespan.max_jobs, args.max_jobs_per_timespan.timespan) == (1000, 60)
+    assert args.nolock and args.rerun_incomplete
+    if profile:
+        assert (args.executor, args.jobs, args.retries, args.latency_wait) == ("slurm", 100, 3, 60)
