@@ -68,8 +68,9 @@ def fetch(
     from segbench.data.fetch import Archive, fetch_archive
     from segbench.files import write_text
 
+    archive = _parsed(Archive, spec)
     with alone_with(out):
-        provenance = fetch_archive(name, _parsed(Archive, spec), out, mirror)
+        provenance = fetch_archive(name, archive, out, mirror)
         write_text(record, provenance.model_dump_json(indent=2) + "\n")
 
 
@@ -79,8 +80,9 @@ def weights(out: Out, spec: Spec, mirror: Mirror = None, log: Log = None) -> Non
     set_up_logging(log)
     from segbench.models.weights import WeightsEntry, fetch_weights
 
+    entry = _parsed(WeightsEntry, spec)
     with alone_with(out):
-        fetch_weights(_parsed(WeightsEntry, spec), out, mirror)
+        fetch_weights(entry, out, mirror)
 
 
 @app.command()
@@ -99,8 +101,9 @@ def convert(
     with recorded("convert", state or out.parent / f"{name}.state", log):
         from segbench.data.convert import ConvertSpec, convert_dataset
 
+        parsed = _parsed(ConvertSpec, spec)
         with alone_with(out):
-            convert_dataset(name, _parsed(ConvertSpec, spec), archive or [], out)
+            convert_dataset(name, parsed, archive or [], out)
 
 
 @app.command()
