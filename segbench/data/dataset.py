@@ -21,9 +21,9 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import numpy as np
-from PIL import Image, UnidentifiedImageError
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from segbench.data.images import IMAGE_SUFFIXES, read_label_map
 from segbench.errors import SegbenchError, first_fault, nearest
 from segbench.files import read_json
 
@@ -31,7 +31,6 @@ Task = Literal["semantic", "instance", "panoptic"]
 TASKS: tuple[Task, ...] = ("semantic", "instance", "panoptic")  # from poorest to richest
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
 """Names of datasets, networks, runs and archives, which become file names."""
-IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".tif", ".tiff", ".gif", ".bmp", ".webp"})
 
 
 Level = Annotated[int, Field(ge=0, le=255)]
@@ -230,46 +229,6 @@ class Split:
         ids = read_label_map(self.semantic_path(stem)).astype(np.int32)
         ids[ids == self.dataset.info.void] = -1
         return ids
-
-
-def open_image(path: Path | Any) -> Image.Image:
-    """Open an image; a broken one is a `SegbenchError` that names the file."""
-    try:
-        image = Image.open(path)
-        image.load()
-        return image
-    except (UnidentifiedImageError, OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        why = "unknown format" if isinstance(error, UnidentifiedImageError) else error
-        raise SegbenchError(
-            f"is not a readable image ({why})",
-            where=path,
-            remedy="replace the file or remove it from the set",
-        ) from error
-
-
-def read_image(path: Path, channels: int) -> np.ndarray:
-    """H x W x channels uint8. Grey and colour are converted into each other, alpha is dropped."""
-    image = open_image(path)
-    if image.mode.startswith("I") or image.mode == "F":  # 16 and 32 bit: scale by the type's range
-        array = np.asarray(image, dtype=np.float64)
-        top = 65535.0 if image.mode.startswith("I") else max(float(array.max()), 1e-12)
-        image = Image.fromarray((array / top * 255).clip(0, 255).astype(np.uint8))
-    if channels not in (1, 3):
-        raise SegbenchError(f"{channels} channels asked for; 1 and 3 are supported", where=path)
-    array = np.asarray(image.convert("L" if channels == 1 else "RGB"))
-    return array[:, :, None] if channels == 1 else array
-
-
-def read_label_map(path: Path) -> np.ndarray:
-    """H x W integer map from an 8 or 16 bit PNG; palette images give their indices."""
-    array = np.asarray(open_image(path))
-    if array.ndim != 2 or array.dtype.kind not in "biu":
-        raise SegbenchError(
-            f"is no label map: shape {array.shape}, type {array.dtype}",
-            where=path,
-            remedy="label maps are single-channel PNG files of 8 or 16 bit",
-        )
-    return array
 
 
 def id_to_rgb(ids: np.ndarray) -> np.ndarray:

@@ -17,7 +17,8 @@ from typing import TypeVar
 
 from pydantic import BaseModel, ValidationError
 
-from segbench.data.dataset import IMAGE_SUFFIXES, Dataset, Split
+from segbench.data.dataset import Dataset, Split
+from segbench.data.images import IMAGE_SUFFIXES
 from segbench.data.lint_image import (
     Annotation,
     Facts,

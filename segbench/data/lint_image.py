@@ -12,7 +12,8 @@ import numpy as np
 from pydantic import BaseModel, FiniteFloat, NonNegativeInt, PositiveInt
 
 from segbench.data import masks
-from segbench.data.dataset import Category, ImageRecord, Split, open_image, read_label_map, rgb_to_id
+from segbench.data.dataset import Category, ImageRecord, Split, rgb_to_id
+from segbench.data.images import open_image, read_label_map
 from segbench.errors import SegbenchError
 
 MAX_DETECTIONS = 100

@@ -18,7 +18,8 @@ from torch.utils.data import DataLoader, Dataset
 from torchvision import tv_tensors
 from torchvision.transforms import v2
 
-from segbench.data.dataset import Split, View, read_image
+from segbench.data.dataset import Split, View
+from segbench.data.images import read_image
 from segbench.data.targets import build_target, layer_reader
 from segbench.errors import SegbenchError
 from segbench.models.losses import IGNORE

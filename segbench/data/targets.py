@@ -18,7 +18,8 @@ import torch
 from pycocotools import mask as coco
 from torch import Tensor
 
-from segbench.data.dataset import ImageRecord, Split, Task, View, open_image, rgb_to_id
+from segbench.data.dataset import ImageRecord, Split, Task, View, rgb_to_id
+from segbench.data.images import open_image
 from segbench.data.masks import RLE, to_rle
 from segbench.errors import SegbenchError
 from segbench.files import read_json

@@ -16,18 +16,8 @@ from typing import IO, Any
 import numpy as np
 from PIL import Image
 
-from segbench.data.dataset import (
-    IMAGE_SUFFIXES,
-    TASKS,
-    Category,
-    Converted,
-    DatasetInfo,
-    Sample,
-    Task,
-    id_to_rgb,
-    read_image,
-    void_value,
-)
+from segbench.data.dataset import TASKS, Category, Converted, DatasetInfo, Sample, Task, id_to_rgb, void_value
+from segbench.data.images import IMAGE_SUFFIXES, read_image
 from segbench.data.truth import Truth, complete_truth
 from segbench.errors import SegbenchError
 from segbench.files import atomic_folder, write_json

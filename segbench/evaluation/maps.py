@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from segbench.data.dataset import read_label_map
+from segbench.data.images import read_label_map
 from segbench.errors import SegbenchError
 
 

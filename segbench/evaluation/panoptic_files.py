@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from segbench.data.dataset import open_image
+from segbench.data.images import open_image
 from segbench.errors import SegbenchError
 from segbench.evaluation.derive import Segments
 from segbench.evaluation.jsonstream import Records

@@ -15,7 +15,8 @@ import numpy as np
 import pyarrow as pa
 import typer
 
-from segbench.data.dataset import IMAGE_SUFFIXES, Category, Task
+from segbench.data.dataset import Category, Task
+from segbench.data.images import IMAGE_SUFFIXES
 from segbench.errors import SegbenchError
 from segbench.evaluation import boundary, instance, panoptic, semantic, tide
 from segbench.evaluation.instance_files import read_results, read_truth

@@ -14,7 +14,8 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from segbench.data.dataset import Dataset, ImageRecord, Split, Task, open_image, read_label_map, rgb_to_id
+from segbench.data.dataset import Dataset, ImageRecord, Split, Task, rgb_to_id
+from segbench.data.images import open_image, read_label_map
 from segbench.data.masks import to_rle
 from segbench.data.predictions import Instances, Panoptic, Prediction, PredictionWriter
 from segbench.evaluation.jsonstream import scan

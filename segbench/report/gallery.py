@@ -12,7 +12,8 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 from pycocotools import mask as rle
 
-from segbench.data.dataset import Category, Dataset, ImageRecord, Split, Task, read_image
+from segbench.data.dataset import Category, Dataset, ImageRecord, Split, Task
+from segbench.data.images import read_image
 from segbench.data.masks import decode
 from segbench.evaluation.derive import Segments
 from segbench.evaluation.instance import Found

@@ -12,7 +12,8 @@ from PIL import Image
 from torch import Tensor
 from torchvision.utils import draw_bounding_boxes, draw_segmentation_masks
 
-from segbench.data.dataset import IMAGE_SUFFIXES, View, read_image
+from segbench.data.dataset import View
+from segbench.data.images import IMAGE_SUFFIXES, read_image
 from segbench.data.loader import image_tensor
 from segbench.errors import SegbenchError
 from segbench.files import atomic_path

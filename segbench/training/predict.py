@@ -13,7 +13,8 @@ import torch
 from torch import Tensor
 
 from segbench.data import predictions as files
-from segbench.data.dataset import Dataset, ImageRecord, Split, View, read_image
+from segbench.data.dataset import Dataset, ImageRecord, Split, View
+from segbench.data.images import read_image
 from segbench.data.loader import image_tensor
 from segbench.data.predictions import PredictionWriter
 from segbench.errors import SegbenchError

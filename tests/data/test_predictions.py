@@ -7,15 +7,8 @@ import pytest
 from PIL import Image
 from pycocotools import mask as rle
 
-from segbench.data.dataset import (
-    BACKGROUND,
-    Category,
-    Dataset,
-    DatasetInfo,
-    View,
-    read_label_map,
-    rgb_to_id,
-)
+from segbench.data.dataset import BACKGROUND, Category, Dataset, DatasetInfo, View, rgb_to_id
+from segbench.data.images import read_label_map
 from segbench.data.predictions import Instances, Panoptic, Prediction, PredictionWriter
 from segbench.files import read_json, write_json
 

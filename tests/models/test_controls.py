@@ -12,8 +12,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from segbench.data.dataset import Category, Converted, Dataset, Sample, read_label_map
+from segbench.data.dataset import Category, Converted, Dataset, Sample
 from segbench.data.generated import bubbles, street, vessels
+from segbench.data.images import read_label_map
 from segbench.data.writer import write_dataset
 from segbench.evaluation.evaluate import evaluate
 from segbench.evaluation.options import EvaluationOptions

@@ -10,7 +10,8 @@ import torch
 from PIL import Image
 from tiny_networks import make_spec
 
-from segbench.data.dataset import Dataset, read_image
+from segbench.data.dataset import Dataset
+from segbench.data.images import read_image
 from segbench.errors import SegbenchError
 from segbench.recipe import Inference
 from segbench.training import predict as module

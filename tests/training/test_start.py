@@ -21,7 +21,8 @@ from torchvision.models.resnet import Bottleneck, ResNet
 from torchvision.models.segmentation.fcn import _fcn_resnet
 
 from segbench.data.converters.voc import CLASSES
-from segbench.data.dataset import Category, Converted, Dataset, Sample, read_image, read_label_map
+from segbench.data.dataset import Category, Converted, Dataset, Sample
+from segbench.data.images import read_image, read_label_map
 from segbench.data.writer import write_dataset
 from segbench.errors import SegbenchError
 from segbench.models.weights import WeightsEntry, fetch_weights

@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 
 from segbench.data.converters.common import inside, read_lines, require
-from segbench.data.dataset import Archives, Category, Converted, Sample, read_label_map
+from segbench.data.dataset import Archives, Category, Converted, Sample
+from segbench.data.images import read_label_map
 from segbench.errors import SegbenchError
 
 CLASSES = {

@@ -14,7 +14,8 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
 from segbench.data.converters.common import color, inside, parse_options, read_checked, require
-from segbench.data.dataset import Archives, Category, Color, Converted, Sample, open_image, rgb_to_id
+from segbench.data.dataset import Archives, Category, Color, Converted, Sample, rgb_to_id
+from segbench.data.images import open_image
 from segbench.errors import SegbenchError
 
 SPLITS = ("train", "val")

@@ -10,7 +10,8 @@ from typing import Any, TypeVar
 import numpy as np
 from pydantic import BaseModel, ValidationError
 
-from segbench.data.dataset import Category, open_image
+from segbench.data.dataset import Category
+from segbench.data.images import open_image
 from segbench.errors import SegbenchError, first_fault, nearest
 from segbench.files import read_json
 

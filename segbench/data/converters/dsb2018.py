@@ -13,7 +13,8 @@ from typing import Any
 import numpy as np
 
 from segbench.data.converters.common import categories, hashed_test, read_binary, require, same_size
-from segbench.data.dataset import Archives, Converted, Sample, open_image
+from segbench.data.dataset import Archives, Converted, Sample
+from segbench.data.images import open_image
 from segbench.data.masks import objects_of_map
 
 TEST_SHARE = 0.2

@@ -15,7 +15,8 @@ import numpy as np
 from PIL import Image, ImageSequence
 
 from segbench.data.converters.common import categories, require
-from segbench.data.dataset import Archives, Converted, Sample, open_image
+from segbench.data.dataset import Archives, Converted, Sample
+from segbench.data.images import open_image
 from segbench.errors import SegbenchError
 
 TRAINING_SHARE = 0.7

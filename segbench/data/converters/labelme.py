@@ -35,7 +35,8 @@ from segbench.data.converters.folder import (
     root_of,
     split_folders,
 )
-from segbench.data.dataset import Archives, Converted, Sample, open_image
+from segbench.data.dataset import Archives, Converted, Sample
+from segbench.data.images import open_image
 from segbench.errors import SegbenchError
 from segbench.files import read_json
 

@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 
 from segbench.data.converters.common import categories, hashed_test, require
-from segbench.data.dataset import Archives, Converted, Sample, read_label_map
+from segbench.data.dataset import Archives, Converted, Sample
+from segbench.data.images import read_label_map
 from segbench.data.masks import objects_of_map
 
 TEST_SHARE = 0.25

@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from segbench.data.converters.isbi2012 import convert
-from segbench.data.dataset import read_image
+from segbench.data.images import read_image
 from segbench.errors import SegbenchError
 
 

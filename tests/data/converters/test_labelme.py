@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from segbench.data.converters.labelme import convert
-from segbench.data.dataset import read_label_map
+from segbench.data.images import read_label_map
 from segbench.errors import SegbenchError
 
 SQUARE = [[0, 0], [4, 0], [4, 4], [0, 4]]
