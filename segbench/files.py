@@ -1,4 +1,4 @@
-"""Files appear under their final name only when complete: written in a place for unfinished work, then renamed."""
+"""Files appear under their final name only when complete; until then they are unfinished work."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ UNFINISHED = ".unfinished"
 def scratch(path: str | Path) -> Iterator[Path]:
     """Yield a new folder on the file system of `path`, for work on it; the folder is removed at the end.
 
-    Before, what processes left there that were killed is removed. Work of a process that lives stays: it holds
-    a lock that ends with it.
+    Before, what processes that were killed left there is removed. Work of a process that lives stays: it
+    holds a lock that ends with it.
     """
     place = Path(path).parent / UNFINISHED
     lock = _claim(place)

@@ -30,8 +30,8 @@ LEAST_SCORE = 0.5
 def predict_files(model: Path, inputs: list[Path], out: Path, *, device: str = "auto") -> None:
     """Paint predictions over images (`out`/<name>.png) and videos (`out`/<name>.mp4).
 
-    `inputs`: images, videos in any format that FFmpeg reads, and folders of both; frames are streamed. Results
-    are upright, as the image's EXIF data or the video's header says.
+    `inputs`: images, videos in any format that FFmpeg reads, and folders of both; frames are streamed.
+    Results are upright, as the image's EXIF data or the video's header says.
     Raises SegbenchError: an input that is missing, unreadable, or named like another; a folder with none.
     """
     where = pick_device(device)

@@ -112,7 +112,7 @@ def sources(dataset_root: Path, spec: CellSpec, weights: Path | None) -> dict[st
 
 
 def identity(spec: CellSpec, sources: dict[str, Any], precision: str) -> str:
-    """The same for trainings that end in the same weights. `precision`: what the recipe's means on the device."""
+    """The same for trainings that end in the same weights. `precision`: bf16 or fp32, never auto."""
     return hashlib.sha256(f"{spec.model_dump_json()} {sources} {precision}".encode()).hexdigest()
 
 

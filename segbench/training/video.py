@@ -9,12 +9,12 @@ from pathlib import Path
 
 import av
 import numpy as np
-from av.sidedata.sidedata import Type as SideData
 
 from segbench.errors import SegbenchError
 
 VIDEO_SUFFIXES = frozenset(
-    f".{suffix}" for suffix in "3gp avi flv m2ts m4v mkv mov mp4 mpeg mpg mts mxf ogv ts vob webm wmv".split()
+    {".3gp", ".avi", ".flv", ".m2ts", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".mts", ".mxf", ".ogv"}
+    | {".ts", ".vob", ".webm", ".wmv"}
 )
 """Of the files of a folder; a video that is named itself may have any."""
 RATE = 25
@@ -90,7 +90,7 @@ def _upright(frame: av.VideoFrame, channels: int, size: tuple[int, int] | None =
     width, height = size or (frame.width, frame.height)
     form = "gray" if channels == 1 else "rgb24"
     pixels = frame.to_ndarray(format=form, width=width, height=height).reshape(height, width, channels)
-    matrix = frame.side_data.get(SideData.DISPLAYMATRIX)
+    matrix = frame.side_data.get("DISPLAYMATRIX")
     if matrix is None:
         return pixels
     # a pixel at (x, y) is shown at (a x + c y, b x + d y), but for a shift
