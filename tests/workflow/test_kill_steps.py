@@ -1,4 +1,4 @@
-"""Each step is killed at a random moment; the same command again leaves its results only, and the same ones."""
+"""Each step is killed at a random moment; the same command again leaves its results only, the same ones."""
 
 from __future__ import annotations
 
