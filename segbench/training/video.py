@@ -6,6 +6,7 @@ from collections.abc import Callable
 from fractions import Fraction
 from itertools import chain
 from pathlib import Path
+from typing import Any
 
 import av
 import numpy as np
@@ -90,7 +91,7 @@ def _upright(frame: av.VideoFrame, channels: int, size: tuple[int, int] | None =
     width, height = size or (frame.width, frame.height)
     form = "gray" if channels == 1 else "rgb24"
     pixels = frame.to_ndarray(format=form, width=width, height=height).reshape(height, width, channels)
-    matrix = frame.side_data.get("DISPLAYMATRIX")
+    matrix: Any = frame.side_data.get("DISPLAYMATRIX")
     if matrix is None:
         return pixels
     # a pixel at (x, y) is shown at (a x + c y, b x + d y), but for a shift
