@@ -1,16 +1,17 @@
-"""Files appear under their final name only when complete: write beside, then rename."""
+"""Files appear under their final name only when complete; until then they are unfinished work."""
 
 from __future__ import annotations
 
 import codecs
 import errno
+import fcntl
 import json
 import shutil
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from pydantic_core import from_json
 
@@ -25,44 +26,85 @@ def is_full(error: OSError) -> bool:
     return error.errno in (errno.ENOSPC, errno.EDQUOT)
 
 
-def _beside(path: Path) -> Path:
-    return path.with_name(f".{path.name[:80]}.{uuid.uuid4().hex[:8]}.partial{path.suffix}")
+UNFINISHED = ".unfinished"
+"""Folder of unfinished work, beside what is to come of it; it goes with the last process at work there."""
+
+
+@contextmanager
+def scratch(path: str | Path) -> Iterator[Path]:
+    """Yield a new folder on the file system of `path`, for work on it; the folder is removed at the end.
+
+    Before, what processes that were killed left there is removed. Work of a process that lives stays: it
+    holds a lock that ends with it.
+    """
+    place = Path(path).parent / UNFINISHED
+    lock = _claim(place)
+    folder = Path(lock.name).with_suffix("")
+    try:
+        _sweep(place)
+        folder.mkdir()
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+        Path(lock.name).unlink(missing_ok=True)
+        lock.close()
+        with suppress(OSError):  # others are at work there
+            place.rmdir()
+
+
+def _claim(place: Path) -> IO[str]:
+    """A new file in `place`, locked while it is open; it names a folder beside it that is nobody else's."""
+    while True:
+        place.mkdir(parents=True, exist_ok=True)
+        with suppress(FileNotFoundError):  # who has finished there has removed `place`
+            lock = (place / f"{uuid.uuid4().hex[:8]}.lock").open("x", encoding="utf-8")
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:  # swept before it was locked
+                lock.close()
+                continue
+            except OSError:  # a file system without locks: nobody can sweep either
+                return lock
+            if Path(lock.name).exists():
+                return lock
+            lock.close()
+
+
+def _sweep(place: Path) -> None:
+    """Remove the work of processes that have ended."""
+    for path in place.glob("*.lock"):
+        with suppress(OSError), path.open("r+", encoding="utf-8") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)  # an OSError where its process lives
+            shutil.rmtree(path.with_suffix(""), ignore_errors=True)
+            path.unlink()
 
 
 @contextmanager
 def atomic_path(path: str | Path) -> Iterator[Path]:
-    """Yield a path beside `path`; what was written there takes the final name on a clean exit only."""
+    """Yield another path; the file that was written there becomes `path` on a clean exit only."""
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = _beside(path)
-    try:
-        yield partial
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
+    with scratch(path) as folder:
+        yield folder / path.name
+        (folder / path.name).replace(path)
 
 
 @contextmanager
 def atomic_folder(path: str | Path) -> Iterator[Path]:
     """Like `atomic_path` for a folder; an older folder of that name is replaced only at the end."""
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial, old = _beside(path), _beside(path)
-    partial.mkdir()
-    try:
-        yield partial
-        if path.exists():
-            path.replace(old)
-        partial.replace(path)
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
-        shutil.rmtree(old, ignore_errors=True)
-
-
-def remove_partials(folder: Path) -> None:
-    """Of writers that were killed; only where no other can be at work."""
-    for path in folder.glob(".*.partial*"):
-        path.unlink()
+    with scratch(path) as folder:
+        new = folder / path.name
+        new.mkdir()
+        yield new
+        while True:
+            with suppress(FileNotFoundError):
+                path.replace(folder / uuid.uuid4().hex)
+            try:
+                new.replace(path)
+                return
+            except OSError as error:
+                if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):  # another process was faster
+                    raise
 
 
 def write_text(path: str | Path, text: str) -> None:

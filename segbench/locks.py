@@ -71,6 +71,23 @@ def alone_with(path: Path) -> AbstractContextManager[bool]:
 
 
 @contextmanager
+def alone_if_free(folder: Path) -> Iterator[bool]:
+    """Like `alone_in`, without waiting; yields whether no process is in such a block for `folder`."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            yield False
+            return
+        except OSError as error:  # file systems that lock files only
+            log.debug("%s cannot be locked (%s)", folder, error)
+        yield True
+    finally:
+        os.close(descriptor)
+
+
+@contextmanager
 def alone_in(folder: Path) -> Iterator[bool]:
     """Wait until no process of this machine is in such a block for `folder`; yields whether one was."""
     folder.mkdir(parents=True, exist_ok=True)

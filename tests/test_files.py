@@ -1,11 +1,14 @@
 from __future__ import annotations
 
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
 from segbench.errors import SegbenchError
-from segbench.files import atomic_folder, atomic_path, read_json, write_json
+from segbench.files import UNFINISHED, atomic_folder, atomic_path, read_json, write_json
 
 
 def test_a_file_appears_only_when_complete(tmp_path: Path) -> None:
@@ -32,6 +35,45 @@ def test_an_older_folder_stays_until_the_new_one_is_complete(tmp_path: Path) -> 
         (partial / "new").touch()
     assert [p.name for p in folder.iterdir()] == ["new"]
     assert [p.name for p in tmp_path.iterdir()] == ["data"]
+
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+from segbench.files import UNFINISHED, atomic_folder, atomic_path
+make = atomic_folder if sys.argv[2] == "folder" else atomic_path
+with make(Path(sys.argv[1])) as partial:
+    (partial / "inner").mkdir() if partial.is_dir() else partial.write_text("half")
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+@pytest.mark.parametrize("kind", ["file", "folder"])
+def test_the_next_writer_removes_what_a_killed_one_left(tmp_path: Path, kind: str) -> None:
+    """Also one of another file; work of a process that lives stays."""
+    assert subprocess.run([sys.executable, "-c", KILLED, tmp_path / "a", kind], check=False).returncode == -9
+    left = list((tmp_path / UNFINISHED).iterdir())
+    assert len(left) == 2 and not (tmp_path / "a").exists()
+    with atomic_folder(tmp_path / "c") as alive:
+        (alive / "whole").touch()
+        write_json(tmp_path / "b.json", 1)
+        assert not any(path.exists() for path in left)
+    assert sorted(str(p.relative_to(tmp_path)) for p in tmp_path.rglob("*")) == ["b.json", "c", "c/whole"]
+
+
+def test_writers_of_one_place_at_once(tmp_path: Path) -> None:
+    """Nobody takes another's files, and nothing stays."""
+
+    def work(number: int) -> None:
+        for _ in range(20):
+            with atomic_folder(tmp_path / "same") as folder:
+                write_json(folder / "a.json", number)
+            write_json(tmp_path / f"{number}.json", number)
+
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(work, range(4)))
+    assert read_json(tmp_path / "same" / "a.json") in range(4)
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["0.json", "1.json", "2.json", "3.json", "same"]
 
 
 def test_json_survives_and_a_broken_file_is_named(tmp_path: Path) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import logging
 import shutil
-import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -18,6 +17,7 @@ from segbench.data.dataset import Archives, Converted, Task
 from segbench.data.images import allow_pixels
 from segbench.data.writer import write_dataset
 from segbench.errors import SegbenchError
+from segbench.files import scratch
 from segbench.importing import load_object
 
 log = logging.getLogger(__name__)
@@ -42,11 +42,10 @@ class ConvertSpec(BaseModel):
 def convert_dataset(name: str, spec: ConvertSpec, archives: Sequence[Path], out: Path) -> None:
     """Write the canonical dataset `name` to `out`. Archives are extracted beside it, then removed."""
     convert: Callable[[Archives, dict[str, Any]], Converted] = load_object(spec.convert)
-    out.parent.mkdir(parents=True, exist_ok=True)
     allow_pixels(spec.limits.max_pixels)
-    with tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{name}.extracted-") as scratch:
+    with scratch(out) as folder:
         opened = {
-            a.name: extract(a, Path(scratch) / a.name, spec.limits) if is_archive(a) else a
+            a.name: extract(a, folder / a.name, spec.limits) if is_archive(a) else a
             for a in (require(path, "fetch it again") for path in archives)
         }
         try:
@@ -61,8 +60,8 @@ def convert_dataset(name: str, spec: ConvertSpec, archives: Sequence[Path], out:
                 channels=spec.channels,
                 max_pixels=spec.limits.max_pixels,
             )
-        except SegbenchError as error:  # the scratch folder is gone by then; the archive's name tells more
-            inside = f"{scratch}/"
+        except SegbenchError as error:  # that folder is gone by then; the archive's name tells more
+            inside = f"{folder}/"
             where = str(error.where).replace(inside, "") if error.where else f"dataset {name}"
             raise SegbenchError(error.what.replace(inside, ""), where=where, remedy=error.remedy) from error
     if missing := set(spec.tasks) - set(info.tasks):

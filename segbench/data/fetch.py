@@ -7,7 +7,6 @@ import logging
 import os
 import re
 import shutil
-import tempfile
 from pathlib import Path
 from typing import Annotated, Literal
 from urllib.parse import quote, urlsplit
@@ -17,7 +16,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, model_validator
 
 from segbench.data.download import Unreachable, discard, download, exists
 from segbench.errors import SegbenchError
-from segbench.files import atomic_path
+from segbench.files import atomic_path, scratch
 
 log = logging.getLogger(__name__)
 
@@ -94,8 +93,9 @@ def fetch_archive(
     `download`.
     Every failure is a SegbenchError that says how else to get the file.
     """
-    mirrored = _mirror_checksum(name, mirror, retries, timeout) if mirror else None
+    mirrored = _mirror_checksum(name, mirror, out, retries, timeout) if mirror else None
     if out.exists():
+        discard(_part(out))  # of a process that was killed when the download had its name already
         return _take(name, archive, out, mirrored)
     if mirror and mirrored:
         address = _join(mirror, name)
@@ -140,7 +140,7 @@ def _bring(address: str, out: Path, checksum: str | None, retries: int, timeout:
     """Link, copy or download `address` to `out`, verified; returns its SHA-256. Raises Unreachable."""
     local = _local(address)
     if local is None:
-        part = out.with_name(f"{out.name}.part")
+        part = _part(out)
         download(address, part, retries=retries, timeout=timeout)
         sha256 = _digest(part, "sha256")
         if checksum and not (got := _as_in(checksum, part, sha256)).startswith(checksum):
@@ -169,7 +169,12 @@ def _bring(address: str, out: Path, checksum: str | None, retries: int, timeout:
     return sha256
 
 
-def _mirror_checksum(name: str, mirror: str, retries: int, timeout: float) -> str | None:
+def _part(out: Path) -> Path:
+    """A download on its way to `out`."""
+    return out.with_name(f"{out.name}.part")
+
+
+def _mirror_checksum(name: str, mirror: str, out: Path, retries: int, timeout: float) -> str | None:
     """What the mirror's `SHA256SUMS` says of `name`; None where the mirror does not have it."""
     if urlsplit(mirror).scheme not in ("", "http", "https", "file"):
         raise SegbenchError(
@@ -178,8 +183,8 @@ def _mirror_checksum(name: str, mirror: str, retries: int, timeout: float) -> st
             remedy="give a folder, or an address that begins with https://",
         )
     address = _join(mirror, SUMS)
-    with tempfile.TemporaryDirectory() as scratch:
-        sums = Path(scratch) / SUMS
+    with scratch(out) as folder:
+        sums = folder / SUMS
         try:
             _bring(address, sums, None, retries, timeout)
         except Unreachable as error:

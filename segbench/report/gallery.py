@@ -1,9 +1,8 @@
-"""Pictures of what the networks see: image | truth | each network, a row an image."""
+"""Galleries of what the networks see: image | truth | each network, a row an image."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
 from functools import cache
 from pathlib import Path
 
@@ -21,6 +20,7 @@ from segbench.evaluation.instance_files import read_truth
 from segbench.evaluation.panoptic_files import PanopticFiles
 from segbench.evaluation.predicted import Predicted
 from segbench.files import atomic_path, read_json
+from segbench.painting import VOID, Region, paint
 from segbench.report.run import Run
 
 CANVAS, TEXT, MUTED = (22, 24, 29), (236, 238, 242), (160, 166, 178)
@@ -30,16 +30,6 @@ WIDTH = 1800
 """Wanted width of a gallery in pixels; tiles keep between 150 and 320."""
 LEGEND = 30
 """Most classes in a legend; the rest are counted."""
-VOID = Category(id=-1, name="void", isthing=False, color=(235, 235, 235))
-
-
-@dataclass
-class Region:
-    """A class or an object to paint: `mask` is bool, of the tile's height and width."""
-
-    category: Category
-    mask: np.ndarray
-    is_object: bool = False
 
 
 Size = tuple[int, int]
@@ -82,8 +72,10 @@ def gallery(
         image = Image.fromarray(read_image(record.path, 3))
         size = tile, max(1, round(image.height * tile / image.width))
         tiles = [image.resize(size, Image.Resampling.LANCZOS)]
+        grey = np.asarray(tiles[0].convert("L").convert("RGB"))
         for read in (truth, *readers.values()):
-            tiles.append(paint(tiles[0], noted(read(record, (size[1], size[0])))))
+            regions = noted(read(record, (size[1], size[0])))
+            tiles.append(Image.fromarray(paint(grey, regions)))
         strips.append((f"{record.stem} (hardest)" if record.stem in hardest else record.stem, tiles))
     order = [c.id for c in data.info.categories] + [VOID.id]
     legend = sorted(seen.values(), key=lambda c: order.index(c.id))
@@ -189,34 +181,6 @@ def _segments(
         if shown is None or shown[k - 1]:
             category = categories[int(segments.class_ids[k - 1])]
             yield Region(category, index == k, category.isthing)
-
-
-def paint(image: Image.Image, regions: Iterable[Region]) -> Image.Image:
-    """Colours over the grey image: classes in their own colour, objects in shades of it with an outline."""
-    canvas = np.asarray(image.convert("L").convert("RGB")).astype(np.float32)
-    height, width = canvas.shape[:2]
-    outlines = []
-    for k, region in enumerate(regions):
-        mask = region.mask
-        if not mask.any():
-            continue
-        if region.category is VOID:
-            rows, columns = np.ogrid[:height, :width]
-            mask = mask & ((rows + columns) % 6 < 2)
-        color = np.array(region.category.color, np.float32)
-        if region.is_object:
-            shade = (0.0, 0.35, -0.3, 0.18, -0.15)[k % 5]
-            color = color + (255 - color) * shade if shade > 0 else color * (1 + shade)
-            outlines.append((np.nonzero(mask & ~_eroded(mask)), color))
-        canvas[mask] = 0.42 * canvas[mask] + 0.58 * color
-    for edge, color in outlines:
-        canvas[edge] = 0.35 * color + 0.65 * 255
-    return Image.fromarray(canvas.clip(0, 255).astype(np.uint8))
-
-
-def _eroded(mask: np.ndarray) -> np.ndarray:
-    padded = np.pad(mask, 1)
-    return mask & padded[:-2, 1:-1] & padded[2:, 1:-1] & padded[1:-1, :-2] & padded[1:-1, 2:]
 
 
 @cache

@@ -42,7 +42,8 @@ def compare(run: Run, scores: pd.DataFrame, cells: pd.DataFrame, dataset: str, t
     """One row a model, networks by their primary score, then controls in the order of the configuration.
 
     Columns: model, control, derived, status ("ok" where any seed is), seeds (those scored), planned, for each
-    metric its mean and `<metric>_sd` (sample standard deviation over the seeds), means of `COSTS`, reason.
+    metric its mean and `<metric>_sd` (sample standard deviation over the seeds), means of `COSTS`, precision
+    (bf16, fp32 or both), reason.
     """
     rows = main_scores(run, scores, dataset, task)
     columns = list(dict.fromkeys(rows["column"])) or [run.primary(task)]
@@ -67,6 +68,7 @@ def compare(run: Run, scores: pd.DataFrame, cells: pd.DataFrame, dataset: str, t
             values = own.loc[own["column"] == column, "value"]
             row |= {column: values.mean(), f"{column}_sd": values.std()}
         row |= {k: pd.to_numeric(ok[k], errors="coerce").mean() if k in ok else math.nan for k in COSTS}
+        row["precision"] = _precisions(ok)
         row["reason"] = "; ".join(
             f"seed {', '.join(map(str, same['seed']))}: {reason or status}"
             for (status, reason), same in noted.groupby(["status", "reason"], sort=False)
@@ -74,13 +76,30 @@ def compare(run: Run, scores: pd.DataFrame, cells: pd.DataFrame, dataset: str, t
         table.append(row)
     names = ["model", "control", "derived", "status", "seeds", "planned"]
     names += [c + suffix for c in columns for suffix in ("", "_sd")]
-    frame = pd.DataFrame(table, columns=[*names, *COSTS, "reason"])
+    frame = pd.DataFrame(table, columns=[*names, *COSTS, "precision", "reason"])
     return frame.sort_values(
         ["control", columns[0]],
         ascending=[True, False],
         key=lambda c: c.where(~frame["control"], 0) if c.name == columns[0] else c,
         kind="stable",
         ignore_index=True,
+    )
+
+
+def _precisions(cells: pd.DataFrame) -> str:
+    """The number formats that these cells were trained and predicted in; "" for controls."""
+    known = [cells[c].dropna() for c in ("train_precision", "predict_precision") if c in cells]
+    return ", ".join(sorted({str(value) for values in known for value in values if value}))
+
+
+def precision_note(run: Run, table: pd.DataFrame) -> str:
+    """Who computed in which number format, where the rows differ in that."""
+    formats = table.loc[table["precision"] != ""].groupby("precision", sort=True)["model"]
+    if formats.ngroups < 2 and not table["precision"].str.contains(",").any():
+        return ""
+    named = (f"{name}: {', '.join(run.title(model) for model in models)}" for name, models in formats)
+    return (
+        f"Precision differs: {'; '.join(named)}. Scores and times are comparable within one precision only."
     )
 
 
@@ -140,7 +159,12 @@ def to_html(run: Run, table: pd.DataFrame) -> str:
     """A `<table>` without a page around it; the page of the report takes it as it is."""
     template = environment().get_template("table.html.j2")
     return template.render(
-        rows=_shown(run, table), metrics=metrics_of(table), costs=COSTS, note=DERIVED_NOTE, derived=DERIVED
+        rows=_shown(run, table),
+        metrics=metrics_of(table),
+        costs=COSTS,
+        note=DERIVED_NOTE,
+        derived=DERIVED,
+        precision=precision_note(run, table),
     )
 
 
@@ -159,6 +183,8 @@ def to_markdown(run: Run, table: pd.DataFrame) -> str:
         lines.append([name, *scores, shown["seeds"], *shown["costs"]])
     text = "\n".join("| " + " | ".join(line) + " |" for line in lines) + "\n"
     text += f"\n{DERIVED_NOTE}\n" if table["derived"].any() else ""
+    if note := precision_note(run, table):
+        text += f"\n{markdown_text(note)}\n"
     noted = table[(table["status"] == "ok") & (table["reason"] != "")]
     return text + "".join(
         f"\n{markdown_text(run.title(m))}: {markdown_text(r)}\n"

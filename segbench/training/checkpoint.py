@@ -14,6 +14,7 @@ from torch import Tensor
 
 from segbench.errors import SegbenchError
 from segbench.files import is_full
+from segbench.locks import alone_if_free
 from segbench.training.model import load, save
 
 log = logging.getLogger(__name__)
@@ -62,7 +63,7 @@ def save_checkpoint(path: Path, state: dict[str, Any]) -> bool:
     return True
 
 
-def load_checkpoint(path: Path, identity: str) -> dict[str, Any] | None:
+def load_checkpoint(path: Path, identity: str, precision: str) -> dict[str, Any] | None:
     """The checkpoint of the training called `identity`; None, with the reason logged, where there is none."""
     if not path.exists():
         return None
@@ -72,9 +73,34 @@ def load_checkpoint(path: Path, identity: str) -> dict[str, Any] | None:
         log.warning("%s; training starts over", error)
         return None
     if not isinstance(state, dict) or state.get("identity") != identity:
-        log.warning("%s is of another recipe, dataset or code; training starts over", path)
+        before = state.get("precision") if isinstance(state, dict) else None
+        what = "recipe, dataset or code"
+        if before not in (None, precision):
+            what = f"precision ({before}, here it is {precision}; the recipe's `precision` can fix it)"
+        log.warning("%s is of another %s; training starts over", path, what)
         return None
     return state
+
+
+def forget(folder: Path, identity: str) -> None:
+    """Remove what the training `identity` needs to go on, now that its end was seen.
+
+    Not the training's own last step: the workflow deletes the results of a training that ended while the
+    workflow was not there to see it, and repeats it, from its end. The state of another training stays, and
+    so does all of it while a process trains there.
+    """
+    with alone_if_free(folder) as alone:
+        path = folder / CHECKPOINT
+        if not alone or not path.exists():
+            return
+        try:
+            state = load(path, mapped=True)
+        except SegbenchError:
+            return
+        if isinstance(state, dict) and state.get("identity") == identity:
+            del state
+            path.unlink()
+            (folder / HISTORY).unlink(missing_ok=True)
 
 
 def weights_digest(weights: dict[str, Tensor]) -> str:

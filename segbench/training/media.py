@@ -6,21 +6,21 @@ import logging
 from collections.abc import Iterator
 from pathlib import Path
 
-import av
-import torch
+import numpy as np
 from PIL import Image
-from torch import Tensor
-from torchvision.utils import draw_bounding_boxes, draw_segmentation_masks
 
 from segbench.data.dataset import View
-from segbench.data.images import IMAGE_SUFFIXES, read_image
+from segbench.data.images import IMAGE_SUFFIXES, read_upright
+from segbench.data.junk import listed
 from segbench.data.loader import image_tensor
 from segbench.errors import SegbenchError
 from segbench.files import atomic_path
-from segbench.models.network import Prediction
+from segbench.models.network import Instances, Prediction
+from segbench.painting import Region, paint
 from segbench.training.inference import Predictor
 from segbench.training.model import load_model
 from segbench.training.precision import Precision, memory_errors, pick_device
+from segbench.training.video import VIDEO_SUFFIXES, repainted
 
 log = logging.getLogger(__name__)
 LEAST_SCORE = 0.5
@@ -30,93 +30,107 @@ LEAST_SCORE = 0.5
 def predict_files(model: Path, inputs: list[Path], out: Path, *, device: str = "auto") -> None:
     """Paint predictions over images (`out`/<name>.png) and videos (`out`/<name>.mp4).
 
-    `inputs`: images, folders of images, or videos in any format that FFmpeg reads; frames are streamed.
-    Raises SegbenchError: an input that is missing, unreadable, or named like another.
+    `inputs`: images, videos in any format that FFmpeg reads, and folders of both; frames are streamed.
+    Results are upright, as the image's EXIF data or the video's header says.
+    Raises SegbenchError: an input that is missing, unreadable, or named like another; a folder with none.
     """
     where = pick_device(device)
+    targets = _targets(_files(inputs), out)
     trained = load_model(model, where)
     precision = Precision.of(trained.spec.recipe.precision, where)
     predictor = Predictor(trained, trained.spec.recipe.inference, precision)
     channels = trained.network.in_channels
-    written: dict[Path, Path] = {}
-    for path in _files(inputs):
-        is_image = path.suffix.lower() in IMAGE_SUFFIXES
-        target = out / f"{path.stem}{'.png' if is_image else '.mp4'}"
-        if target in written:
-            raise SegbenchError(
-                f"would be written to {target}, as {written[target]} was",
-                where=path,
-                remedy="rename one of them, or write to another folder",
-            )
-        written[target] = path
-        with memory_errors(f"predicting {path}", "use smaller images"):
-            if is_image:
-                painted = _painted(predictor, image_tensor(read_image(path, channels)))
-                with atomic_path(target) as partial:
-                    Image.fromarray(painted.permute(1, 2, 0).numpy()).save(partial)
+
+    def painted(pixels: np.ndarray) -> np.ndarray:
+        found = predictor(image_tensor(pixels)[None])[0]
+        if pixels.dtype != np.uint8:  # more than 8 bit, scaled to 0..1
+            pixels = (pixels * 255).round().clip(0, 255).astype(np.uint8)
+        return overlay(np.broadcast_to(pixels, (*pixels.shape[:2], 3)), found, predictor.view)
+
+    for target, path in targets.items():
+        with memory_errors(f"predicting {path}", "use smaller images"), atomic_path(target) as partial:
+            if _is_image(path):
+                Image.fromarray(painted(read_upright(path, channels, trained.levels))).save(partial)
             else:
-                _paint_video(predictor, path, target, channels)
+                repainted(path, partial, channels, painted)
         log.info("%s -> %s", path, target)
 
 
+def _is_image(path: Path) -> bool:
+    return path.suffix.lower() in IMAGE_SUFFIXES
+
+
 def _files(inputs: list[Path]) -> Iterator[Path]:
+    """Files that were named, whatever they are, and the images and videos of the folders."""
     for path in inputs:
         if not path.exists():
             raise SegbenchError("does not exist", where=path, remedy="check the path")
-        if path.is_dir():
-            yield from sorted(p for p in path.iterdir() if p.suffix.lower() in IMAGE_SUFFIXES)
-        else:
+        if not path.is_dir():
             yield path
+            continue
+        inside = [p for p in listed(path) if p.is_file()]
+        known = [p for p in inside if p.suffix.lower() in IMAGE_SUFFIXES | VIDEO_SUFFIXES]
+        if not known:
+            raise SegbenchError(
+                "holds no image and no video (its own folders are not searched)",
+                where=path,
+                remedy="name a folder with images or videos, or the files themselves",
+            )
+        if others := [p.name for p in inside if p not in known]:
+            log.info("%s: %d other files are passed over, such as %s", path, len(others), others[0])
+        yield from known
 
 
-def _painted(predictor: Predictor, image: Tensor) -> Tensor:
-    """C x H x W uint8 -> 3 x H x W uint8."""
-    return overlay(image.expand(3, -1, -1), predictor(image[None])[0], predictor.view)
+def _targets(files: Iterator[Path], out: Path) -> dict[Path, Path]:
+    """Input by output. Raises SegbenchError where an output would replace another one, or an input."""
+    found: dict[Path, Path] = {}
+    inputs = list(files)
+    originals = {path.resolve() for path in inputs}
+    for path in inputs:
+        target = out / f"{path.stem}{'.png' if _is_image(path) else '.mp4'}"
+        if target in found:
+            raise SegbenchError(
+                f"would be written to {target}, as {found[target]} would",
+                where=path,
+                remedy="rename one of them, or segment them one by one, with another --out",
+            )
+        if target.resolve() in originals:
+            raise SegbenchError(f"would replace the input {target}", where=path, remedy="give another --out")
+        found[target] = path
+    return found
 
 
-def overlay(image: Tensor, found: Prediction, view: View, alpha: float = 0.5) -> Tensor:
-    """Paint the richest part of a prediction over a 3 x H x W uint8 image, in the colours of the classes."""
+def overlay(image: np.ndarray, found: Prediction, view: View) -> np.ndarray:
+    """Paint the richest part of a prediction over an H x W x 3 uint8 image, in the colours of the classes."""
+    return paint(image, _regions(found, view, image.shape[:2]))
+
+
+def _regions(found: Prediction, view: View, size: tuple[int, ...]) -> Iterator[Region]:
     if found.panoptic is not None:
-        labels = found.panoptic.labels.cpu()
-        masks = found.panoptic.segments.cpu() == torch.arange(1, len(labels) + 1)[:, None, None]
+        segments = found.panoptic.segments.cpu().numpy()
+        for k, label in enumerate(found.panoptic.labels.tolist(), 1):
+            category = view.classes[label]
+            yield Region(category, segments == k, category.isthing)
     elif found.instances is not None:
-        shown = found.instances.scores >= LEAST_SCORE
-        labels = found.instances.labels[shown]
-        if found.instances.masks is None:
-            assert found.instances.boxes is not None
-            boxes = found.instances.boxes[shown].cpu()
-            colors = _colors(view, labels)
-            return draw_bounding_boxes(image, boxes, colors=colors, width=2) if len(boxes) else image
-        masks = found.instances.masks[shown].cpu()
+        yield from _objects(found.instances, view, size)
     else:
         assert found.semantic is not None
-        labels = torch.tensor([i for i, c in enumerate(view.classes) if c.id != 0])
-        masks = found.semantic.cpu() == labels[:, None, None]
-    return draw_segmentation_masks(image, masks, alpha, _colors(view, labels)) if len(masks) else image
+        labels = found.semantic.cpu().numpy()
+        for label, category in enumerate(view.classes):
+            if category.id != 0:
+                yield Region(category, labels == label)
 
 
-def _colors(view: View, labels: Tensor) -> list[str | tuple[int, int, int]]:
-    return [view.classes[label].color for label in labels.tolist()]
-
-
-def _paint_video(predictor: Predictor, source: Path, target: Path, channels: int) -> None:
-    try:
-        with atomic_path(target) as partial, av.open(source) as reader, av.open(partial, "w") as writer:
-            stream = reader.streams.video[0]
-            sink = writer.add_stream("h264", rate=stream.average_rate or 25)
-            # H.264 stores colours at half the resolution
-            sink.width, sink.height = stream.width // 2 * 2, stream.height // 2 * 2
-            sink.pix_fmt = "yuv420p"
-            for frame in reader.decode(stream):
-                image = image_tensor(frame.to_ndarray(format="rgb24")[: sink.height, : sink.width])
-                if channels == 1:
-                    image = image_tensor(frame.to_ndarray(format="gray")[: sink.height, : sink.width, None])
-                painted = _painted(predictor, image).permute(1, 2, 0).contiguous().numpy()
-                writer.mux(sink.encode(av.VideoFrame.from_ndarray(painted, format="rgb24")))
-            writer.mux(sink.encode())
-    except (av.FFmpegError, IndexError, UnicodeDecodeError) as error:  # no video stream; damaged metadata
-        raise SegbenchError(
-            f"is neither an image nor a video that can be read ({error})",
-            where=source,
-            remedy="convert it with ffmpeg, or leave it out",
-        ) from error
+def _objects(found: Instances, view: View, size: tuple[int, ...]) -> Iterator[Region]:
+    """Best scores last, on top; what is inside of the box where there are no masks."""
+    for k in found.scores.argsort(stable=True).tolist():
+        if found.scores[k] < LEAST_SCORE:
+            continue
+        if found.masks is not None:
+            mask = found.masks[k].cpu().numpy()
+        else:
+            assert found.boxes is not None
+            left, top, right, bottom = (max(0, round(v)) for v in found.boxes[k].tolist())
+            mask = np.zeros(size, bool)
+            mask[top:bottom, left:right] = True
+        yield Region(view.classes[int(found.labels[k])], mask, is_object=True)

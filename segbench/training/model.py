@@ -42,6 +42,8 @@ class Model:
 
     network: Network
     spec: CellSpec
+    identity: str
+    """Of the training that ended in these weights."""
     dataset: str
     mean: list[float]
     std: list[float]
@@ -53,11 +55,14 @@ class Model:
         return self.network.view
 
 
-def save_model(path: Path, spec: CellSpec, view: View, info: DatasetInfo, weights: dict[str, Tensor]) -> None:
+def save_model(
+    path: Path, spec: CellSpec, view: View, info: DatasetInfo, identity: str, weights: dict[str, Tensor]
+) -> None:
     save(
         path,
         {
             "spec": spec.model_dump_json(),
+            "identity": identity,
             "task": view.task,
             "classes": [c.model_dump() for c in view.classes],
             "dataset": info.name,
@@ -82,7 +87,9 @@ def load_model(path: Path, device: torch.device) -> Model:
         if not len(mean) == len(std) == network.in_channels:
             raise ValueError(f"mean and std of {len(mean)} and {len(std)} channels")
         levels = state["levels"] and (float(state["levels"][0]), float(state["levels"][1]))
-        model = Model(network.to(device).eval(), spec, state["dataset"], mean, std, levels)
+        model = Model(
+            network.to(device).eval(), spec, str(state["identity"]), state["dataset"], mean, std, levels
+        )
     except (KeyError, TypeError, ValueError, RuntimeError) as error:  # pydantic's error is a ValueError
         raise SegbenchError(
             f"does not fit its network ({str(error).splitlines()[0]})",
@@ -106,10 +113,13 @@ def save(path: Path, state: dict[str, Any]) -> None:
             raise OSError(str(error).splitlines()[0]) from error
 
 
-def load(path: Path, device: torch.device | str = "cpu") -> Any:
-    """What `save` wrote; tensors and plain values only, so no file can run code."""
+def load(path: Path, device: torch.device | str = "cpu", *, mapped: bool = False) -> Any:
+    """What `save` wrote; tensors and plain values only, so no file can run code.
+
+    `mapped`: tensors are read when they are used.
+    """
     try:
-        return torch.load(path, map_location=device, weights_only=True)
+        return torch.load(path, map_location=device, weights_only=True, mmap=mapped)
     except Exception as error:  # a damaged file can make the unpickler raise anything
         raise SegbenchError(
             f"cannot be read ({(str(error) or type(error).__name__).splitlines()[0]})",

@@ -1,9 +1,10 @@
 """One training on several devices of one machine: a process for each, in step (data parallel).
 
 Every process has the same weights and its part of each batch; gradients are averaged after every backward
-pass (torch's DistributedDataParallel; Li et al. 2020, https://arxiv.org/abs/2006.15704). Alone, everything
-here is nothing. The processes are forked here rather than by `torchrun`, which passes on neither SIGUSR1
-nor the exit status.
+pass (torch's DistributedDataParallel; Li et al. 2020, https://arxiv.org/abs/2006.15704). With one device,
+everything here does nothing. The processes are forked by Python's forkserver, which has imported all modules
+and done nothing else: threads, CUDA and locks of this process do not reach them, and the imports are made
+once. `torchrun` is no substitute: it passes on neither SIGUSR1 nor the exit status.
 """
 
 from __future__ import annotations
@@ -11,10 +12,11 @@ from __future__ import annotations
 import logging
 import os
 import sys
-import tempfile
+import threading
 from collections.abc import Callable
 from contextlib import suppress
-from multiprocessing import get_context
+from logging.handlers import QueueHandler, QueueListener
+from multiprocessing import get_context, parent_process
 from types import FrameType
 from typing import Any
 
@@ -27,61 +29,80 @@ from torch.nn.parallel import DistributedDataParallel
 from segbench.errors import SegbenchError
 from segbench.models.network import Network, Target
 from segbench.state import EX_TEMPFAIL
-from segbench.training.signals import handling
+from segbench.training.signals import handling, postponed
 
 log = logging.getLogger(__name__)
+HOST = "127.0.0.1"
 
 
 def run_on(devices: list[torch.device], step: Callable[..., None], *arguments: Any) -> None:
     """Call `step(device, *arguments)` for every device at once; for one device, in this process.
 
-    SIGTERM and SIGUSR1 reach all of them. Raises what the first process that failed raised, and SystemExit
-    with status 75 where they stopped to go on later.
+    With several, `step` and its arguments are pickled, and the main module must be importable. SIGTERM and
+    SIGUSR1 reach all processes, log messages come back. Raises what the first process that failed raised, and
+    SystemExit with status 75 where they stopped to go on later.
     """
     if len(devices) == 1:
         step(devices[0], *arguments)
         return
-    errors = get_context("fork").SimpleQueue()
-    with tempfile.TemporaryDirectory() as folder:
+    context = get_context("forkserver")
+    context.set_forkserver_preload([__name__, step.__module__])
+    store = dist.TCPStore(HOST, 0, is_master=True, wait_for_workers=False)
+    root = logging.getLogger()
+    # schedulers signal all processes: the step handles that, and those that Python starts must ignore it
+    with postponed():
+        errors, records = context.SimpleQueue(), context.Queue()
+    with postponed():  # again: Python lets SIGTERM through once it has started its resource tracker
         processes = start_processes(
             _process,
-            (f"file://{folder}/store", devices, errors, step, arguments),
+            (store.port, devices, errors, records, root.level, step, arguments),
             nprocs=len(devices),
             join=False,
-            start_method="fork",
+            start_method="forkserver",
         )
+    listener = QueueListener(records, *root.handlers, respect_handler_level=True)
+    listener.start()
 
-        def forward(number: int, _: FrameType | None) -> None:
-            for pid in processes.pids():
-                with suppress(ProcessLookupError):
-                    os.kill(pid, number)
+    def forward(number: int, _: FrameType | None) -> None:
+        for pid in processes.pids():
+            with suppress(ProcessLookupError):
+                os.kill(pid, number)
 
-        try:
-            with handling(forward):
-                while not processes.join():
-                    pass
-        except ProcessExitedException as error:
-            if not errors.empty():
-                raise errors.get() from None
-            if error.exit_code == EX_TEMPFAIL:
-                raise SystemExit(EX_TEMPFAIL) from None
-            raise
+    try:
+        with handling(forward):
+            while not processes.join():
+                pass
+    except ProcessExitedException as error:
+        if not errors.empty():
+            raise errors.get() from None
+        if error.exit_code == EX_TEMPFAIL:
+            raise SystemExit(EX_TEMPFAIL) from None
+        raise
+    finally:
+        listener.stop()
 
 
 def _process(
     index: int,
-    store: str,
+    port: int,
     devices: list[torch.device],
     errors: Any,
+    records: Any,
+    level: int,
     step: Callable[..., None],
     arguments: tuple[Any, ...],
 ) -> None:
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    root = logging.getLogger()
+    root.setLevel(level)
+    root.addHandler(QueueHandler(records))
     device = devices[index]
     if index:
         logging.disable(logging.WARNING)  # the first says it for all
     os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo")  # one machine, whatever its name resolves to
     backend = "cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo"
-    dist.init_process_group(backend, init_method=store, rank=index, world_size=len(devices))
+    store = dist.TCPStore(HOST, port, is_master=False)
+    dist.init_process_group(backend, store=store, rank=index, world_size=len(devices))
     try:
         step(device, *arguments)
     except (SegbenchError, OSError) as error:
@@ -93,6 +114,14 @@ def _process(
         errors.put(RuntimeError(f"{type(error).__name__}: {error}"))
         sys.exit(1)
     dist.destroy_process_group()
+
+
+def _end_with_parent() -> None:
+    """The locks of a training are its parent's: where that is killed, no process may go on."""
+    parent = parent_process()
+    if parent:
+        parent.join()
+    os._exit(1)
 
 
 def rank() -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -21,12 +22,11 @@ def pick_device(name: str) -> torch.device:
     """auto: the GPU where there is one, else the processor."""
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        device = torch.device(name)
-    except RuntimeError as error:
+    if not re.fullmatch(r"cpu|cuda(:\d{1,3})?", name):
         raise SegbenchError(
-            f"no such device: '{name}'", where="device", remedy="auto, cpu, cuda or cuda:<n>"
-        ) from error
+            f"no such device: '{name}'", where="device", remedy="use auto, cpu, cuda or cuda:<n>"
+        )
+    device = torch.device(name)
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
         raise SegbenchError(
             f"'{name}' asked for, {torch.cuda.device_count()} CUDA devices found",

@@ -20,7 +20,7 @@ from segbench.errors import SegbenchError
 from segbench.files import write_json
 from segbench.models.network import Prediction
 from segbench.recipe import Inference
-from segbench.training.checkpoint import CHECKPOINT, HISTORY
+from segbench.training.checkpoint import forget
 from segbench.training.efficiency import Stopwatch
 from segbench.training.inference import Predictor
 from segbench.training.lease import leased
@@ -50,8 +50,6 @@ def predict(
     images, after a warm-up, without reading and writing files.
     Raises SegbenchError: a model that is broken or of other classes, an unreadable image, OutOfMemory.
     """
-    for name in (CHECKPOINT, HISTORY):  # who predicts knows that the training has ended
-        model.with_name(name).unlink(missing_ok=True)
     if threads:
         torch.set_num_threads(threads)
     with leased(device) as (where,):
@@ -96,6 +94,7 @@ def _predict(
             **provenance(where),
         },
     )
+    forget(model.parent, trained.identity)  # who predicts knows that the training has ended
 
 
 def _check_classes(trained: Model, dataset: Dataset, path: Path) -> None:

@@ -13,19 +13,31 @@ from types import FrameType
 Handler = Callable[[int, FrameType | None], None]
 MARGIN_SECONDS = 120.0
 """Left before a time limit for the last step and the checkpoint; never more than a tenth of the time."""
+STOPPING = (signal.SIGTERM, signal.SIGUSR1)
 
 
 @contextmanager
 def handling(handler: Handler) -> Iterator[None]:
-    """While the block runs, SIGTERM and SIGUSR1 only call `handler`."""
+    """While the block runs, SIGTERM and SIGUSR1 only call `handler`; also those that were `postponed`."""
     before = {}
     if threading.current_thread() is threading.main_thread():  # Python allows handlers nowhere else
-        before = {number: signal.signal(number, handler) for number in (signal.SIGTERM, signal.SIGUSR1)}
+        before = {number: signal.signal(number, handler) for number in STOPPING}
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, STOPPING)
     try:
         yield
     finally:
         for number, old in before.items():
             signal.signal(number, old)
+
+
+@contextmanager
+def postponed() -> Iterator[None]:
+    """While the block runs, SIGTERM and SIGUSR1 wait; in processes started in it, until they handle them."""
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, STOPPING)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
 
 
 class StopSignals:

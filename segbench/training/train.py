@@ -1,6 +1,6 @@
 """The training loop, one for all networks.
 
-In the folder of the cell, until its predictions are made:
+In the folder of the cell, until its predictions are made (`segbench.training.checkpoint.forget`):
     checkpoint.pt          exact state; a training that finds its own goes on from there
     history.partial.csv    a row an iteration
 and when it is done:
@@ -41,7 +41,7 @@ from segbench.data.loader import (
 )
 from segbench.data.transforms import plain_transform, training_transform
 from segbench.errors import SegbenchError
-from segbench.files import atomic_path, read_json, remove_partials, write_json
+from segbench.files import atomic_path, read_json, write_json
 from segbench.fingerprint import fingerprint
 from segbench.locks import alone_in
 from segbench.models.network import Network
@@ -60,7 +60,7 @@ from segbench.training.history import History
 from segbench.training.lease import leased
 from segbench.training.model import build_network, load_backbone_weights, save_model
 from segbench.training.optimizer import build_optimizer, rate_factor, set_rate
-from segbench.training.precision import Precision, memory_errors
+from segbench.training.precision import Precision, memory_errors, pick_device
 from segbench.training.progress import TrainingProgress
 from segbench.training.provenance import peak_memory, provenance, sha256
 from segbench.training.signals import StopSignals, handling
@@ -93,10 +93,9 @@ def train(
     """
     dataset_root, out = Path(dataset_root), Path(out)
     with alone_in(out) as waited:
-        if waited and _is_done(out, identity(spec, sources(dataset_root, spec, weights))):
+        if waited and _is_done(out, spec, sources(dataset_root, spec, weights), device):
             log.info("%s: the other process has trained this", out)
             return
-        remove_partials(out)
         with leased(device, spec.recipe.gpus) as devices:
             options = (weights, workers, threads, checkpoint_every, stop_at)
             parallel.run_on(devices, _train, dataset_root, spec, out, *options)
@@ -112,14 +111,17 @@ def sources(dataset_root: Path, spec: CellSpec, weights: Path | None) -> dict[st
     }
 
 
-def identity(spec: CellSpec, sources: dict[str, Any]) -> str:
-    """The same for trainings that end in the same weights."""
-    return hashlib.sha256(f"{spec.model_dump_json()} {sources}".encode()).hexdigest()
+def identity(spec: CellSpec, sources: dict[str, Any], precision: str) -> str:
+    """The same for trainings that end in the same weights. `precision`: bf16 or fp32, never auto."""
+    return hashlib.sha256(f"{spec.model_dump_json()} {sources} {precision}".encode()).hexdigest()
 
 
-def _is_done(out: Path, identity: str) -> bool:
+def _is_done(out: Path, spec: CellSpec, sources: dict[str, Any], device: str) -> bool:
     results = out / "training.json"
-    return results.exists() and (out / "model.pt").exists() and read_json(results)["identity"] == identity
+    if not results.exists() or not (out / "model.pt").exists():
+        return False
+    precision = Precision.of(spec.recipe.precision, pick_device(device)).name
+    return bool(read_json(results)["identity"] == identity(spec, sources, precision))
 
 
 def _train(
@@ -159,8 +161,8 @@ class Training:
         self.info = self.dataset.info
         self.view = self.dataset.view(spec.task)
         self.sources = sources(dataset_root, spec, weights)
-        self.identity = identity(spec, self.sources)
         self.precision = Precision.of(self.recipe.precision, device)
+        self.identity = identity(spec, self.sources, self.precision.name)
         # order of sums fixed where torch offers it; operations that have no such form only warn
         torch.use_deterministic_algorithms(device.type == "cpu", warn_only=True)
         torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
@@ -279,7 +281,7 @@ class Training:
                 **provenance(self.precision.device),
             },
         )
-        save_model(self.out / "model.pt", self.spec, self.view, self.info, weights)
+        save_model(self.out / "model.pt", self.spec, self.view, self.info, self.identity, weights)
 
     def _step(self, batches: Iterator[Batch]) -> dict[str, Any]:
         """One optimizer step over the whole batch, in `accumulate` parts. Returns its row of the history."""
@@ -320,8 +322,19 @@ class Training:
     def _losses(self, images: Tensor, targets: list[dict[str, Any]]) -> dict[str, Tensor]:
         images = self.precision.place(images)
         compute = self.losses_in_step if self.network.training else self.network.losses
-        with self.precision.autocast():
-            return compute(images, [self.precision.place_target(t) for t in targets])
+        try:
+            with self.precision.autocast():
+                return compute(images, [self.precision.place_target(t) for t in targets])
+        except ValueError as error:
+            if "Expected more than 1" not in str(error):
+                raise
+            height, width = images.shape[-2:]
+            raise SegbenchError(
+                f"a layer cannot normalise over a single value ({error}): it saw {len(images)} of the"
+                f" {self.recipe.batch_size} images of a step, at {height} x {width} pixels",
+                where=f"training {self.spec.class_path}",
+                remedy="set recipe.batch_size to 2 x accumulate x gpus or more, or a larger augment.crop",
+            ) from error
 
     def _check_finite(self, values: dict[str, float]) -> None:
         bad = {name: value for name, value in values.items() if not math.isfinite(value)}
@@ -393,6 +406,7 @@ class Training:
             self.checkpoint_path,
             {
                 "identity": self.identity,
+                "precision": self.precision.name,
                 "iteration": self.iteration,  # the loader's position follows from it
                 "seconds": self.seconds,
                 "memory": self._peak_memory(),
@@ -405,7 +419,7 @@ class Training:
         )
 
     def _resume(self) -> None:
-        state = load_checkpoint(self.checkpoint_path, self.identity)
+        state = load_checkpoint(self.checkpoint_path, self.identity, self.precision.name)
         if state is None:
             return
         try:

@@ -60,16 +60,41 @@ def test_images(form: str, seed: int, cell: Path, tmp_path: Path) -> None:
     segment(tmp_path, f"photo.{form.lower()}", content, cell / "model.pt", ["photo."])
 
 
-def film() -> bytes:
+@pytest.mark.parametrize("seed", seeds(8))
+def test_orientations(seed: int, cell: Path, tmp_path: Path) -> None:
+    """Orientations that there are and others, in whole and damaged EXIF data."""
+    rng = random_of("orientation", seed)
+    exif = Image.Exif()
+    exif[0x0112] = rng.choice((0, 3, 6, 8, 9, 255, 65535))
+    content = exif.tobytes()
+    start = rng.randrange(6, len(content))
+    kept = rng.choice((content, content[:start], content[:start] + rng.randbytes(8)))
+    file = io.BytesIO()
+    Image.open(io.BytesIO(photo("PNG"))).convert("RGB").save(file, "JPEG", exif=kept)
+    segment(tmp_path, "photo.jpeg", file.getvalue(), cell / "model.pt", ["photo."])
+
+
+def film(matrix: list[int] | None = None) -> bytes:
     file = io.BytesIO()
     with av.open(file, "w", format="mp4") as writer:
         stream = writer.add_stream("mpeg4", rate=10)
         stream.width, stream.height, stream.pix_fmt = 32, 24, "yuv420p"
+        stream.set_display_matrix(matrix)
         for i in range(4):
             pixels = np.full((24, 32, 3), 40 * i, np.uint8)
             writer.mux(stream.encode(av.VideoFrame.from_ndarray(pixels, format="rgb24")))
         writer.mux(stream.encode())
     return file.getvalue()
+
+
+@pytest.mark.parametrize("seed", seeds(6))
+def test_rotations_of_videos(seed: int, cell: Path, tmp_path: Path) -> None:
+    """Quarter turns, any numbers, and none."""
+    rng = random_of("rotation", seed)
+    turned = [0, 65536, 0, -65536, 0, 0, 0, 0, 2**30]
+    drawn = [rng.choice((0, 1, -(2**31), 2**31 - 1, rng.randrange(-(2**31), 2**31))) for _ in range(9)]
+    content = film(rng.choice((turned, drawn, [0] * 9)))
+    segment(tmp_path, "film.mp4", content, cell / "model.pt", ["film.mp4"])
 
 
 @pytest.mark.parametrize("seed", seeds(8))

@@ -5,7 +5,7 @@ from PIL import Image
 
 from segbench.data.dataset import Category, Dataset
 from segbench.files import read_json, write_json
-from segbench.report.gallery import VOID, Region, gallery, paint, prediction_reader, sample, truth_reader
+from segbench.report.gallery import gallery, prediction_reader, sample, truth_reader
 from segbench.report.run import Run
 
 THING = Category(id=1, name="thing", isthing=True, color=(0, 0, 255))
@@ -81,20 +81,6 @@ def test_no_gallery_without_predictions(street, tmp_path):
     run = street.model_copy(update={"root": tmp_path})
     assert gallery(run, "street", "semantic", ["unet"], [], tmp_path / "g.jpg") is None
     assert not (tmp_path / "g.jpg").exists()
-
-
-def test_paint_tints_regions_outlines_objects_and_hatches_void():
-    image = Image.new("RGB", (30, 20), (100, 100, 100))
-    masks = np.zeros((3, 20, 30), bool)
-    masks[0, :, :10], masks[1, :, 10:20], masks[2, :, 20:] = True, True, True
-    regions = [Region(STUFF, masks[0]), Region(THING, masks[1], is_object=True), Region(VOID, masks[2])]
-    out = np.asarray(paint(image, regions)).astype(int)
-    red, blue = out[10, 5], out[10, 15]
-    assert red[0] > 150 and red[1] < 60 and red[2] < 60
-    assert blue[2] > 150 and blue[2] > blue[0] + 80
-    assert (out[10, 10] > blue + 50).any(), "the outline is lighter"
-    hatched = (out[:, 20:] != 100).any(-1).mean()
-    assert 0.2 < hatched < 0.5
 
 
 @pytest.mark.parametrize("size", [(10, 10), (7, 13), (40, 40), (61, 89)])

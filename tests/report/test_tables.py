@@ -40,6 +40,20 @@ def test_html_has_the_same_numbers(vessels):
     assert f"<strong>{table['miou'].iloc[0]:.3f}</strong>" in html
 
 
+def test_a_table_of_two_precisions_says_so(vessels):
+    run, table = vessels
+    one, two = (table.copy() for _ in range(2))
+    one["precision"] = ["bf16", "bf16", *[""] * (len(table) - 2)]
+    two["precision"] = ["bf16", "fp32", *[""] * (len(table) - 2)]
+    first, second = (run.title(m) for m in table["model"][:2])
+    note = f"Precision differs: bf16: {first}; fp32: {second}. Scores and times are comparable within one"
+    for write in (to_markdown, to_html):
+        assert "Precision differs" not in write(run, one)
+        assert note in write(run, two).replace("\\_", "_")
+    one.loc[0, "precision"] = "bf16, fp32"  # the seeds of one network
+    assert "Precision differs: bf16" in to_markdown(run, one)
+
+
 def test_ties_are_all_bold(vessels):
     table = vessels[1].copy()
     table.loc[:2, "miou"] = [0.50004, 0.49996, 0.4]

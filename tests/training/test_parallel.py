@@ -6,9 +6,10 @@ import csv
 import logging
 import os
 import signal
+import subprocess
+import sys
 import time
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
@@ -16,9 +17,7 @@ from tiny_networks import make_spec
 
 from segbench.errors import OutOfMemory, SegbenchError
 from segbench.state import EX_TEMPFAIL
-from segbench.training import parallel
 from segbench.training.model import load_model
-from segbench.training.train import Training
 
 # no padding, no void, no batch statistics: then a mean over the batch is the mean of its parts
 PLAIN = {
@@ -58,44 +57,103 @@ def test_two_processes_train_as_one_does(run, tmp_path: Path, accumulate: int) -
     assert names == ["checkpoint.pt", "history.csv", "history.partial.csv", "model.pt", "training.json"]
 
 
-def test_a_signal_stops_all_and_the_next_call_ends_in_the_same_bits(
-    run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The second process alone is told to stop; each has its own dropout."""
-    spec = make_spec("Normalised", gpus=2, validate_every=3, select="best")
-    whole = run("whole", spec)
-    step = Training._step
-
-    def signalled(self: Training, batches: Any) -> dict[str, Any]:
-        if self.iteration == 4 and parallel.rank() == 1:
-            signal.raise_signal(signal.SIGUSR1)
-        return step(self, batches)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(Training, "_step", signalled)
-        with pytest.raises(SystemExit) as stop:
-            run("cut", spec)
+def test_a_signal_stops_all_and_the_next_call_ends_in_the_same_bits(run, tmp_path: Path) -> None:
+    """The second process alone is told to stop."""
+    (tmp_path / "told").touch()
+    options = {"what": "stop", "rank": 1}
+    recipe = {"gpus": 2, "validate_every": 3, "select": "best"}
+    whole = run("whole", make_spec("Interrupted", options={**options, "once": f"{tmp_path}/told"}, **recipe))
+    spec = make_spec("Interrupted", options={**options, "once": f"{tmp_path}/once"}, **recipe)
+    with pytest.raises(SystemExit) as stop:
+        run("cut", spec)
     assert stop.value.code == EX_TEMPFAIL
     names = sorted(p.name for p in (tmp_path / "cut").iterdir())
     assert names == ["checkpoint.pt", "history.partial.csv"]
-    assert len((tmp_path / "cut" / "history.partial.csv").read_text().splitlines()) == 1 + 5
+    assert len((tmp_path / "cut" / "history.partial.csv").read_text().splitlines()) == 1 + 4
     assert run("cut", spec)["weights_digest"] == whole["weights_digest"]
     assert [r["iteration"] for r in rows(tmp_path / "cut")] == [str(i) for i in range(1, 9)]
 
 
-def test_the_signal_of_a_scheduler_reaches_the_processes(run, tmp_path: Path, monkeypatch) -> None:
-    step = Training._step
-
-    def signalled(self: Training, batches: Any) -> dict[str, Any]:
-        if self.iteration == 2 and parallel.rank() == 0:
-            os.kill(os.getppid(), signal.SIGTERM)
-        time.sleep(0.05)
-        return step(self, batches)
-
-    monkeypatch.setattr(Training, "_step", signalled)
+def test_the_signal_of_a_scheduler_reaches_the_processes(run, tmp_path: Path) -> None:
+    options = {"what": "stop all", "once": f"{tmp_path}/once"}
     with pytest.raises(SystemExit) as stop:
-        run("a", make_spec(gpus=2, iterations=200))
+        run("a", make_spec("Interrupted", options=options, gpus=2, iterations=500))
     assert stop.value.code == EX_TEMPFAIL and (tmp_path / "a" / "checkpoint.pt").exists()
+
+
+GROUP = """
+import logging, os, sys, time
+from pathlib import Path
+import torch
+from segbench.training import parallel
+from segbench.training.signals import StopSignals, handling
+
+
+def step(device, folder):
+    stop = StopSignals()
+    Path(folder, f"started-{parallel.rank()}").touch()
+    time.sleep(0.5)  # told to stop before it can handle that
+    with handling(stop.receive):
+        while not stop.received:
+            time.sleep(0.01)
+        logging.getLogger("segbench").info("%s of %d", stop.received, parallel.size())
+    sys.exit(75)
+
+
+if __name__ == "__main__":
+    logging.basicConfig(level=logging.INFO)
+    parallel.run_on([torch.device("cpu")] * 2, step, sys.argv[1])
+"""
+
+
+@pytest.mark.slow
+def test_signals_to_the_whole_group_reach_a_step_that_has_just_begun(tmp_path: Path) -> None:
+    """SLURM signals all processes of a job. What the step says reaches the log."""
+    (tmp_path / "group.py").write_text(GROUP)
+    process = subprocess.Popen(
+        [sys.executable, tmp_path / "group.py", tmp_path],
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    while not list(tmp_path.glob("started-*")) and process.poll() is None:
+        time.sleep(0.01)
+    os.killpg(process.pid, signal.SIGUSR1)
+    os.killpg(process.pid, signal.SIGTERM)
+    _, said = process.communicate(timeout=60)
+    assert process.returncode == EX_TEMPFAIL, said
+    assert "INFO:segbench:SIGTERM of 2" in said.splitlines()
+
+
+def is_running(pid: int) -> bool:
+    try:
+        return (
+            Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2][0] != "Z"
+        )  # nobody may have asked for it
+    except OSError:
+        return False
+
+
+@pytest.mark.slow
+def test_processes_end_with_a_parent_that_is_killed(tmp_path: Path) -> None:
+    (tmp_path / "group.py").write_text(GROUP.replace("time.sleep(0.5)", "print(os.getpid())"))
+    process = subprocess.Popen(
+        [sys.executable, "-u", tmp_path / "group.py", tmp_path], stdout=subprocess.PIPE, text=True
+    )
+    assert process.stdout
+    pids = [int(process.stdout.readline()) for _ in range(2)]
+    process.kill()
+    process.wait()
+    deadline = time.monotonic() + 10
+    while any(map(is_running, pids)):
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+def test_threads_and_gradients_of_the_parent_do_not_matter(run) -> None:
+    """A process that was forked after a backward pass could not make one."""
+    torch.ones(3, requires_grad=True).sum().backward()
+    assert run("a", make_spec(gpus=2, iterations=2))["gpus"] == 2
 
 
 def test_errors_keep_their_kind(run) -> None:
@@ -105,17 +163,10 @@ def test_errors_keep_their_kind(run) -> None:
         run("b", make_spec("Diverging", gpus=2))
 
 
-def test_one_failing_process_ends_the_training_with_its_reason(run, monkeypatch) -> None:
-    step = Training._step
-
-    def broken(self: Training, batches: Any) -> dict[str, Any]:
-        if self.iteration == 2 and parallel.rank() == 1:
-            raise SegbenchError("is torn", where="image.png")
-        return step(self, batches)
-
-    monkeypatch.setattr(Training, "_step", broken)
+def test_one_failing_process_ends_the_training_with_its_reason(run, tmp_path: Path) -> None:
+    options = {"what": "fail", "rank": 1, "once": f"{tmp_path}/once"}
     with pytest.raises(SegbenchError, match=r"image.png: is torn"):
-        run("a", make_spec(gpus=2))
+        run("a", make_spec("Interrupted", options=options, gpus=2))
 
 
 def test_what_a_step_takes_is_logged(run, caplog: pytest.LogCaptureFixture) -> None:

@@ -13,6 +13,7 @@ from tiny_networks import make_spec
 from segbench.data.dataset import Dataset
 from segbench.data.images import read_image
 from segbench.errors import SegbenchError
+from segbench.locks import alone_in
 from segbench.recipe import Inference
 from segbench.training import predict as module
 from segbench.training.model import load_model
@@ -46,10 +47,32 @@ def test_predictions_are_the_networks(model: Path, shapes: Path, tmp_path: Path)
         assert (written[record.path.name] == labels.numpy() + 1).all()  # ids count from 1
 
 
-def test_what_a_training_needs_to_go_on_is_removed(model: Path, shapes: Path) -> None:
-    assert (model.parent / "checkpoint.pt").exists()
+STATE = ["checkpoint.pt", "history.partial.csv"]
+
+
+def state_of(model: Path) -> list[str]:
+    return [name for name in STATE if model.with_name(name).exists()]
+
+
+def test_what_a_training_needs_to_go_on_is_removed_after_the_prediction(model: Path, shapes: Path) -> None:
+    assert state_of(model) == STATE
     predict(shapes, model, model.parent / "predictions", threads=1)
-    assert not list(model.parent.glob("checkpoint*")) and not list(model.parent.glob("*.partial.csv"))
+    assert state_of(model) == []
+
+
+def test_what_another_training_needs_to_go_on_stays(run, model: Path, shapes: Path) -> None:
+    """Of one that was interrupted beside the older model, or that goes on there; and what nobody can read."""
+    older = model.read_bytes()
+    with alone_in(model.parent):
+        predict(shapes, model, model.parent / "predictions", threads=1)
+    assert state_of(model) == STATE
+    run("cell", make_spec("Normalised", iterations=3, precision="fp32"))
+    model.write_bytes(older)
+    predict(shapes, model, model.parent / "predictions", threads=1)
+    assert state_of(model) == STATE
+    model.with_name("checkpoint.pt").write_bytes(b"torn")
+    predict(shapes, model, model.parent / "predictions", threads=1)
+    assert state_of(model) == STATE
 
 
 def test_efficiency(model: Path, shapes: Path) -> None:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import csv
 import errno
+import fcntl
 import logging
 import os
 import signal
@@ -16,7 +17,7 @@ from tiny_networks import make_spec
 
 from segbench.data.dataset import Dataset
 from segbench.errors import OutOfMemory, SegbenchError
-from segbench.files import read_json
+from segbench.files import UNFINISHED, read_json
 from segbench.state import EX_TEMPFAIL, recorded
 from segbench.training import train as module
 from segbench.training.model import load_model
@@ -331,3 +332,46 @@ def test_a_finished_training_whose_results_were_lost_is_not_repeated(run, tmp_pa
 def test_pretrained_recipe_needs_weights(run) -> None:
     with pytest.raises(SegbenchError, match="asks for the weights 'resnet50'"):
         run("a", make_spec(pretrained="resnet50"))
+
+
+def test_the_precision_that_auto_means_is_part_of_the_identity(
+    run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Stopped on a device with bf16, gone on with on one without: not half of each."""
+    spec = make_spec("Signalled")
+    monkeypatch.setattr("segbench.training.precision.has_bf16", lambda device: True)
+    with pytest.raises(SystemExit):
+        run("a", spec)
+    monkeypatch.setattr("segbench.training.precision.has_bf16", lambda device: False)
+    with pytest.raises(SystemExit):  # the network stops in its third step, again
+        run("a", spec)
+    assert (
+        "is of another precision (bf16, here it is fp32; the recipe's `precision` can fix it)" in caplog.text
+    )
+    assert len((tmp_path / "a" / "history.partial.csv").read_text().splitlines()) == 1 + 3
+    whole = run("a", make_spec("Plain"))
+    assert whole["precision"] == "fp32"
+    monkeypatch.setattr("segbench.training.precision.has_bf16", lambda device: True)
+    assert run("b", make_spec("Plain"))["identity"] != whole["identity"]
+
+
+def test_batch_normalisation_of_one_value_names_the_recipe(run) -> None:
+    with pytest.raises(SegbenchError) as error:
+        run("a", make_spec("Pooled", batch_size=1))
+    assert "saw 1 of the 1 images of a step, at 24 x 24 pixels" in str(error.value)
+    assert "remedy: set recipe.batch_size to 2 x accumulate x gpus or more, or a larger" in str(error.value)
+    run("b", make_spec("Pooled", batch_size=2, iterations=1))
+
+
+def test_a_training_removes_what_was_left_in_its_place(run, tmp_path: Path) -> None:
+    """By a prediction or a training that was killed; not by a process that still works there."""
+    dead, alive = (tmp_path / "a" / UNFINISHED / name for name in ("dead", "alive"))
+    for folder in (dead, alive):
+        (folder / "predictions").mkdir(parents=True)
+        folder.with_suffix(".lock").touch()
+    with alive.with_suffix(".lock").open("r+") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        run("a", make_spec(iterations=1))
+        assert alive.is_dir() and not dead.exists() and not dead.with_suffix(".lock").exists()
+    run("a", make_spec(iterations=1))
+    assert not (tmp_path / "a" / UNFINISHED).exists()

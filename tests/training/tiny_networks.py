@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import multiprocessing
+import os
 import signal
+import time
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from segbench.data.dataset import View
+from segbench.errors import SegbenchError
 from segbench.models.network import Instances, Network, Panoptic, Prediction, SemanticNetwork
+from segbench.training import parallel
 from segbench.training.spec import CellSpec
 
 
@@ -50,6 +56,14 @@ class Normalised(Plain):
         self.backbone = nn.Sequential(self.backbone, nn.BatchNorm2d(width))
 
 
+class Pooled(Normalised):
+    """Normalises one value a channel and image, as pyramid pooling does."""
+
+    def forward(self, images: Tensor) -> Tensor:
+        pooled = self.backbone(images.mean((2, 3), keepdim=True))
+        return self.head(pooled.expand(-1, -1, *images.shape[2:]))
+
+
 class Diverging(Plain):
     """Its loss is not a number from the third call on."""
 
@@ -70,6 +84,35 @@ class Signalled(Plain):
         self.calls += 1
         if self.calls == 3:
             signal.raise_signal(signal.SIGTERM)
+        return super().losses(images, targets)
+
+
+class Interrupted(Normalised):
+    """In the fourth step of the process `rank`, once: "stop" itself, "stop all", or "fail".
+
+    `once`: a file that is made then. Processes of a group see only what their arguments hold.
+    """
+
+    calls = 0
+
+    def __init__(self, view: View, in_channels: int, once: str, what: str, rank: int = 0) -> None:
+        super().__init__(view, in_channels)
+        self.once, self.what, self.rank = Path(once), what, rank
+
+    def losses(self, images: Tensor, targets: list[dict[str, Any]]) -> dict[str, Tensor]:
+        self.calls += self.training
+        if self.calls == 4 and parallel.rank() == self.rank and not self.once.exists():
+            self.once.touch()
+            parent = multiprocessing.parent_process()
+            if self.what == "stop all":
+                assert parent and parent.pid
+                os.kill(parent.pid, signal.SIGTERM)
+            elif self.what == "stop":
+                signal.raise_signal(signal.SIGUSR1)
+            else:
+                raise SegbenchError("is torn", where="image.png")
+        if self.what == "stop all":
+            time.sleep(0.02)
         return super().losses(images, targets)
 
 
