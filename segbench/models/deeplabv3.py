@@ -9,8 +9,8 @@ from torch import nn
 from torchvision.ops import Conv2dNormActivation
 
 from segbench.data.dataset import View
-from segbench.models.aspp import ASPP, scaled_rates
 from segbench.models.dilated import DilatedNetwork
+from segbench.models.layers.aspp import ASPP, scaled_rates
 
 
 class DeepLabV3(DilatedNetwork):

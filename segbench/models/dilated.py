@@ -11,7 +11,7 @@ from torchvision.models.segmentation.fcn import FCNHead
 
 from segbench.data.dataset import View
 from segbench.errors import SegbenchError
-from segbench.models.backbones import Backbone
+from segbench.models.layers.backbones import Backbone
 from segbench.models.network import SemanticNetwork
 
 

@@ -9,8 +9,8 @@ from torchvision.models.detection.faster_rcnn import FastRCNNPredictor, TwoMLPHe
 from torchvision.models.detection.roi_heads import RoIHeads
 
 from segbench.data.dataset import View
+from segbench.models.bases.rcnn import RCNN, keep_float, to_torchvision
 from segbench.models.network import Target
-from segbench.models.rcnn import RCNN, keep_float, to_torchvision
 
 
 class FasterRCNN(RCNN):

@@ -15,11 +15,11 @@ from torchvision.ops import Conv2dNormActivation, clip_boxes_to_image
 
 from segbench.data.dataset import View
 from segbench.data.targets import mask_bounds
-from segbench.models.losses import IGNORE, cross_entropy
-from segbench.models.mask_prediction import enlarged
+from segbench.models.bases.rcnn import RCNN, instances, keep_float, to_torchvision
+from segbench.models.layers.mask_prediction import enlarged
+from segbench.models.layers.roi_align import PyramidAlign
+from segbench.models.losses.semantic import IGNORE, cross_entropy
 from segbench.models.network import Instances, Panoptic, Prediction, Target
-from segbench.models.rcnn import RCNN, instances, keep_float, to_torchvision
-from segbench.models.roi_align import PyramidAlign
 
 OVERLAPS = (0.5, 0.6, 0.7)
 """IoU from which on a box is an object, by stage."""

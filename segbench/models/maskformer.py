@@ -16,12 +16,12 @@ from torch.nn import functional as F
 from torchvision.ops import Conv2dNormActivation
 
 from segbench.data.dataset import View
-from segbench.models.mask_classifier import MASK_STRIDE, MaskClassifier
-from segbench.models.mask_losses import Segments, mask_focal, pairwise_focal
-from segbench.models.mask_queries import MaskQueries, mask_embedding
-from segbench.models.position import sine_position
-from segbench.models.set_criterion import SetCriterion
-from segbench.models.transformer import DecoderLayer
+from segbench.models.bases.mask_classifier import MASK_STRIDE, MaskClassifier
+from segbench.models.layers.mask_queries import MaskQueries, mask_embedding
+from segbench.models.layers.position import sine_position
+from segbench.models.layers.transformer import DecoderLayer
+from segbench.models.losses.masks import Segments, mask_focal, pairwise_focal
+from segbench.models.losses.set_criterion import SetCriterion
 
 group_norm = functools.partial(nn.GroupNorm, 32)
 

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from segbench.data.dataset import Task, View
 from segbench.errors import SegbenchError
-from segbench.models.losses import semantic_losses
+from segbench.models.losses.semantic import semantic_losses
 
 Target = dict[str, Any]
 """Truth of one training image, at the size of its image tensor:

@@ -11,7 +11,7 @@ from torchvision.ops import Conv2dNormActivation
 
 from segbench.data.dataset import View
 from segbench.models.dilated import DilatedNetwork
-from segbench.models.pooling import PooledConv
+from segbench.models.layers.pooling import PooledConv
 
 
 class PyramidPooling(nn.Module):

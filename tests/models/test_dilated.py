@@ -6,7 +6,7 @@ from torchvision.models.segmentation import fcn_resnet50
 from segbench.data.dataset import View
 from segbench.errors import SegbenchError
 from segbench.models.dilated import DilatedFCN, load_torchvision
-from segbench.models.losses import cross_entropy
+from segbench.models.losses.semantic import cross_entropy
 
 VOC = View("semantic", (SKY,) * 21)
 

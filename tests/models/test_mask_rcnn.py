@@ -4,7 +4,7 @@ from network_tester import NetworkTester, batch, make_view
 from torchvision.models.detection.roi_heads import paste_masks_in_image
 
 from segbench.errors import SegbenchError
-from segbench.models import rcnn
+from segbench.models.bases import rcnn
 from segbench.models.mask_rcnn import MaskRCNN
 
 SMALL = {

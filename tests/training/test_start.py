@@ -128,7 +128,7 @@ def test_mask_rcnn_of_torchvision_finds_the_same_objects(shapes: Path, tmp_path:
     oracle.eval()
     state = {k: v for k, v in oracle.state_dict().items() if not k.endswith("num_batches_tracked")}
     class_path, names = "segbench.models.mask_rcnn:MaskRCNN", ["disc", "N/A", "box"]
-    loader = {"class": class_path, "load": "segbench.models.rcnn:load_torchvision_coco_v1"}
+    loader = {"class": class_path, "load": "segbench.models.bases.rcnn:load_torchvision_coco_v1"}
     weights = fetched(tmp_path / "weights", state, classes=names, **loader, **IMAGENET)
     options = {
         "backbone": "resnet26",

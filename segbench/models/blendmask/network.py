@@ -16,11 +16,11 @@ from torchvision.ops import Conv2dNormActivation, clip_boxes_to_image, roi_align
 from torchvision.ops.feature_pyramid_network import LastLevelP6P7
 
 from segbench.data.dataset import View
+from segbench.models.bases.pyramid import PyramidNetwork
+from segbench.models.bases.rcnn import instances
 from segbench.models.blendmask.fcos import FCOS, Detections, detection_losses
-from segbench.models.losses import IGNORE, cross_entropy
+from segbench.models.losses.semantic import IGNORE, cross_entropy
 from segbench.models.network import Prediction, Target
-from segbench.models.pyramid import PyramidNetwork
-from segbench.models.rcnn import instances
 
 STRIDES = (8, 16, 32, 64, 128)
 BASE_STRIDE = 4

@@ -5,9 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from segbench.models.mask_losses import Segments, mask_cross_entropy, pairwise_cross_entropy
-from segbench.models.point_sampling import lookup, sample_points, uncertain_points
-from segbench.models.set_criterion import SetCriterion
+from segbench.models.layers.point_sampling import lookup, sample_points, uncertain_points
+from segbench.models.losses.masks import Segments, mask_cross_entropy, pairwise_cross_entropy
+from segbench.models.losses.set_criterion import SetCriterion
 
 
 class Criterion(SetCriterion):

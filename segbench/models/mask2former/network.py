@@ -13,11 +13,11 @@ from typing import Any
 from torch import Tensor
 
 from segbench.data.dataset import View
+from segbench.models.bases.mask_classifier import MaskClassifier
+from segbench.models.layers.mask_queries import MaskQueries
 from segbench.models.mask2former.criterion import Criterion
 from segbench.models.mask2former.pixel_decoder import PixelDecoder
 from segbench.models.mask2former.query_decoder import QueryDecoder
-from segbench.models.mask_classifier import MaskClassifier
-from segbench.models.mask_queries import MaskQueries
 
 
 class Mask2Former(MaskClassifier):

@@ -18,10 +18,10 @@ from torch.nn import functional as F
 from torchvision.ops import Conv2dNormActivation
 
 from segbench.data.dataset import View
-from segbench.models.aspp import ASPP, scaled_rates, separable_conv
-from segbench.models.backbones import Backbone
-from segbench.models.losses import IGNORE, ohem_cross_entropy
-from segbench.models.mask_losses import segments_of
+from segbench.models.layers.aspp import ASPP, scaled_rates, separable_conv
+from segbench.models.layers.backbones import Backbone
+from segbench.models.losses.masks import segments_of
+from segbench.models.losses.semantic import IGNORE, ohem_cross_entropy
 from segbench.models.network import Instances, Network, Prediction, Target
 from segbench.models.panoptic_deeplab.grouping import group
 from segbench.models.panoptic_deeplab.targets import targets_of

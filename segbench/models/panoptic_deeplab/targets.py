@@ -7,8 +7,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from segbench.models.losses import IGNORE
-from segbench.models.mask_losses import Segments
+from segbench.models.losses.masks import Segments
+from segbench.models.losses.semantic import IGNORE
 
 
 class Targets(NamedTuple):

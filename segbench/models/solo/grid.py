@@ -9,9 +9,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from segbench.models.backbones import pad_to_multiple
-from segbench.models.mask_losses import Segments
-from segbench.models.pyramid import STRIDE
+from segbench.models.bases.pyramid import STRIDE
+from segbench.models.layers.backbones import pad_to_multiple
+from segbench.models.losses.masks import Segments
 
 
 class Cells(NamedTuple):

@@ -9,8 +9,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from segbench.data.dataset import View
-from segbench.models.mask_losses import Segments, squared_dice
-from segbench.models.pyramid import initialise
+from segbench.models.bases.pyramid import initialise
+from segbench.models.losses.masks import Segments, squared_dice
 from segbench.models.solo.grid import Cells, reduced, with_coordinates
 from segbench.models.solo.network import GridNetwork, expect_background, tower
 

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from segbench.data.dataset import View
-from segbench.models.mask_losses import Segments, squared_dice
-from segbench.models.pyramid import initialise, rows
+from segbench.models.bases.pyramid import initialise, rows
+from segbench.models.losses.masks import Segments, squared_dice
 from segbench.models.solo.grid import Cells, reduced, with_coordinates
 from segbench.models.solo.network import MASK_STRIDE, GridNetwork, conv, tower
 

@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from segbench.errors import SegbenchError
-from segbench.models.backbones import Backbone, pad_to_multiple
+from segbench.models.layers.backbones import Backbone, pad_to_multiple
 
 PYRAMIDS = {
     "resnet18": ([64, 64, 128, 256, 512], [2, 4, 8, 16, 32]),

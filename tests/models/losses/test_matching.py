@@ -2,7 +2,7 @@ import itertools
 
 import torch
 
-from segbench.models.matching import assign
+from segbench.models.losses.matching import assign
 
 
 def test_finds_the_cheapest_assignment_of_every_layer_and_image():

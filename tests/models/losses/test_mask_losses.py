@@ -3,8 +3,7 @@ import torch
 from torch.nn import functional as F
 from torchvision.ops import sigmoid_focal_loss
 
-from segbench.models.losses import IGNORE
-from segbench.models.mask_losses import (
+from segbench.models.losses.masks import (
     mask_cross_entropy,
     mask_dice,
     mask_focal,
@@ -14,6 +13,7 @@ from segbench.models.mask_losses import (
     segments_of,
     set_cross_entropy,
 )
+from segbench.models.losses.semantic import IGNORE
 
 
 @pytest.fixture

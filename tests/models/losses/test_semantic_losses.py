@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from segbench.models.losses import IGNORE, ohem_cross_entropy, semantic_losses
+from segbench.models.losses.semantic import IGNORE, ohem_cross_entropy, semantic_losses
 
 
 @pytest.fixture

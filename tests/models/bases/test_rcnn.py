@@ -7,9 +7,9 @@ from torch import nn
 from torchvision.models import detection
 
 from segbench.data.dataset import View
+from segbench.models.bases.rcnn import load_torchvision
 from segbench.models.faster_rcnn import FasterRCNN
 from segbench.models.mask_rcnn import MaskRCNN
-from segbench.models.rcnn import load_torchvision
 
 FEWER = (  # torchvision's and our names of the same options, for speed
     {"rpn_post_nms_top_n_test": 200, "rpn_pre_nms_top_n_test": 200, "box_detections_per_img": 20},

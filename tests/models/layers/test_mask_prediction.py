@@ -1,8 +1,8 @@
 import torch
 from torch.nn import functional as F
 
-from segbench.models import mask_prediction
-from segbench.models.mask_prediction import best_objects, enlarged, instances, panoptic, semantic_map
+from segbench.models.layers import mask_prediction
+from segbench.models.layers.mask_prediction import best_objects, enlarged, instances, panoptic, semantic_map
 
 SURE = 20.0
 

@@ -8,7 +8,7 @@ from torchvision.ops import FeaturePyramidNetwork
 from torchvision.ops.feature_pyramid_network import ExtraFPNBlock
 
 from segbench.data.dataset import View
-from segbench.models.backbones import Backbone, pad_to_multiple
+from segbench.models.layers.backbones import Backbone, pad_to_multiple
 from segbench.models.network import Network
 
 STRIDE = 32

@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from segbench.data.dataset import Task
-from segbench.models.losses import IGNORE
+from segbench.models.losses.semantic import IGNORE
 from segbench.models.network import Target
 
 

@@ -1,6 +1,6 @@
 import torch
 
-from segbench.models.deformable_attention import DeformableAttention, reference_points
+from segbench.models.layers.deformable_attention import DeformableAttention, reference_points
 
 
 def test_reference_points_are_pixel_centres():

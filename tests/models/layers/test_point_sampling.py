@@ -1,6 +1,6 @@
 import torch
 
-from segbench.models.point_sampling import lookup, sample_points, uncertain_points
+from segbench.models.layers.point_sampling import lookup, sample_points, uncertain_points
 
 
 def test_pixel_centres_give_the_pixels():

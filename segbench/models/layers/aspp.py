@@ -11,7 +11,7 @@ from torch.nn import functional as F
 from torchvision.ops import Conv2dNormActivation
 from torchvision.ops.misc import ConvNormActivation
 
-from segbench.models.pooling import PooledConv
+from segbench.models.layers.pooling import PooledConv
 
 
 class AtrousConv2d(nn.Conv2d):

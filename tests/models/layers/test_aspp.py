@@ -4,7 +4,7 @@ from hypothesis import strategies as st
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from segbench.models.aspp import ASPP, AtrousConv2d
+from segbench.models.layers.aspp import ASPP, AtrousConv2d
 
 
 @settings(deadline=None)

@@ -1,7 +1,7 @@
 import torch
 from torch import nn
 
-from segbench.models.pooling import PooledBatchNorm2d, PooledConv
+from segbench.models.layers.pooling import PooledBatchNorm2d, PooledConv
 
 
 def test_one_value_a_channel_is_normalised_by_the_running_statistics():

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from segbench.errors import SegbenchError, nearest
-from segbench.models.swin import LevelNorms, pad_before_shift
+from segbench.models.layers.swin import LevelNorms, pad_before_shift
 
 
 class Backbone(nn.Module):

@@ -4,7 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torchvision.ops import MultiScaleRoIAlign
 
-from segbench.models.roi_align import PyramidAlign
+from segbench.models.layers.roi_align import PyramidAlign
 
 
 def pyramid(height, width, images=2, channels=5, levels=4):

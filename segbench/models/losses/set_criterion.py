@@ -7,9 +7,9 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from segbench.models.mask_losses import Segments, mask_dice, pairwise_dice, set_cross_entropy
-from segbench.models.mask_queries import MaskQueries
-from segbench.models.matching import assign
+from segbench.models.layers.mask_queries import MaskQueries
+from segbench.models.losses.masks import Segments, mask_dice, pairwise_dice, set_cross_entropy
+from segbench.models.losses.matching import assign
 
 Loss = Callable[[Tensor, Tensor, Tensor], Tensor]
 

@@ -15,10 +15,10 @@ from torchvision.ops.feature_pyramid_network import LastLevelMaxPool
 
 from segbench.data.dataset import View
 from segbench.errors import SegbenchError
-from segbench.models.backbones import pad_to_multiple
+from segbench.models.bases.pyramid import STRIDE, PyramidNetwork
+from segbench.models.layers.backbones import pad_to_multiple
+from segbench.models.layers.roi_align import PyramidAlign
 from segbench.models.network import Instances, Prediction, Target
-from segbench.models.pyramid import STRIDE, PyramidNetwork
-from segbench.models.roi_align import PyramidAlign
 
 NORM_EPSILON = 1e-5
 """What batch norms add to the variance."""
