@@ -9,7 +9,7 @@ from torch import nn
 from torchvision.ops import Conv2dNormActivation
 
 from segbench.data.dataset import View
-from segbench.models.dilated import DilatedNetwork
+from segbench.models.bases.dilated import DilatedNetwork
 from segbench.models.layers.aspp import ASPP, scaled_rates
 
 

@@ -9,7 +9,8 @@ from torchvision.models.detection.faster_rcnn import FastRCNNPredictor, TwoMLPHe
 from torchvision.models.detection.roi_heads import RoIHeads
 
 from segbench.data.dataset import View
-from segbench.models.bases.rcnn import RCNN, keep_float, to_torchvision
+from segbench.models.bases.rcnn import RCNN, to_torchvision
+from segbench.models.layers.full_precision import keep_float
 from segbench.models.network import Target
 
 

@@ -11,11 +11,12 @@ from torch.nn import functional as F
 from torchvision.models.detection.faster_rcnn import FastRCNNPredictor, TwoMLPHead
 from torchvision.models.detection.mask_rcnn import MaskRCNNHeads, MaskRCNNPredictor
 from torchvision.models.detection.roi_heads import RoIHeads, maskrcnn_loss
-from torchvision.ops import Conv2dNormActivation, clip_boxes_to_image
+from torchvision.ops import Conv2dNormActivation, clip_boxes_to_image, masks_to_boxes
 
 from segbench.data.dataset import View
-from segbench.data.targets import mask_bounds
-from segbench.models.bases.rcnn import RCNN, instances, keep_float, to_torchvision
+from segbench.models.bases.rcnn import RCNN, to_torchvision
+from segbench.models.layers.box_masks import instances
+from segbench.models.layers.full_precision import keep_float
 from segbench.models.layers.mask_prediction import enlarged
 from segbench.models.layers.roi_align import PyramidAlign
 from segbench.models.losses.semantic import IGNORE, cross_entropy
@@ -277,7 +278,10 @@ class HTC(RCNN):
         same = target["labels"][:, None] == self.things
         keep = same.any(1)
         masks = target["masks"][keep]
-        return {"labels": same[keep].int().argmax(1), "masks": masks, "boxes": mask_bounds(masks)}
+        boxes = masks_to_boxes(masks) + masks.new_tensor(
+            [0, 0, 1, 1], dtype=torch.float
+        )  # ends are exclusive
+        return {"labels": same[keep].int().argmax(1), "masks": masks, "boxes": boxes}
 
 
 def refined(stage: Any, offsets: Tensor, boxes: list[Tensor], sizes: list[tuple[int, int]]) -> list[Tensor]:

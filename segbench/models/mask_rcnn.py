@@ -7,8 +7,8 @@ from typing import Any
 from torchvision.models.detection.mask_rcnn import MaskRCNNHeads, MaskRCNNPredictor
 
 from segbench.data.dataset import View
-from segbench.models.bases.rcnn import keep_float
 from segbench.models.faster_rcnn import FasterRCNN
+from segbench.models.layers.full_precision import keep_float
 
 
 class MaskRCNN(FasterRCNN):

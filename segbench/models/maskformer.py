@@ -20,7 +20,8 @@ from segbench.models.bases.mask_classifier import MASK_STRIDE, MaskClassifier
 from segbench.models.layers.mask_queries import MaskQueries, mask_embedding
 from segbench.models.layers.position import sine_position
 from segbench.models.layers.transformer import DecoderLayer
-from segbench.models.losses.masks import Segments, mask_focal, pairwise_focal
+from segbench.models.losses.masks import mask_focal, pairwise_focal
+from segbench.models.losses.segments import Segments
 from segbench.models.losses.set_criterion import SetCriterion
 
 group_norm = functools.partial(nn.GroupNorm, 32)

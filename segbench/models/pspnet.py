@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torchvision.ops import Conv2dNormActivation
 
 from segbench.data.dataset import View
-from segbench.models.dilated import DilatedNetwork
+from segbench.models.bases.dilated import DilatedNetwork
 from segbench.models.layers.pooling import PooledConv
 
 

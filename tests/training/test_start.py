@@ -89,7 +89,7 @@ def test_fcn_of_torchvision_predicts_the_same_classes(voc: Path, tmp_path: Path)
     oracle(torch.randn(2, 3, 64, 96))  # statistics other than 0 and 1
     oracle.eval()
     class_path, names = "segbench.models.dilated:DilatedFCN", ["background", *CLASSES]
-    loader = {"class": class_path, "load": "segbench.models.dilated:load_torchvision"}
+    loader = {"class": class_path, "load": "segbench.models.bases.dilated:load_torchvision"}
     weights = fetched(tmp_path / "weights", oracle.state_dict(), classes=names, **loader, **IMAGENET)
     options = {"backbone": "resnet26"}
     spec = CellSpec(class_path=class_path, options=options, task="semantic", seed=0, recipe=AS_IT_IS)

@@ -9,7 +9,7 @@ from segbench.data.dataset import View
 from segbench.models.layers.backbones import Backbone, pad_to_multiple
 from segbench.models.layers.mask_prediction import best_objects, enlarged, instances, panoptic, semantic_map
 from segbench.models.layers.mask_queries import MaskQueries
-from segbench.models.losses.masks import segments_of
+from segbench.models.losses.segments import segments_of
 from segbench.models.losses.set_criterion import SetCriterion
 from segbench.models.network import Network, Prediction, Target
 

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torchvision.models.detection.anchor_utils import AnchorGenerator
 from torchvision.models.detection.image_list import ImageList
-from torchvision.models.detection.roi_heads import paste_masks_in_image
 from torchvision.models.detection.rpn import RegionProposalNetwork, RPNHead
 from torchvision.ops.feature_pyramid_network import LastLevelMaxPool
 
@@ -17,13 +15,13 @@ from segbench.data.dataset import View
 from segbench.errors import SegbenchError
 from segbench.models.bases.pyramid import STRIDE, PyramidNetwork
 from segbench.models.layers.backbones import pad_to_multiple
+from segbench.models.layers.box_masks import instances
+from segbench.models.layers.full_precision import keep_float
 from segbench.models.layers.roi_align import PyramidAlign
-from segbench.models.network import Instances, Prediction, Target
+from segbench.models.network import Prediction, Target
 
 NORM_EPSILON = 1e-5
 """What batch norms add to the variance."""
-PASTE_PIXELS = 2**24
-"""Most pixels of masks that are pasted at once (64 MiB in float32)."""
 
 
 class RCNN(PyramidNetwork):
@@ -89,46 +87,11 @@ class RCNN(PyramidNetwork):
         return [Prediction(instances=instances(found, fed, size)) for found, size in zip(self(images), sizes)]
 
 
-def instances(found: dict[str, Tensor], fed: tuple[int, int], size: tuple[int, int]) -> Instances:
-    """Detections of an image that was fed at the size `fed`, as objects of one of `size`."""
-    factor = found["boxes"].new_tensor([size[1] / fed[1], size[0] / fed[0]])
-    boxes = found["boxes"] * factor.repeat(2)
-    masks = paste(found["masks"], boxes, size) if "masks" in found else None
-    return Instances(found["scores"], found["labels"] - 1, masks, boxes)
-
-
-def keep_float(*heads: nn.Module) -> None:
-    """Outputs of the heads in float32 whatever the autocast.
-
-    torchvision decodes boxes in the precision of the offsets: 8 bits of bf16 are not enough for pixels.
-    """
-    for head in heads:
-        head.register_forward_hook(_as_float)
-
-
-def _as_float(module: nn.Module, inputs: Any, outputs: Any) -> Any:
-    """Forward hook: tensors, and those in tuples, lists and dicts, in float32."""
-    if isinstance(outputs, Tensor):
-        return outputs.float()
-    if isinstance(outputs, dict):
-        return {k: v.float() for k, v in outputs.items()}
-    return type(outputs)(_as_float(module, inputs, o) for o in outputs)
-
-
 def to_torchvision(target: Target) -> dict[str, Tensor]:
     """Labels from 1; boxes at least one pixel wide and high, since the losses take the logarithm of sizes."""
     boxes = target["boxes"]
     boxes = torch.cat([boxes[:, :2], torch.maximum(boxes[:, 2:], boxes[:, :2] + 1)], 1)
     return {"boxes": boxes, "labels": target["labels"] + 1, "masks": target["masks"]}
-
-
-def paste(masks: Tensor, boxes: Tensor, size: tuple[int, int]) -> Tensor:
-    """N x 1 x 28 x 28 probabilities inside boxes -> N x H x W bool, a bounded number at a time."""
-    chunk = max(1, PASTE_PIXELS // (size[0] * size[1]))
-    pasted = [
-        paste_masks_in_image(m, b, size)[:, 0] > 0.5 for m, b in zip(masks.split(chunk), boxes.split(chunk))
-    ]
-    return torch.cat(pasted)
 
 
 def load_torchvision(network: RCNN, state: dict[str, Tensor]) -> None:

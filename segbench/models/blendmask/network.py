@@ -17,8 +17,8 @@ from torchvision.ops.feature_pyramid_network import LastLevelP6P7
 
 from segbench.data.dataset import View
 from segbench.models.bases.pyramid import PyramidNetwork
-from segbench.models.bases.rcnn import instances
 from segbench.models.blendmask.fcos import FCOS, Detections, detection_losses
+from segbench.models.layers.box_masks import instances
 from segbench.models.losses.semantic import IGNORE, cross_entropy
 from segbench.models.network import Prediction, Target
 

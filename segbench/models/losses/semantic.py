@@ -5,7 +5,6 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 from torch.nn import functional as F
-from torchvision.ops import sigmoid_focal_loss
 
 IGNORE = -100
 """Index of void pixels in semantic targets (the default `ignore_index` of torch's cross-entropy)."""
@@ -40,30 +39,6 @@ def soft_dice(logits: Tensor, truth: Tensor, smooth: float = 1.0) -> Tensor:
     both = (probability * one_hot).sum((0, 2, 3))
     total = (probability + one_hot).sum((0, 2, 3))
     return 1 - ((2 * both + smooth) / (total + smooth)).mean()
-
-
-def class_focal(logits: Tensor, labels: Tensor, alpha: float = 0.25, gamma: float = 2.0) -> Tensor:
-    """Sum of the focal losses (Lin et al. 2017) of all classes, each against the rest.
-
-    logits ... x classes; labels ..., where the number of classes stands for the background.
-    """
-    truth = F.one_hot(labels, logits.shape[-1] + 1)[..., :-1].float()
-    return sigmoid_focal_loss(logits.float(), truth, alpha, gamma, reduction="sum")
-
-
-def side_giou(found: Tensor, truth: Tensor) -> Tensor:
-    """1 - generalised IoU (Rezatofighi et al. 2019) of boxes that share a point: both N x 4 -> N.
-
-    Boxes are distances from the point to their left, upper, right and lower side, in units of the stride. As
-    in the authors' FCOS the IoU's areas have 1 added, which `generalized_box_iou_loss` has not.
-    """
-
-    def area(sides: Tensor) -> Tensor:
-        return (sides[:, 0] + sides[:, 2]) * (sides[:, 1] + sides[:, 3])
-
-    both, hull = area(torch.minimum(found, truth)), area(torch.maximum(found, truth))
-    union = area(found) + area(truth) - both
-    return 1 - (both + 1) / (union + 1) + (hull - union) / hull
 
 
 SEMANTIC_LOSSES = {"cross_entropy": cross_entropy, "ohem": ohem_cross_entropy, "dice": soft_dice}

@@ -8,8 +8,9 @@ import torch
 from torch import Tensor
 
 from segbench.models.layers.mask_queries import MaskQueries
-from segbench.models.losses.masks import Segments, mask_dice, pairwise_dice, set_cross_entropy
+from segbench.models.losses.masks import mask_dice, pairwise_dice, set_cross_entropy
 from segbench.models.losses.matching import assign
+from segbench.models.losses.segments import Segments
 
 Loss = Callable[[Tensor, Tensor, Tensor], Tensor]
 

@@ -6,7 +6,8 @@ import torch
 from torch import Tensor
 
 from segbench.models.layers.point_sampling import lookup, sample_points, uncertain_points
-from segbench.models.losses.masks import Segments, mask_cross_entropy, pairwise_cross_entropy
+from segbench.models.losses.masks import mask_cross_entropy, pairwise_cross_entropy
+from segbench.models.losses.segments import Segments
 from segbench.models.losses.set_criterion import SetCriterion
 
 

@@ -20,7 +20,7 @@ from torchvision.ops import Conv2dNormActivation
 from segbench.data.dataset import View
 from segbench.models.layers.aspp import ASPP, scaled_rates, separable_conv
 from segbench.models.layers.backbones import Backbone
-from segbench.models.losses.masks import segments_of
+from segbench.models.losses.segments import segments_of
 from segbench.models.losses.semantic import IGNORE, ohem_cross_entropy
 from segbench.models.network import Instances, Network, Prediction, Target
 from segbench.models.panoptic_deeplab.grouping import group

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from segbench.models.losses.masks import Segments
+from segbench.models.losses.segments import Segments
 from segbench.models.losses.semantic import IGNORE
 
 

@@ -11,7 +11,7 @@ from torch.nn import functional as F
 
 from segbench.models.bases.pyramid import STRIDE
 from segbench.models.layers.backbones import pad_to_multiple
-from segbench.models.losses.masks import Segments
+from segbench.models.losses.segments import Segments
 
 
 class Cells(NamedTuple):

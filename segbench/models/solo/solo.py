@@ -9,8 +9,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from segbench.data.dataset import View
-from segbench.models.bases.pyramid import initialise
-from segbench.models.losses.masks import Segments, squared_dice
+from segbench.models.layers.heads import initialise
+from segbench.models.losses.masks import squared_dice
+from segbench.models.losses.segments import Segments
 from segbench.models.solo.grid import Cells, reduced, with_coordinates
 from segbench.models.solo.network import GridNetwork, expect_background, tower
 

@@ -8,8 +8,9 @@ import torch
 from torch import Tensor, nn
 
 from segbench.data.dataset import View
-from segbench.models.bases.pyramid import initialise, rows
-from segbench.models.losses.masks import Segments, squared_dice
+from segbench.models.layers.heads import initialise, rows
+from segbench.models.losses.masks import squared_dice
+from segbench.models.losses.segments import Segments
 from segbench.models.solo.grid import Cells, reduced, with_coordinates
 from segbench.models.solo.network import MASK_STRIDE, GridNetwork, conv, tower
 
