@@ -28,18 +28,17 @@ class FasterRCNN(RCNN):
         view: View,
         in_channels: int,
         *,
-        fpn_channels: int = 256,
         box_channels: int = 1024,
         rois_per_image: int = 512,
         detections_per_image: int = 100,
         score_threshold: float = 0.05,
         **options: Any,
     ) -> None:
-        super().__init__(view, in_channels, fpn_channels=fpn_channels, **options)
+        super().__init__(view, in_channels, **options)
         classes = len(view.classes) + 1  # torchvision's class 0 is the background
         self.roi_heads = RoIHeads(
             self.roi_align(7),
-            TwoMLPHead(fpn_channels * 7 * 7, box_channels),
+            TwoMLPHead(self.fpn_channels * 7 * 7, box_channels),
             FastRCNNPredictor(box_channels, classes),
             fg_iou_thresh=0.5,
             bg_iou_thresh=0.5,

@@ -94,7 +94,6 @@ class HTC(RCNN):
         view: View,
         in_channels: int,
         *,
-        fpn_channels: int = 256,
         box_channels: int = 1024,
         mask_channels: int = 256,
         rois_per_image: int = 512,
@@ -103,7 +102,7 @@ class HTC(RCNN):
         semantic_weight: float = 0.2,
         **options: Any,
     ) -> None:
-        super().__init__(view, in_channels, fpn_channels=fpn_channels, **options)
+        super().__init__(view, in_channels, **options)
         self.register_buffer("things", torch.tensor(view.thing_indices, dtype=torch.int64), persistent=False)
         classes = len(view.thing_indices) + 1  # torchvision's class 0 is the background
         self.semantic_weight = semantic_weight
@@ -117,7 +116,7 @@ class HTC(RCNN):
             self.stages.append(
                 RoIHeads(
                     self.roi_align(7),
-                    TwoMLPHead(fpn_channels * 7 * 7, box_channels),
+                    TwoMLPHead(self.fpn_channels * 7 * 7, box_channels),
                     predictor,
                     fg_iou_thresh=overlap,
                     bg_iou_thresh=overlap,
@@ -131,10 +130,10 @@ class HTC(RCNN):
             )
         self.mask_align, self.semantic_align = self.roi_align(14), PyramidAlign(14, [STRIDE])
         self.mask_heads: Any = nn.ModuleList(
-            MaskHead(fpn_channels, mask_channels, classes, first) for first in (True, False, False)
+            MaskHead(self.fpn_channels, mask_channels, classes, first) for first in (True, False, False)
         )
         self.semantic = (
-            SemanticBranch(fpn_channels, 5, len(view.classes)) if view.task == "panoptic" else None
+            SemanticBranch(self.fpn_channels, 5, len(view.classes)) if view.task == "panoptic" else None
         )
         if self.semantic:
             keep_float(self.semantic)

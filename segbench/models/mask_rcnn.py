@@ -23,16 +23,15 @@ class MaskRCNN(FasterRCNN):
         view: View,
         in_channels: int,
         *,
-        fpn_channels: int = 256,
         mask_channels: int = 256,
         class_agnostic_masks: bool = False,
         **options: Any,
     ) -> None:
-        super().__init__(view, in_channels, fpn_channels=fpn_channels, **options)
+        super().__init__(view, in_channels, **options)
         classes = len(view.classes) + 1
         heads = self.roi_heads
         heads.mask_roi_pool = self.roi_align(14)
-        heads.mask_head = MaskRCNNHeads(fpn_channels, (mask_channels,) * 4, dilation=1)
+        heads.mask_head = MaskRCNNHeads(self.fpn_channels, (mask_channels,) * 4, dilation=1)
         heads.mask_predictor = MaskRCNNPredictor(
             mask_channels, mask_channels, 1 if class_agnostic_masks else classes
         )

@@ -2,39 +2,61 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from torch import Tensor
 from torchvision.ops import FeaturePyramidNetwork
-from torchvision.ops.feature_pyramid_network import ExtraFPNBlock
+from torchvision.ops.feature_pyramid_network import ExtraFPNBlock, LastLevelMaxPool
 
 from segbench.data.dataset import View
 from segbench.models.layers.backbones import Backbone, pad_to_multiple
 from segbench.models.network import Network
 
 STRIDE = 32
-"""Of the backbone's coarsest level; images are padded to a multiple of it."""
+"""Stride of the backbone's coarsest level; images are padded to a multiple of it."""
 
 
 class PyramidNetwork(Network):
-    """A network on the last `depth` levels of a backbone, merged from coarse to fine into `channels` each.
+    """Base of the networks on a feature pyramid.
 
-    extra: adds coarser levels. frozen_norm: see `Backbone`.
+    The last `depth` levels of the backbone are merged from coarse to fine, then `extra_levels` adds coarser
+    ones. Every level has `fpn_channels` channels. Subclasses pass their `**options` on to this constructor.
+
+    Args:
+        view: classes to predict.
+        in_channels: channels of the images.
+        backbone: timm name of the backbone.
+        frozen_norm: fix the batch norms of the backbone, see `Backbone`.
+        fpn_channels: channels of every level of the pyramid.
     """
+
+    depth: ClassVar[int] = 4
+    """Number of levels taken from the backbone, counted from the coarsest one."""
 
     def __init__(
         self,
         view: View,
         in_channels: int,
-        backbone: str,
-        frozen_norm: bool,
-        channels: int,
-        depth: int,
-        extra: ExtraFPNBlock,
+        backbone: str = "resnet50",
+        frozen_norm: bool = False,
+        fpn_channels: int = 256,
     ) -> None:
         super().__init__(view, in_channels)
-        self.backbone = Backbone(backbone, in_channels, range(-depth, 0), frozen_norm=frozen_norm)
-        self.fpn = FeaturePyramidNetwork(self.backbone.channels, channels, extra)
+        self.fpn_channels = fpn_channels
+        extra = self.extra_levels(fpn_channels)
+        self.backbone = Backbone(backbone, in_channels, range(-self.depth, 0), frozen_norm=frozen_norm)
+        self.fpn = FeaturePyramidNetwork(self.backbone.channels, fpn_channels, extra)
+
+    @staticmethod
+    def extra_levels(channels: int) -> ExtraFPNBlock:
+        """Make the block that adds coarser levels; by default the coarsest level, subsampled by two."""
+        return LastLevelMaxPool()
 
     def levels(self, images: Tensor) -> dict[str, Tensor]:
-        """Features from fine to coarse, of the images padded at the right and below: "0", "1", ..., extra."""
+        """Compute the pyramid of B x in_channels x H x W images, padded to a multiple of 32.
+
+        Returns:
+            Levels from fine to coarse, each B x fpn_channels x h x w: "0", "1", ..., then the extra ones.
+        """
         features = self.backbone(pad_to_multiple(images, STRIDE))
         return self.fpn({str(i): f for i, f in enumerate(features)})

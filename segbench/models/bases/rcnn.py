@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
 from torchvision.models.detection.anchor_utils import AnchorGenerator
 from torchvision.models.detection.image_list import ImageList
 from torchvision.models.detection.rpn import RegionProposalNetwork, RPNHead
-from torchvision.ops.feature_pyramid_network import LastLevelMaxPool
 
 from segbench.data.dataset import View
 from segbench.errors import SegbenchError
@@ -25,25 +25,30 @@ NORM_EPSILON = 1e-5
 
 
 class RCNN(PyramidNetwork):
-    """Features and proposals; what becomes of them is the subclass's.
+    """Base of the R-CNN family: feature pyramid and region proposals. Subclasses add the heads.
 
-    anchor_sizes: side in pixels of the square anchor, one for each of the strides 4, 8, 16, 32 and 64.
-    frozen_norm: see `Backbone`.
+    Args:
+        view: classes to predict.
+        in_channels: channels of the images.
+        anchor_sizes: side in pixels of the square anchor at each of the strides 4, 8, 16, 32 and 64.
+        aspect_ratios: height over width of the anchors.
+        proposals_training: maximum number of proposals of an image in training, before and after NMS.
+        proposals_testing: the same in prediction.
+        options: arguments of `PyramidNetwork`.
     """
 
     def __init__(
         self,
         view: View,
         in_channels: int,
-        backbone: str = "resnet50",
-        frozen_norm: bool = False,
-        fpn_channels: int = 256,
+        *,
         anchor_sizes: Sequence[int] = (32, 64, 128, 256, 512),
         aspect_ratios: Sequence[float] = (0.5, 1.0, 2.0),
         proposals_training: int = 2000,
         proposals_testing: int = 1000,
+        **options: Any,
     ) -> None:
-        super().__init__(view, in_channels, backbone, frozen_norm, fpn_channels, 4, LastLevelMaxPool())
+        super().__init__(view, in_channels, **options)
         if len(anchor_sizes) != 5:
             raise SegbenchError(
                 f"{list(anchor_sizes)} has {len(anchor_sizes)} entries",
@@ -56,7 +61,7 @@ class RCNN(PyramidNetwork):
         proposals = {"training": proposals_training, "testing": proposals_testing}
         self.rpn = RegionProposalNetwork(
             anchors,
-            RPNHead(fpn_channels, len(aspect_ratios)),
+            RPNHead(self.fpn_channels, len(aspect_ratios)),
             fg_iou_thresh=0.7,
             bg_iou_thresh=0.3,
             batch_size_per_image=256,

@@ -8,6 +8,7 @@ Where the paper leaves a choice, this follows the authors' AdelaiDet, but for tw
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -74,14 +75,12 @@ class BlendMask(PyramidNetwork):
     """
 
     tasks = ("instance",)
+    depth = 3
 
     def __init__(
         self,
         view: View,
         in_channels: int,
-        backbone: str = "resnet50",
-        frozen_norm: bool = False,
-        fpn_channels: int = 256,
         convolutions: int = 4,
         bases: int = 4,
         base_channels: int = 128,
@@ -95,18 +94,23 @@ class BlendMask(PyramidNetwork):
         candidates: int = 1000,
         overlap: float = 0.6,
         detections_per_image: int = 100,
+        **options: Any,
     ) -> None:
-        extra = LastLevelP6P7(fpn_channels, fpn_channels)
-        super().__init__(view, in_channels, backbone, frozen_norm, fpn_channels, 3, extra)
+        super().__init__(view, in_channels, **options)
         classes = len(view.classes)
         self.fcos = FCOS(
-            fpn_channels, classes, convolutions, bases * attention_size**2, STRIDES, limits, radius
+            self.fpn_channels, classes, convolutions, bases * attention_size**2, STRIDES, limits, radius
         )
-        self.bases = Bases(fpn_channels, base_channels, bases, base_convolutions, classes + 1)
+        self.bases = Bases(self.fpn_channels, base_channels, bases, base_convolutions, classes + 1)
         self.attention_shape = (bases, attention_size, attention_size)
         self.mask_size, self.semantic_weight = mask_size, semantic_weight
         self.score_threshold, self.candidates = score_threshold, candidates
         self.overlap, self.detections_per_image = overlap, detections_per_image
+
+    @staticmethod
+    def extra_levels(channels: int) -> LastLevelP6P7:
+        """Make the convolutions that give strides 64 and 128, as in RetinaNet and FCOS."""
+        return LastLevelP6P7(channels, channels)
 
     def forward(self, images: Tensor) -> list[dict[str, Tensor]]:
         """In the input's pixels: boxes N x 4, labels N (from 1), scores N, masks N x 1 x R x R in 0..1."""

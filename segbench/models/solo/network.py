@@ -10,7 +10,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torchvision.ops import Conv2dNormActivation
-from torchvision.ops.feature_pyramid_network import LastLevelMaxPool
 
 from segbench.data.dataset import View
 from segbench.errors import SegbenchError
@@ -59,9 +58,6 @@ class GridNetwork(PyramidNetwork):
         self,
         view: View,
         in_channels: int,
-        backbone: str = "resnet50",
-        frozen_norm: bool = False,
-        fpn_channels: int = 256,
         head_channels: int = 256,
         convolutions: int = 7,
         grids: Sequence[int] = (40, 36, 24, 16, 12),
@@ -73,8 +69,9 @@ class GridNetwork(PyramidNetwork):
         nms_sigma: float = 2.0,
         candidates: int = 500,
         detections_per_image: int = 100,
+        **options: Any,
     ) -> None:
-        super().__init__(view, in_channels, backbone, frozen_norm, fpn_channels, 4, LastLevelMaxPool())
+        super().__init__(view, in_channels, **options)
         for name, values in {"grids": grids, "scale_ranges": scale_ranges}.items():
             if len(values) != len(self.strides):
                 raise SegbenchError(
@@ -87,7 +84,7 @@ class GridNetwork(PyramidNetwork):
         self.score_threshold, self.keep_threshold = score_threshold, keep_threshold
         self.nms_sigma, self.candidates = nms_sigma, candidates
         self.detections_per_image = detections_per_image
-        self.categories = tower(fpn_channels, head_channels, convolutions)
+        self.categories = tower(self.fpn_channels, head_channels, convolutions)
         self.category = nn.Conv2d(head_channels, len(view.classes), 3, padding=1)
         initialise(self.categories)
         initialise(self.category)

@@ -58,7 +58,7 @@ class SOLOv2(GridNetwork):
         self,
         view: View,
         in_channels: int,
-        fpn_channels: int = 256,
+        *,
         head_channels: int = 512,
         convolutions: int = 4,
         mask_channels: int = 128,
@@ -68,14 +68,13 @@ class SOLOv2(GridNetwork):
         super().__init__(
             view,
             in_channels,
-            fpn_channels=fpn_channels,
             head_channels=head_channels,
             convolutions=convolutions,
             **options,
         )
-        self.kernels = tower(fpn_channels + 2, head_channels, convolutions)
+        self.kernels = tower(self.fpn_channels + 2, head_channels, convolutions)
         self.kernel = nn.Conv2d(head_channels, kernel_channels, 3, padding=1)
-        self.mask_features = MaskFeatures(fpn_channels, mask_channels, kernel_channels)
+        self.mask_features = MaskFeatures(self.fpn_channels, mask_channels, kernel_channels)
         for module in (self.kernels, self.kernel, self.mask_features):
             initialise(module)
 
