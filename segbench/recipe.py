@@ -21,6 +21,7 @@ class Optimizer(Strict):
     backbone_lr_factor: Annotated[float, Field(ge=0)] = 1.0
     """Multiplies the learning rate of pretrained parameters; 0 freezes them."""
     no_decay_on_norm: bool = True
+    """Spare what the network names in `no_weight_decay()`, such as norms; false: everything decays."""
 
 
 class Schedule(Strict):

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from segbench.data.dataset import Task, View
 from segbench.errors import SegbenchError
+from segbench.models.layers.weight_decay import backbone_tables, vectors
 from segbench.models.losses.semantic import semantic_losses
 
 Target = dict[str, Any]
@@ -84,6 +85,17 @@ class Network(nn.Module):
         A network that needs a multiple of its stride pads and crops by itself.
         """
         raise NotImplementedError
+
+    def no_weight_decay(self) -> set[str]:
+        """Name the parameters that are spared from weight decay, as timm's models do.
+
+        By default vectors and scalars (biases, scales and shifts of norms), and what the backbone names, such
+        as position tables. A network whose authors do otherwise overrides this.
+
+        Returns:
+            Names as in `named_parameters`.
+        """
+        return vectors(self) | backbone_tables(self)
 
     def load_backbone(self, state: dict[str, Tensor]) -> None:
         """Take pretrained weights (a timm state dict) of the `Backbone` that is the attribute `backbone`."""

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from segbench.data.dataset import View
 from segbench.models.layers.backbones import Backbone, pad_to_multiple
 from segbench.models.layers.mask_prediction import best_objects, enlarged, instances, panoptic, semantic_map
 from segbench.models.layers.mask_queries import MaskQueries
+from segbench.models.layers.weight_decay import backbone_tables, norm_parameters
 from segbench.models.losses.segments import segments_of
 from segbench.models.losses.set_criterion import SetCriterion
 from segbench.models.network import Network, Prediction, Target
@@ -27,6 +28,8 @@ class MaskClassifier(Network):
 
     tasks = ("semantic", "instance", "panoptic")
     criterion: SetCriterion
+    query_decoder: nn.Module
+    """Its own parameters, not those of its layers, are the embeddings of queries and levels."""
 
     def __init__(
         self,
@@ -49,6 +52,16 @@ class MaskClassifier(Network):
     def decode(self, features: list[Tensor]) -> MaskQueries:
         """Everything after the backbone; `features` of stride 4, 8, 16, 32."""
         raise NotImplementedError
+
+    def no_weight_decay(self) -> set[str]:
+        """Name norms, embeddings of queries and levels, and position tables; biases decay.
+
+        As the authors' code does: https://github.com/facebookresearch/Mask2Former, `train_net.py`, with
+        `WEIGHT_DECAY_NORM` and `WEIGHT_DECAY_EMBED` of 0.
+        """
+        own = self.query_decoder.named_parameters(recurse=False)
+        embeddings = {f"query_decoder.{name}" for name, _ in own}
+        return norm_parameters(self) | backbone_tables(self) | embeddings
 
     def losses(self, images: Tensor, targets: list[Target]) -> dict[str, Tensor]:
         return self.criterion(self(images), segments_of(self.view.task, targets))

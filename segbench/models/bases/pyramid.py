@@ -10,6 +10,7 @@ from torchvision.ops.feature_pyramid_network import ExtraFPNBlock, LastLevelMaxP
 
 from segbench.data.dataset import View
 from segbench.models.layers.backbones import Backbone, pad_to_multiple
+from segbench.models.layers.weight_decay import backbone_tables, norm_parameters
 from segbench.models.network import Network
 
 STRIDE = 32
@@ -46,6 +47,10 @@ class PyramidNetwork(Network):
         extra = self.extra_levels(fpn_channels)
         self.backbone = Backbone(backbone, in_channels, range(-self.depth, 0), frozen_norm=frozen_norm)
         self.fpn = FeaturePyramidNetwork(self.backbone.channels, fpn_channels, extra)
+
+    def no_weight_decay(self) -> set[str]:
+        """Name norms and position tables; biases decay, as in detectron2 and AdelaiDet."""
+        return norm_parameters(self) | backbone_tables(self)
 
     @staticmethod
     def extra_levels(channels: int) -> ExtraFPNBlock:
