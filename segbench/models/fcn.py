@@ -96,7 +96,7 @@ class FCN(SemanticNetwork):
         return self.upsample(logits)[..., :height, :width]
 
     def load_backbone(self, state: dict[str, Tensor]) -> None:
-        """Weights of timm's VGG bring fc6 and fc7 along, unless `fc_channels` says otherwise."""
+        """Load a timm backbone; weights of a VGG include fc6 and fc7, used if `fc_channels` matches."""
         super().load_backbone(state)
         fc = {k.removeprefix("pre_logits."): v for k, v in state.items() if k.startswith("pre_logits.")}
         own = self.fc.state_dict()

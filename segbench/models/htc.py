@@ -75,7 +75,7 @@ class MaskHead(nn.Module):
 
 
 class HTC(RCNN):
-    """Equal to mmdetection's heads, but that RoIAlign and the targets of masks are torchvision's.
+    """Equal to mmdetection's heads, except that RoIAlign and the mask targets are torchvision's.
 
     Three stages refine the boxes, for all classes alike; each trains a mask head on the boxes that it has
     refined, and passes its mask features on. The scores of a box are the softmax of its mean logits over the
@@ -165,7 +165,7 @@ class HTC(RCNN):
             scores, found = self.box_head(stage, features, embedding, boxes, sizes)
             classifier, box_reg = box_losses(scores, found, torch.cat(labels), torch.cat(offsets))
             losses |= {f"classifier_{number}": weight * classifier, f"box_reg_{number}": weight * box_reg}
-            # true boxes, which training adds to those found, are added anew
+            # `select_training_samples` adds the true boxes again
             added = [(b[:, None] == t["boxes"]).all(-1).any(-1) for b, t in zip(boxes, truth)]
             boxes = [b[~a] for b, a in zip(refined(stage, found.detach(), boxes, sizes), added)]
             regions, matched, labels, _ = stage.select_training_samples(boxes, truth)

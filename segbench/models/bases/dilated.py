@@ -1,4 +1,4 @@
-"""What FCN, DeepLab and PSPNet on dilated backbones share."""
+"""Base of FCN, DeepLab and PSPNet: a dilated backbone and a head."""
 
 from __future__ import annotations
 
@@ -15,11 +15,18 @@ from segbench.models.network import SemanticNetwork
 
 
 class DilatedNetwork(SemanticNetwork):
-    """`head` on a backbone whose last stages are dilated, and bilinear upsampling to the input's size.
+    """Base of networks with a `head` on a dilated backbone, and bilinear upsampling to the input's size.
 
-    output_stride: 8, 16, or 32 (no dilation; for backbones without it). frozen_norm: see `Backbone`.
-    auxiliary_weight: weight of the losses of a second head, on the last stage but one, in training (Zhao et
-    al. 2017); 0 leaves the head out. align_corners: how logits are upsampled.
+    Args:
+        view: task and classes to predict.
+        in_channels: channels of the images.
+        backbone: timm name of the backbone.
+        output_stride: 8 or 16; 32 for backbones that cannot be dilated.
+        auxiliary_weight: weight of the losses of a second head on the last stage but one, used in training
+            only (Zhao et al. 2017); with 0 there is no such head.
+        align_corners: whether upsampling aligns the corners of logits and images.
+        frozen_norm: fix the batch norms of the backbone, see `Backbone`.
+        loss: see `SemanticNetwork`.
     """
 
     head: nn.Module
@@ -42,7 +49,7 @@ class DilatedNetwork(SemanticNetwork):
             self.auxiliary = FCNHead(self.backbone.channels[-2], len(view.classes))
 
     def classify(self, features: list[Tensor]) -> Tensor:
-        """The backbone's features -> B x classes x h x w."""
+        """Compute B x classes x h x w logits from all features of the backbone."""
         return self.head(features[-1])
 
     def forward(self, images: Tensor) -> Tensor:
@@ -60,9 +67,10 @@ class DilatedNetwork(SemanticNetwork):
 
 
 def load_torchvision(network: DilatedNetwork, state: dict[str, Tensor]) -> None:
-    """Take a state dict of `torchvision.models.segmentation` (FCN or DeepLabV3 on a ResNet).
+    """Load a state dict of `torchvision.models.segmentation` (FCN or DeepLabV3 on a ResNet).
 
-    Raises `SegbenchError` when it is of another network, backbone or number of classes.
+    Raises:
+        SegbenchError: the weights belong to another network, backbone or number of classes.
     """
     parts: dict[str, dict[str, Tensor]] = defaultdict(dict)
     for name, value in state.items():

@@ -1,4 +1,4 @@
-"""What MaskFormer and Mask2Former share: losses and predictions from (class, mask) pairs."""
+"""Base of MaskFormer and Mask2Former: losses and predictions from (class, mask) pairs."""
 
 from __future__ import annotations
 
@@ -20,10 +20,17 @@ STRIDE, MASK_STRIDE = 32, 4
 class MaskClassifier(Network):
     """Semantic, instance and panoptic segmentation by one architecture.
 
-    `forward` gives `MaskQueries`; their masks cover the image padded to a multiple of `STRIDE` at its lower
-    and right end. `frozen_norm`: see `Backbone`. `detections`: objects an image at most. `object_threshold`:
-    class score from which a query becomes a panoptic segment; `overlap_threshold`: share of its own mask that
-    it must win.
+    `forward` returns `MaskQueries`; their masks cover the image, padded to a multiple of `STRIDE` at right
+    and below.
+
+    Args:
+        view: task and classes to predict.
+        in_channels: channels of the images.
+        backbone: timm name of the backbone.
+        frozen_norm: fix the batch norms of the backbone, see `Backbone`.
+        detections: maximum number of objects per image.
+        object_threshold: class score above which a query becomes a panoptic segment.
+        overlap_threshold: minimum share of its own mask that a panoptic segment must win.
     """
 
     tasks = ("semantic", "instance", "panoptic")
@@ -50,7 +57,7 @@ class MaskClassifier(Network):
         return self.decode(self.backbone(pad_to_multiple(images, STRIDE)))
 
     def decode(self, features: list[Tensor]) -> MaskQueries:
-        """Everything after the backbone; `features` of stride 4, 8, 16, 32."""
+        """Predict queries from the features of stride 4, 8, 16 and 32."""
         raise NotImplementedError
 
     def no_weight_decay(self) -> set[str]:

@@ -1,4 +1,4 @@
-"""What the R-CNN family shares: feature pyramid, region proposals, RoIAlign, from torchvision's parts."""
+"""Base of the R-CNN family, from torchvision's parts."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from segbench.models.layers.roi_align import PyramidAlign
 from segbench.models.network import Prediction, Target
 
 NORM_EPSILON = 1e-5
-"""What batch norms add to the variance."""
+"""Added to the variance by batch norms."""
 
 
 class RCNN(PyramidNetwork):
@@ -93,14 +93,17 @@ class RCNN(PyramidNetwork):
 
 
 def to_torchvision(target: Target) -> dict[str, Tensor]:
-    """Labels from 1; boxes at least one pixel wide and high, since the losses take the logarithm of sizes."""
+    """Convert a target to torchvision's form: labels from 1, boxes at least one pixel wide and high.
+
+    The losses take the logarithm of the sizes of boxes.
+    """
     boxes = target["boxes"]
     boxes = torch.cat([boxes[:, :2], torch.maximum(boxes[:, 2:], boxes[:, :2] + 1)], 1)
     return {"boxes": boxes, "labels": target["labels"] + 1, "masks": target["masks"]}
 
 
 def load_torchvision(network: RCNN, state: dict[str, Tensor]) -> None:
-    """Take a state dict of torchvision's `fasterrcnn_resnet50_fpn` or `maskrcnn_resnet50_fpn`."""
+    """Load a state dict of torchvision's `fasterrcnn_resnet50_fpn` or `maskrcnn_resnet50_fpn`."""
     # norms that are frozen count no batches
     own = {k: v for k, v in network.state_dict().items() if k.endswith("num_batches_tracked")}
     for name, value in state.items():
@@ -110,7 +113,7 @@ def load_torchvision(network: RCNN, state: dict[str, Tensor]) -> None:
 
 
 def load_torchvision_coco_v1(network: RCNN, state: dict[str, Tensor]) -> None:
-    """Take the published weights COCO_V1, whose norms divide by the bare deviation: their epsilon is 0."""
+    """Load the published weights COCO_V1, whose batch norms have an epsilon of 0."""
     state = dict(state)
     for name in [name for name in state if name.endswith(".running_var")]:
         weight = name.replace("running_var", "weight")

@@ -15,7 +15,7 @@ from segbench.models.layers.pooling import PooledConv
 
 
 class AtrousConv2d(nn.Conv2d):
-    """A convolution of stride 1 that keeps the size; taps that would read nothing but padding are left out.
+    """A convolution of stride 1 that keeps the size; taps that read only padding are skipped.
 
     With a rate as large as the features a 3x3 convolution is a 1x1 one (1706.05587, section 3.3), and costs
     as much here.
@@ -62,9 +62,9 @@ def separable_conv(
 
 
 class ASPP(nn.Module):
-    """B x inputs x H x W -> B x outputs x H x W, seen at several scales.
+    """Context at several scales: B x inputs x H x W -> B x outputs x H x W.
 
-    Side by side a 1x1 convolution, a 3x3 one for each of `dilations` and the mean of the image, then a 1x1
+    In parallel a 1x1 convolution, a 3x3 one for each of `dilations` and the mean of the image, then a 1x1
     convolution of all and dropout. `conv(inputs, outputs, 3, dilation=...)` makes the 3x3 convolutions.
     """
 

@@ -1,4 +1,4 @@
-"""Feature pyramids from timm: any convolutional or windowed backbone by its timm name."""
+"""Backbones from timm, by name."""
 
 from __future__ import annotations
 
@@ -16,13 +16,20 @@ from segbench.models.layers.swin import LevelNorms, pad_before_shift
 
 
 class Backbone(nn.Module):
-    """A timm model without its head; `forward` gives B x channels[i] x H / reductions[i] x W / reductions[i].
+    """A timm model without its head; level i is B x channels[i] x H / reductions[i] x W / reductions[i].
 
-    Weights are random (torch's global generator) until `load` is called; nothing is ever downloaded.
-    out_indices picks levels from fine to coarse, negative ones from the coarse end; None: all of them.
-    output_stride (8 or 16) dilates the last stages, where the model can do so.
-    frozen_norm replaces batch norms by fixed affine maps: for pretrained weights and batches of few images.
-    Each level of a Swin Transformer is layer-normalised, with weights that `load` leaves alone.
+    Weights are random (torch's global generator) until `load` is called; nothing is downloaded. Each level of
+    a Swin Transformer is layer-normalised; `load` does not change these norms.
+
+    Args:
+        name: timm name of the model.
+        in_channels: channels of the images.
+        out_indices: levels to return, from fine to coarse; negative ones count from the coarsest. None: all.
+        output_stride: 8 or 16 dilates the last stages, if the model supports it; 32 does not.
+        frozen_norm: replace batch norms by fixed affine maps, for pretrained weights and small batches.
+
+    Raises:
+        SegbenchError: timm has no such model, or it returns no features with these options.
     """
 
     def __init__(
@@ -37,9 +44,9 @@ class Backbone(nn.Module):
         if not timm.is_model(name):
             hint = nearest(name, timm.list_models())
             raise SegbenchError(
-                f"'{name}' is no timm model",
+                f"'{name}' is not a timm model",
                 where="backbone",
-                remedy=f"did you mean '{hint}'?" if hint else "timm.list_models() names all",
+                remedy=f"did you mean '{hint}'?" if hint else "timm.list_models() lists all names",
             )
         options: dict[str, Any] = {}
         is_swin = name.startswith("swin_")
@@ -55,9 +62,9 @@ class Backbone(nn.Module):
             )
         except (AssertionError, AttributeError, IndexError, RuntimeError, TypeError) as error:
             raise SegbenchError(
-                f"'{name}' gives no features with {options} ({error})",
+                f"'{name}' returns no features with {options} ({error})",
                 where="backbone",
-                remedy="take another backbone, such as resnet50",
+                remedy="choose another backbone, such as resnet50",
             ) from error
         self.name, self.in_channels = name, in_channels
         self.channels: list[int] = net.feature_info.channels()
@@ -72,7 +79,7 @@ class Backbone(nn.Module):
         return self.norms(self.net(pad_to_multiple(images, self.patch)))
 
     def load(self, state: dict[str, Tensor]) -> None:
-        """Take a state dict of the full timm model; its head is dropped.
+        """Load a state dict of the full timm model, without its head.
 
         A first convolution for another number of channels is adapted by timm's rule: summed for one channel,
         else repeated and scaled. Raises `SegbenchError` when the weights are not of this model.
@@ -95,7 +102,7 @@ class Backbone(nn.Module):
 
 
 def pad_to_multiple(images: Tensor, multiple: int) -> Tensor:
-    """Zeros (the mean of normalised images) on the right and below: both sides divide by `multiple`."""
+    """Pad images with zeros at right and below, so that `multiple` divides height and width."""
     height, width = images.shape[-2:]
     right, below = -width % multiple, -height % multiple
     return F.pad(images, (0, right, 0, below)) if right or below else images

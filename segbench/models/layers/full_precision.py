@@ -8,9 +8,9 @@ from torch import Tensor, nn
 
 
 def keep_float(*heads: nn.Module) -> None:
-    """Outputs of the heads in float32 whatever the autocast.
+    """Make the heads return float32 under autocast.
 
-    torchvision decodes boxes in the precision of the offsets: 8 bits of bf16 are not enough for pixels.
+    torchvision decodes boxes in the precision of their offsets, and bf16's 8 bits are too few for pixels.
     """
     for head in heads:
         head.register_forward_hook(_as_float)

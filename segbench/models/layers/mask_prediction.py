@@ -14,7 +14,7 @@ from torch import Tensor
 from segbench.models.network import Instances, Panoptic
 
 STRIP = 2**24
-"""Most mask values at full size that are held at once."""
+"""Maximum number of mask values at full size held in memory at once."""
 
 
 def _taps(
@@ -62,7 +62,7 @@ def best_objects(classes: Tensor, count: int) -> tuple[Tensor, Tensor, Tensor]:
 
 
 def instances(labels: Tensor, scores: Tensor, strips: Iterator[Tensor]) -> Instances:
-    """Objects from N labels, N scores and the `enlarged` logits of N masks, empty ones left out.
+    """Objects from N labels, N scores and the `enlarged` logits of N masks; empty ones are dropped.
 
     A score is multiplied by the mean probability within the mask.
     """

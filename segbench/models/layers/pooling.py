@@ -1,4 +1,4 @@
-"""Features of the image or of large parts of it, brought back to every position."""
+"""Pooling over the image or large parts of it, enlarged to the size of the input again."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from torch.nn import functional as F
 class PooledBatchNorm2d(nn.BatchNorm2d):
     """Batch norm that also trains on one value a channel (one image pooled to 1 x 1).
 
-    One value has no variance, so the running statistics stand in for the batch's, and stay as they are.
+    One value has no variance, so the running statistics are used instead, and not updated.
     """
 
     def forward(self, x: Tensor) -> Tensor:

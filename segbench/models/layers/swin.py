@@ -1,4 +1,4 @@
-"""What the published dense predictors do with a Swin Transformer, and timm's classifier does not."""
+"""Swin Transformers as published dense predictors use them, where timm's classifier differs."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from torch.nn import functional as F
 
 
 class PaddedBlock(SwinTransformerBlock):
-    """Maps are padded to whole windows before these are shifted; timm shifts first."""
+    """A block that pads maps to whole windows before the shift; timm shifts first."""
 
     def _attn(self, x: Tensor) -> Tensor:
         height, width = x.shape[1:3]
@@ -19,6 +19,7 @@ class PaddedBlock(SwinTransformerBlock):
 
 
 def pad_before_shift(model: nn.Module) -> None:
+    """Turn all blocks of a timm Swin Transformer into `PaddedBlock`, in place."""
     for module in model.modules():
         if type(module) is SwinTransformerBlock:
             module.__class__ = PaddedBlock

@@ -9,19 +9,19 @@ from torchvision.ops import sigmoid_focal_loss
 
 
 def class_focal(logits: Tensor, labels: Tensor, alpha: float = 0.25, gamma: float = 2.0) -> Tensor:
-    """Sum of the focal losses (Lin et al. 2017) of all classes, each against the rest.
+    """Compute the sum of the one-against-rest focal losses of all classes (Lin et al. 2017).
 
-    logits ... x classes; labels ..., where the number of classes stands for the background.
+    logits: ... x classes. labels: ... int64; the number of classes stands for the background.
     """
     truth = F.one_hot(labels, logits.shape[-1] + 1)[..., :-1].float()
     return sigmoid_focal_loss(logits.float(), truth, alpha, gamma, reduction="sum")
 
 
 def side_giou(found: Tensor, truth: Tensor) -> Tensor:
-    """1 - generalised IoU (Rezatofighi et al. 2019) of boxes that share a point: both N x 4 -> N.
+    """Compute 1 - generalised IoU (Rezatofighi et al. 2019) of boxes around the same point: N x 4 -> N.
 
-    Boxes are distances from the point to their left, upper, right and lower side, in units of the stride. As
-    in the authors' FCOS the IoU's areas have 1 added, which `generalized_box_iou_loss` has not.
+    A box is given by the distances from the point to its left, upper, right and lower side, in strides. As in
+    the authors' FCOS, 1 is added to the areas of the IoU; `generalized_box_iou_loss` does not do this.
     """
 
     def area(sides: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""Losses of networks that predict a set of (class, mask) pairs, and the segments to compare these with."""
+"""Losses and matching costs of predicted masks."""
 
 from __future__ import annotations
 

@@ -8,15 +8,21 @@ from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 
 LARGE = 1e9
-"""Stands for costs that are not finite: such a pair is chosen only where no other is left."""
+"""Replaces costs that are not finite: such a pair is chosen only if no other remains."""
 
 
 def assign(costs: Tensor, counts: list[int]) -> Tensor:
-    """The cheapest assignment of every layer and image.
+    """Find the cheapest one-to-one assignment of queries to segments, for every layer and image.
 
-    costs: layers x images x queries x slots; of image b the first `counts[b]` slots are true segments.
-    Returns layers x sum(counts) int64, segments in the order of the images: the query of each, -1 where there
-    are more segments than queries. The costs travel to the processor once.
+    The costs are copied to the CPU once.
+
+    Args:
+        costs: layers x images x queries x slots; the first `counts[b]` slots of image b are true segments.
+        counts: number of true segments of each image.
+
+    Returns:
+        layers x sum(counts) int64: the query of each segment, in the order of the images; -1 if there are
+        more segments than queries.
     """
     costs = torch.nan_to_num(costs, nan=LARGE, posinf=LARGE, neginf=LARGE)
     layers = costs.cpu().numpy()

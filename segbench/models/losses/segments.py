@@ -14,7 +14,7 @@ from segbench.models.network import Target
 
 @dataclass
 class Segments:
-    """True segments of a batch, all images in one row of T.
+    """The T true segments of a batch, concatenated over its images.
 
     labels T, masks T x H x W bool, image T (the image of each, ascending), valid B x H x W bool.
     """
@@ -24,25 +24,30 @@ class Segments:
     image: Tensor
     valid: Tensor
     counts: list[int]
-    """Segments of each image."""
+    """Number of segments of each image."""
 
     @property
     def slot(self) -> Tensor:
-        """T: place of each segment among those of its image."""
+        """Index of each segment among those of its image (T)."""
         counts = torch.tensor(self.counts, device=self.image.device)
         return (
             torch.arange(len(self.image), device=self.image.device) - (counts.cumsum(0) - counts)[self.image]
         )
 
     def by_image(self, values: Tensor) -> Tensor:
-        """T x ... values -> B x max(counts) x ..., zero where an image has fewer segments."""
+        """Pad T x ... values to B x max(counts) x ..., with zeros where an image has fewer segments."""
         padded = values.new_zeros(len(self.counts), max(self.counts), *values.shape[1:])
         padded[self.image, self.slot] = values
         return padded
 
 
 def segments_of(task: Task, targets: list[Target]) -> Segments:
-    """A semantic map has one segment a class that is present; other targets bring their segments."""
+    """Collect the true segments of a batch.
+
+    Args:
+        task: view of the targets. A semantic map has one segment for each class that is present.
+        targets: targets of the images, see `Target`.
+    """
     valid = torch.stack([t["valid"] for t in targets])
     if task == "semantic":
         semantic = torch.stack([t["semantic"] for t in targets])

@@ -1,4 +1,4 @@
-"""The losses that networks share. Every function takes logits, never probabilities."""
+"""Losses of semantic segmentation. All functions take logits, not probabilities."""
 
 from __future__ import annotations
 
@@ -11,7 +11,15 @@ IGNORE = -100
 
 
 def cross_entropy(logits: Tensor, truth: Tensor) -> Tensor:
-    """Mean over pixels that are not void. logits B x C x H x W, truth B x H x W; 0 where all is void."""
+    """Compute the mean cross-entropy over the pixels that are not void.
+
+    Args:
+        logits: B x classes x H x W.
+        truth: B x H x W int64 class indices, `IGNORE` on void.
+
+    Returns:
+        A scalar; 0 if every pixel is void.
+    """
     total = F.cross_entropy(logits.float(), truth, ignore_index=IGNORE, reduction="sum")
     return total / (truth != IGNORE).sum().clamp(min=1)
 
@@ -19,10 +27,18 @@ def cross_entropy(logits: Tensor, truth: Tensor) -> Tensor:
 def ohem_cross_entropy(
     logits: Tensor, truth: Tensor, hardest: float = 0.2, weight: Tensor | None = None
 ) -> Tensor:
-    """Online hard example mining: mean over the share `hardest` of the labelled pixels with the highest loss.
+    """Compute the mean cross-entropy over the hardest labelled pixels (online hard example mining).
 
-    Shapes as in `cross_entropy`; weight B x H x W multiplies the losses first. Without a label: 0.
-    Yang et al. 2019, DeeperLab, 1902.05093, section 3.2 (there "weighted bootstrapped cross-entropy").
+    Yang et al. 2019, DeeperLab, 1902.05093, section 3.2 ("weighted bootstrapped cross-entropy").
+
+    Args:
+        logits: B x classes x H x W.
+        truth: B x H x W int64 class indices, `IGNORE` on void.
+        hardest: share of the labelled pixels that count, in 0..1.
+        weight: B x H x W, multiplied with the losses before the hardest are chosen.
+
+    Returns:
+        A scalar; 0 if every pixel is void.
     """
     losses = F.cross_entropy(logits.float(), truth, ignore_index=IGNORE, reduction="none")
     if weight is not None:
@@ -32,7 +48,10 @@ def ohem_cross_entropy(
 
 
 def soft_dice(logits: Tensor, truth: Tensor, smooth: float = 1.0) -> Tensor:
-    """1 - soft Dice (Milletari 2016), mean over the classes; pixels of the batch pooled, void left out."""
+    """Compute 1 - soft Dice (Milletari 2016), averaged over the classes.
+
+    Pixels of the whole batch are pooled; void pixels are excluded. Shapes as in `cross_entropy`.
+    """
     keep = truth != IGNORE
     probability = logits.float().softmax(1) * keep[:, None]
     one_hot = torch.zeros_like(probability).scatter_(1, truth.clamp(min=0)[:, None], 1.0) * keep[:, None]
@@ -45,5 +64,5 @@ SEMANTIC_LOSSES = {"cross_entropy": cross_entropy, "ohem": ohem_cross_entropy, "
 
 
 def semantic_losses(logits: Tensor, truth: Tensor, weights: dict[str, float]) -> dict[str, Tensor]:
-    """The named losses, each times its weight."""
+    """Compute the named losses, each multiplied with its weight; see `SEMANTIC_LOSSES`."""
     return {name: weight * SEMANTIC_LOSSES[name](logits, truth) for name, weight in weights.items()}

@@ -1,4 +1,4 @@
-"""What the three heads learn, from true segments (paper, sections 3.1 and 3.2)."""
+"""Training targets of the three heads, from true segments (paper, sections 3.1 and 3.2)."""
 
 from __future__ import annotations
 

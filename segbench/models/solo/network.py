@@ -1,4 +1,4 @@
-"""What SOLO and SOLOv2 share: grids of cells, each of which says the class and the mask of one object."""
+"""Base of SOLO and SOLOv2: grids of cells, each of which predicts the class and mask of one object."""
 
 from __future__ import annotations
 
@@ -175,5 +175,5 @@ class GridNetwork(PyramidNetwork):
 
 
 def peaks(scores: Tensor) -> Tensor:
-    """Zero but where no neighbour above or to the left is greater."""
+    """Set scores to zero where a neighbour above or to the left is greater."""
     return scores * (F.max_pool2d(scores, 2, stride=1, padding=1)[..., :-1, :-1] == scores)
