@@ -17,8 +17,16 @@ from segbench.models.network import Target
 class FasterRCNN(RCNN):
     """Equal to torchvision's `fasterrcnn_resnet50_fpn`, except that images come normalised and resized.
 
-    Predicts boxes without masks. rois_per_image: regions per image that the losses of the box head see, a
-    quarter of them objects. detections_per_image bounds the objects of one image. Options: those of `RCNN`.
+    It predicts boxes without masks.
+
+    Args:
+        view: task and classes to predict.
+        in_channels: channels of the images.
+        box_channels: channels of the box head.
+        rois_per_image: regions per image in the losses of the box head, at most a quarter of them objects.
+        detections_per_image: maximum number of objects per image.
+        score_threshold: minimum score of an object.
+        options: arguments of `RCNN`.
     """
 
     tasks = ("instance",)

@@ -14,8 +14,13 @@ from segbench.models.layers.full_precision import keep_float
 class MaskRCNN(FasterRCNN):
     """Equal to torchvision's `maskrcnn_resnet50_fpn`, except that images come normalised and resized.
 
-    class_agnostic_masks: one mask a region for whatever its class (section 4.1 of the paper: about as good);
-    it learns from few examples of many classes. Other options: those of `FasterRCNN`.
+    Args:
+        view: task and classes to predict.
+        in_channels: channels of the images.
+        mask_channels: channels of the mask head.
+        class_agnostic_masks: predict one mask per region, whatever its class. About as good (section 4.1 of
+            the paper), and it learns from fewer examples of each class.
+        options: arguments of `FasterRCNN`.
     """
 
     def __init__(

@@ -1,8 +1,8 @@
 """BlendMask: Chen et al. 2020, "BlendMask: Top-Down Meets Bottom-Up for Instance Segmentation" (2001.00309).
 
-Where the paper leaves a choice, this follows the authors' AdelaiDet, but for two things:
-- boxes of predictions are cut to the image before the masks are made, not after;
-- void pixels and padding take no part in the auxiliary semantic loss.
+Where the paper leaves a choice, this follows the authors' AdelaiDet, with two exceptions:
+- predicted boxes are clipped to the image before the masks are made, not after;
+- void pixels and padding are excluded from the auxiliary semantic loss.
 """
 
 from __future__ import annotations
@@ -66,12 +66,25 @@ def blend(bases: Tensor, attention: Tensor) -> Tensor:
 
 
 class BlendMask(PyramidNetwork):
-    """FCOS, whose box tower also gives each object coarse attention over bases of the whole image.
+    """FCOS whose box tower also predicts, for each object, coarse attention over bases of the whole image.
 
-    attention_size, mask_size: sides of the attention and of the masks in a box. limits: between the sizes in
-    pixels of the objects of neighbouring levels. radius: in strides, how far from an object's middle places
-    learn it. semantic_weight: of the auxiliary loss. score_threshold: of class times centreness, before the
-    root. overlap: IoU above which NMS suppresses. frozen_norm: see `Backbone`.
+    Args:
+        view: task and classes to predict.
+        in_channels: channels of the images.
+        convolutions: convolutions of each tower of FCOS.
+        bases: number of bases.
+        base_channels: channels of the branch that predicts the bases.
+        base_convolutions: convolutions of this branch before it is enlarged.
+        attention_size: side of the attention map of an object.
+        mask_size: side of the mask inside a box.
+        limits: sizes of objects, in pixels, that divide neighbouring levels.
+        radius: maximum distance of a place from the centre of its object, in strides.
+        semantic_weight: weight of the auxiliary semantic loss.
+        score_threshold: minimum of class score times centreness, before the root.
+        candidates: maximum number of candidates per level before NMS.
+        overlap: IoU above which NMS suppresses.
+        detections_per_image: maximum number of objects per image.
+        options: arguments of `PyramidNetwork`.
     """
 
     tasks = ("instance",)

@@ -12,7 +12,10 @@ from segbench.models.losses.set_criterion import SetCriterion
 
 
 class Criterion(SetCriterion):
-    """`points` are sampled a mask; see `uncertain_points` for `oversample` and `importance`."""
+    """Compare masks on `points` sampled points each.
+
+    For `oversample` and `importance` see `uncertain_points`.
+    """
 
     pairwise_mask = staticmethod(pairwise_cross_entropy)
     matched_mask = staticmethod(mask_cross_entropy)

@@ -1,8 +1,8 @@
 """Panoptic-DeepLab: Cheng et al. 2020, "Panoptic-DeepLab: A Simple, Strong, and Fast Baseline for Bottom-Up
 Panoptic Segmentation" (1911.10194).
 
-Where the paper leaves a choice, this follows the authors' code (github.com/bowenc0221/panoptic-deeplab), but
-for two things: the pooled branch of the ASPP is normalised, as in DeepLabV3, and void pixels are not counted
+Where the paper leaves a choice, this follows the authors' code (github.com/bowenc0221/panoptic-deeplab), with
+two exceptions: the pooled branch of the ASPP is normalised, as in DeepLabV3, and void pixels are not counted
 among those of which the hardest are mined.
 """
 

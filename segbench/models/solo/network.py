@@ -43,16 +43,27 @@ def expect_background(*layers: nn.Module, probability: float = 0.01) -> None:
 class GridNetwork(PyramidNetwork):
     """Base of SOLO and SOLOv2. Where the papers leave a choice, these follow mmdetection's heads.
 
-    grids: cells along a side, one for each of five levels. scale_ranges: sizes in pixels (geometric mean of
-    width and height) of the objects that each grid is to find. centre_size: share of an object's box around
-    its centre that its cells touch. score_threshold: of the class; keep_threshold: of the score after
-    matrix NMS, whose kernel has `nms_sigma` and which sees the `candidates` best masks. frozen_norm: see
-    `Backbone`.
+    Args:
+        view: task and classes to predict.
+        in_channels: channels of the images.
+        head_channels: channels of the towers.
+        convolutions: convolutions of each tower.
+        grids: cells along a side, for each of five levels.
+        scale_ranges: minimum and maximum size in pixels (geometric mean of width and height) of the objects
+            that each grid predicts.
+        centre_size: share of an object's box, around its centre, whose cells predict it.
+        dice_weight: weight of the Dice loss of the masks.
+        score_threshold: minimum class score before matrix NMS.
+        keep_threshold: minimum score after matrix NMS.
+        nms_sigma: sigma of the Gaussian kernel of matrix NMS.
+        candidates: maximum number of masks in matrix NMS.
+        detections_per_image: maximum number of objects per image.
+        options: arguments of `PyramidNetwork`.
     """
 
     tasks = ("instance",)
     strides: ClassVar[tuple[int, ...]] = (8, 8, 16, 32, 32)
-    """Of the features under each grid: the finest and the coarsest level are resized."""
+    """Strides of the features of each grid; the finest and the coarsest level are resized."""
 
     def __init__(
         self,
