@@ -40,8 +40,8 @@ class FCN(SemanticNetwork):
     their features of stride 32, 16 and 8. Scoring layers start at zero, as in the paper.
     The paper pads the input by 100 and crops what comes out with an offset. Here images are padded to a
     multiple of 32 and fc6 is padded by 3, so all levels are aligned, and any input size gives its own size.
-    mixed_upsampling, as in the paper, lets every class contribute to every other's upsampled score; without,
-    each has a filter of its own, far cheaper where classes are many.
+    With mixed_upsampling, as in the paper, every class contributes to every other's upsampled score; without
+    it, each class has its own filter, which is far cheaper for many classes.
     Score layers are named by their stride: FCN-16s and 8s can load what they share with the coarser net.
     """
 

@@ -79,8 +79,8 @@ class HTC(RCNN):
     """Equal to mmdetection's heads, except that RoIAlign and the mask targets are torchvision's.
 
     Three stages refine the boxes, with the same offsets for all classes; each trains a mask head on the boxes
-    that it has refined, and passes its mask features to the next stage. The scores of a box are the softmax of
-    its mean logits over the stages; its mask is the mean of the stages' probabilities.
+    that it has refined, and passes its mask features to the next stage. The scores of a box are the softmax
+    of its mean logits over the stages; its mask is the mean of the stages' probabilities.
 
     In a panoptic view a semantic branch learns the map of all classes, and its features are added to those of
     every region. The branch gives the semantic prediction and, with the objects, the panoptic one. In an

@@ -13,7 +13,7 @@ Shapes = list[tuple[int, int]]
 
 
 def reference_points(shapes: Shapes, device: torch.device) -> Tensor:
-    """Centre of every pixel of every level, (x, y) in 0..1: sum(height x width) x 2."""
+    """Compute the centre of every pixel of every level, (x, y) in 0..1: sum(height x width) x 2."""
     centres = []
     for height, width in shapes:
         y = (torch.arange(height, device=device) + 0.5) / height
@@ -23,7 +23,10 @@ def reference_points(shapes: Shapes, device: torch.device) -> Tensor:
 
 
 class DeformableAttention(nn.Module):
-    """Each query reads `points` places a level and head, at predicted offsets from its reference point."""
+    """Attention in which each query reads `points` places per level and head.
+
+    Their offsets from the reference point of the query are predicted.
+    """
 
     def __init__(self, channels: int, heads: int = 8, levels: int = 3, points: int = 4) -> None:
         super().__init__()

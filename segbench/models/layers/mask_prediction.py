@@ -31,10 +31,10 @@ def _taps(
 
 
 def enlarged(masks: Tensor, covered: tuple[int, int], stride: int, size: tuple[int, int]) -> Iterator[Tensor]:
-    """Bilinear enlargement of Q x h x w masks to Q x H x W, strip after strip: each Q x rows x W.
+    """Enlarge Q x h x w masks bilinearly to Q x H x W, in strips of Q x rows x W.
 
     The masks' upper left part of `covered` input pixels (`stride` of them a cell) becomes the image of
-    H x W = `size`; what lies beyond is the padding of the input.
+    H x W = `size`; the rest is padding of the input.
     """
     top, bottom, down = _taps(size[0], covered[0], masks.shape[1], stride, masks.device)
     left, right, across = _taps(size[1], covered[1], masks.shape[2], stride, masks.device)
@@ -46,7 +46,7 @@ def enlarged(masks: Tensor, covered: tuple[int, int], stride: int, size: tuple[i
 
 
 def semantic_map(classes: Tensor, strips: Iterator[Tensor]) -> Tensor:
-    """H x W labels: argmax over classes of the sum over queries of class x mask probability.
+    """Compute H x W labels: argmax over classes of the sum over queries of class x mask probability.
 
     classes: Q x (classes + 1) logits; strips: `enlarged` logits of all queries.
     """
@@ -55,14 +55,14 @@ def semantic_map(classes: Tensor, strips: Iterator[Tensor]) -> Tensor:
 
 
 def best_objects(classes: Tensor, count: int) -> tuple[Tensor, Tensor, Tensor]:
-    """The `count` best (query, class) pairs -> query, label, score of each."""
+    """Choose the `count` best (query, class) pairs; return the query, label and score of each."""
     probability = classes.softmax(-1)[:, :-1]
     scores, best = probability.flatten().topk(min(count, probability.numel()))
     return best // probability.shape[1], best % probability.shape[1], scores
 
 
 def instances(labels: Tensor, scores: Tensor, strips: Iterator[Tensor]) -> Instances:
-    """Objects from N labels, N scores and the `enlarged` logits of N masks; empty ones are dropped.
+    """Make objects from N labels, N scores and the `enlarged` logits of N masks; empty ones are dropped.
 
     A score is multiplied by the mean probability within the mask.
     """
@@ -79,7 +79,7 @@ def instances(labels: Tensor, scores: Tensor, strips: Iterator[Tensor]) -> Insta
 def panoptic(
     labels: Tensor, scores: Tensor, strips: Iterator[Tensor], things: tuple[int, ...], overlap: float
 ) -> Panoptic:
-    """Segments from N labels, N scores and the `enlarged` logits of N masks.
+    """Make segments from N labels, N scores and the `enlarged` logits of N masks.
 
     A pixel goes to the mask of highest score x probability, if its probability is at least 1/2. A mask that
     wins less than the share `overlap` of its own pixels is dropped; segments of one stuff class are merged.

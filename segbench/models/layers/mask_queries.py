@@ -11,7 +11,7 @@ from torch import Tensor, nn
 class MaskQueries(NamedTuple):
     """Output of every decoder layer.
 
-    A mask's logits are linear in the mask features, so training never computes those that it does not need.
+    A mask's logits are linear in the mask features, so training computes only those that it needs.
     """
 
     classes: Tensor
@@ -27,7 +27,7 @@ class MaskQueries(NamedTuple):
 
 
 def mask_embedding(channels: int) -> nn.Sequential:
-    """From queries to the embeddings of their masks."""
+    """Make the network of three layers from queries to the embeddings of their masks."""
     return nn.Sequential(
         nn.Linear(channels, channels),
         nn.ReLU(),

@@ -11,12 +11,12 @@ from torch.nn import functional as F
 
 
 def sample_points(maps: Tensor, points: Tensor) -> Tensor:
-    """Bilinear values of N x C x H x W maps at N x P x 2 points -> N x C x P; outside of the map is 0."""
+    """Sample N x C x H x W maps bilinearly at N x P x 2 points -> N x C x P; outside of the map is 0."""
     return F.grid_sample(maps, 2 * points[:, None] - 1, mode="bilinear", align_corners=False)[:, :, 0]
 
 
 def lookup(maps: Tensor, index: Tensor, points: Tensor) -> Tensor:
-    """Value of the pixel under each point: B x H x W maps, N indices into B, N x P x 2 points -> N x P."""
+    """Look up the pixel under each point: B x H x W maps, N indices into B, N x P x 2 points -> N x P."""
     height, width = maps.shape[-2:]
     x = (points[..., 0] * width).int().clamp(0, width - 1)
     y = (points[..., 1] * height).int().clamp(0, height - 1)
@@ -27,10 +27,18 @@ def lookup(maps: Tensor, index: Tensor, points: Tensor) -> Tensor:
 def uncertain_points(
     logits: Tensor, valid: Tensor, index: Tensor, count: int, oversample: float, importance: float
 ) -> Tensor:
-    """Training points of N x 1 x h x w mask logits -> N x `count` x 2.
+    """Draw training points of masks, most of them where the prediction is uncertain.
 
-    Of `count` x `oversample` uniform points the share `importance` of `count` with the logits nearest to 0 is
-    taken, void ones last (`valid` B x H x W bool, `index` N the image of each mask); the rest is uniform.
+    Args:
+        logits: N x 1 x h x w mask logits.
+        valid: B x H x W bool, False on void. Void points are chosen last.
+        index: image of each mask (N).
+        count: number of points per mask.
+        oversample: the uncertain points are chosen among `count * oversample` uniform ones.
+        importance: share of the points with the logits nearest to 0, in 0..1; the rest is uniform.
+
+    Returns:
+        N x `count` x 2 points.
     """
     rows, uncertain = len(logits), int(importance * count)
     points = torch.rand(rows, int(count * oversample), 2, device=logits.device)

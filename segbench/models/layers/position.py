@@ -9,9 +9,10 @@ from torch import Tensor
 
 
 def sine_position(height: int, width: int, channels: int, device: torch.device) -> Tensor:
-    """1 x `channels` x height x width float32, y in the first half; positions scaled to 0..2 pi.
+    """Compute the sine position embedding, with positions scaled to 0..2 pi.
 
-    `channels` must be a multiple of 4.
+    Returns:
+        1 x `channels` x height x width float32, y in the first half; `channels` must be a multiple of 4.
     """
     steps = torch.arange(channels // 4, dtype=torch.float32, device=device)
     frequency = 10000 ** (-4 * steps / channels)

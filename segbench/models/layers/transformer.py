@@ -32,7 +32,7 @@ class Attention(nn.Module):
 class DecoderLayer(nn.Module):
     """Cross-attention, self-attention and feed-forward network, each normalised afterwards.
 
-    self_first: self-attention comes first, as in DETR. dropout: of what each of the three adds.
+    self_first: self-attention comes first, as in DETR. dropout: dropout on the output of each of the three.
     """
 
     def __init__(

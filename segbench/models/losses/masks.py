@@ -8,7 +8,7 @@ from torch.nn import functional as F
 
 
 def pairwise_cross_entropy(logits: Tensor, truth: Tensor, weight: Tensor) -> Tensor:
-    """Mean sigmoid cross-entropy of every prediction with every truth over weighted points.
+    """Compute the mean sigmoid cross-entropy of every prediction with every truth over weighted points.
 
     logits ... x Q x P, truth ... x N x P, weight ... x P -> ... x Q x N.
     """
@@ -18,7 +18,10 @@ def pairwise_cross_entropy(logits: Tensor, truth: Tensor, weight: Tensor) -> Ten
 
 
 def pairwise_focal(logits: Tensor, truth: Tensor, weight: Tensor) -> Tensor:
-    """Mean focal loss (Lin et al. 2017; alpha .25, gamma 2) of all pairs; shapes as above."""
+    """Compute the mean focal loss (Lin et al. 2017; alpha .25, gamma 2) of all pairs.
+
+    Shapes as in `pairwise_cross_entropy`.
+    """
     probability, log_probability = logits.sigmoid(), F.logsigmoid(logits)
     inside = -0.25 * (1 - probability).square() * log_probability
     outside = 0.75 * probability.square() * (logits - log_probability)  # log(1 - s(x)) = log s(x) - x
@@ -27,7 +30,7 @@ def pairwise_focal(logits: Tensor, truth: Tensor, weight: Tensor) -> Tensor:
 
 
 def pairwise_dice(logits: Tensor, truth: Tensor, weight: Tensor) -> Tensor:
-    """1 - soft Dice (smoothed by 1) of all pairs; shapes as in `pairwise_cross_entropy`."""
+    """Compute 1 - soft Dice (smoothed by 1) of all pairs; shapes as in `pairwise_cross_entropy`."""
     weight = weight[..., None, :]
     truth = truth * weight
     both = logits.sigmoid() @ torch.cat([truth, weight], -2).mT  # one pass over the predictions
@@ -36,15 +39,15 @@ def pairwise_dice(logits: Tensor, truth: Tensor, weight: Tensor) -> Tensor:
 
 
 def mask_cross_entropy(logits: Tensor, truth: Tensor, weight: Tensor) -> Tensor:
-    """Mean sigmoid cross-entropy of each mask over its weighted points: all N x P -> N."""
+    """Compute the mean sigmoid cross-entropy of each mask over its weighted points: all N x P -> N."""
     loss = F.binary_cross_entropy_with_logits(logits, truth, reduction="none")
     return (loss * weight).sum(-1) / weight.sum(-1).clamp(min=1)
 
 
 def mask_focal(logits: Tensor, truth: Tensor, weight: Tensor) -> Tensor:
-    """Mean focal loss (alpha .25, gamma 2) of each mask over its weighted points: all N x P -> N.
+    """Compute the mean focal loss (alpha .25, gamma 2) of each mask over its weighted points: N x P -> N.
 
-    truth is 0 or 1: a half of the passes over memory that `sigmoid_focal_loss` needs for any truth.
+    truth must be 0 or 1; this halves the passes over memory of `sigmoid_focal_loss`, which takes any truth.
     """
     right = logits * (2 * truth - 1)  # log odds of the true answer
     loss = (-right).sigmoid().square() * F.logsigmoid(right)
@@ -52,23 +55,23 @@ def mask_focal(logits: Tensor, truth: Tensor, weight: Tensor) -> Tensor:
 
 
 def mask_dice(logits: Tensor, truth: Tensor, weight: Tensor) -> Tensor:
-    """1 - soft Dice (smoothed by 1) of each mask over its weighted points: all N x P -> N."""
+    """Compute 1 - soft Dice (smoothed by 1) of each mask over its weighted points: all N x P -> N."""
     probability, truth = logits.sigmoid() * weight, truth * weight
     return 1 - (2 * (probability * truth).sum(-1) + 1) / (probability.sum(-1) + truth.sum(-1) + 1)
 
 
 def squared_dice(logits: Tensor, truth: Tensor, smooth: float = 1e-3) -> Tensor:
-    """1 - soft Dice with squares in the denominator (Milletari 2016) of each mask: both N x P -> N."""
+    """Compute 1 - soft Dice with squares in the denominator (Milletari 2016) of each mask: N x P -> N."""
     probability, truth = logits.float().sigmoid(), truth.float()
     total = probability.square().sum(-1) + truth.square().sum(-1) + 2 * smooth
     return 1 - 2 * (probability * truth).sum(-1) / total
 
 
 def set_cross_entropy(logits: Tensor, labels: Tensor, no_object: float) -> Tensor:
-    """Cross-entropy of every layer's queries, summed over layers.
+    """Compute the cross-entropy of every layer's queries, summed over layers.
 
-    logits layers x B x Q x (classes + 1), labels layers x B x Q. The last class, "no object", weighs
-    `no_object`, the others 1.
+    logits layers x B x Q x (classes + 1), labels layers x B x Q. The last class, "no object", has
+    the weight `no_object`, the others 1.
     """
     weight = logits.new_ones(logits.shape[-1])
     weight[-1] = no_object

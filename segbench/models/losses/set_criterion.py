@@ -16,10 +16,16 @@ Loss = Callable[[Tensor, Tensor, Tensor], Tensor]
 
 
 class SetCriterion:
-    """`class_weight`, `mask_weight` and `dice_weight` weigh the costs of the matching and the losses.
+    """Base of the criteria of MaskFormer and Mask2Former.
 
-    What differs between networks is the mask loss, of all pairs and of matched ones, and where masks are
-    compared in the matching (`compared`) and in the losses (`scored`).
+    A subclass names its mask loss, of all pairs and of matched ones, and where masks are compared in the
+    matching (`compared`) and in the losses (`scored`).
+
+    Args:
+        class_weight: weight of the class loss, and of the class cost in the matching.
+        mask_weight: weight of the mask loss and cost.
+        dice_weight: weight of the Dice loss and cost.
+        no_object_weight: weight of the class "no object" in the class loss.
     """
 
     pairwise_mask: Loss

@@ -50,8 +50,14 @@ class MaskFeatures(nn.Module):
 class SOLOv2(GridNetwork):
     """Each cell gives a 1x1 convolution, whose result on features of the whole image is the cell's mask.
 
-    mask_channels: inside the branch of these features; kernel_channels: theirs. Other options: those of
-    `GridNetwork`.
+    Args:
+        view: task and classes to predict.
+        in_channels: channels of the images.
+        head_channels: see `GridNetwork`.
+        convolutions: see `GridNetwork`.
+        mask_channels: channels inside the branch of the mask features.
+        kernel_channels: channels of the mask features, and so of each kernel.
+        options: arguments of `GridNetwork`.
     """
 
     def __init__(
