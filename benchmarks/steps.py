@@ -33,9 +33,10 @@ from transformers import (
 )
 
 from segbench.data.dataset import Category, Task, View
+from segbench.models.bases.dilated import load_torchvision
 from segbench.models.deeplabv3 import DeepLabV3
 from segbench.models.deeplabv3plus import DeepLabV3Plus
-from segbench.models.dilated import DilatedFCN, load_torchvision
+from segbench.models.dilated import DilatedFCN
 from segbench.models.faster_rcnn import FasterRCNN
 from segbench.models.linknet import LinkNet
 from segbench.models.mask2former import Mask2Former

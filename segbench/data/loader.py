@@ -21,7 +21,7 @@ from torchvision.transforms import v2
 from segbench.data.dataset import Split, View
 from segbench.data.targets import build_target, layer_reader
 from segbench.errors import SegbenchError
-from segbench.models.losses import IGNORE
+from segbench.models.losses.semantic import IGNORE
 from segbench.models.network import Target
 
 Item = tuple[Tensor, Target]

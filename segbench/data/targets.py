@@ -23,7 +23,7 @@ from segbench.data.images import open_image
 from segbench.data.masks import RLE, to_rle
 from segbench.errors import SegbenchError
 from segbench.files import read_json
-from segbench.models.losses import IGNORE
+from segbench.models.losses.semantic import IGNORE
 from segbench.models.network import Target
 
 Layers = tuple[np.ndarray, np.ndarray]

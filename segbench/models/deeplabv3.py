@@ -9,15 +9,21 @@ from torch import nn
 from torchvision.ops import Conv2dNormActivation
 
 from segbench.data.dataset import View
-from segbench.models.aspp import ASPP, scaled_rates
-from segbench.models.dilated import DilatedNetwork
+from segbench.models.bases.dilated import DilatedNetwork
+from segbench.models.layers.aspp import ASPP, scaled_rates
 
 
 class DeepLabV3(DilatedNetwork):
     """Equal to torchvision's `deeplabv3_resnet50`: the paper's, less its multi-grid, plus an auxiliary head.
 
-    rates: of the ASPP at `output_stride` 16, doubled at 8. channels: width of the head.
-    options: those of `DilatedNetwork`.
+    Args:
+        view: task and classes to predict.
+        in_channels: channels of the images.
+        output_stride: see `DilatedNetwork`.
+        rates: dilations of the ASPP at `output_stride` 16; doubled at 8.
+        channels: channels of the head.
+        dropout: dropout after the ASPP.
+        options: arguments of `DilatedNetwork`.
     """
 
     def __init__(

@@ -13,8 +13,8 @@ from torch.nn import functional as F
 from torchvision.ops import Conv2dNormActivation
 
 from segbench.data.dataset import View
-from segbench.models.aspp import ASPP, scaled_rates, separable_conv
-from segbench.models.dilated import DilatedNetwork
+from segbench.models.bases.dilated import DilatedNetwork
+from segbench.models.layers.aspp import ASPP, scaled_rates, separable_conv
 
 
 class DeepLabV3Plus(DilatedNetwork):

@@ -1,63 +1,13 @@
-"""What FCN, DeepLab and PSPNet on dilated backbones share, and the first of them."""
+"""FCN on a dilated backbone, as in torchvision: Shelhamer et al. 2016 (1605.06211)."""
 
 from __future__ import annotations
 
-from collections import defaultdict
 from typing import Any
 
-from torch import Tensor, nn
-from torch.nn import functional as F
 from torchvision.models.segmentation.fcn import FCNHead
 
 from segbench.data.dataset import View
-from segbench.errors import SegbenchError
-from segbench.models.backbones import Backbone
-from segbench.models.network import SemanticNetwork
-
-
-class DilatedNetwork(SemanticNetwork):
-    """`head` on a backbone whose last stages are dilated, and bilinear upsampling to the input's size.
-
-    output_stride: 8, 16, or 32 (no dilation; for backbones without it). frozen_norm: see `Backbone`.
-    auxiliary_weight: weight of the losses of a second head, on the last stage but one, in training (Zhao et
-    al. 2017); 0 leaves the head out. align_corners: how logits are upsampled.
-    """
-
-    head: nn.Module
-
-    def __init__(
-        self,
-        view: View,
-        in_channels: int,
-        backbone: str = "resnet50",
-        output_stride: int = 8,
-        auxiliary_weight: float = 0.5,
-        align_corners: bool = False,
-        frozen_norm: bool = False,
-        loss: dict[str, float] | None = None,
-    ) -> None:
-        super().__init__(view, in_channels, loss)
-        self.backbone = Backbone(backbone, in_channels, output_stride=output_stride, frozen_norm=frozen_norm)
-        self.auxiliary_weight, self.align_corners = auxiliary_weight, align_corners
-        if auxiliary_weight:
-            self.auxiliary = FCNHead(self.backbone.channels[-2], len(view.classes))
-
-    def classify(self, features: list[Tensor]) -> Tensor:
-        """The backbone's features -> B x classes x h x w."""
-        return self.head(features[-1])
-
-    def forward(self, images: Tensor) -> Tensor:
-        return self._upsample(self.classify(self.backbone(images)), images)
-
-    def training_logits(self, images: Tensor) -> tuple[Tensor, Tensor | None]:
-        features = self.backbone(images)
-        logits = self._upsample(self.classify(features), images)
-        if not self.auxiliary_weight:
-            return logits, None
-        return logits, self._upsample(self.auxiliary(features[-2]), images)
-
-    def _upsample(self, logits: Tensor, images: Tensor) -> Tensor:
-        return F.interpolate(logits, images.shape[-2:], mode="bilinear", align_corners=self.align_corners)
+from segbench.models.bases.dilated import DilatedNetwork
 
 
 class DilatedFCN(DilatedNetwork):
@@ -66,26 +16,3 @@ class DilatedFCN(DilatedNetwork):
     def __init__(self, view: View, in_channels: int, **options: Any) -> None:
         super().__init__(view, in_channels, **options)
         self.head = FCNHead(self.backbone.channels[-1], len(view.classes))
-
-
-def load_torchvision(network: DilatedNetwork, state: dict[str, Tensor]) -> None:
-    """Take a state dict of `torchvision.models.segmentation` (FCN or DeepLabV3 on a ResNet).
-
-    Raises `SegbenchError` when it is of another network, backbone or number of classes.
-    """
-    parts: dict[str, dict[str, Tensor]] = defaultdict(dict)
-    for name, value in state.items():
-        part, _, rest = name.partition(".")
-        parts[part][rest] = value
-    network.backbone.load(parts["backbone"])
-    try:
-        network.head.load_state_dict(parts["classifier"])
-        if network.auxiliary_weight:
-            network.auxiliary.load_state_dict(parts["aux_classifier"])
-    except RuntimeError as error:
-        kind, classes = type(network).__name__, len(network.view.classes)
-        raise SegbenchError(
-            f"the weights do not fit {kind} with {classes} classes: {error}",
-            where="weights",
-            remedy="name weights of the same network for the same classes, the background among them",
-        ) from error

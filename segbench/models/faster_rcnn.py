@@ -9,15 +9,24 @@ from torchvision.models.detection.faster_rcnn import FastRCNNPredictor, TwoMLPHe
 from torchvision.models.detection.roi_heads import RoIHeads
 
 from segbench.data.dataset import View
+from segbench.models.bases.rcnn import RCNN, to_torchvision
+from segbench.models.layers.full_precision import keep_float
 from segbench.models.network import Target
-from segbench.models.rcnn import RCNN, keep_float, to_torchvision
 
 
 class FasterRCNN(RCNN):
     """Equal to torchvision's `fasterrcnn_resnet50_fpn`, except that images come normalised and resized.
 
-    Predicts boxes without masks. rois_per_image: regions per image that the losses of the box head see, a
-    quarter of them objects. detections_per_image bounds the objects of one image. Options: those of `RCNN`.
+    It predicts boxes without masks.
+
+    Args:
+        view: task and classes to predict.
+        in_channels: channels of the images.
+        box_channels: channels of the box head.
+        rois_per_image: regions per image in the losses of the box head, at most a quarter of them objects.
+        detections_per_image: maximum number of objects per image.
+        score_threshold: minimum score of an object.
+        options: arguments of `RCNN`.
     """
 
     tasks = ("instance",)
@@ -27,18 +36,17 @@ class FasterRCNN(RCNN):
         view: View,
         in_channels: int,
         *,
-        fpn_channels: int = 256,
         box_channels: int = 1024,
         rois_per_image: int = 512,
         detections_per_image: int = 100,
         score_threshold: float = 0.05,
         **options: Any,
     ) -> None:
-        super().__init__(view, in_channels, fpn_channels=fpn_channels, **options)
+        super().__init__(view, in_channels, **options)
         classes = len(view.classes) + 1  # torchvision's class 0 is the background
         self.roi_heads = RoIHeads(
             self.roi_align(7),
-            TwoMLPHead(fpn_channels * 7 * 7, box_channels),
+            TwoMLPHead(self.fpn_channels * 7 * 7, box_channels),
             FastRCNNPredictor(box_channels, classes),
             fg_iou_thresh=0.5,
             bg_iou_thresh=0.5,

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from segbench.data.dataset import View
-from segbench.models.backbones import Backbone, pad_to_multiple
+from segbench.models.layers.backbones import Backbone, pad_to_multiple
 from segbench.models.network import SemanticNetwork
 
 
@@ -40,8 +40,8 @@ class FCN(SemanticNetwork):
     their features of stride 32, 16 and 8. Scoring layers start at zero, as in the paper.
     The paper pads the input by 100 and crops what comes out with an offset. Here images are padded to a
     multiple of 32 and fc6 is padded by 3, so all levels are aligned, and any input size gives its own size.
-    mixed_upsampling, as in the paper, lets every class contribute to every other's upsampled score; without,
-    each has a filter of its own, far cheaper where classes are many.
+    With mixed_upsampling, as in the paper, every class contributes to every other's upsampled score; without
+    it, each class has its own filter, which is far cheaper for many classes.
     Score layers are named by their stride: FCN-16s and 8s can load what they share with the coarser net.
     """
 
@@ -96,7 +96,7 @@ class FCN(SemanticNetwork):
         return self.upsample(logits)[..., :height, :width]
 
     def load_backbone(self, state: dict[str, Tensor]) -> None:
-        """Weights of timm's VGG bring fc6 and fc7 along, unless `fc_channels` says otherwise."""
+        """Load a timm backbone; weights of a VGG include fc6 and fc7, used if `fc_channels` matches."""
         super().load_backbone(state)
         fc = {k.removeprefix("pre_logits."): v for k, v in state.items() if k.startswith("pre_logits.")}
         own = self.fc.state_dict()

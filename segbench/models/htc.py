@@ -11,25 +11,27 @@ from torch.nn import functional as F
 from torchvision.models.detection.faster_rcnn import FastRCNNPredictor, TwoMLPHead
 from torchvision.models.detection.mask_rcnn import MaskRCNNHeads, MaskRCNNPredictor
 from torchvision.models.detection.roi_heads import RoIHeads, maskrcnn_loss
-from torchvision.ops import Conv2dNormActivation, clip_boxes_to_image
+from torchvision.ops import Conv2dNormActivation, clip_boxes_to_image, masks_to_boxes
 
 from segbench.data.dataset import View
-from segbench.data.targets import mask_bounds
-from segbench.models.losses import IGNORE, cross_entropy
-from segbench.models.mask_prediction import enlarged
+from segbench.models.bases.rcnn import RCNN, to_torchvision
+from segbench.models.layers.box_masks import instances
+from segbench.models.layers.full_precision import keep_float
+from segbench.models.layers.mask_prediction import enlarged
+from segbench.models.layers.roi_align import PyramidAlign
+from segbench.models.losses.semantic import IGNORE, cross_entropy
 from segbench.models.network import Instances, Panoptic, Prediction, Target
-from segbench.models.rcnn import RCNN, instances, keep_float, to_torchvision
-from segbench.models.roi_align import PyramidAlign
 
 OVERLAPS = (0.5, 0.6, 0.7)
-"""IoU from which on a box is an object, by stage."""
+"""Minimum IoU of a box with an object, by stage."""
 DEVIATIONS = ((0.1, 0.2), (0.05, 0.1), (0.033, 0.067))
-"""Of the offsets of centre and logarithmic size that a stage learns, which are divided by them."""
+"""Standard deviations that divide the offsets of centre and logarithmic size, by stage."""
 LOSS_WEIGHTS = (1.0, 0.5, 0.25)
+"""Weights of the losses, by stage."""
 STRIDE = 8
-"""Of the semantic branch."""
+"""Stride of the semantic branch."""
 CERTAIN, VISIBLE = 0.5, 0.5
-"""Least score, and least visible share, of an object in the panoptic prediction."""
+"""Minimum score and minimum visible share of an object in the panoptic prediction."""
 
 
 def conv(inputs: int, outputs: int, kernel: int) -> Conv2dNormActivation:
@@ -38,7 +40,7 @@ def conv(inputs: int, outputs: int, kernel: int) -> Conv2dNormActivation:
 
 
 class SemanticBranch(nn.Module):
-    """All levels, brought to the size of the second and added up, through four convolutions (figure 4)."""
+    """Resize all levels to the size of the second, add them and apply four convolutions (figure 4)."""
 
     def __init__(self, channels: int, levels: int, classes: int) -> None:
         super().__init__()
@@ -69,20 +71,31 @@ class MaskHead(nn.Module):
         keep_float(self.predictor)
 
     def forward(self, x: Tensor, before: Tensor | None) -> Tensor:
-        """N x inputs x 14 x 14 -> N x channels x 14 x 14, what `predictor` makes logits of."""
+        """N x inputs x 14 x 14 -> N x channels x 14 x 14, the input of `predictor`."""
         return self.convs(x if self.flow is None else x + self.flow(before))
 
 
 class HTC(RCNN):
-    """Equal to mmdetection's heads, but that RoIAlign and the targets of masks are torchvision's.
+    """Equal to mmdetection's heads, except that RoIAlign and the mask targets are torchvision's.
 
-    Three stages refine the boxes, for all classes alike; each trains a mask head on the boxes that it has
-    refined, and passes its mask features on. The scores of a box are the softmax of its mean logits over the
-    stages, its mask the mean of the stages' probabilities.
-    In a panoptic view the semantic branch learns the map of all classes, weighted by `semantic_weight`, and
-    its features are added to those of every region; the branch also answers the semantic task, and the
-    panoptic one together with the objects. In an instance view there is no such branch.
-    Options: as in `MaskRCNN`.
+    Three stages refine the boxes, with the same offsets for all classes; each trains a mask head on the boxes
+    that it has refined, and passes its mask features to the next stage. The scores of a box are the softmax
+    of its mean logits over the stages; its mask is the mean of the stages' probabilities.
+
+    In a panoptic view a semantic branch learns the map of all classes, and its features are added to those of
+    every region. The branch gives the semantic prediction and, with the objects, the panoptic one. In an
+    instance view there is no such branch.
+
+    Args:
+        view: task and classes to predict.
+        in_channels: channels of the images.
+        box_channels: channels of the box heads.
+        mask_channels: channels of the mask heads.
+        rois_per_image: regions per image in the losses of each stage, at most a quarter of them objects.
+        detections_per_image: maximum number of objects per image.
+        score_threshold: minimum score of an object.
+        semantic_weight: weight of the loss of the semantic branch.
+        options: arguments of `RCNN`.
     """
 
     tasks = ("instance", "panoptic")
@@ -93,7 +106,6 @@ class HTC(RCNN):
         view: View,
         in_channels: int,
         *,
-        fpn_channels: int = 256,
         box_channels: int = 1024,
         mask_channels: int = 256,
         rois_per_image: int = 512,
@@ -102,7 +114,7 @@ class HTC(RCNN):
         semantic_weight: float = 0.2,
         **options: Any,
     ) -> None:
-        super().__init__(view, in_channels, fpn_channels=fpn_channels, **options)
+        super().__init__(view, in_channels, **options)
         self.register_buffer("things", torch.tensor(view.thing_indices, dtype=torch.int64), persistent=False)
         classes = len(view.thing_indices) + 1  # torchvision's class 0 is the background
         self.semantic_weight = semantic_weight
@@ -116,7 +128,7 @@ class HTC(RCNN):
             self.stages.append(
                 RoIHeads(
                     self.roi_align(7),
-                    TwoMLPHead(fpn_channels * 7 * 7, box_channels),
+                    TwoMLPHead(self.fpn_channels * 7 * 7, box_channels),
                     predictor,
                     fg_iou_thresh=overlap,
                     bg_iou_thresh=overlap,
@@ -130,10 +142,10 @@ class HTC(RCNN):
             )
         self.mask_align, self.semantic_align = self.roi_align(14), PyramidAlign(14, [STRIDE])
         self.mask_heads: Any = nn.ModuleList(
-            MaskHead(fpn_channels, mask_channels, classes, first) for first in (True, False, False)
+            MaskHead(self.fpn_channels, mask_channels, classes, first) for first in (True, False, False)
         )
         self.semantic = (
-            SemanticBranch(fpn_channels, 5, len(view.classes)) if view.task == "panoptic" else None
+            SemanticBranch(self.fpn_channels, 5, len(view.classes)) if view.task == "panoptic" else None
         )
         if self.semantic:
             keep_float(self.semantic)
@@ -165,7 +177,7 @@ class HTC(RCNN):
             scores, found = self.box_head(stage, features, embedding, boxes, sizes)
             classifier, box_reg = box_losses(scores, found, torch.cat(labels), torch.cat(offsets))
             losses |= {f"classifier_{number}": weight * classifier, f"box_reg_{number}": weight * box_reg}
-            # true boxes, which training adds to those found, are added anew
+            # `select_training_samples` adds the true boxes again
             added = [(b[:, None] == t["boxes"]).all(-1).any(-1) for b, t in zip(boxes, truth)]
             boxes = [b[~a] for b, a in zip(refined(stage, found.detach(), boxes, sizes), added)]
             regions, matched, labels, _ = stage.select_training_samples(boxes, truth)
@@ -277,11 +289,14 @@ class HTC(RCNN):
         same = target["labels"][:, None] == self.things
         keep = same.any(1)
         masks = target["masks"][keep]
-        return {"labels": same[keep].int().argmax(1), "masks": masks, "boxes": mask_bounds(masks)}
+        boxes = masks_to_boxes(masks) + masks.new_tensor(
+            [0, 0, 1, 1], dtype=torch.float
+        )  # ends are exclusive
+        return {"labels": same[keep].int().argmax(1), "masks": masks, "boxes": boxes}
 
 
 def refined(stage: Any, offsets: Tensor, boxes: list[Tensor], sizes: list[tuple[int, int]]) -> list[Tensor]:
-    """The boxes that a stage makes of those it was given, by image."""
+    """Decode the offsets that a stage predicts for its boxes, and clip the new boxes to the images."""
     decoded = stage.box_coder.decode(offsets, boxes)[:, 0].split([len(b) for b in boxes])
     return [clip_boxes_to_image(b, size) for b, size in zip(decoded, sizes)]
 
@@ -304,7 +319,7 @@ def semantic_cells(target: Target, size: Sequence[int]) -> Tensor:
 
 
 def combined(objects: Instances, semantic: Tensor, things: Tensor) -> Panoptic:
-    """Objects by descending score, each where none is yet, then stuff (Kirillov et al. 2019, 1801.00868).
+    """Merge objects, by descending score, and stuff into segments (Kirillov et al. 2019, 1801.00868).
 
     Objects of a score below `CERTAIN`, or of which less than the share `VISIBLE` is left, are dropped.
     """

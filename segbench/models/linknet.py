@@ -7,7 +7,7 @@ from torch.nn import functional as F
 from torchvision.ops import Conv2dNormActivation
 
 from segbench.data.dataset import View
-from segbench.models.backbones import Backbone, pad_to_multiple
+from segbench.models.layers.backbones import Backbone, pad_to_multiple
 from segbench.models.network import SemanticNetwork
 
 
@@ -33,11 +33,11 @@ class Decoder(nn.Sequential):
 
 
 class LinkNet(SemanticNetwork):
-    """What went into each stage of the encoder is added to what the decoder makes of what came out.
+    """A network that adds the input of each encoder stage to the output of the matching decoder stage.
 
-    The paper's backbone is ResNet-18; any with features of stride 4, 8, 16 and 32 will do. One that starts
-    with stride 4 at once has no input of its first stage, so nothing is added to the last decoder.
-    Logits are of the input's size, which may be any.
+    The paper's backbone is ResNet-18; any other needs features of stride 4, 8, 16 and 32. If the first
+    features have stride 4, nothing is added to the output of the last decoder.
+    The input may have any size.
     """
 
     def __init__(

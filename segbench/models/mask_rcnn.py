@@ -8,14 +8,19 @@ from torchvision.models.detection.mask_rcnn import MaskRCNNHeads, MaskRCNNPredic
 
 from segbench.data.dataset import View
 from segbench.models.faster_rcnn import FasterRCNN
-from segbench.models.rcnn import keep_float
+from segbench.models.layers.full_precision import keep_float
 
 
 class MaskRCNN(FasterRCNN):
     """Equal to torchvision's `maskrcnn_resnet50_fpn`, except that images come normalised and resized.
 
-    class_agnostic_masks: one mask a region for whatever its class (section 4.1 of the paper: about as good);
-    it learns from few examples of many classes. Other options: those of `FasterRCNN`.
+    Args:
+        view: task and classes to predict.
+        in_channels: channels of the images.
+        mask_channels: channels of the mask head.
+        class_agnostic_masks: predict one mask per region, whatever its class. About as good (section 4.1 of
+            the paper), and it learns from fewer examples of each class.
+        options: arguments of `FasterRCNN`.
     """
 
     def __init__(
@@ -23,16 +28,15 @@ class MaskRCNN(FasterRCNN):
         view: View,
         in_channels: int,
         *,
-        fpn_channels: int = 256,
         mask_channels: int = 256,
         class_agnostic_masks: bool = False,
         **options: Any,
     ) -> None:
-        super().__init__(view, in_channels, fpn_channels=fpn_channels, **options)
+        super().__init__(view, in_channels, **options)
         classes = len(view.classes) + 1
         heads = self.roi_heads
         heads.mask_roi_pool = self.roi_align(14)
-        heads.mask_head = MaskRCNNHeads(fpn_channels, (mask_channels,) * 4, dilation=1)
+        heads.mask_head = MaskRCNNHeads(self.fpn_channels, (mask_channels,) * 4, dilation=1)
         heads.mask_predictor = MaskRCNNPredictor(
             mask_channels, mask_channels, 1 if class_agnostic_masks else classes
         )

@@ -1,7 +1,7 @@
 """MaskFormer: Cheng, Schwing, Kirillov 2021, "Per-Pixel Classification is Not All You Need" (2107.06278).
 
 Void pixels and padding, which the authors' code (github.com/facebookresearch/MaskFormer) counts as outside of
-every mask, take no part in the mask losses.
+every mask, are excluded from the mask losses.
 """
 
 from __future__ import annotations
@@ -16,12 +16,13 @@ from torch.nn import functional as F
 from torchvision.ops import Conv2dNormActivation
 
 from segbench.data.dataset import View
-from segbench.models.mask_classifier import MASK_STRIDE, MaskClassifier
-from segbench.models.mask_losses import Segments, mask_focal, pairwise_focal
-from segbench.models.mask_queries import MaskQueries, mask_embedding
-from segbench.models.position import sine_position
-from segbench.models.set_criterion import SetCriterion
-from segbench.models.transformer import DecoderLayer
+from segbench.models.bases.mask_classifier import MASK_STRIDE, MaskClassifier
+from segbench.models.layers.mask_queries import MaskQueries, mask_embedding
+from segbench.models.layers.position import sine_position
+from segbench.models.layers.transformer import DecoderLayer
+from segbench.models.losses.masks import mask_focal, pairwise_focal
+from segbench.models.losses.segments import Segments
+from segbench.models.losses.set_criterion import SetCriterion
 
 group_norm = functools.partial(nn.GroupNorm, 32)
 
@@ -123,7 +124,20 @@ class Criterion(SetCriterion):
 
 
 class MaskFormer(MaskClassifier):
-    """loss: arguments of `Criterion`. options: those of `MaskClassifier`."""
+    """Queries that attend to the coarsest features, and a feature pyramid for their masks.
+
+    Args:
+        view: task and classes to predict.
+        in_channels: channels of the images.
+        hidden_dim: channels of both decoders; a multiple of 32 and of `heads`.
+        queries: number of queries, the maximum number of segments per image.
+        heads: attention heads.
+        decoder_layers: layers of the query decoder.
+        decoder_feedforward: hidden width of their feed-forward networks.
+        dropout: dropout in the query decoder.
+        loss: arguments of `Criterion`.
+        options: arguments of `MaskClassifier`.
+    """
 
     def __init__(
         self,

@@ -1,4 +1,4 @@
-"""What every network is: a `torch.nn.Module` with `losses` and `predict` beside `forward`."""
+"""Base classes of all networks, their targets and their predictions."""
 
 from __future__ import annotations
 
@@ -10,15 +10,16 @@ from torch import Tensor, nn
 
 from segbench.data.dataset import Task, View
 from segbench.errors import SegbenchError
-from segbench.models.losses import semantic_losses
+from segbench.models.layers.weight_decay import backbone_tables, vectors
+from segbench.models.losses.semantic import semantic_losses
 
 Target = dict[str, Any]
-"""Truth of one training image, at the size of its image tensor:
+"""Ground truth of one training image, at the size of its image tensor:
 
 semantic view: `semantic` H x W int64, indices into `View.classes`, `losses.IGNORE` = void.
 instance view: `labels` N int64, `masks` N x H x W bool, `boxes` N x 4 float32 (x0, y0, x1, y1 in pixels),
-    crowds left out, empty ones removed.
-panoptic view: `labels`, `masks` as above, one entry a segment: each object of a thing, each stuff class once.
+    without crowds and empty objects.
+panoptic view: `labels`, `masks` as above, one entry per segment: each object, and each stuff class once.
 Every view has `image_id` int. `valid` H x W bool is False on padding and void.
 """
 
@@ -27,7 +28,7 @@ Every view has `image_id` int. `valid` H x W bool is False on padding and void.
 class Instances:
     """Objects of one image: `scores` N, `labels` N (indices into `View.classes`).
 
-    `masks` N x H x W bool, or None where the network answers boxes only (in every image, then).
+    `masks` N x H x W bool, or None if the network predicts boxes only (then in every image).
     `boxes` N x 4 (x0, y0, x1, y1), or None for the masks' own bounds.
     """
 
@@ -48,9 +49,9 @@ class Panoptic:
 
 @dataclass
 class Prediction:
-    """What a network says of one image, at the size asked for; the parts it cannot answer are None.
+    """Prediction of one image, at the requested size; parts that the network does not predict are None.
 
-    `semantic` is H x W int64, indices into the classes of the view that was trained on.
+    `semantic` is H x W int64, indices into the classes of the view that the network was trained on.
     """
 
     semantic: Tensor | None = None
@@ -61,32 +62,67 @@ class Prediction:
 class Network(nn.Module):
     """Base of all networks.
 
-    Constructor: `(view, in_channels, **options)`; options are the YAML entry's, `backbone` (a timm name)
-    among them where the network has one. Images are B x C x H x W float, normalised, of any size.
+    A subclass names its options as keyword parameters of its constructor; the YAML entry sets them. A network
+    with a timm backbone has it as its attribute `backbone`.
+
+    Args:
+        view: task and classes to predict.
+        in_channels: channels of the images.
     """
 
     tasks: ClassVar[tuple[Task, ...]]
-    """Views that it can be trained on."""
+    """Tasks that the network can be trained for."""
 
     def __init__(self, view: View, in_channels: int) -> None:
         super().__init__()
         self.view, self.in_channels = view, in_channels
 
     def losses(self, images: Tensor, targets: list[Target]) -> dict[str, Tensor]:
-        """Named scalar losses, weighted already; the loop minimises their sum."""
+        """Compute the training losses.
+
+        Args:
+            images: B x C x H x W float, normalised, of any size.
+            targets: B targets, see `Target`.
+
+        Returns:
+            Scalar losses by name, already weighted; training minimises their sum.
+        """
         raise NotImplementedError
 
     @torch.inference_mode()
     def predict(self, images: Tensor, sizes: list[tuple[int, int]]) -> list[Prediction]:
-        """One `Prediction` an image, at (height, width) = `sizes[i]`, the size of the original image.
+        """Predict each image at the size of the original image.
 
-        All images of the batch have one true size (no padding in it): so batches never change a prediction.
-        A network that needs a multiple of its stride pads and crops by itself.
+        Args:
+            images: B x C x H x W float, normalised, without padding. A network that needs a multiple of its
+                stride pads and crops by itself, so that the batch never changes a prediction.
+            sizes: (height, width) of the prediction, per image.
+
+        Returns:
+            One prediction per image.
         """
         raise NotImplementedError
 
+    def no_weight_decay(self) -> set[str]:
+        """Name the parameters that are spared from weight decay, as timm's models do.
+
+        By default vectors and scalars (biases, scales and shifts of norms), and what the backbone names, such
+        as position tables. A network whose authors do otherwise overrides this.
+
+        Returns:
+            Names as in `named_parameters`.
+        """
+        return vectors(self) | backbone_tables(self)
+
     def load_backbone(self, state: dict[str, Tensor]) -> None:
-        """Take pretrained weights (a timm state dict) of the `Backbone` that is the attribute `backbone`."""
+        """Load pretrained weights into the attribute `backbone`.
+
+        Args:
+            state: state dict of the full timm model.
+
+        Raises:
+            SegbenchError: the network has no backbone, or the weights do not fit it.
+        """
         backbone = getattr(self, "backbone", None)
         if backbone is None:
             raise SegbenchError(
@@ -98,18 +134,24 @@ class Network(nn.Module):
 
 
 class SemanticNetwork(Network):
-    """A network whose `forward` gives B x classes x H x W logits at the size of its input."""
+    """Base of semantic networks: `forward` returns B x classes x H x W logits at the size of its input.
+
+    Args:
+        view: task and classes to predict.
+        in_channels: channels of the images.
+        loss: weight of each loss, by its name in `SEMANTIC_LOSSES`; by default cross-entropy alone.
+    """
 
     tasks = ("semantic",)
     auxiliary_weight: float = 0.0
-    """Of the losses of the auxiliary logits, on top of their own weights."""
+    """Weight of the auxiliary losses, multiplied with each loss's own weight."""
 
     def __init__(self, view: View, in_channels: int, loss: dict[str, float] | None = None) -> None:
         super().__init__(view, in_channels)
         self.loss_weights = loss or {"cross_entropy": 1.0}
 
     def training_logits(self, images: Tensor) -> tuple[Tensor, Tensor | None]:
-        """The logits that `forward` gives, and those of an auxiliary head where the network has one."""
+        """Return the logits of `forward`, and those of the auxiliary head or None."""
         return self(images), None
 
     def losses(self, images: Tensor, targets: list[Target]) -> dict[str, Tensor]:
@@ -128,7 +170,7 @@ class SemanticNetwork(Network):
 
 
 def labels_at(logits: Tensor, size: tuple[int, int]) -> Tensor:
-    """classes x h x w logits -> H x W class indices, by bilinear interpolation of the logits."""
+    """Resize classes x h x w logits bilinearly to `size` and return the H x W class indices."""
     if tuple(logits.shape[-2:]) != tuple(size):
         logits = nn.functional.interpolate(logits[None], size=size, mode="bilinear", align_corners=False)[0]
     return logits.argmax(0)

@@ -10,12 +10,12 @@ from torch import Tensor, nn
 from torchvision.ops import Conv2dNormActivation
 
 from segbench.data.dataset import View
-from segbench.models.dilated import DilatedNetwork
-from segbench.models.pooling import PooledConv
+from segbench.models.bases.dilated import DilatedNetwork
+from segbench.models.layers.pooling import PooledConv
 
 
 class PyramidPooling(nn.Module):
-    """Features, and their means over bins x bins parts; all means together are as wide as the features."""
+    """Concatenate features with their means over bins x bins parts, reduced to as many channels together."""
 
     def __init__(self, channels: int, bins: Sequence[int], align_corners: bool) -> None:
         super().__init__()

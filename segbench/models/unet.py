@@ -10,7 +10,7 @@ from torch.nn import functional as F
 
 from segbench.data.dataset import View
 from segbench.errors import SegbenchError
-from segbench.models.backbones import Backbone, pad_to_multiple
+from segbench.models.layers.backbones import Backbone, pad_to_multiple
 from segbench.models.network import SemanticNetwork
 
 
@@ -60,12 +60,22 @@ class Up(nn.Module):
 
 
 class UNet(SemanticNetwork):
-    """Logits at the input's size, which may be any.
+    """U-Net for images of any size.
 
-    widths[i] are the channels at reduction 2^i, of the decoder and, without a `backbone`, of the encoder.
-    With a backbone (timm name) the encoder is that; the decoder goes up to the full size, without skips where
-    the backbone has no features. Unlike the paper's, convolutions are padded (output and input sizes agree)
-    and followed by batch norm; with `up_norm` transposed ones are followed by batch norm and ReLU too.
+    Unlike the paper's, convolutions are padded, so that output and input sizes agree, and followed by batch
+    norm. The decoder reaches the full size; it has no skip where the backbone has no features.
+
+    Args:
+        view: task and classes to predict.
+        in_channels: channels of the images.
+        widths: channels at reduction 1, 2, 4, ... of the decoder and, without a backbone, of the encoder.
+        backbone: timm name of a backbone to use as encoder; None: the paper's encoder.
+        frozen_norm: fix the batch norms of the backbone, see `Backbone`.
+        up_norm: follow transposed convolutions by batch norm and ReLU.
+        loss: see `SemanticNetwork`.
+
+    Raises:
+        SegbenchError: there are fewer widths than the backbone needs.
     """
 
     def __init__(

@@ -8,27 +8,46 @@ from typing import Any
 import torch
 from torch import nn
 
+from segbench.errors import SegbenchError
+from segbench.models.network import Network
 from segbench.recipe import Optimizer, Schedule
 
 
-def parameter_groups(network: nn.Module, options: Optimizer) -> list[dict[str, Any]]:
-    """Groups that differ in `lr` (`network.backbone` or not) and `weight_decay`; without frozen parameters.
+def parameter_groups(network: Network, options: Optimizer) -> list[dict[str, Any]]:
+    """Divide the parameters by learning rate and weight decay, as torch's optimizers take them.
 
-    "No decay on norm" spares all vectors and scalars: scales and shifts of normalisations, and biases.
+    Args:
+        network: its attribute `backbone`, where there is one, learns at `lr * backbone_lr_factor`; a factor
+            of 0 freezes it. What `network.no_weight_decay()` names has no weight decay.
+        options: with `no_decay_on_norm` off, every parameter decays.
+
+    Returns:
+        Groups with the keys `params`, `lr` and `weight_decay`; frozen parameters are in none.
+
+    Raises:
+        SegbenchError: `no_weight_decay()` names a parameter that the network does not have.
     """
+    spared = network.no_weight_decay() if options.no_decay_on_norm else set()
+    if unknown := spared - {name for name, _ in network.named_parameters()}:
+        raise SegbenchError(
+            f"no_weight_decay() names {', '.join(sorted(unknown))}, which the network does not have",
+            where=type(network).__name__,
+            remedy="return names as in `named_parameters()`",
+        )
     backbone = set(getattr(network, "backbone", nn.Module()).parameters())
     groups: dict[tuple[float, float], list[nn.Parameter]] = {}
-    for parameter in network.parameters():
+    for name, parameter in network.named_parameters():
         lr = options.lr * (options.backbone_lr_factor if parameter in backbone else 1.0)
         if lr == 0:
             parameter.requires_grad_(False)
         if parameter.requires_grad:
-            spared = options.no_decay_on_norm and parameter.ndim <= 1
-            groups.setdefault((lr, 0.0 if spared else options.weight_decay), []).append(parameter)
+            decay = 0.0 if name in spared else options.weight_decay
+            groups.setdefault((lr, decay), []).append(parameter)
     return [{"params": p, "lr": lr, "weight_decay": decay} for (lr, decay), p in groups.items()]
 
 
-def build_optimizer(network: nn.Module, options: Optimizer) -> torch.optim.Optimizer:
+def build_optimizer(network: Network, options: Optimizer) -> torch.optim.Optimizer:
+    """Build the optimizer of a recipe; each group keeps the rate it starts from as `initial_lr`."""
     groups = parameter_groups(network, options)
     for group in groups:
         group["initial_lr"] = group["lr"]
@@ -38,10 +57,11 @@ def build_optimizer(network: nn.Module, options: Optimizer) -> torch.optim.Optim
 
 
 def rate_factor(schedule: Schedule, iteration: int, iterations: int) -> float:
-    """What the learning rate of `iteration` (from 0) is multiplied by.
+    """Compute the factor on the learning rate of `iteration` (from 0).
 
     poly: (1 - t)^power (Liu 2015); cosine: (1 + cos πt) / 2 (Loshchilov 2017); step: gamma at each milestone;
-    t = iteration / iterations. Warm-up multiplies that by a line from `warmup_factor` to 1.
+    t = iteration / iterations. Warm-up multiplies this by a factor that rises linearly from `warmup_factor`
+    to 1.
     """
     t = iteration / iterations
     factor = {
@@ -57,5 +77,6 @@ def rate_factor(schedule: Schedule, iteration: int, iterations: int) -> float:
 
 
 def set_rate(optimizer: torch.optim.Optimizer, factor: float) -> None:
+    """Set the learning rate of every group to `factor` times its initial one."""
     for group in optimizer.param_groups:
         group["lr"] = group["initial_lr"] * factor

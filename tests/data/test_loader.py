@@ -11,7 +11,7 @@ from segbench.data.dataset import Dataset, Task
 from segbench.data.loader import MicroBatches, SegmentationDataset, TrainingStream, collate, training_batches
 from segbench.data.transforms import plain_transform, training_transform
 from segbench.errors import SegbenchError
-from segbench.models.losses import IGNORE
+from segbench.models.losses.semantic import IGNORE
 from segbench.recipe import Augment
 
 AUGMENT = Augment(scale=(0.5, 2.0), crop=(32, 32), rotate90=True, color_jitter=0.4)

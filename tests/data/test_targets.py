@@ -14,7 +14,7 @@ from segbench.data.loader import SegmentationDataset
 from segbench.data.targets import build_target, mask_bounds, stack_objects
 from segbench.data.transforms import plain_transform
 from segbench.errors import SegbenchError
-from segbench.models.losses import IGNORE
+from segbench.models.losses.semantic import IGNORE
 
 
 def load(root: Path, task: str) -> SegmentationDataset:

@@ -17,7 +17,7 @@ from torchvision.ops import box_iou
 
 from segbench.data.dataset import Category, View
 from segbench.errors import SegbenchError
-from segbench.models.losses import IGNORE
+from segbench.models.losses.semantic import IGNORE
 from segbench.models.network import Instances, Network, Prediction, SemanticNetwork
 
 SKY = Category(id=1, name="sky", isthing=False, color=(0, 0, 255))

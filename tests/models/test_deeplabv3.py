@@ -4,8 +4,8 @@ from network_tester import SKY, NetworkTester, batch, make_view
 from torchvision.models.segmentation import deeplabv3_resnet50
 
 from segbench.data.dataset import View
+from segbench.models.bases.dilated import load_torchvision
 from segbench.models.deeplabv3 import DeepLabV3
-from segbench.models.dilated import load_torchvision
 
 VOC = View("semantic", (SKY,) * 21)
 

@@ -5,8 +5,9 @@ from torchvision.models.segmentation import fcn_resnet50
 
 from segbench.data.dataset import View
 from segbench.errors import SegbenchError
-from segbench.models.dilated import DilatedFCN, load_torchvision
-from segbench.models.losses import cross_entropy
+from segbench.models.bases.dilated import load_torchvision
+from segbench.models.dilated import DilatedFCN
+from segbench.models.losses.semantic import cross_entropy
 
 VOC = View("semantic", (SKY,) * 21)
 

@@ -3,7 +3,7 @@ import torch
 from network_tester import NetworkTester, batch, empty_target, make_view
 
 from segbench.models.htc import HTC, combined, semantic_cells
-from segbench.models.losses import IGNORE
+from segbench.models.losses.semantic import IGNORE
 from segbench.models.network import Instances
 
 SMALL = {

@@ -19,7 +19,7 @@ from mapped_weights import fill
 from network_tester import make_view
 
 from segbench.models.htc import HTC
-from segbench.models.losses import cross_entropy
+from segbench.models.losses.semantic import cross_entropy
 
 SIZE = (128, 160)
 RECORDED = {

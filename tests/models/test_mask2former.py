@@ -49,7 +49,7 @@ def test_memory_of_a_prediction_is_bounded(monkeypatch):
     network = TestMask2Former.make("panoptic").eval()
     images = batch("panoptic", 1, (64, 64))[0]
     whole = network.predict(images, [(90, 50)])[0]
-    monkeypatch.setattr("segbench.models.mask_prediction.STRIP", 1)
+    monkeypatch.setattr("segbench.models.layers.mask_prediction.STRIP", 1)
     rows = network.predict(images, [(90, 50)])[0]
     assert torch.equal(whole.semantic, rows.semantic)
     assert torch.equal(whole.panoptic.segments, rows.panoptic.segments)

@@ -4,7 +4,7 @@ from network_tester import NetworkTester, batch, make_view
 from torchvision.models.detection.roi_heads import paste_masks_in_image
 
 from segbench.errors import SegbenchError
-from segbench.models import rcnn
+from segbench.models.layers import box_masks
 from segbench.models.mask_rcnn import MaskRCNN
 
 SMALL = {
@@ -33,10 +33,10 @@ def trained():
 def test_enlarged_predictions_are_pasted_in_bounded_memory(trained, monkeypatch):
     images, _ = batch("instance", 1, (64, 64))
     (whole,) = trained.predict(images, [(150, 90)])
-    monkeypatch.setattr(rcnn, "PASTE_PIXELS", 3 * 150 * 90)
+    monkeypatch.setattr(box_masks, "PASTE_PIXELS", 3 * 150 * 90)
     most = []
     monkeypatch.setattr(
-        rcnn,
+        box_masks,
         "paste_masks_in_image",
         lambda masks, boxes, size: most.append(len(masks)) or paste_masks_in_image(masks, boxes, size),
     )

@@ -4,7 +4,7 @@ import torch
 from mapped_weights import fill, waves
 from network_tester import NetworkTester, batch, make_view, scene
 
-from segbench.models.mask_losses import segments_of
+from segbench.models.losses.segments import segments_of
 from segbench.models.panoptic_deeplab import PanopticDeepLab
 from segbench.models.panoptic_deeplab.grouping import group
 from segbench.models.panoptic_deeplab.targets import targets_of

@@ -11,7 +11,7 @@ from mapped_weights import fill
 from network_tester import make_view
 from recorded_case import ellipses, numbers, pyramid
 
-from segbench.models.mask_losses import segments_of
+from segbench.models.losses.segments import segments_of
 from segbench.models.solo import SOLO, SOLOv2
 from segbench.models.solo.grid import assign
 

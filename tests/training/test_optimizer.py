@@ -7,6 +7,9 @@ import torch
 from torch import nn
 from torch.optim import lr_scheduler
 
+from segbench.data.dataset import View
+from segbench.errors import SegbenchError
+from segbench.models.network import Network
 from segbench.recipe import Optimizer, Schedule
 from segbench.training.optimizer import build_optimizer, parameter_groups, rate_factor, set_rate
 
@@ -53,9 +56,9 @@ def test_warm_up_multiplies_the_schedule() -> None:
     assert rate_factor(schedule, 8, TOTAL) == rate_factor(Schedule(name="cosine"), 8, TOTAL)
 
 
-class Net(nn.Module):
+class Net(Network):
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__(View("semantic", ()), 3)
         self.backbone = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4))
         self.head = nn.Sequential(nn.GroupNorm(2, 4), nn.Conv2d(4, 2, 1))
 
@@ -74,6 +77,29 @@ def test_groups() -> None:
 def test_decay_on_everything_on_request() -> None:
     groups = parameter_groups(Net(), Optimizer(weight_decay=0.2, no_decay_on_norm=False))
     assert {g["weight_decay"] for g in groups} == {0.2}
+
+
+def test_a_network_names_what_it_spares() -> None:
+    class Own(Net):
+        def no_weight_decay(self) -> set[str]:
+            return {"head.1.weight"}
+
+    net = Own()
+    groups = parameter_groups(net, Optimizer(weight_decay=0.2))
+    (spared,) = (p for g in groups if g["weight_decay"] == 0 for p in g["params"])
+    assert spared is net.head[1].weight
+    assert {g["weight_decay"] for g in parameter_groups(net, Optimizer(no_decay_on_norm=False))} == {1e-4}
+
+
+def test_a_spared_name_that_the_network_lacks_is_a_mistake() -> None:
+    class Wrong(Net):
+        def no_weight_decay(self) -> set[str]:
+            return {"head.1.weights", "head.1.bias"}
+
+    with pytest.raises(SegbenchError, match=r"no_weight_decay\(\) names head.1.weights, which") as caught:
+        parameter_groups(Wrong(), Optimizer())
+    assert caught.value.where == "Wrong" and "named_parameters" in caught.value.remedy
+    parameter_groups(Wrong(), Optimizer(no_decay_on_norm=False))
 
 
 def test_a_factor_of_zero_freezes_the_backbone() -> None:

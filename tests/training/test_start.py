@@ -90,7 +90,7 @@ def test_fcn_of_torchvision_predicts_the_same_classes(voc: Path, tmp_path: Path)
     oracle(torch.randn(2, 3, 64, 96))  # statistics other than 0 and 1
     oracle.eval()
     class_path, names = "segbench.models.dilated:DilatedFCN", ["background", *CLASSES]
-    loader = {"class": class_path, "load": "segbench.models.dilated:load_torchvision"}
+    loader = {"class": class_path, "load": "segbench.models.bases.dilated:load_torchvision"}
     weights = fetched(tmp_path / "weights", oracle.state_dict(), classes=names, **loader, **IMAGENET)
     options = {"backbone": "resnet26"}
     spec = CellSpec(class_path=class_path, options=options, task="semantic", seed=0, recipe=AS_IT_IS)
@@ -129,7 +129,7 @@ def test_mask_rcnn_of_torchvision_finds_the_same_objects(shapes: Path, tmp_path:
     oracle.eval()
     state = {k: v for k, v in oracle.state_dict().items() if not k.endswith("num_batches_tracked")}
     class_path, names = "segbench.models.mask_rcnn:MaskRCNN", ["disc", "N/A", "box"]
-    loader = {"class": class_path, "load": "segbench.models.rcnn:load_torchvision_coco_v1"}
+    loader = {"class": class_path, "load": "segbench.models.bases.rcnn:load_torchvision_coco_v1"}
     weights = fetched(tmp_path / "weights", state, classes=names, **loader, **IMAGENET)
     options = {
         "backbone": "resnet26",

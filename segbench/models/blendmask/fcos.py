@@ -14,8 +14,8 @@ from torch.nn import functional as F
 from torchvision.models.detection.fcos import FCOSClassificationHead, FCOSRegressionHead
 from torchvision.ops import batched_nms
 
-from segbench.models.losses import class_focal, side_giou
-from segbench.models.pyramid import group_norm, initialise, rows
+from segbench.models.layers.heads import group_norm, initialise, rows
+from segbench.models.losses.detection import class_focal, side_giou
 
 
 class Places(NamedTuple):

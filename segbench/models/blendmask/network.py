@@ -1,13 +1,14 @@
 """BlendMask: Chen et al. 2020, "BlendMask: Top-Down Meets Bottom-Up for Instance Segmentation" (2001.00309).
 
-Where the paper leaves a choice, this follows the authors' AdelaiDet, but for two things:
-- boxes of predictions are cut to the image before the masks are made, not after;
-- void pixels and padding take no part in the auxiliary semantic loss.
+Where the paper leaves a choice, this follows the authors' AdelaiDet, with two exceptions:
+- predicted boxes are clipped to the image before the masks are made, not after;
+- void pixels and padding are excluded from the auxiliary semantic loss.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -16,11 +17,11 @@ from torchvision.ops import Conv2dNormActivation, clip_boxes_to_image, roi_align
 from torchvision.ops.feature_pyramid_network import LastLevelP6P7
 
 from segbench.data.dataset import View
+from segbench.models.bases.pyramid import PyramidNetwork
 from segbench.models.blendmask.fcos import FCOS, Detections, detection_losses
-from segbench.models.losses import IGNORE, cross_entropy
+from segbench.models.layers.box_masks import instances
+from segbench.models.losses.semantic import IGNORE, cross_entropy
 from segbench.models.network import Prediction, Target
-from segbench.models.pyramid import PyramidNetwork
-from segbench.models.rcnn import instances
 
 STRIDES = (8, 16, 32, 64, 128)
 BASE_STRIDE = 4
@@ -65,23 +66,34 @@ def blend(bases: Tensor, attention: Tensor) -> Tensor:
 
 
 class BlendMask(PyramidNetwork):
-    """FCOS, whose box tower also gives each object coarse attention over bases of the whole image.
+    """FCOS whose box tower also predicts, for each object, coarse attention over bases of the whole image.
 
-    attention_size, mask_size: sides of the attention and of the masks in a box. limits: between the sizes in
-    pixels of the objects of neighbouring levels. radius: in strides, how far from an object's middle places
-    learn it. semantic_weight: of the auxiliary loss. score_threshold: of class times centreness, before the
-    root. overlap: IoU above which NMS suppresses. frozen_norm: see `Backbone`.
+    Args:
+        view: task and classes to predict.
+        in_channels: channels of the images.
+        convolutions: convolutions of each tower of FCOS.
+        bases: number of bases.
+        base_channels: channels of the branch that predicts the bases.
+        base_convolutions: convolutions of this branch before it is enlarged.
+        attention_size: side of the attention map of an object.
+        mask_size: side of the mask inside a box.
+        limits: sizes of objects, in pixels, that divide neighbouring levels.
+        radius: maximum distance of a place from the centre of its object, in strides.
+        semantic_weight: weight of the auxiliary semantic loss.
+        score_threshold: minimum of class score times centreness, before the root.
+        candidates: maximum number of candidates per level before NMS.
+        overlap: IoU above which NMS suppresses.
+        detections_per_image: maximum number of objects per image.
+        options: arguments of `PyramidNetwork`.
     """
 
     tasks = ("instance",)
+    depth = 3
 
     def __init__(
         self,
         view: View,
         in_channels: int,
-        backbone: str = "resnet50",
-        frozen_norm: bool = False,
-        fpn_channels: int = 256,
         convolutions: int = 4,
         bases: int = 4,
         base_channels: int = 128,
@@ -95,18 +107,23 @@ class BlendMask(PyramidNetwork):
         candidates: int = 1000,
         overlap: float = 0.6,
         detections_per_image: int = 100,
+        **options: Any,
     ) -> None:
-        extra = LastLevelP6P7(fpn_channels, fpn_channels)
-        super().__init__(view, in_channels, backbone, frozen_norm, fpn_channels, 3, extra)
+        super().__init__(view, in_channels, **options)
         classes = len(view.classes)
         self.fcos = FCOS(
-            fpn_channels, classes, convolutions, bases * attention_size**2, STRIDES, limits, radius
+            self.fpn_channels, classes, convolutions, bases * attention_size**2, STRIDES, limits, radius
         )
-        self.bases = Bases(fpn_channels, base_channels, bases, base_convolutions, classes + 1)
+        self.bases = Bases(self.fpn_channels, base_channels, bases, base_convolutions, classes + 1)
         self.attention_shape = (bases, attention_size, attention_size)
         self.mask_size, self.semantic_weight = mask_size, semantic_weight
         self.score_threshold, self.candidates = score_threshold, candidates
         self.overlap, self.detections_per_image = overlap, detections_per_image
+
+    @staticmethod
+    def extra_levels(channels: int) -> LastLevelP6P7:
+        """Make the convolutions that give strides 64 and 128, as in RetinaNet and FCOS."""
+        return LastLevelP6P7(channels, channels)
 
     def forward(self, images: Tensor) -> list[dict[str, Tensor]]:
         """In the input's pixels: boxes N x 4, labels N (from 1), scores N, masks N x 1 x R x R in 0..1."""

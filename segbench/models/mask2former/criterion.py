@@ -5,13 +5,17 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from segbench.models.mask_losses import Segments, mask_cross_entropy, pairwise_cross_entropy
-from segbench.models.point_sampling import lookup, sample_points, uncertain_points
-from segbench.models.set_criterion import SetCriterion
+from segbench.models.layers.point_sampling import lookup, sample_points, uncertain_points
+from segbench.models.losses.masks import mask_cross_entropy, pairwise_cross_entropy
+from segbench.models.losses.segments import Segments
+from segbench.models.losses.set_criterion import SetCriterion
 
 
 class Criterion(SetCriterion):
-    """`points` are sampled a mask; see `uncertain_points` for `oversample` and `importance`."""
+    """Compare masks on `points` sampled points each.
+
+    For `oversample` and `importance` see `uncertain_points`.
+    """
 
     pairwise_mask = staticmethod(pairwise_cross_entropy)
     matched_mask = staticmethod(mask_cross_entropy)

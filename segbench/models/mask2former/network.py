@@ -1,9 +1,9 @@
 """Mask2Former: Cheng et al. 2022, "Masked-attention Mask Transformer for Universal Image Segmentation".
 
 arXiv 2112.01527. Where the paper leaves a choice, this follows the authors' code
-(github.com/facebookresearch/Mask2Former), but for two things:
-- void pixels and padding, which the code counts as outside of every mask, take no part in the mask losses;
-- the points of the matching are drawn once an image, not once an image and layer.
+(github.com/facebookresearch/Mask2Former), with two exceptions:
+- void pixels and padding, which the code counts as outside of every mask, are excluded from the mask losses;
+- the points of the matching are drawn once per image, not once per image and layer.
 """
 
 from __future__ import annotations
@@ -13,17 +13,28 @@ from typing import Any
 from torch import Tensor
 
 from segbench.data.dataset import View
+from segbench.models.bases.mask_classifier import MaskClassifier
+from segbench.models.layers.mask_queries import MaskQueries
 from segbench.models.mask2former.criterion import Criterion
 from segbench.models.mask2former.pixel_decoder import PixelDecoder
 from segbench.models.mask2former.query_decoder import QueryDecoder
-from segbench.models.mask_classifier import MaskClassifier
-from segbench.models.mask_queries import MaskQueries
 
 
 class Mask2Former(MaskClassifier):
-    """The `decoder_layers` visit strides 32, 16, 8, 32, ... in turn.
+    """Queries that attend to the pixels inside the masks they have predicted.
 
-    loss: arguments of `Criterion`. options: those of `MaskClassifier`.
+    Args:
+        view: task and classes to predict.
+        in_channels: channels of the images.
+        hidden_dim: channels of both decoders; a multiple of 32 and of `heads`.
+        queries: number of queries, the maximum number of segments per image.
+        heads: attention heads.
+        encoder_layers: layers of the pixel decoder.
+        encoder_feedforward: hidden width of their feed-forward networks.
+        decoder_layers: layers of the query decoder; they read strides 32, 16, 8, 32, ... in turn.
+        decoder_feedforward: hidden width of their feed-forward networks.
+        loss: arguments of `Criterion`.
+        options: arguments of `MaskClassifier`.
     """
 
     def __init__(

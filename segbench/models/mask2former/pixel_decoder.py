@@ -8,8 +8,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from segbench.models.deformable_attention import DeformableAttention, Shapes, reference_points
-from segbench.models.position import sine_position
+from segbench.models.layers.deformable_attention import DeformableAttention, Shapes, reference_points
+from segbench.models.layers.position import sine_position
 
 GROUPS = 32
 """Groups of every GroupNorm."""

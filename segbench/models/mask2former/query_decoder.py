@@ -6,9 +6,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from segbench.models.mask_queries import MaskQueries, mask_embedding
-from segbench.models.position import sine_position
-from segbench.models.transformer import DecoderLayer
+from segbench.models.layers.mask_queries import MaskQueries, mask_embedding
+from segbench.models.layers.position import sine_position
+from segbench.models.layers.transformer import DecoderLayer
 
 LEVELS = 3
 

@@ -9,7 +9,7 @@ from torch.nn import functional as F
 from segbench.models.network import Panoptic
 
 PAIRS = 2**24
-"""Most distances between pixels and centres that are held at once."""
+"""Maximum number of distances between pixels and centres held in memory at once."""
 
 
 def find_centres(heatmap: Tensor, threshold: float, kernel: int, top_k: int) -> tuple[Tensor, Tensor]:
@@ -56,7 +56,7 @@ def group(
     """classes x H x W probabilities, H x W heatmap, 2 x H x W offsets -> segments.
 
     Every pixel of a thing goes to the centre that it points to; the majority of an object's pixels give its
-    class. Stuff classes of less than `stuff_area` pixels are left out. Scores are the mean probability of the
+    class. Stuff classes of less than `stuff_area` pixels are dropped. Scores are the mean probability of the
     class within the segment, times the height of the heatmap at the centre for objects.
     """
     classes, semantic = len(probability), probability.argmax(0)

@@ -1,8 +1,8 @@
 """Panoptic-DeepLab: Cheng et al. 2020, "Panoptic-DeepLab: A Simple, Strong, and Fast Baseline for Bottom-Up
 Panoptic Segmentation" (1911.10194).
 
-Where the paper leaves a choice, this follows the authors' code (github.com/bowenc0221/panoptic-deeplab), but
-for two things: the pooled branch of the ASPP is normalised, as in DeepLabV3, and void pixels are not counted
+Where the paper leaves a choice, this follows the authors' code (github.com/bowenc0221/panoptic-deeplab), with
+two exceptions: the pooled branch of the ASPP is normalised, as in DeepLabV3, and void pixels are not counted
 among those of which the hardest are mined.
 """
 
@@ -18,10 +18,10 @@ from torch.nn import functional as F
 from torchvision.ops import Conv2dNormActivation
 
 from segbench.data.dataset import View
-from segbench.models.aspp import ASPP, scaled_rates, separable_conv
-from segbench.models.backbones import Backbone
-from segbench.models.losses import IGNORE, ohem_cross_entropy
-from segbench.models.mask_losses import segments_of
+from segbench.models.layers.aspp import ASPP, scaled_rates, separable_conv
+from segbench.models.layers.backbones import Backbone
+from segbench.models.losses.segments import segments_of
+from segbench.models.losses.semantic import IGNORE, ohem_cross_entropy
 from segbench.models.network import Instances, Network, Prediction, Target
 from segbench.models.panoptic_deeplab.grouping import group
 from segbench.models.panoptic_deeplab.targets import targets_of

@@ -1,4 +1,4 @@
-"""What the three heads learn, from true segments (paper, sections 3.1 and 3.2)."""
+"""Training targets of the three heads, from true segments (paper, sections 3.1 and 3.2)."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from segbench.models.losses import IGNORE
-from segbench.models.mask_losses import Segments
+from segbench.models.losses.segments import Segments
+from segbench.models.losses.semantic import IGNORE
 
 
 class Targets(NamedTuple):

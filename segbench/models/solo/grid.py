@@ -1,4 +1,4 @@
-"""Which cells of which grid are to find an object: Wang et al. 2020, SOLO (1912.04488), section 3.3."""
+"""Assignment of objects to cells of the grids: Wang et al. 2020, SOLO (1912.04488), section 3.3."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from segbench.models.backbones import pad_to_multiple
-from segbench.models.mask_losses import Segments
-from segbench.models.pyramid import STRIDE
+from segbench.models.bases.pyramid import STRIDE
+from segbench.models.layers.backbones import pad_to_multiple
+from segbench.models.losses.segments import Segments
 
 
 class Cells(NamedTuple):
@@ -82,14 +82,14 @@ def assign(
 
 
 def reduced(masks: Tensor, stride: int) -> Tensor:
-    """N x H x W masks, padded, a `stride`-th as large: bool, by bilinear interpolation."""
+    """Pad N x H x W masks and reduce them bilinearly by `stride`; bool."""
     masks = pad_to_multiple(masks[:, None].float(), STRIDE)
     size = (masks.shape[2] // stride, masks.shape[3] // stride)
     return F.interpolate(masks, size, mode="bilinear", align_corners=False)[:, 0] >= 0.5
 
 
 def with_coordinates(features: Tensor) -> Tensor:
-    """Two more channels: x and y from -1 at the first to 1 at the last column and row (Liu et al. 2018)."""
+    """Append two channels: x and y from -1 at the first to 1 at the last column and row (Liu et al. 2018)."""
     batch, _, height, width = features.shape
     y = torch.linspace(-1, 1, height, device=features.device, dtype=features.dtype)
     x = torch.linspace(-1, 1, width, device=features.device, dtype=features.dtype)

@@ -7,7 +7,7 @@ from torch import Tensor
 
 
 def matrix_nms(masks: Tensor, labels: Tensor, scores: Tensor, sigma: float) -> Tensor:
-    """Scores that have decayed where a better mask of the class overlaps, by the Gaussian kernel.
+    """Reduce the scores of masks that a better mask of the same class overlaps, by the Gaussian kernel.
 
     masks N x h x w bool, not empty; labels and scores N, scores descending.
     """

@@ -1,4 +1,4 @@
-"""What SOLO and SOLOv2 share: grids of cells, each of which says the class and the mask of one object."""
+"""Base of SOLO and SOLOv2: grids of cells, each of which predicts the class and mask of one object."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torchvision.ops import Conv2dNormActivation
-from torchvision.ops.feature_pyramid_network import LastLevelMaxPool
 
 from segbench.data.dataset import View
 from segbench.errors import SegbenchError
-from segbench.models.losses import class_focal
-from segbench.models.mask_losses import Segments, segments_of
-from segbench.models.mask_prediction import enlarged
+from segbench.models.bases.pyramid import STRIDE, PyramidNetwork
+from segbench.models.layers.heads import group_norm, initialise, rows
+from segbench.models.layers.mask_prediction import enlarged
+from segbench.models.losses.detection import class_focal
+from segbench.models.losses.segments import Segments, segments_of
 from segbench.models.network import Instances, Prediction, Target
-from segbench.models.pyramid import STRIDE, PyramidNetwork, group_norm, initialise, rows
 from segbench.models.solo.grid import Cells, assign
 from segbench.models.solo.matrix_nms import matrix_nms
 
@@ -43,24 +43,32 @@ def expect_background(*layers: nn.Module, probability: float = 0.01) -> None:
 class GridNetwork(PyramidNetwork):
     """Base of SOLO and SOLOv2. Where the papers leave a choice, these follow mmdetection's heads.
 
-    grids: cells along a side, one for each of five levels. scale_ranges: sizes in pixels (geometric mean of
-    width and height) of the objects that each grid is to find. centre_size: share of an object's box around
-    its centre that its cells touch. score_threshold: of the class; keep_threshold: of the score after
-    matrix NMS, whose kernel has `nms_sigma` and which sees the `candidates` best masks. frozen_norm: see
-    `Backbone`.
+    Args:
+        view: task and classes to predict.
+        in_channels: channels of the images.
+        head_channels: channels of the towers.
+        convolutions: convolutions of each tower.
+        grids: cells along a side, for each of five levels.
+        scale_ranges: minimum and maximum size in pixels (geometric mean of width and height) of the objects
+            that each grid predicts.
+        centre_size: share of an object's box, around its centre, whose cells predict it.
+        dice_weight: weight of the Dice loss of the masks.
+        score_threshold: minimum class score before matrix NMS.
+        keep_threshold: minimum score after matrix NMS.
+        nms_sigma: sigma of the Gaussian kernel of matrix NMS.
+        candidates: maximum number of masks in matrix NMS.
+        detections_per_image: maximum number of objects per image.
+        options: arguments of `PyramidNetwork`.
     """
 
     tasks = ("instance",)
     strides: ClassVar[tuple[int, ...]] = (8, 8, 16, 32, 32)
-    """Of the features under each grid: the finest and the coarsest level are resized."""
+    """Strides of the features of each grid; the finest and the coarsest level are resized."""
 
     def __init__(
         self,
         view: View,
         in_channels: int,
-        backbone: str = "resnet50",
-        frozen_norm: bool = False,
-        fpn_channels: int = 256,
         head_channels: int = 256,
         convolutions: int = 7,
         grids: Sequence[int] = (40, 36, 24, 16, 12),
@@ -72,8 +80,9 @@ class GridNetwork(PyramidNetwork):
         nms_sigma: float = 2.0,
         candidates: int = 500,
         detections_per_image: int = 100,
+        **options: Any,
     ) -> None:
-        super().__init__(view, in_channels, backbone, frozen_norm, fpn_channels, 4, LastLevelMaxPool())
+        super().__init__(view, in_channels, **options)
         for name, values in {"grids": grids, "scale_ranges": scale_ranges}.items():
             if len(values) != len(self.strides):
                 raise SegbenchError(
@@ -86,7 +95,7 @@ class GridNetwork(PyramidNetwork):
         self.score_threshold, self.keep_threshold = score_threshold, keep_threshold
         self.nms_sigma, self.candidates = nms_sigma, candidates
         self.detections_per_image = detections_per_image
-        self.categories = tower(fpn_channels, head_channels, convolutions)
+        self.categories = tower(self.fpn_channels, head_channels, convolutions)
         self.category = nn.Conv2d(head_channels, len(view.classes), 3, padding=1)
         initialise(self.categories)
         initialise(self.category)
@@ -177,5 +186,5 @@ class GridNetwork(PyramidNetwork):
 
 
 def peaks(scores: Tensor) -> Tensor:
-    """Zero but where no neighbour above or to the left is greater."""
+    """Set scores to zero where a neighbour above or to the left is greater."""
     return scores * (F.max_pool2d(scores, 2, stride=1, padding=1)[..., :-1, :-1] == scores)

@@ -9,8 +9,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from segbench.data.dataset import View
-from segbench.models.mask_losses import Segments, squared_dice
-from segbench.models.pyramid import initialise
+from segbench.models.layers.heads import initialise
+from segbench.models.losses.masks import squared_dice
+from segbench.models.losses.segments import Segments
 from segbench.models.solo.grid import Cells, reduced, with_coordinates
 from segbench.models.solo.network import GridNetwork, expect_background, tower
 
@@ -18,11 +19,9 @@ from segbench.models.solo.network import GridNetwork, expect_background, tower
 class SOLO(GridNetwork):
     """Each level has one mask channel for every cell of its grid. Options: those of `GridNetwork`."""
 
-    def __init__(
-        self, view: View, in_channels: int, fpn_channels: int = 256, head_channels: int = 256, **options: Any
-    ) -> None:
-        super().__init__(view, in_channels, fpn_channels=fpn_channels, head_channels=head_channels, **options)
-        self.masks = tower(fpn_channels + 2, head_channels, len(self.categories))
+    def __init__(self, view: View, in_channels: int, *, head_channels: int = 256, **options: Any) -> None:
+        super().__init__(view, in_channels, head_channels=head_channels, **options)
+        self.masks = tower(self.fpn_channels + 2, head_channels, len(self.categories))
         self.mask = nn.ModuleList(nn.Conv2d(head_channels, grid**2, 1) for grid in self.grids)
         initialise(self.masks)
         initialise(self.mask)

@@ -8,8 +8,9 @@ import torch
 from torch import Tensor, nn
 
 from segbench.data.dataset import View
-from segbench.models.mask_losses import Segments, squared_dice
-from segbench.models.pyramid import initialise, rows
+from segbench.models.layers.heads import initialise, rows
+from segbench.models.losses.masks import squared_dice
+from segbench.models.losses.segments import Segments
 from segbench.models.solo.grid import Cells, reduced, with_coordinates
 from segbench.models.solo.network import MASK_STRIDE, GridNetwork, conv, tower
 
@@ -49,15 +50,21 @@ class MaskFeatures(nn.Module):
 class SOLOv2(GridNetwork):
     """Each cell gives a 1x1 convolution, whose result on features of the whole image is the cell's mask.
 
-    mask_channels: inside the branch of these features; kernel_channels: theirs. Other options: those of
-    `GridNetwork`.
+    Args:
+        view: task and classes to predict.
+        in_channels: channels of the images.
+        head_channels: see `GridNetwork`.
+        convolutions: see `GridNetwork`.
+        mask_channels: channels inside the branch of the mask features.
+        kernel_channels: channels of the mask features, and so of each kernel.
+        options: arguments of `GridNetwork`.
     """
 
     def __init__(
         self,
         view: View,
         in_channels: int,
-        fpn_channels: int = 256,
+        *,
         head_channels: int = 512,
         convolutions: int = 4,
         mask_channels: int = 128,
@@ -67,14 +74,13 @@ class SOLOv2(GridNetwork):
         super().__init__(
             view,
             in_channels,
-            fpn_channels=fpn_channels,
             head_channels=head_channels,
             convolutions=convolutions,
             **options,
         )
-        self.kernels = tower(fpn_channels + 2, head_channels, convolutions)
+        self.kernels = tower(self.fpn_channels + 2, head_channels, convolutions)
         self.kernel = nn.Conv2d(head_channels, kernel_channels, 3, padding=1)
-        self.mask_features = MaskFeatures(fpn_channels, mask_channels, kernel_channels)
+        self.mask_features = MaskFeatures(self.fpn_channels, mask_channels, kernel_channels)
         for module in (self.kernels, self.kernel, self.mask_features):
             initialise(module)
 

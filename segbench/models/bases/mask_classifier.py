@@ -1,0 +1,103 @@
+"""Base of MaskFormer and Mask2Former: losses and predictions from (class, mask) pairs."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from segbench.data.dataset import View
+from segbench.models.layers.backbones import Backbone, pad_to_multiple
+from segbench.models.layers.mask_prediction import best_objects, enlarged, instances, panoptic, semantic_map
+from segbench.models.layers.mask_queries import MaskQueries
+from segbench.models.layers.weight_decay import backbone_tables, norm_parameters
+from segbench.models.losses.segments import segments_of
+from segbench.models.losses.set_criterion import SetCriterion
+from segbench.models.network import Network, Prediction, Target
+
+STRIDE, MASK_STRIDE = 32, 4
+
+
+class MaskClassifier(Network):
+    """Semantic, instance and panoptic segmentation by one architecture.
+
+    `forward` returns `MaskQueries`; their masks cover the image, padded to a multiple of `STRIDE` at right
+    and below.
+
+    Args:
+        view: task and classes to predict.
+        in_channels: channels of the images.
+        backbone: timm name of the backbone.
+        frozen_norm: fix the batch norms of the backbone, see `Backbone`.
+        detections: maximum number of objects per image.
+        object_threshold: class score above which a query becomes a panoptic segment.
+        overlap_threshold: minimum share of its own mask that a panoptic segment must win.
+    """
+
+    tasks = ("semantic", "instance", "panoptic")
+    criterion: SetCriterion
+    query_decoder: nn.Module
+    """Its own parameters, not those of its layers, are the embeddings of queries and levels."""
+
+    def __init__(
+        self,
+        view: View,
+        in_channels: int,
+        backbone: str = "resnet50",
+        frozen_norm: bool = False,
+        detections: int = 100,
+        object_threshold: float = 0.8,
+        overlap_threshold: float = 0.8,
+    ) -> None:
+        super().__init__(view, in_channels)
+        self.backbone = Backbone(backbone, in_channels, out_indices=(-4, -3, -2, -1), frozen_norm=frozen_norm)
+        self.detections = detections
+        self.object_threshold, self.overlap_threshold = object_threshold, overlap_threshold
+
+    def forward(self, images: Tensor) -> MaskQueries:
+        return self.decode(self.backbone(pad_to_multiple(images, STRIDE)))
+
+    def decode(self, features: list[Tensor]) -> MaskQueries:
+        """Predict queries from the features of stride 4, 8, 16 and 32."""
+        raise NotImplementedError
+
+    def no_weight_decay(self) -> set[str]:
+        """Name norms, embeddings of queries and levels, and position tables; biases decay.
+
+        As the authors' code does: https://github.com/facebookresearch/Mask2Former, `train_net.py`, with
+        `WEIGHT_DECAY_NORM` and `WEIGHT_DECAY_EMBED` of 0.
+        """
+        own = self.query_decoder.named_parameters(recurse=False)
+        embeddings = {f"query_decoder.{name}" for name, _ in own}
+        return norm_parameters(self) | backbone_tables(self) | embeddings
+
+    def losses(self, images: Tensor, targets: list[Target]) -> dict[str, Tensor]:
+        return self.criterion(self(images), segments_of(self.view.task, targets))
+
+    @torch.inference_mode()
+    def predict(self, images: Tensor, sizes: list[tuple[int, int]]) -> list[Prediction]:
+        output: MaskQueries = self(images)
+        covered = (images.shape[2], images.shape[3])
+        return [
+            self._prediction(classes, masks, covered, size)
+            for classes, masks, size in zip(output.classes[-1].float(), output.masks().float(), sizes)
+        ]
+
+    def _prediction(
+        self, classes: Tensor, masks: Tensor, covered: tuple[int, int], size: tuple[int, int]
+    ) -> Prediction:
+        prediction = Prediction()
+        if self.view.task != "instance":
+            prediction.semantic = semantic_map(classes, enlarged(masks, covered, MASK_STRIDE, size))
+        if self.view.task != "semantic":
+            query, label, score = best_objects(classes, self.detections)
+            thing = torch.isin(label, torch.tensor(self.view.thing_indices, device=label.device))
+            strips = enlarged(masks[query[thing]], covered, MASK_STRIDE, size)
+            prediction.instances = instances(label[thing], score[thing], strips)
+        if self.view.task == "panoptic":
+            score, label = classes.softmax(-1).max(-1)
+            keep = (label < len(self.view.classes)) & (score > self.object_threshold)
+            strips = enlarged(masks[keep], covered, MASK_STRIDE, size)
+            prediction.panoptic = panoptic(
+                label[keep], score[keep], strips, self.view.thing_indices, self.overlap_threshold
+            )
+        return prediction

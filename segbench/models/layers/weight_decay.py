@@ -1,0 +1,32 @@
+"""Groups of parameters that networks spare from weight decay."""
+
+from __future__ import annotations
+
+from torch import nn
+from torch.nn.modules.batchnorm import _NormBase
+
+NORMS = (_NormBase, nn.GroupNorm, nn.LayerNorm, nn.LocalResponseNorm, nn.RMSNorm)
+"""Normalisation layers: detectron2's list, and RMSNorm."""
+
+
+def vectors(network: nn.Module) -> set[str]:
+    """Name the parameters of at most one dimension: biases, scales and shifts of norms, layer scales."""
+    return {name for name, parameter in network.named_parameters() if parameter.ndim <= 1}
+
+
+def norm_parameters(network: nn.Module) -> set[str]:
+    """Name the scales and shifts of normalisation layers, but no other biases (as detectron2 spares them)."""
+    return {
+        f"{layer}.{name}" if layer else name
+        for layer, module in network.named_modules()
+        if isinstance(module, NORMS)
+        for name, _ in module.named_parameters(recurse=False)
+    }
+
+
+def backbone_tables(network: nn.Module) -> set[str]:
+    """Name what the network's timm backbone itself spares, such as Swin's relative position tables."""
+    model = getattr(getattr(getattr(network, "backbone", None), "net", None), "model", None)
+    spared = model.no_weight_decay() if hasattr(model, "no_weight_decay") else set()
+    prefix = "backbone.net.model."
+    return {prefix + name for name in spared} & {name for name, _ in network.named_parameters()}

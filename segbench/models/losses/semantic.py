@@ -1,0 +1,68 @@
+"""Losses of semantic segmentation. All functions take logits, not probabilities."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+IGNORE = -100
+"""Index of void pixels in semantic targets (the default `ignore_index` of torch's cross-entropy)."""
+
+
+def cross_entropy(logits: Tensor, truth: Tensor) -> Tensor:
+    """Compute the mean cross-entropy over the pixels that are not void.
+
+    Args:
+        logits: B x classes x H x W.
+        truth: B x H x W int64 class indices, `IGNORE` on void.
+
+    Returns:
+        A scalar; 0 if every pixel is void.
+    """
+    total = F.cross_entropy(logits.float(), truth, ignore_index=IGNORE, reduction="sum")
+    return total / (truth != IGNORE).sum().clamp(min=1)
+
+
+def ohem_cross_entropy(
+    logits: Tensor, truth: Tensor, hardest: float = 0.2, weight: Tensor | None = None
+) -> Tensor:
+    """Compute the mean cross-entropy over the hardest labelled pixels (online hard example mining).
+
+    Yang et al. 2019, DeeperLab, 1902.05093, section 3.2 ("weighted bootstrapped cross-entropy").
+
+    Args:
+        logits: B x classes x H x W.
+        truth: B x H x W int64 class indices, `IGNORE` on void.
+        hardest: share of the labelled pixels that count, in 0..1.
+        weight: B x H x W, multiplied with the losses before the hardest are chosen.
+
+    Returns:
+        A scalar; 0 if every pixel is void.
+    """
+    losses = F.cross_entropy(logits.float(), truth, ignore_index=IGNORE, reduction="none")
+    if weight is not None:
+        losses = losses * weight
+    labelled = int((truth != IGNORE).sum())
+    return losses.flatten().topk(max(1, int(hardest * labelled))).values.mean()
+
+
+def soft_dice(logits: Tensor, truth: Tensor, smooth: float = 1.0) -> Tensor:
+    """Compute 1 - soft Dice (Milletari 2016), averaged over the classes.
+
+    Pixels of the whole batch are pooled; void pixels are excluded. Shapes as in `cross_entropy`.
+    """
+    keep = truth != IGNORE
+    probability = logits.float().softmax(1) * keep[:, None]
+    one_hot = torch.zeros_like(probability).scatter_(1, truth.clamp(min=0)[:, None], 1.0) * keep[:, None]
+    both = (probability * one_hot).sum((0, 2, 3))
+    total = (probability + one_hot).sum((0, 2, 3))
+    return 1 - ((2 * both + smooth) / (total + smooth)).mean()
+
+
+SEMANTIC_LOSSES = {"cross_entropy": cross_entropy, "ohem": ohem_cross_entropy, "dice": soft_dice}
+
+
+def semantic_losses(logits: Tensor, truth: Tensor, weights: dict[str, float]) -> dict[str, Tensor]:
+    """Compute the named losses, each multiplied with its weight; see `SEMANTIC_LOSSES`."""
+    return {name: weight * SEMANTIC_LOSSES[name](logits, truth) for name, weight in weights.items()}
