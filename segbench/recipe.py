@@ -25,8 +25,8 @@ class Optimizer(Strict):
     backbone_lr_factor: Annotated[float, Field(ge=0)] = 1.0
     """Multiplies the learning rate of the backbone; 0 freezes it."""
     no_decay_on_norm: bool = True
-    """No weight decay for the parameters that the network names in `no_weight_decay()`, such as biases and norms.
-    False: everything decays."""
+    """No weight decay for the parameters that the network names in `no_weight_decay()`, such as biases and
+    norms. False: everything decays."""
 
 
 class Schedule(Strict):

@@ -27,6 +27,6 @@ def norm_parameters(network: nn.Module) -> set[str]:
 def backbone_tables(network: nn.Module) -> set[str]:
     """Name what the network's timm backbone itself spares, such as Swin's relative position tables."""
     model = getattr(getattr(getattr(network, "backbone", None), "net", None), "model", None)
-    spared = model.no_weight_decay() if hasattr(model, "no_weight_decay") else set()
+    spared = getattr(model, "no_weight_decay", set)()
     prefix = "backbone.net.model."
     return {prefix + name for name in spared} & {name for name, _ in network.named_parameters()}
