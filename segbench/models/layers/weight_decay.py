@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from torch import nn
 from torch.nn.modules.batchnorm import _NormBase
 
@@ -26,7 +28,7 @@ def norm_parameters(network: nn.Module) -> set[str]:
 
 def backbone_tables(network: nn.Module) -> set[str]:
     """Name what the network's timm backbone itself spares, such as Swin's relative position tables."""
-    model = getattr(getattr(getattr(network, "backbone", None), "net", None), "model", None)
-    spared = getattr(model, "no_weight_decay", set)()
+    model: Any = getattr(getattr(getattr(network, "backbone", None), "net", None), "model", None)
+    spared = model.no_weight_decay() if hasattr(model, "no_weight_decay") else set()
     prefix = "backbone.net.model."
     return {prefix + name for name in spared} & {name for name, _ in network.named_parameters()}
