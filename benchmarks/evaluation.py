@@ -38,7 +38,7 @@ AGAINST = {
 
 
 def masks(folder: Path, **keywords) -> dict[str, float]:
-    from segbench.evaluation.scored_files import score_instance
+    from segbench.evaluation.runner.scored_files import score_instance
 
     return _pooled(score_instance, folder, folder / "instances.json", folder / "results.json", **keywords)
 
@@ -48,8 +48,8 @@ def masks_only_ap(folder: Path) -> dict[str, float]:
 
 
 def semantic(folder: Path, **keywords) -> dict[str, float]:
-    from segbench.evaluation.scored_maps import score_semantic
-    from segbench.evaluation.values import Values, class_names
+    from segbench.evaluation.runner.scored_maps import score_semantic
+    from segbench.evaluation.semantic.values import Values, class_names
 
     values = Values(class_names(str(folder / "names.txt")))
     sides = folder / "semantic_truth", folder / "semantic_predicted"
@@ -61,7 +61,7 @@ def semantic_no_boundary(folder: Path) -> dict[str, float]:
 
 
 def panoptic(folder: Path) -> dict[str, float]:
-    from segbench.evaluation.scored_files import score_panoptic
+    from segbench.evaluation.runner.scored_files import score_panoptic
 
     paths = [folder / "panoptic_truth.json", folder / "panoptic_predicted.json"]
     folders = {"truth_folder": folder / "panoptic_truth", "predictions_folder": folder / "panoptic_predicted"}
@@ -70,7 +70,7 @@ def panoptic(folder: Path) -> dict[str, float]:
 
 def decoding(folder: Path) -> dict[str, float]:
     """Of the class maps, by several processes as the scores: the least that these can take."""
-    from segbench.evaluation.workers import available, in_chunks
+    from segbench.evaluation.runner.workers import available, in_chunks
 
     paths = [p for side in ("truth", "predicted") for p in (folder / f"semantic_{side}").iterdir()]
     return {"files": sum(in_chunks(_decode, paths, available()))}
@@ -83,15 +83,15 @@ def _decode(paths: list[Path]) -> int:
 
 
 def _no_families():
-    from segbench.evaluation.options import EvaluationOptions
+    from segbench.contract.evaluation import EvaluationOptions
 
     return EvaluationOptions(families=(), bootstrap_samples=0)
 
 
 def _pooled(score, folder, *arguments, **keywords) -> dict[str, float]:
     from segbench.evaluation.pooling import pool
+    from segbench.evaluation.runner.workers import available
     from segbench.evaluation.statistics import Statistics
-    from segbench.evaluation.workers import available
 
     path = folder / "per_image.parquet"
     score(*arguments, path, processes=available(), **keywords)

@@ -32,7 +32,8 @@ from transformers import (
     ResNetConfig,
 )
 
-from segbench.data.dataset import Category, Task, View
+from segbench.contract.prediction import Target
+from segbench.contract.view import Category, Task, View
 from segbench.models.bases.dilated import load_torchvision
 from segbench.models.deeplabv3 import DeepLabV3
 from segbench.models.deeplabv3plus import DeepLabV3Plus
@@ -42,8 +43,8 @@ from segbench.models.linknet import LinkNet
 from segbench.models.mask2former import Mask2Former
 from segbench.models.mask_rcnn import MaskRCNN
 from segbench.models.maskformer import MaskFormer
-from segbench.models.network import Network, Target
-from segbench.models.transformers_weights import load_transformers_state
+from segbench.models.network import Network
+from segbench.models.weights.transformers import load_transformers_state
 from segbench.training.precision import Precision
 
 OBJECTS = 8

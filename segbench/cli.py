@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 import typer
 
 from segbench.errors import SegbenchError
-from segbench.locks import alone_with
-from segbench.state import recorded, set_up_logging
+from segbench.jobs.locks import alone_with
+from segbench.jobs.state import recorded, set_up_logging
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
@@ -65,7 +65,8 @@ def fetch(
 ) -> None:
     """Fetch one archive and verify it; one that was put there by hand is verified only."""
     set_up_logging(log)
-    from segbench.data.fetch import Archive, fetch_archive
+    from segbench.contract.sources import Archive
+    from segbench.data.sources.fetch import fetch_archive
     from segbench.files import write_text
 
     archive = _parsed(Archive, spec)
@@ -78,7 +79,8 @@ def fetch(
 def weights(out: Out, spec: Spec, mirror: Mirror = None, log: Log = None) -> None:
     """Fetch pretrained weights of a backbone and verify them."""
     set_up_logging(log)
-    from segbench.models.weights import WeightsEntry, fetch_weights
+    from segbench.contract.sources import WeightsEntry
+    from segbench.data.sources.weights import fetch_weights
 
     entry = _parsed(WeightsEntry, spec)
     with alone_with(out):
@@ -116,7 +118,7 @@ def lint(
     """Check a converted dataset before any training; an error stops this dataset only."""
     set_up_logging(log)
     with recorded("lint", state or out.parent, log):
-        from segbench.data.lint import lint_dataset
+        from segbench.data.lint.dataset import lint_dataset
         from segbench.files import write_json
 
         report = lint_dataset(data)
@@ -143,8 +145,8 @@ def train(
     """Train one network on one dataset; continues from the last checkpoint in OUT."""
     set_up_logging(log)
     with recorded("train", out, log):
-        from segbench.training.spec import CellSpec
-        from segbench.training.train import train as run
+        from segbench.contract.cell import CellSpec
+        from segbench.training.runner.train import train as run
 
         run(
             data,
@@ -173,16 +175,16 @@ def predict(
     set_up_logging(log)
     with recorded("predict", out.parent, log):
         if control:
-            from segbench.models.controls import run_control
-            from segbench.training.spec import ControlSpec
+            from segbench.contract.cell import ControlSpec
+            from segbench.prediction.controls import run_control
 
             spec = _parsed(ControlSpec, control, "--control")
             run_control(spec.class_path, data, spec.task, spec.seed, out)
         elif model is None:
             raise SegbenchError("give --model or --control", where="segbench predict")
         else:
-            from segbench.recipe import Inference
-            from segbench.training.predict import predict as run
+            from segbench.contract.recipe import Inference
+            from segbench.prediction.runner.predict import predict as run
 
             run(
                 data,
@@ -206,8 +208,8 @@ def evaluate(
     """Score predictions against the truth; reads files only."""
     set_up_logging(log)
     with recorded("evaluate", out, log):
-        from segbench.evaluation.evaluate import evaluate as run
-        from segbench.evaluation.options import EvaluationOptions
+        from segbench.contract.evaluation import EvaluationOptions
+        from segbench.evaluation.runner.evaluate import evaluate as run
 
         run(
             data,
@@ -252,7 +254,7 @@ def plan(
     yes: Annotated[bool, typer.Option("--yes", help="Do not refuse above max_hours.")] = False,
 ) -> None:
     """What a run would do, why, and at what cost; takes Snakemake's options, such as --configfile."""
-    from segbench.plan import plan as run
+    from segbench.jobs.plan import plan as run
 
     run(context.args, ceiling=max_hours, yes=yes)
 
@@ -279,7 +281,7 @@ def _run_folder(arguments: list[str]) -> Path:
     if len(arguments) == 1 and not arguments[0].startswith("-"):
         given = Path(arguments[0])
         return given if given.exists() or len(given.parts) > 1 else Path("results") / given
-    from segbench.plan import configured, parsed
+    from segbench.jobs.plan import configured, parsed
 
     options = parsed(arguments)
     config = configured(options).config
@@ -294,10 +296,10 @@ def overview(
     ] = None,
 ) -> None:
     """Print one table of networks x datasets with the primary metric of each task, as Markdown."""
+    from segbench.contract.run import Run
     from segbench.files import write_text
     from segbench.report.overview import overview as gather
     from segbench.report.overview import to_markdown
-    from segbench.report.run import Run
     from segbench.report.status import newest_run
 
     frame = gather(Run.read((run or newest_run()) / "run.json"))
@@ -315,7 +317,7 @@ def segment(
 ) -> None:
     """Apply a trained network to your own images or videos; writes overlays."""
     set_up_logging(None)
-    from segbench.training.media import predict_files
+    from segbench.prediction.runner.media import predict_files
 
     predict_files(model, inputs, out, device=device)
 
@@ -329,7 +331,7 @@ def models(
     registry: Registry = Path("config"),
 ) -> None:
     """List the networks, or show the card of one."""
-    from segbench.catalogue import network_card, network_row, networks, show
+    from segbench.catalogue.listing import network_card, network_row, networks, show
 
     show("network", networks(registry), network_row, network_card, name)
 
@@ -340,7 +342,7 @@ def datasets(
     registry: Registry = Path("config"),
 ) -> None:
     """List the datasets, or show one."""
-    from segbench.catalogue import dataset_card, dataset_row, datasets, show
+    from segbench.catalogue.listing import dataset_card, dataset_row, datasets, show
 
     show("dataset", datasets(registry), dataset_row, dataset_card, name)
 
@@ -352,8 +354,8 @@ def cards(
 ) -> None:
     """Measure the networks anew, note their sizes in their entries, and write the tables of the README."""
     set_up_logging(None)
-    from segbench.catalogue import networks, write_readme, write_size
-    from segbench.training.size import measure
+    from segbench.catalogue.listing import networks, write_readme, write_size
+    from segbench.catalogue.size import measure
 
     for name, entry in networks(registry).items():
         size = measure(entry.class_, entry.tasks, entry.options)
@@ -366,8 +368,8 @@ def reference(
     out: Annotated[Path, typer.Option(help="Markdown file to write.")] = Path("docs/reference.md"),
 ) -> None:
     """Write the reference of all configuration keys from their schemas."""
+    from segbench.catalogue.reference import reference as page
     from segbench.files import write_text
-    from segbench.reference import reference as page
 
     write_text(out, page())
 
@@ -383,7 +385,7 @@ def _guarded(command: Callable[[], None]) -> None:
 def main() -> None:
     """Entry point of the `segbench` command."""
     if sys.argv[1:2] in (["score"], ["--help"], []):  # the other commands do without its imports
-        from segbench.evaluation.score import app as score
+        from segbench.evaluation.runner.score import app as score
 
         app.add_typer(score, name="score", help="Score anyone's prediction files.")
     _guarded(app)

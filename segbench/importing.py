@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import ast
 import importlib
+import importlib.util
+from functools import cache
+from pathlib import Path
 from typing import Any
 
 from segbench.errors import SegbenchError, nearest
@@ -30,3 +34,37 @@ def load_object(path: str) -> Any:
         raise SegbenchError(
             f"'{module_name}' has no '{name}'", where=path, remedy=f"did you mean '{hint}'?" if hint else None
         ) from error
+
+
+@cache
+def tree(module: str) -> ast.Module:
+    """The syntax of a module. Raises SegbenchError where there is none or it cannot be read."""
+    path = module_source(module)
+    if path is None:
+        raise SegbenchError(f"no module '{module}'", remedy="check its name; it must have a Python file")
+    try:
+        return ast.parse(path.read_bytes(), filename=str(path))
+    except (SyntaxError, ValueError, RecursionError) as error:
+        line = f", line {error.lineno}" if isinstance(error, SyntaxError) and error.lineno else ""
+        raise SegbenchError(f"{path}{line}: is no valid Python ({error})", remedy="fix the module") from error
+
+
+@cache
+def module_source(module: str) -> Path | None:
+    """The module's file, found without importing anything (importlib would import the parents)."""
+    top, *rest = module.split(".")
+    try:
+        spec = importlib.util.find_spec(top)
+    except (ImportError, ValueError):
+        return None
+    if spec is None:
+        return None
+    if not rest:
+        return Path(spec.origin) if spec.origin and spec.origin.endswith(".py") else None
+    # several folders, and no file, where it is a namespace package
+    for folder in spec.submodule_search_locations or []:
+        base = Path(folder, *rest)
+        for path in (base / "__init__.py", base.with_name(f"{base.name}.py")):
+            if path.is_file():
+                return path
+    return None

@@ -30,7 +30,8 @@ def shapes(tmp_path_factory: pytest.TempPathFactory) -> Path:
     import numpy as np
     from PIL import Image
 
-    from segbench.data.dataset import Category, Converted, Sample
+    from segbench.contract.view import Category
+    from segbench.data.dataset import Converted, Sample
     from segbench.data.writer import write_dataset
 
     names = [("sky", False), ("ground", False), ("box", True), ("disc", True)]

@@ -12,8 +12,8 @@ CONTEXT.set_forkserver_preload(
     [
         "__main__",
         "segbench.data.convert",
-        "segbench.evaluation.score",
-        "segbench.training.media",
-        "segbench.training.train",
+        "segbench.evaluation.runner.score",
+        "segbench.prediction.runner.media",
+        "segbench.training.runner.train",
     ]
 )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 
-from segbench.data.dataset import BACKGROUND, Category
+from segbench.contract.view import BACKGROUND, Category
 from segbench.errors import SegbenchError
 
 

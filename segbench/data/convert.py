@@ -11,10 +11,12 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict
 
-from segbench.data.archives import Limits, extract, is_archive
+from segbench.contract.limits import Limits
+from segbench.contract.view import Task
 from segbench.data.converters.common import require
-from segbench.data.dataset import Archives, Converted, Task
+from segbench.data.dataset import Archives, Converted
 from segbench.data.images import allow_pixels
+from segbench.data.sources.archives import extract, is_archive
 from segbench.data.writer import write_dataset
 from segbench.errors import SegbenchError
 from segbench.files import scratch

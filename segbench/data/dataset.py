@@ -19,44 +19,17 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError
 
+from segbench.contract.view import BACKGROUND, Category, Task, View, void_value
 from segbench.data.images import IMAGE_SUFFIXES, allow_pixels, read_image, read_label_map
 from segbench.data.junk import listed
 from segbench.data.levels import Levels
 from segbench.errors import SegbenchError, first_fault, nearest
 from segbench.files import read_json
-
-Task = Literal["semantic", "instance", "panoptic"]
-TASKS: tuple[Task, ...] = ("semantic", "instance", "panoptic")  # from poorest to richest
-Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
-"""Names of datasets, networks, runs and archives, which become file names."""
-
-
-Level = Annotated[int, Field(ge=0, le=255)]
-Color = tuple[Level, Level, Level]
-
-
-class Category(BaseModel):
-    """One class. `id` counts from 1 in the dataset's files; the implicit background has id 0."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    id: int
-    name: str
-    isthing: bool
-    color: Color
-
-
-BACKGROUND = Category(id=0, name="background", isthing=False, color=(0, 0, 0))
-
-
-def void_value(categories: int) -> int:
-    """Value of unlabelled pixels in the semantic maps of so many categories: the top of 8 or 16 bit."""
-    return 255 if categories <= 254 else 65535
 
 
 class DatasetInfo(BaseModel):
@@ -104,23 +77,6 @@ class DatasetInfo(BaseModel):
     def validation_split(self) -> str | None:
         """The split for model selection, or None: the evaluation split may not serve for it."""
         return "val" if "val" in self.splits and self.evaluation_split != "val" else None
-
-
-@dataclass(frozen=True)
-class View:
-    """What a network trains on: a task, and the classes in the order of the network's logits."""
-
-    task: Task
-    classes: tuple[Category, ...]
-
-    @property
-    def thing_indices(self) -> tuple[int, ...]:
-        return tuple(i for i, c in enumerate(self.classes) if c.isthing)
-
-    @cached_property
-    def index_of(self) -> dict[int, int]:
-        """Category id -> index in the logits."""
-        return {c.id: i for i, c in enumerate(self.classes)}
 
 
 Orientation = Literal["stored", "upright"]

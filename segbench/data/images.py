@@ -9,13 +9,12 @@ from typing import IO
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
+from segbench.contract.limits import MAX_PIXELS
 from segbench.data import levels
 from segbench.data.levels import Levels
 from segbench.errors import SegbenchError
 
 IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".tif", ".tiff", ".gif", ".bmp", ".webp"})
-MAX_PIXELS = 178_956_970
-"""Largest image that is opened unless `allow_pixels` says more: as Pillow has it."""
 _EXIF, _FOUND = 0x0112, "orientation"
 _STORED = {  # turns an upright image back
     2: Image.Transpose.FLIP_LEFT_RIGHT,

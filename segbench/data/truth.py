@@ -9,8 +9,9 @@ from typing import Any, NoReturn
 import numpy as np
 from scipy import ndimage
 
+from segbench.contract.view import Category
 from segbench.data import masks
-from segbench.data.dataset import Category, Sample
+from segbench.data.dataset import Sample
 from segbench.errors import SegbenchError
 
 

@@ -6,10 +6,12 @@ from typing import Any
 
 import numpy as np
 
-from segbench.data.dataset import Task
-from segbench.evaluation import instance, panoptic, semantic
+from segbench.contract.view import Task
 from segbench.evaluation.averages import mean
-from segbench.evaluation.matching import THRESHOLDS
+from segbench.evaluation.instance import ap as instance
+from segbench.evaluation.instance.matching import THRESHOLDS
+from segbench.evaluation.panoptic import quality as panoptic
+from segbench.evaluation.semantic import confusion as semantic
 from segbench.evaluation.statistics import Statistics, positions
 
 _LEVELS = (2.5, 97.5)

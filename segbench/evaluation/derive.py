@@ -13,8 +13,8 @@ import numpy as np
 from pycocotools import mask as rle
 
 from segbench.data.masks import areas, objects_of_map
-from segbench.evaluation.instance import Found
-from segbench.evaluation.panoptic import Side
+from segbench.evaluation.instance.ap import Found
+from segbench.evaluation.panoptic.quality import Side
 
 _EIGHT = np.ones((3, 3), bool)
 

@@ -1,36 +1,49 @@
-"""The evaluate step: the predictions of one cell against the truth, by files only."""
+"""The predictions of one cell against the truth, by files only.
+
+`segbench.evaluation.runner.evaluate` runs this in several processes.
+"""
 
 from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 
-from segbench.data.dataset import Dataset, ImageRecord, Split, Task
+from segbench.contract.evaluation import EvaluationOptions
+from segbench.contract.view import Task
+from segbench.data.dataset import Dataset, ImageRecord, Split
 from segbench.errors import SegbenchError
-from segbench.evaluation import boundary, instance, panoptic, semantic, tide
-from segbench.evaluation.instance_files import read_truth
-from segbench.evaluation.maps import read_labels
-from segbench.evaluation.options import EvaluationOptions
-from segbench.evaluation.panoptic_files import PanopticFiles
+from segbench.evaluation.instance import ap as instance
+from segbench.evaluation.instance import tide
+from segbench.evaluation.instance.files import read_truth
+from segbench.evaluation.panoptic import quality as panoptic
+from segbench.evaluation.panoptic.files import PanopticFiles
 from segbench.evaluation.pooling import write_scores
 from segbench.evaluation.predicted import CONVERSIONS, Predicted
+from segbench.evaluation.semantic import boundary
+from segbench.evaluation.semantic import confusion as semantic
+from segbench.evaluation.semantic.maps import read_labels
 from segbench.evaluation.statistics import Heading, Rows, Scored, Statistics, Writer, rows_of
-from segbench.evaluation.workers import in_chunks
 from segbench.files import read_json
 
 log = logging.getLogger(__name__)
 
 
+Job = Callable[[Sequence[ImageRecord]], pa.RecordBatch]
+Spread = Callable[[Job, Sequence[ImageRecord]], Iterator[pa.RecordBatch]]
+
+
 def evaluate(
-    dataset_root: Path, predictions: Path, out: Path, *, options: EvaluationOptions, processes: int = 1
+    dataset_root: Path, predictions: Path, out: Path, *, options: EvaluationOptions, spread: Spread
 ) -> None:
     """Score a folder of predictions on every task of the dataset that it can answer.
+
+    `spread(job, images)` calls the job on all images, some at a time, and yields its results in order.
 
     Writes into `out`: per_image.parquet (see `segbench.evaluation.statistics`), scores.csv (tidy rows) and
     scores.json (the same, confusion matrix, intervals, conversions, and what could not be answered and why).
@@ -49,7 +62,7 @@ def evaluate(
             log.info("scoring %s (%s)", task, scored.conversion or "as predicted")
             predicted.open(task)
             job = _COMPARE[task](split, predicted, scored, options)
-            for batch in in_chunks(job, split.images, processes):
+            for batch in spread(job, split.images):
                 writer.add(batch)
             writer.flush()
     figures: dict[str, Any] = {}
@@ -75,9 +88,6 @@ def _scored(dataset: Dataset, task: Task, predicted: Predicted, options: Evaluat
         # components of a class map are certain of themselves, whatever share of the image they cover
         min_score=0.0 if source == "semantic" else options.min_score,
     )
-
-
-Job = Callable[[Sequence[ImageRecord]], pa.RecordBatch]
 
 
 def _semantic(split: Split, predicted: Predicted, scored: Scored, options: EvaluationOptions) -> Job:

@@ -7,9 +7,11 @@ import math
 from pathlib import Path
 from typing import Any
 
-from segbench.evaluation import instance, panoptic, semantic
+from segbench.contract.scores import PRIMARY, SCORE_COLUMNS, Score
 from segbench.evaluation.bootstrap import interval
-from segbench.evaluation.contract import PRIMARY, SCORE_COLUMNS, Score
+from segbench.evaluation.instance import ap as instance
+from segbench.evaluation.panoptic import quality as panoptic
+from segbench.evaluation.semantic import confusion as semantic
 from segbench.evaluation.statistics import Statistics
 from segbench.files import atomic_path, write_json
 

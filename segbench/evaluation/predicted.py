@@ -8,15 +8,16 @@ from pathlib import Path
 
 import numpy as np
 
+from segbench.contract.view import Task
 from segbench.data import coco_lists
-from segbench.data.dataset import ImageRecord, Split, Task
+from segbench.data.dataset import ImageRecord, Split
 from segbench.errors import SegbenchError
 from segbench.evaluation import derive
-from segbench.evaluation.instance import Found
-from segbench.evaluation.instance_files import InstanceFile, read_results
-from segbench.evaluation.maps import read_labels
-from segbench.evaluation.panoptic import Side
-from segbench.evaluation.panoptic_files import PanopticFiles
+from segbench.evaluation.instance.ap import Found
+from segbench.evaluation.instance.files import InstanceFile, read_results
+from segbench.evaluation.panoptic.files import PanopticFiles
+from segbench.evaluation.panoptic.quality import Side
+from segbench.evaluation.semantic.maps import read_labels
 
 _PARTS: dict[Task, str] = {"semantic": "semantic", "instance": "instances", "panoptic": "panoptic"}
 CONVERSIONS = {

@@ -3,11 +3,11 @@
 A row is (task, image, class). Columns that do not belong to the row's task are null.
 
 semantic    `predicted`, `pixels`: the row of the confusion matrix of this true class, sparse: predicted class
-            (-1 = none) and pixel count. `boundary_*`, `contour_*`: see `segbench.evaluation.boundary`.
+            (-1 = none) and pixel count. `boundary_*`, `contour_*`: see `evaluation.semantic.boundary`.
 instance    `truths`: true objects that count, for each of the four area ranges. `scores`: of the detections,
             best first. `mask_matched`, `mask_ignored`, `box_matched`, `box_ignored`: for each detection and
             area range a bit mask over the ten IoU thresholds. `object_*`, `aji_*`: see
-            `segbench.evaluation.objects`.
+            `segbench.evaluation.instance.objects`.
 panoptic    `iou_sum` of the matched segments, `true_positives`, `false_positives`, `false_negatives`.
 
 Each row group holds whole images and one task. The file's metadata name the images, classes and options, so
@@ -28,9 +28,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from segbench.data.dataset import Category, Task
+from segbench.contract.evaluation import EvaluationOptions
+from segbench.contract.view import Category, Task
 from segbench.errors import SegbenchError
-from segbench.evaluation.options import EvaluationOptions
 from segbench.files import atomic_path
 
 T = TypeVar("T")

@@ -8,10 +8,12 @@ from pathlib import Path
 
 import numpy as np
 
-from segbench.data.dataset import Task
-from segbench.evaluation import instance, panoptic, semantic
+from segbench.contract.view import Task
 from segbench.evaluation.averages import mean, ratio
-from segbench.evaluation.matching import AREAS, THRESHOLDS
+from segbench.evaluation.instance import ap as instance
+from segbench.evaluation.instance.matching import AREAS, THRESHOLDS
+from segbench.evaluation.panoptic import quality as panoptic
+from segbench.evaluation.semantic import confusion as semantic
 from segbench.evaluation.statistics import Batch, Statistics
 
 

@@ -8,7 +8,7 @@ from typing import Any
 from torch import nn
 from torchvision.ops import Conv2dNormActivation
 
-from segbench.data.dataset import View
+from segbench.contract.view import View
 from segbench.models.bases.dilated import DilatedNetwork
 from segbench.models.layers.aspp import ASPP, scaled_rates
 

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torchvision.ops import Conv2dNormActivation
 
-from segbench.data.dataset import View
+from segbench.contract.view import View
 from segbench.models.bases.dilated import DilatedNetwork
 from segbench.models.layers.aspp import ASPP, scaled_rates, separable_conv
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from torchvision.models.segmentation.fcn import FCNHead
 
-from segbench.data.dataset import View
+from segbench.contract.view import View
 from segbench.models.bases.dilated import DilatedNetwork
 
 

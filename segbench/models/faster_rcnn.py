@@ -8,10 +8,10 @@ from torch import Tensor
 from torchvision.models.detection.faster_rcnn import FastRCNNPredictor, TwoMLPHead
 from torchvision.models.detection.roi_heads import RoIHeads
 
-from segbench.data.dataset import View
+from segbench.contract.prediction import Target
+from segbench.contract.view import View
 from segbench.models.bases.rcnn import RCNN, to_torchvision
 from segbench.models.layers.full_precision import keep_float
-from segbench.models.network import Target
 
 
 class FasterRCNN(RCNN):

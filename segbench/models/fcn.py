@@ -9,7 +9,7 @@ from timm.models.vgg import ConvMlp
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from segbench.data.dataset import View
+from segbench.contract.view import View
 from segbench.models.layers.backbones import Backbone, pad_to_multiple
 from segbench.models.network import SemanticNetwork
 

@@ -13,14 +13,14 @@ from torchvision.models.detection.mask_rcnn import MaskRCNNHeads, MaskRCNNPredic
 from torchvision.models.detection.roi_heads import RoIHeads, maskrcnn_loss
 from torchvision.ops import Conv2dNormActivation, clip_boxes_to_image, masks_to_boxes
 
-from segbench.data.dataset import View
+from segbench.contract.prediction import IGNORE, Instances, Panoptic, Prediction, Target
+from segbench.contract.view import View
 from segbench.models.bases.rcnn import RCNN, to_torchvision
 from segbench.models.layers.box_masks import instances
 from segbench.models.layers.full_precision import keep_float
 from segbench.models.layers.mask_prediction import enlarged
 from segbench.models.layers.roi_align import PyramidAlign
-from segbench.models.losses.semantic import IGNORE, cross_entropy
-from segbench.models.network import Instances, Panoptic, Prediction, Target
+from segbench.models.losses.semantic import cross_entropy
 
 OVERLAPS = (0.5, 0.6, 0.7)
 """Minimum IoU of a box with an object, by stage."""

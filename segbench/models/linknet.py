@@ -6,7 +6,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torchvision.ops import Conv2dNormActivation
 
-from segbench.data.dataset import View
+from segbench.contract.view import View
 from segbench.models.layers.backbones import Backbone, pad_to_multiple
 from segbench.models.network import SemanticNetwork
 

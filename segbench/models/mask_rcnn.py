@@ -6,7 +6,7 @@ from typing import Any
 
 from torchvision.models.detection.mask_rcnn import MaskRCNNHeads, MaskRCNNPredictor
 
-from segbench.data.dataset import View
+from segbench.contract.view import View
 from segbench.models.faster_rcnn import FasterRCNN
 from segbench.models.layers.full_precision import keep_float
 

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torchvision.ops import Conv2dNormActivation
 
-from segbench.data.dataset import View
+from segbench.contract.view import View
 from segbench.models.bases.mask_classifier import MASK_STRIDE, MaskClassifier
 from segbench.models.layers.mask_queries import MaskQueries, mask_embedding
 from segbench.models.layers.position import sine_position

@@ -2,61 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
 
-from segbench.data.dataset import Task, View
+from segbench.contract.prediction import Prediction, Target
+from segbench.contract.view import Task, View
 from segbench.errors import SegbenchError
 from segbench.models.layers.weight_decay import backbone_tables, vectors
 from segbench.models.losses.semantic import semantic_losses
-
-Target = dict[str, Any]
-"""Ground truth of one training image, at the size of its image tensor:
-
-semantic view: `semantic` H x W int64, indices into `View.classes`, `losses.IGNORE` = void.
-instance view: `labels` N int64, `masks` N x H x W bool, `boxes` N x 4 float32 (x0, y0, x1, y1 in pixels),
-    without crowds and empty objects.
-panoptic view: `labels`, `masks` as above, one entry per segment: each object, and each stuff class once.
-Every view has `image_id` int. `valid` H x W bool is False on padding and void.
-"""
-
-
-@dataclass
-class Instances:
-    """Objects of one image: `scores` N, `labels` N (indices into `View.classes`).
-
-    `masks` N x H x W bool, or None if the network predicts boxes only (then in every image).
-    `boxes` N x 4 (x0, y0, x1, y1), or None for the masks' own bounds.
-    """
-
-    scores: Tensor
-    labels: Tensor
-    masks: Tensor | None
-    boxes: Tensor | None = None
-
-
-@dataclass
-class Panoptic:
-    """`segments` H x W int64, 0 = nothing, else k + 1 for the k-th entry of `labels` and `scores`."""
-
-    segments: Tensor
-    labels: Tensor
-    scores: Tensor
-
-
-@dataclass
-class Prediction:
-    """Prediction of one image, at the requested size; parts that the network does not predict are None.
-
-    `semantic` is H x W int64, indices into the classes of the view that the network was trained on.
-    """
-
-    semantic: Tensor | None = None
-    instances: Instances | None = None
-    panoptic: Panoptic | None = None
 
 
 class Network(nn.Module):

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torchvision.ops import Conv2dNormActivation
 
-from segbench.data.dataset import View
+from segbench.contract.view import View
 from segbench.models.bases.dilated import DilatedNetwork
 from segbench.models.layers.pooling import PooledConv
 

@@ -11,17 +11,18 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 from pycocotools import mask as rle
 
-from segbench.data.dataset import Category, Dataset, ImageRecord, Split, Task
+from segbench.contract.run import Run
+from segbench.contract.view import Category, Task
+from segbench.data.dataset import Dataset, ImageRecord, Split
 from segbench.data.images import read_image
 from segbench.data.masks import decode
+from segbench.data.painting import VOID, Region, paint
 from segbench.evaluation.derive import Segments
-from segbench.evaluation.instance import Found
-from segbench.evaluation.instance_files import read_truth
-from segbench.evaluation.panoptic_files import PanopticFiles
+from segbench.evaluation.instance.ap import Found
+from segbench.evaluation.instance.files import read_truth
+from segbench.evaluation.panoptic.files import PanopticFiles
 from segbench.evaluation.predicted import Predicted
 from segbench.files import atomic_path, read_json
-from segbench.painting import VOID, Region, paint
-from segbench.report.run import Run
 
 CANVAS, TEXT, MUTED = (22, 24, 29), (236, 238, 242), (160, 166, 178)
 """Light on dark, which sits well on a white page and on a dark one."""

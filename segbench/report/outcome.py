@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from segbench.contract.run import Cell, Run
 from segbench.errors import SegbenchError
 from segbench.files import read_json
-from segbench.report.run import Cell, Run
 
 FAULTS = frozenset({"failed", "out-of-memory", "timeout", "interrupted"})
 

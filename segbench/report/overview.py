@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pandas as pd
 
-from segbench.data.dataset import TASKS
+from segbench.contract.run import Run
+from segbench.contract.view import TASKS
 from segbench.errors import SegbenchError
-from segbench.report.run import Run
 from segbench.report.summarise import collect, comparisons
 from segbench.report.tables import (
     COSTS,

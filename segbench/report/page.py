@@ -12,15 +12,16 @@ from typing import Any
 import pandas as pd
 from markupsafe import Markup
 
-from segbench.data.dataset import TASKS, Dataset, Task
+from segbench.contract.run import Run
+from segbench.contract.scores import CONTRACT_KEYS
+from segbench.contract.view import TASKS, Task
+from segbench.data.dataset import Dataset
 from segbench.errors import SegbenchError
-from segbench.evaluation.contract import CONTRACT_KEYS
 from segbench.evaluation.worst import worst
 from segbench.files import atomic_folder, write_text
 from segbench.report.gallery import gallery
 from segbench.report.plots import Plot, draw
 from segbench.report.published import published
-from segbench.report.run import Run
 from segbench.report.statistics import ENOUGH_DATASETS, ranks
 from segbench.report.summarise import comparisons, read_summary
 from segbench.report.tables import (

@@ -20,8 +20,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator, NullFormatter
 
-from segbench.data.dataset import Task
-from segbench.report.run import Run
+from segbench.contract.run import Run
+from segbench.contract.view import Task
 from segbench.report.tables import DERIVED, header, main_scores, metrics_of
 from segbench.units import duration
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pandas as pd
 
-from segbench.report.run import Run
+from segbench.contract.run import Run
 from segbench.report.tables import header
 
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 import pandas as pd
 
-from segbench.data.dataset import TASKS, Task
+from segbench.contract.view import TASKS, Task
 from segbench.report.tables import metrics_of
 
 ENOUGH_DATASETS = 6

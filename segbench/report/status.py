@@ -13,9 +13,9 @@ from typing import Any
 
 import yaml
 
+from segbench.contract.run import Run
 from segbench.errors import SegbenchError
 from segbench.report.outcome import FAULTS, Outcome, outcome
-from segbench.report.run import Run
 
 TAIL_BYTES = 8192
 """Of a history or a log: what the newest rows and the last line are looked for in."""

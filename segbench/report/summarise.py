@@ -9,12 +9,12 @@ from typing import Any
 
 import pandas as pd
 
-from segbench.data.dataset import TASKS, Task
+from segbench.contract.run import Cell, Run
+from segbench.contract.scores import SCORE_COLUMNS
+from segbench.contract.view import TASKS, Task
 from segbench.errors import SegbenchError
-from segbench.evaluation.contract import SCORE_COLUMNS
 from segbench.files import atomic_folder, read_json, write_text
 from segbench.report.outcome import outcome
-from segbench.report.run import Cell, Run
 from segbench.report.statistics import ranks
 from segbench.report.tables import compare, to_html, to_markdown
 

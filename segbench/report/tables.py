@@ -9,9 +9,9 @@ from typing import Any
 import pandas as pd
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from segbench.data.dataset import Task
-from segbench.evaluation.contract import CONTRACT_KEYS, METRICS
-from segbench.report.run import Run
+from segbench.contract.run import Run
+from segbench.contract.scores import CONTRACT_KEYS, METRICS
+from segbench.contract.view import Task
 from segbench.units import NOTHING, count, duration, markdown_text
 
 COSTS = {"train_parameters": "Parameters", "train_seconds": "Training", "predict_latency_median": "Latency"}

@@ -8,9 +8,9 @@ from typing import Any
 import torch
 from torch import nn
 
+from segbench.contract.recipe import Optimizer, Schedule
 from segbench.errors import SegbenchError
 from segbench.models.network import Network
-from segbench.recipe import Optimizer, Schedule
 
 
 def parameter_groups(network: Network, options: Optimizer) -> list[dict[str, Any]]:

@@ -1,127 +1,26 @@
-"""One training on several devices of one machine: a process for each, in step (data parallel).
+"""Processes that train in step (data parallel), a device each: what they exchange.
 
 Every process has the same weights and its part of each batch; gradients are averaged after every backward
-pass (torch's DistributedDataParallel; Li et al. 2020, https://arxiv.org/abs/2006.15704). With one device,
-everything here does nothing. The processes are forked by Python's forkserver, which has imported all modules
-and done nothing else: threads, CUDA and locks of this process do not reach them, and the imports are made
-once. `torchrun` is no substitute: it passes on neither SIGUSR1 nor the exit status.
+pass (torch's DistributedDataParallel; Li et al. 2020, https://arxiv.org/abs/2006.15704). With one process,
+these functions return what they are given.
 """
 
 from __future__ import annotations
 
 import logging
-import os
-import sys
-import threading
 from collections.abc import Callable
-from contextlib import suppress
-from logging.handlers import QueueHandler, QueueListener
-from multiprocessing import get_context, parent_process
-from types import FrameType
 from typing import Any
 
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
-from torch.multiprocessing import ProcessExitedException, start_processes
 from torch.nn.parallel import DistributedDataParallel
 
-from segbench.errors import SegbenchError
-from segbench.models.network import Network, Target
-from segbench.state import EX_TEMPFAIL
-from segbench.training.signals import handling, postponed
+from segbench.contract.prediction import Target
+from segbench.models.network import Network
 
 log = logging.getLogger(__name__)
 HOST = "127.0.0.1"
-
-
-def run_on(devices: list[torch.device], step: Callable[..., None], *arguments: Any) -> None:
-    """Call `step(device, *arguments)` for every device at once; for one device, in this process.
-
-    With several, `step` and its arguments are pickled, and the main module must be importable. SIGTERM and
-    SIGUSR1 reach all processes, log messages come back. Raises what the first process that failed raised, and
-    SystemExit with status 75 where they stopped to go on later.
-    """
-    if len(devices) == 1:
-        step(devices[0], *arguments)
-        return
-    context = get_context("forkserver")
-    context.set_forkserver_preload([__name__, step.__module__])
-    store = dist.TCPStore(HOST, 0, is_master=True, wait_for_workers=False)
-    root = logging.getLogger()
-    # schedulers signal all processes: the step handles that, and those that Python starts must ignore it
-    with postponed():
-        errors, records = context.SimpleQueue(), context.Queue()
-    with postponed():  # again: Python lets SIGTERM through once it has started its resource tracker
-        processes = start_processes(
-            _process,
-            (store.port, devices, errors, records, root.level, step, arguments),
-            nprocs=len(devices),
-            join=False,
-            start_method="forkserver",
-        )
-    listener = QueueListener(records, *root.handlers, respect_handler_level=True)
-    listener.start()
-
-    def forward(number: int, _: FrameType | None) -> None:
-        for pid in processes.pids():
-            with suppress(ProcessLookupError):
-                os.kill(pid, number)
-
-    try:
-        with handling(forward):
-            while not processes.join():
-                pass
-    except ProcessExitedException as error:
-        if not errors.empty():
-            raise errors.get() from None
-        if error.exit_code == EX_TEMPFAIL:
-            raise SystemExit(EX_TEMPFAIL) from None
-        raise
-    finally:
-        listener.stop()
-
-
-def _process(
-    index: int,
-    port: int,
-    devices: list[torch.device],
-    errors: Any,
-    records: Any,
-    level: int,
-    step: Callable[..., None],
-    arguments: tuple[Any, ...],
-) -> None:
-    threading.Thread(target=_end_with_parent, daemon=True).start()
-    root = logging.getLogger()
-    root.setLevel(level)
-    root.addHandler(QueueHandler(records))
-    device = devices[index]
-    if index:
-        logging.disable(logging.WARNING)  # the first says it for all
-    os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo")  # one machine, whatever its name resolves to
-    backend = "cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo"
-    store = dist.TCPStore(HOST, port, is_master=False)
-    dist.init_process_group(backend, store=store, rank=index, world_size=len(devices))
-    try:
-        step(device, *arguments)
-    except (SegbenchError, OSError) as error:
-        errors.put(error)
-        sys.exit(1)
-    except Exception as error:
-        if errors.empty():  # else this one has only lost the one that failed
-            log.exception("process %d of %d failed", index + 1, len(devices))
-        errors.put(RuntimeError(f"{type(error).__name__}: {error}"))
-        sys.exit(1)
-    dist.destroy_process_group()
-
-
-def _end_with_parent() -> None:
-    """The locks of a training are its parent's: where that is killed, no process may go on."""
-    parent = parent_process()
-    if parent:
-        parent.join()
-    os._exit(1)
 
 
 def rank() -> int:

@@ -12,8 +12,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from segbench.contract.prediction import Target
 from segbench.errors import OutOfMemory, SegbenchError
-from segbench.models.network import Network, Target
+from segbench.models.network import Network
 
 log = logging.getLogger(__name__)
 

@@ -9,7 +9,7 @@ import yaml
 from forked import random_of, seeds
 from mutations import damaged, warped
 
-from segbench.config import CONFIG, read_yaml, resolve
+from segbench.config.resolve import CONFIG, read_yaml, resolve
 from segbench.errors import SegbenchError
 
 ROOT = Path(__file__).parents[2] / CONFIG

@@ -21,7 +21,7 @@ from typer.testing import CliRunner
 from segbench.data import masks
 from segbench.data.dataset import id_to_rgb
 from segbench.errors import SegbenchError
-from segbench.evaluation.score import app
+from segbench.evaluation.runner.score import app
 
 IDS = labels(1000, 2)
 CATEGORIES = [{"id": 40, "name": "sky", "isthing": 0}, {"id": 7, "name": "dog", "isthing": 1}]

@@ -18,8 +18,8 @@ from mutations import damaged, damaged_image, warped
 from PIL import Image
 from sources import photo
 
-from segbench.training import train
-from segbench.training.spec import CellSpec
+from segbench.contract.cell import CellSpec
+from segbench.training.runner import train
 
 RECIPE = {"iterations": 2, "batch_size": 2, "augment": {"crop": [16, 16]}, "precision": "fp32"}
 SPEC = CellSpec.model_validate(

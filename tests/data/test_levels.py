@@ -8,11 +8,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from segbench.data.dataset import Category, Converted, Sample
+from segbench.contract.view import Category
+from segbench.data.dataset import Converted, Sample
 from segbench.data.images import read_image
 from segbench.data.levels import reach, stretch
-from segbench.data.loader import SegmentationDataset
-from segbench.data.transforms import plain_transform
+from segbench.data.loading.loader import SegmentationDataset
+from segbench.data.loading.transforms import plain_transform
 from segbench.errors import SegbenchError
 
 RAMP = 1000 + np.arange(600).reshape(20, 30) % 300

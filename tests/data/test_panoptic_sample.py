@@ -8,8 +8,9 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from segbench.contract.view import Category
 from segbench.data.converters.common import color
-from segbench.data.dataset import Category, Converted, Sample, rgb_to_id
+from segbench.data.dataset import Converted, Sample, rgb_to_id
 
 
 def test_panoptic_to_detection_and_to_semantic(mirror: Path, write):

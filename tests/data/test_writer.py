@@ -12,8 +12,9 @@ import pytest
 from PIL import Image
 from pycocotools.coco import COCO
 
+from segbench.contract.view import Category
 from segbench.data import images, masks
-from segbench.data.dataset import Category, Converted, Dataset, Sample, rgb_to_id
+from segbench.data.dataset import Converted, Dataset, Sample, rgb_to_id
 from segbench.errors import SegbenchError
 
 THINGS = [Category(id=i, name=f"c{i}", isthing=True, color=(i, 0, 0)) for i in (1, 2)]

@@ -14,10 +14,10 @@ from pycocotools import mask as rle
 
 from segbench.data.dataset import id_to_rgb
 from segbench.evaluation.pooling import pool
-from segbench.evaluation.scored_files import OPTIONS, score_instance, score_panoptic
-from segbench.evaluation.scored_maps import score_semantic
+from segbench.evaluation.runner.scored_files import OPTIONS, score_instance, score_panoptic
+from segbench.evaluation.runner.scored_maps import score_semantic
+from segbench.evaluation.semantic.values import Values
 from segbench.evaluation.statistics import Statistics
-from segbench.evaluation.values import Values
 
 
 class Scores:

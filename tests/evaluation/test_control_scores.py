@@ -6,17 +6,17 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from segbench.contract.evaluation import EvaluationOptions
 from segbench.data.dataset import Dataset
-from segbench.evaluation.evaluate import evaluate
-from segbench.evaluation.options import EvaluationOptions
-from segbench.models.controls import run_control
+from segbench.evaluation.runner.evaluate import evaluate
+from segbench.prediction.controls import run_control
 
 
 @pytest.fixture
 def scored(shapes, tmp_path):
     def run(control):
         out = tmp_path / control
-        run_control(f"segbench.models.controls:{control}", shapes, "panoptic", 0, out / "predictions")
+        run_control(f"segbench.prediction.controls:{control}", shapes, "panoptic", 0, out / "predictions")
         evaluate(shapes, out / "predictions", out, options=EvaluationOptions(bootstrap_samples=0))
         frame = pd.read_csv(out / "scores.csv", keep_default_na=False)
         frame["value"] = pd.to_numeric(frame["value"])

@@ -10,7 +10,7 @@ from segbench.evaluation.derive import (
     panoptic_from_semantic,
     semantic_from_panoptic,
 )
-from segbench.evaluation.instance import Found
+from segbench.evaluation.instance.ap import Found
 
 
 def test_segments_without_pixels_are_none():

@@ -15,10 +15,10 @@ import torch
 from torch import Tensor
 from torchvision.ops import box_iou
 
-from segbench.data.dataset import Category, View
+from segbench.contract.prediction import IGNORE, Instances, Prediction
+from segbench.contract.view import Category, View
 from segbench.errors import SegbenchError
-from segbench.models.losses.semantic import IGNORE
-from segbench.models.network import Instances, Network, Prediction, SemanticNetwork
+from segbench.models.network import Network, SemanticNetwork
 
 SKY = Category(id=1, name="sky", isthing=False, color=(0, 0, 255))
 GROUND = Category(id=2, name="ground", isthing=False, color=(0, 255, 0))
@@ -37,7 +37,7 @@ def make_view(task: str) -> View:
 
 
 def scene(task: str, size: tuple[int, int], channels: int, seed: int = 0) -> tuple[Tensor, dict[str, Any]]:
-    """One image C x H x W and its target as `segbench.models.network.Target` describes it."""
+    """One image C x H x W and its target as `segbench.contract.prediction.Target` describes it."""
     random = np.random.default_rng(seed)
     height, width = size
     y, x = np.mgrid[:height, :width]

@@ -5,11 +5,11 @@ import torch
 from network_tester import NetworkTester, batch, make_view
 from torchvision.ops import generalized_box_iou_loss
 
+from segbench.contract.prediction import IGNORE
 from segbench.models.blendmask import BlendMask
 from segbench.models.blendmask.fcos import centreness, places
 from segbench.models.blendmask.network import blend, semantic_truth
 from segbench.models.losses.detection import side_giou
-from segbench.models.losses.semantic import IGNORE
 
 SMALL = {
     "backbone": "test_resnet",

@@ -5,7 +5,7 @@ from mapped_weights import load_in_order
 from network_tester import SKY, NetworkTester, batch, make_view
 from torch import nn
 
-from segbench.data.dataset import View
+from segbench.contract.view import View
 from segbench.models.deeplabv3plus import DeepLabV3Plus
 
 VOC = View("semantic", (SKY,) * 21)

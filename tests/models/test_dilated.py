@@ -3,7 +3,7 @@ import torch
 from network_tester import SKY, NetworkTester, batch, make_view
 from torchvision.models.segmentation import fcn_resnet50
 
-from segbench.data.dataset import View
+from segbench.contract.view import View
 from segbench.errors import SegbenchError
 from segbench.models.bases.dilated import load_torchvision
 from segbench.models.dilated import DilatedFCN

@@ -6,7 +6,7 @@ from network_tester import SKY, NetworkTester
 from torch import nn
 from torch.nn import functional as F
 
-from segbench.data.dataset import View
+from segbench.contract.view import View
 from segbench.models.fcn import FCN, BilinearUp
 
 

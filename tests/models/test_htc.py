@@ -2,9 +2,8 @@ import pytest
 import torch
 from network_tester import NetworkTester, batch, empty_target, make_view
 
+from segbench.contract.prediction import IGNORE, Instances
 from segbench.models.htc import HTC, combined, semantic_cells
-from segbench.models.losses.semantic import IGNORE
-from segbench.models.network import Instances
 
 SMALL = {
     "backbone": "test_resnet",

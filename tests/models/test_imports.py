@@ -11,7 +11,7 @@ import segbench.models
 ROOT = Path(segbench.models.__file__).parent
 SHARED = ("layers", "losses", "bases")
 """From low to high: each may import those before it, and itself."""
-AROUND = {"network", "weights", "controls", "transformers_weights"}
+AROUND = {"network", "saved", "weights"}
 """Modules that are no networks: what all networks inherit, and what reads weights or does without."""
 BUILT_ON = {("mask_rcnn", "faster_rcnn")}
 """Networks that are another one with a part added: (child, parent)."""

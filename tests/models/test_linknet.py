@@ -3,7 +3,7 @@ from mapped_weights import fill, waves
 from network_tester import SKY, NetworkTester
 from torch.nn import functional as F
 
-from segbench.data.dataset import View
+from segbench.contract.view import View
 from segbench.models.linknet import LinkNet
 
 # e-lab/pytorch-linknet at 99a7c81, the authors' code: LinkNet(3) of models/linknet.py;

@@ -5,9 +5,9 @@ import torch
 from network_tester import make_view, scene
 from transformers import Mask2FormerConfig, Mask2FormerForUniversalSegmentation, ResNetConfig, SwinConfig
 
-from segbench.data.dataset import View
+from segbench.contract.view import View
 from segbench.models.mask2former import Mask2Former
-from segbench.models.transformers_weights import load_transformers_state
+from segbench.models.weights.transformers import load_transformers_state
 
 STAGES = ["stage1", "stage2", "stage3", "stage4"]
 

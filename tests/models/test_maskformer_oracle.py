@@ -11,9 +11,9 @@ from transformers import (
     ResNetConfig,
 )
 
-from segbench.data.dataset import View
+from segbench.contract.view import View
 from segbench.models.maskformer import MaskFormer
-from segbench.models.transformers_weights import load_transformers_state
+from segbench.models.weights.transformers import load_transformers_state
 
 LAYERS = 3
 

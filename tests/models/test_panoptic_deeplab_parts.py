@@ -5,8 +5,8 @@ import math
 import pytest
 import torch
 
+from segbench.contract.prediction import IGNORE
 from segbench.models.losses.segments import segments_of
-from segbench.models.losses.semantic import IGNORE
 from segbench.models.panoptic_deeplab.grouping import find_centres, group, nearest_centre
 from segbench.models.panoptic_deeplab.targets import targets_of
 

@@ -2,7 +2,7 @@ import torch
 from mapped_weights import fill, waves
 from network_tester import SKY, NetworkTester, batch, make_view
 
-from segbench.data.dataset import View
+from segbench.contract.view import View
 from segbench.models.pspnet import PSPNet
 
 # hszhao/semseg at 4f274c3, the authors' code: PSPNet(layers=50, classes=3) of model/pspnet.py; first blocks

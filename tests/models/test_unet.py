@@ -4,7 +4,7 @@ from network_tester import SKY, NetworkTester, make_view
 from torch import nn
 from torch.nn import functional as F
 
-from segbench.data.dataset import View
+from segbench.contract.view import View
 from segbench.errors import SegbenchError
 from segbench.models.unet import UNet
 

@@ -7,7 +7,7 @@ import yaml
 from network_tester import SKY, NetworkTester
 from torch import nn
 
-from segbench.data.dataset import View
+from segbench.contract.view import View
 from segbench.models.unet import UNet
 
 ENTRY = yaml.safe_load((Path(__file__).parents[2] / "config" / "models" / "unet_mini.yaml").read_text())

@@ -11,9 +11,11 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFilter
 from pycocotools import mask as rle
 
-from segbench.data.dataset import BACKGROUND, Category, Dataset, View, id_to_rgb
-from segbench.data.predictions import Instances, Panoptic, Prediction, PredictionWriter
-from segbench.evaluation.contract import SCORE_COLUMNS
+from segbench.contract.prediction import Instances, Panoptic, Prediction
+from segbench.contract.scores import SCORE_COLUMNS
+from segbench.contract.view import BACKGROUND, Category, View
+from segbench.data.dataset import Dataset, id_to_rgb
+from segbench.prediction.writer import PredictionWriter
 
 CATEGORIES = {
     "vessels": [Category(id=1, name="vessel", isthing=False, color=(220, 60, 60))],

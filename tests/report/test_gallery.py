@@ -3,10 +3,11 @@ import pytest
 from fake_run import make_run
 from PIL import Image
 
-from segbench.data.dataset import Category, Dataset
+from segbench.contract.run import Run
+from segbench.contract.view import Category
+from segbench.data.dataset import Dataset
 from segbench.files import read_json, write_json
 from segbench.report.gallery import gallery, prediction_reader, sample, truth_reader
-from segbench.report.run import Run
 
 THING = Category(id=1, name="thing", isthing=True, color=(0, 0, 255))
 STUFF = Category(id=2, name="stuff", isthing=False, color=(255, 0, 0))

@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 from fake_run import make_dataset, make_predictions, worsen
 
-from segbench.evaluation.evaluate import evaluate
-from segbench.evaluation.options import EvaluationOptions
+from segbench.contract.evaluation import EvaluationOptions
+from segbench.evaluation.runner.evaluate import evaluate
 from segbench.evaluation.worst import worst
 
 

@@ -12,12 +12,12 @@ import pytest
 from fake_run import make_run
 from test_page import Page
 
-from segbench.data.dataset import Category
+from segbench.contract.run import Run
+from segbench.contract.scores import Contract, Score
+from segbench.contract.view import Category
 from segbench.errors import SegbenchError
-from segbench.evaluation.contract import Contract, Score
-from segbench.evaluation.show import show
+from segbench.evaluation.runner.show import show
 from segbench.report.page import report
-from segbench.report.run import Run
 from segbench.report.summarise import summarise
 
 pytestmark = pytest.mark.filterwarnings("ignore:Glyph", "ignore:constrained_layout")

@@ -11,9 +11,9 @@ from fake_run import make_run
 from typer.testing import CliRunner
 
 from segbench.cli import app
+from segbench.contract.run import Run
 from segbench.errors import SegbenchError
 from segbench.report.overview import overview, to_markdown
-from segbench.report.run import Run
 from segbench.report.summarise import collect, comparisons
 
 DOCS = Path(__file__).parents[2] / "docs"

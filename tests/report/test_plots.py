@@ -6,8 +6,8 @@ import pytest
 from fake_run import make_run
 from PIL import Image
 
+from segbench.contract.run import Cell, Run
 from segbench.report import plots
-from segbench.report.run import Cell, Run
 from segbench.report.summarise import collect, comparisons
 
 

@@ -4,9 +4,9 @@ from pathlib import Path
 import pytest
 from fake_run import make_run
 
+from segbench.contract.run import Run
 from segbench.report.page import report
 from segbench.report.published import published
-from segbench.report.run import Run
 from segbench.report.summarise import collect, summarise
 
 SCORE = {"split": "test", "metric": "miou", "tolerance": 0.05, "source": "a paper"}

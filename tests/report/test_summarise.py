@@ -9,9 +9,9 @@ import pandas as pd
 import pytest
 from fake_run import make_run
 
+from segbench.contract.run import Run
+from segbench.contract.scores import PRIMARY
 from segbench.errors import SegbenchError
-from segbench.evaluation.contract import PRIMARY
-from segbench.report.run import Run
 from segbench.report.summarise import collect, comparisons, read_summary, summarise
 from segbench.report.tables import to_html, to_markdown
 

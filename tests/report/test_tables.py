@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 from fake_run import make_run
 
-from segbench.report.run import Run
+from segbench.contract.run import Run
 from segbench.report.summarise import collect, comparisons
 from segbench.report.tables import best_of, header, score, to_html, to_markdown
 

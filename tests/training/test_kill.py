@@ -17,8 +17,8 @@ from typing import Any
 import pytest
 from tiny_networks import make_spec
 
-from segbench.state import EX_TEMPFAIL
-from segbench.training.train import train
+from segbench.jobs.state import EX_TEMPFAIL
+from segbench.training.runner.train import train
 
 ITERATIONS = 150
 KILLS = 20
@@ -35,8 +35,8 @@ SPEC = make_spec(
 CODE = """
 import sys
 from pathlib import Path
-from segbench.training.spec import CellSpec
-from segbench.training.train import train
+from segbench.contract.cell import CellSpec
+from segbench.training.runner.train import train
 train(Path(sys.argv[1]), CellSpec.model_validate_json(sys.argv[2]), Path(sys.argv[3]),
       threads=1, workers=int(sys.argv[4]), checkpoint_every=0.05)
 """
@@ -44,7 +44,7 @@ train(Path(sys.argv[1]), CellSpec.model_validate_json(sys.argv[2]), Path(sys.arg
 
 def start(root: Path, out: Path, workers: int = 0) -> subprocess.Popen[bytes]:
     command = [sys.executable, "-c", CODE, str(root), SPEC.model_dump_json(), str(out), str(workers)]
-    path = os.pathsep.join([str(Path(__file__).parent), os.environ.get("PYTHONPATH", "")])
+    path = os.pathsep.join([str(Path(__file__).parents[1]), os.environ.get("PYTHONPATH", "")])
     return subprocess.Popen(command, env={**os.environ, "PYTHONPATH": path}, start_new_session=True)
 
 

@@ -7,10 +7,10 @@ import torch
 from torch import nn
 from torch.optim import lr_scheduler
 
-from segbench.data.dataset import View
+from segbench.contract.recipe import Optimizer, Schedule
+from segbench.contract.view import View
 from segbench.errors import SegbenchError
 from segbench.models.network import Network
-from segbench.recipe import Optimizer, Schedule
 from segbench.training.optimizer import build_optimizer, parameter_groups, rate_factor, set_rate
 
 TOTAL = 40

@@ -16,8 +16,8 @@ import torch
 from tiny_networks import make_spec
 
 from segbench.errors import OutOfMemory, SegbenchError
-from segbench.state import EX_TEMPFAIL
-from segbench.training.model import load_model
+from segbench.jobs.state import EX_TEMPFAIL
+from segbench.models.saved import load_model
 
 # no padding, no void, no batch statistics: then a mean over the batch is the mean of its parts
 PLAIN = {
@@ -86,7 +86,7 @@ import logging, os, sys, time
 from pathlib import Path
 import torch
 from segbench.training import parallel
-from segbench.training.signals import StopSignals, handling
+from segbench.training.runner.signals import StopSignals, handling
 
 
 def step(device, folder):

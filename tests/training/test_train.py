@@ -18,10 +18,10 @@ from tiny_networks import make_spec
 from segbench.data.dataset import Dataset
 from segbench.errors import OutOfMemory, SegbenchError
 from segbench.files import UNFINISHED, read_json
-from segbench.state import EX_TEMPFAIL, recorded
-from segbench.training import train as module
-from segbench.training.model import load_model
-from segbench.training.train import Training, train
+from segbench.jobs.state import EX_TEMPFAIL, recorded
+from segbench.models.saved import load_model
+from segbench.training.runner import train as module
+from segbench.training.runner.train import Training, train
 
 CPU = torch.device("cpu")
 RESULTS = {"history.csv", "model.pt", "training.json"}

@@ -17,11 +17,15 @@ from typing import Any
 
 import pytest
 
-from segbench.training.spec import CellSpec
+from segbench.contract.cell import CellSpec
 
 SERVER = multiprocessing.get_context("forkserver")
-MODULES = ("segbench.data.convert", "segbench.evaluation.evaluate", "segbench.report.page")
-MODULES += ("segbench.report.summarise", "segbench.training.train", "segbench.training.predict")
+MODULES = ("segbench.data.convert", "segbench.evaluation.runner.evaluate", "segbench.report.page")
+MODULES += (
+    "segbench.report.summarise",
+    "segbench.training.runner.train",
+    "segbench.prediction.runner.predict",
+)
 TIMED = {"state.json", "training.json", "efficiency.json", "history.csv", "history.partial.csv"}
 TIMED |= {"model.pt", "checkpoint.pt", "cells.csv", "x.zip.json"}
 """Files that hold times; and where an archive came from, which is "by hand" if it was there already."""

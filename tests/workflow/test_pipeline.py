@@ -17,7 +17,7 @@ import pytest
 import yaml
 from tiny_project import CONFIG, ROOT, Project, make_project
 
-from segbench.locks import hold
+from segbench.jobs.locks import hold
 
 pytestmark = pytest.mark.xdist_group("pipeline")  # one worker runs the tiny benchmark, once
 
@@ -99,7 +99,9 @@ def test_a_metric_option_repeats_the_evaluation_only(project: Project) -> None:
 
 
 def test_a_new_metric_in_the_code_runs_no_training_and_no_prediction(project: Project) -> None:
-    project.edit("segbench/evaluation/semantic.py", after="\n\ndef another_metric():\n    return 1\n")
+    project.edit(
+        "segbench/evaluation/semantic/confusion.py", after="\n\ndef another_metric():\n    return 1\n"
+    )
     assert project.jobs() == {"evaluate": 6, "summarise": 1, "report": 1}
 
 

@@ -33,7 +33,8 @@ TOY_DATASET = '''
 import io
 import numpy as np
 from PIL import Image
-from segbench.data.dataset import Category, Converted, Sample
+from segbench.contract.view import Category
+from segbench.data.dataset import Converted, Sample
 
 
 def convert(archives, options):

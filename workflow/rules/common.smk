@@ -11,11 +11,12 @@ from pathlib import Path
 
 from snakemake.exceptions import WorkflowError
 
-from segbench import demand, own_folder, slurm
-from segbench.config import resolve
+from segbench.jobs import demand, slurm
+from segbench.data.sources import own_folder
+from segbench.config.resolve import resolve
 from segbench.errors import SegbenchError
-from segbench.fingerprint import fingerprint
-from segbench.locks import hold, place_of_locks, share
+from segbench.jobs.fingerprint import fingerprint
+from segbench.jobs.locks import hold, place_of_locks, share
 
 try:
     RUN = resolve(

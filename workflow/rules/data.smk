@@ -29,7 +29,7 @@ rule fetch_weights:
     params:
         spec=lambda w: dumps(RUN.weights[w.weights]),
         mirror=MIRROR,
-        code=code_of("segbench.models.weights"),
+        code=code_of("segbench.data.sources.weights"),
     shell:
         "segbench weights --out {output:q} --spec {params.spec:q} {params.mirror:q} --log {log:q}"
 
@@ -81,6 +81,6 @@ rule lint_dataset:
         state=lambda w: f"{RESULTS}/datasets/{w.dataset}",
     params:
         data=lambda w, input: Path(input[0]).parent,
-        code=code_of("segbench.data.lint"),
+        code=code_of("segbench.data.lint.dataset"),
     shell:
         "segbench lint {params.data:q} --out {output:q} --state {resources.state:q} --log {log:q}"

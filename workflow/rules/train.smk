@@ -33,7 +33,7 @@ rule train:
         spec=lambda w: cell_of(w).spec,
         weights=lambda w, input: ["--weights", *input.weights] if input.weights else [],
         code=lambda w: code_of(
-            "segbench.training.train", cell_of(w).class_path, RUN.loader(cell_of(w))
+            "segbench.training.loop", cell_of(w).class_path, RUN.loader(cell_of(w))
         ),
     shell:
         "segbench train --data {params.data:q} --out {params.out:q} --spec {params.spec:q} {params.weights:q}"
@@ -67,10 +67,11 @@ rule predict:
         what=lambda w: cell_of(w).predict_arguments,
         code=lambda w: code_of(
             (
-                "segbench.models.controls"
+                "segbench.prediction.controls"
                 if cell_of(w).control
-                else "segbench.training.predict"
+                else "segbench.prediction.predict"
             ),
+            "segbench.prediction.inference",
             cell_of(w).class_path,
         ),
     shell:

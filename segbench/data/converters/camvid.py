@@ -11,9 +11,10 @@ from typing import Any
 
 import numpy as np
 
+from segbench.contract.view import Category
 from segbench.data.converters.common import NoOptions as Options
 from segbench.data.converters.common import inside, parse_options, read_lines, require
-from segbench.data.dataset import Archives, Category, Converted, Sample
+from segbench.data.dataset import Archives, Converted, Sample
 from segbench.data.images import read_label_map
 from segbench.errors import SegbenchError
 

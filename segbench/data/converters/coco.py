@@ -15,6 +15,7 @@ import numpy as np
 from PIL import Image
 from pydantic import BaseModel, ConfigDict
 
+from segbench.contract.view import Category
 from segbench.data import coco_lists, masks
 from segbench.data.converters.coco_entries import (
     CategoryEntry,
@@ -25,7 +26,7 @@ from segbench.data.converters.coco_entries import (
     SegmentEntry,
 )
 from segbench.data.converters.common import color, inside, parse_options, read_checked, require
-from segbench.data.dataset import Archives, Category, Converted, Sample, rgb_to_id
+from segbench.data.dataset import Archives, Converted, Sample, rgb_to_id
 from segbench.data.images import open_image
 from segbench.errors import SegbenchError
 

@@ -6,8 +6,8 @@ from typing import Any
 
 from pydantic import BaseModel, model_validator
 
+from segbench.contract.view import Color
 from segbench.data.coco_lists import Flag, Id, Number, Text
-from segbench.data.dataset import Color
 
 
 class Entry(BaseModel):

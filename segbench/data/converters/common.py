@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 import numpy as np
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from segbench.data.dataset import Category
+from segbench.contract.view import Category
 from segbench.data.images import open_image
 from segbench.errors import SegbenchError, first_fault, nearest
 from segbench.files import read_json

@@ -12,7 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from segbench.data.dataset import Archives, Category, Converted
+from segbench.contract.view import Category
+from segbench.data.dataset import Archives, Converted
 from segbench.data.generated.scene import (
     FINE,
     Size,

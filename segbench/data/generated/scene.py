@@ -14,7 +14,8 @@ import numpy as np
 from PIL import Image
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from segbench.data.dataset import Category, Converted, Sample
+from segbench.contract.view import Category
+from segbench.data.dataset import Converted, Sample
 from segbench.errors import SegbenchError
 
 FINE = 3

@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageDraw, ImageFilter
 
-from segbench.data.dataset import Archives, Category, Converted
+from segbench.contract.view import Category
+from segbench.data.dataset import Archives, Converted
 from segbench.data.generated.scene import FINE, Size, at_centres, develop, generate, noise
 from segbench.data.generated.scene import Options as Options  # what `convert` takes
 from segbench.data.generated.street_camera import Camera, Canvas, Light, draw_light

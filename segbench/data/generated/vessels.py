@@ -15,7 +15,8 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageFilter
 
-from segbench.data.dataset import Archives, Category, Converted
+from segbench.contract.view import Category
+from segbench.data.dataset import Archives, Converted
 from segbench.data.generated.scene import (
     FINE,
     Size,

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torchvision.models.segmentation.fcn import FCNHead
 
-from segbench.data.dataset import View
+from segbench.contract.view import View
 from segbench.errors import SegbenchError
 from segbench.models.layers.backbones import Backbone
 from segbench.models.network import SemanticNetwork

@@ -5,14 +5,15 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from segbench.data.dataset import View
+from segbench.contract.prediction import Prediction, Target
+from segbench.contract.view import View
 from segbench.models.layers.backbones import Backbone, pad_to_multiple
 from segbench.models.layers.mask_prediction import best_objects, enlarged, instances, panoptic, semantic_map
 from segbench.models.layers.mask_queries import MaskQueries
 from segbench.models.layers.weight_decay import backbone_tables, norm_parameters
 from segbench.models.losses.segments import segments_of
 from segbench.models.losses.set_criterion import SetCriterion
-from segbench.models.network import Network, Prediction, Target
+from segbench.models.network import Network
 
 STRIDE, MASK_STRIDE = 32, 4
 
@@ -85,7 +86,7 @@ class MaskClassifier(Network):
     def _prediction(
         self, classes: Tensor, masks: Tensor, covered: tuple[int, int], size: tuple[int, int]
     ) -> Prediction:
-        prediction = Prediction()
+        prediction: Prediction[Tensor] = Prediction()
         if self.view.task != "instance":
             prediction.semantic = semantic_map(classes, enlarged(masks, covered, MASK_STRIDE, size))
         if self.view.task != "semantic":

@@ -8,7 +8,7 @@ from torch import Tensor
 from torchvision.ops import FeaturePyramidNetwork
 from torchvision.ops.feature_pyramid_network import ExtraFPNBlock, LastLevelMaxPool
 
-from segbench.data.dataset import View
+from segbench.contract.view import View
 from segbench.models.layers.backbones import Backbone, pad_to_multiple
 from segbench.models.layers.weight_decay import backbone_tables, norm_parameters
 from segbench.models.network import Network

@@ -11,14 +11,14 @@ from torchvision.models.detection.anchor_utils import AnchorGenerator
 from torchvision.models.detection.image_list import ImageList
 from torchvision.models.detection.rpn import RegionProposalNetwork, RPNHead
 
-from segbench.data.dataset import View
+from segbench.contract.prediction import Prediction, Target
+from segbench.contract.view import View
 from segbench.errors import SegbenchError
 from segbench.models.bases.pyramid import STRIDE, PyramidNetwork
 from segbench.models.layers.backbones import pad_to_multiple
 from segbench.models.layers.box_masks import instances
 from segbench.models.layers.full_precision import keep_float
 from segbench.models.layers.roi_align import PyramidAlign
-from segbench.models.network import Prediction, Target
 
 NORM_EPSILON = 1e-5
 """Added to the variance by batch norms."""

@@ -16,12 +16,12 @@ from torch.nn import functional as F
 from torchvision.ops import Conv2dNormActivation, clip_boxes_to_image, roi_align
 from torchvision.ops.feature_pyramid_network import LastLevelP6P7
 
-from segbench.data.dataset import View
+from segbench.contract.prediction import IGNORE, Prediction, Target
+from segbench.contract.view import View
 from segbench.models.bases.pyramid import PyramidNetwork
 from segbench.models.blendmask.fcos import FCOS, Detections, detection_losses
 from segbench.models.layers.box_masks import instances
-from segbench.models.losses.semantic import IGNORE, cross_entropy
-from segbench.models.network import Prediction, Target
+from segbench.models.losses.semantic import cross_entropy
 
 STRIDES = (8, 16, 32, 64, 128)
 BASE_STRIDE = 4

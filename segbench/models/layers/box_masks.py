@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torchvision.models.detection.roi_heads import paste_masks_in_image
 
-from segbench.models.network import Instances
+from segbench.contract.prediction import Instances
 
 PASTE_PIXELS = 2**24
 """Maximum number of mask pixels pasted at once (64 MiB in float32)."""

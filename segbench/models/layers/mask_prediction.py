@@ -11,7 +11,7 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
-from segbench.models.network import Instances, Panoptic
+from segbench.contract.prediction import Instances, Panoptic
 
 STRIP = 2**24
 """Maximum number of mask values at full size held in memory at once."""

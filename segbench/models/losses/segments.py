@@ -7,9 +7,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from segbench.data.dataset import Task
-from segbench.models.losses.semantic import IGNORE
-from segbench.models.network import Target
+from segbench.contract.prediction import IGNORE, Target
+from segbench.contract.view import Task
 
 
 @dataclass

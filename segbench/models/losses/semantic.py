@@ -6,8 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-IGNORE = -100
-"""Index of void pixels in semantic targets (the default `ignore_index` of torch's cross-entropy)."""
+from segbench.contract.prediction import IGNORE
 
 
 def cross_entropy(logits: Tensor, truth: Tensor) -> Tensor:

@@ -12,7 +12,7 @@ from typing import Any
 
 from torch import Tensor
 
-from segbench.data.dataset import View
+from segbench.contract.view import View
 from segbench.models.bases.mask_classifier import MaskClassifier
 from segbench.models.layers.mask_queries import MaskQueries
 from segbench.models.mask2former.criterion import Criterion

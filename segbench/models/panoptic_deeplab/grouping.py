@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from segbench.models.network import Panoptic
+from segbench.contract.prediction import Panoptic
 
 PAIRS = 2**24
 """Maximum number of distances between pixels and centres held in memory at once."""

@@ -17,12 +17,13 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torchvision.ops import Conv2dNormActivation
 
-from segbench.data.dataset import View
+from segbench.contract.prediction import IGNORE, Instances, Prediction, Target
+from segbench.contract.view import View
 from segbench.models.layers.aspp import ASPP, scaled_rates, separable_conv
 from segbench.models.layers.backbones import Backbone
 from segbench.models.losses.segments import segments_of
-from segbench.models.losses.semantic import IGNORE, ohem_cross_entropy
-from segbench.models.network import Instances, Network, Prediction, Target
+from segbench.models.losses.semantic import ohem_cross_entropy
+from segbench.models.network import Network
 from segbench.models.panoptic_deeplab.grouping import group
 from segbench.models.panoptic_deeplab.targets import targets_of
 

@@ -7,8 +7,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from segbench.contract.prediction import IGNORE
 from segbench.models.losses.segments import Segments
-from segbench.models.losses.semantic import IGNORE
 
 
 class Targets(NamedTuple):

@@ -11,14 +11,14 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torchvision.ops import Conv2dNormActivation
 
-from segbench.data.dataset import View
+from segbench.contract.prediction import Instances, Prediction, Target
+from segbench.contract.view import View
 from segbench.errors import SegbenchError
 from segbench.models.bases.pyramid import STRIDE, PyramidNetwork
 from segbench.models.layers.heads import group_norm, initialise, rows
 from segbench.models.layers.mask_prediction import enlarged
 from segbench.models.losses.detection import class_focal
 from segbench.models.losses.segments import Segments, segments_of
-from segbench.models.network import Instances, Prediction, Target
 from segbench.models.solo.grid import Cells, assign
 from segbench.models.solo.matrix_nms import matrix_nms
 

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from segbench.data.dataset import View
+from segbench.contract.view import View
 from segbench.models.layers.heads import initialise
 from segbench.models.losses.masks import squared_dice
 from segbench.models.losses.segments import Segments

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from segbench.data.dataset import View
+from segbench.contract.view import View
 from segbench.models.layers.heads import initialise, rows
 from segbench.models.losses.masks import squared_dice
 from segbench.models.losses.segments import Segments

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from segbench.data.archives import extract, is_archive
+from segbench.data.sources.archives import extract, is_archive
 
 
 class _Extracted(defaultdict):

@@ -6,7 +6,7 @@ from network_tester import DISC, batch
 from torch import nn
 from torchvision.models import detection
 
-from segbench.data.dataset import View
+from segbench.contract.view import View
 from segbench.models.bases.rcnn import load_torchvision
 from segbench.models.faster_rcnn import FasterRCNN
 from segbench.models.mask_rcnn import MaskRCNN

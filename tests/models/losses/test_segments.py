@@ -1,7 +1,7 @@
 import torch
 
+from segbench.contract.prediction import IGNORE
 from segbench.models.losses.segments import segments_of
-from segbench.models.losses.semantic import IGNORE
 
 
 def test_segments_of_a_semantic_map_are_its_classes():

@@ -1,7 +1,8 @@
 import pytest
 import torch
 
-from segbench.models.losses.semantic import IGNORE, ohem_cross_entropy, semantic_losses
+from segbench.contract.prediction import IGNORE
+from segbench.models.losses.semantic import ohem_cross_entropy, semantic_losses
 
 
 @pytest.fixture

@@ -1,0 +1,26 @@
+"""What of the report can be chosen in the configuration. A change here repeats the report only."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from segbench.contract.view import Task
+
+
+class ReportOptions(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+
+    title: Annotated[str, Field(min_length=1, max_length=300)] | None = None
+    """Heading of the page. null: the run's name."""
+    formats: Annotated[tuple[Literal["svg", "png"], ...], Field(min_length=1)] = ("svg", "png")
+    """File types of the plots; the page embeds the first."""
+    gallery_images: Annotated[int, Field(ge=0, le=50)] = 3
+    """Images in each gallery, spread evenly over the scored split; 0: no gallery."""
+    gallery_worst: Annotated[int, Field(ge=0, le=50)] = 1
+    """Images added to each gallery because the best network does worst on them."""
+    instance_score: Annotated[float, Field(ge=0, le=1)] = 0.5
+    """Predicted objects with a lower score are not drawn; they are scored all the same."""
+    primary: dict[Task, str] = {}
+    """By task: the metric that ranks the networks. Default: miou, ap, pq."""

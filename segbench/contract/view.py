@@ -1,0 +1,60 @@
+"""Classes of a dataset, and what a network trains on."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+Task = Literal["semantic", "instance", "panoptic"]
+
+
+TASKS: tuple[Task, ...] = ("semantic", "instance", "panoptic")  # from poorest to richest
+
+
+Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
+"""Names of datasets, networks, runs and archives, which become file names."""
+
+
+Level = Annotated[int, Field(ge=0, le=255)]
+
+
+Color = tuple[Level, Level, Level]
+
+
+class Category(BaseModel):
+    """One class. `id` counts from 1 in the dataset's files; the implicit background has id 0."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    id: int
+    name: str
+    isthing: bool
+    color: Color
+
+
+BACKGROUND = Category(id=0, name="background", isthing=False, color=(0, 0, 0))
+
+
+def void_value(categories: int) -> int:
+    """Value of unlabelled pixels in the semantic maps of so many categories: the top of 8 or 16 bit."""
+    return 255 if categories <= 254 else 65535
+
+
+@dataclass(frozen=True)
+class View:
+    """What a network trains on: a task, and the classes in the order of the network's logits."""
+
+    task: Task
+    classes: tuple[Category, ...]
+
+    @property
+    def thing_indices(self) -> tuple[int, ...]:
+        return tuple(i for i, c in enumerate(self.classes) if c.isthing)
+
+    @cached_property
+    def index_of(self) -> dict[int, int]:
+        """Category id -> index in the logits."""
+        return {c.id: i for i, c in enumerate(self.classes)}

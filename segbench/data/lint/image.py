@@ -1,0 +1,250 @@
+"""What `lint` checks on one image and its truth."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from pydantic import BaseModel, FiniteFloat, NonNegativeInt, PositiveInt
+
+from segbench.contract.view import Category
+from segbench.data import masks
+from segbench.data.dataset import ImageRecord, Split, rgb_to_id
+from segbench.data.images import has_more_than_8_bit, open_image, read_label_map
+from segbench.errors import SegbenchError
+
+MAX_DETECTIONS = 100
+"""COCO's AP looks at no more objects of an image."""
+
+
+class Finding(BaseModel):
+    """One fault: the file, what is wrong with it, and how often (pixels, annotations, files)."""
+
+    file: str
+    what: str
+    count: int = 1
+
+
+class Findings(BaseModel):
+    errors: list[Finding] = []
+    warnings: list[Finding] = []
+
+    def error(self, file: str | Path, what: str, count: int = 1) -> None:
+        self.errors.append(Finding(file=str(file), what=what, count=count))
+
+    def warn(self, file: str | Path, what: str, count: int = 1) -> None:
+        self.warnings.append(Finding(file=str(file), what=what, count=count))
+
+    def add(self, other: Findings) -> None:
+        self.errors += other.errors
+        self.warnings += other.warnings
+
+
+class ImageEntry(BaseModel):
+    """An image in instances.json or panoptic.json."""
+
+    id: PositiveInt
+    file_name: str
+    width: PositiveInt
+    height: PositiveInt
+
+
+class Annotation(BaseModel):
+    """An object in instances.json."""
+
+    id: int
+    image_id: int
+    category_id: int
+    iscrowd: Literal[0, 1]
+    area: FiniteFloat
+    bbox: tuple[FiniteFloat, FiniteFloat, FiniteFloat, FiniteFloat]
+    segmentation: Any
+
+
+class Segment(BaseModel):
+    """A segment in panoptic.json."""
+
+    id: PositiveInt
+    category_id: int
+    area: NonNegativeInt
+    iscrowd: Literal[0, 1]
+
+
+class PanopticAnnotation(BaseModel):
+    image_id: int
+    file_name: str
+    segments_info: list[Segment]
+
+
+@dataclass
+class Truth:
+    """What the JSON files of a split say of one image; None where they do not speak of it."""
+
+    entries: list[tuple[str, ImageEntry]] = field(default_factory=list)
+    """Name of the JSON file, and its entry for the image."""
+    objects: list[Annotation] | None = None
+    panoptic: PanopticAnnotation | None = None
+
+
+@dataclass
+class Facts:
+    """What is kept of an image: SHA-256 of the file, pixels by value of the semantic map, objects."""
+
+    file: str
+    digest: str = ""
+    pixels: Counter[int] = field(default_factory=Counter)
+    objects: int = 0
+    findings: Findings = field(default_factory=Findings)
+
+
+def lint_image(split: Split, record: ImageRecord, truth: Truth, void_share: float) -> Facts:
+    """Read one image with all of its truth. Faults are findings; none is raised."""
+    return _Image(split, record, void_share).run(truth)
+
+
+class _Image:
+    def __init__(self, split: Split, record: ImageRecord, void_share: float) -> None:
+        self.split, self.record, self.void_share = split, record, void_share
+        self.info = split.dataset.info
+        self.categories: dict[int, Category] = {c.id: c for c in self.info.categories}
+        self.facts = Facts(self.name(record.path))
+        self.found = self.facts.findings
+
+    def name(self, path: Path) -> str:
+        return str(path.relative_to(self.split.dataset.root))
+
+    def run(self, truth: Truth) -> Facts:
+        with self.record.path.open("rb") as file:
+            self.facts.digest = hashlib.file_digest(file, "sha256").hexdigest()
+        try:
+            image = open_image(self.record.path)
+        except SegbenchError as error:
+            self.found.error(self.facts.file, error.what)
+            return self.facts
+        width, height = image.size
+        if has_more_than_8_bit(image) and self.info.levels is None:
+            self.found.warn(
+                self.facts.file, "has more than 8 bit, unlike the training images: scaled by its own range"
+            )
+        for listing, entry in truth.entries:
+            if (entry.width, entry.height) != (width, height):
+                self.found.error(
+                    listing,
+                    f"says that {entry.file_name} has {entry.width}x{entry.height} pixels; "
+                    f"it has {width}x{height}",
+                )
+        self.semantic(width, height)
+        if truth.objects is not None:
+            self.instances(truth.objects, width, height)
+        if truth.panoptic is not None:
+            self.panoptic(truth.panoptic, width, height)
+        return self.facts
+
+    def map_of(self, path: Path, width: int, height: int, *, rgb: bool) -> np.ndarray | None:
+        """The label map at `path`, or None where it is of no use."""
+        file = self.name(path)
+        if not path.exists():
+            self.found.error(file, "is missing")
+            return None
+        try:
+            ids = np.asarray(open_image(path)) if rgb else read_label_map(path)
+        except SegbenchError as error:
+            self.found.error(file, error.what)
+            return None
+        if rgb and (ids.ndim != 3 or ids.shape[2] != 3):
+            self.found.error(file, f"is no RGB image of 8 bit (shape {ids.shape}, type {ids.dtype})")
+            return None
+        if ids.shape[:2] != (height, width):
+            self.found.error(
+                file, f"has {ids.shape[1]}x{ids.shape[0]} pixels, its image has {width}x{height}"
+            )
+            return None
+        return ids
+
+    def semantic(self, width: int, height: int) -> None:
+        path = self.split.semantic_path(self.record.stem)
+        ids = self.map_of(path, width, height, rgb=False)
+        if ids is None:
+            return
+        counts = np.bincount(ids.ravel())
+        self.facts.pixels = Counter({int(value): int(counts[value]) for value in np.flatnonzero(counts)})
+        allowed = {self.info.void, *self.categories, *([0] if self.info.background else [])}
+        if unknown := sorted(set(self.facts.pixels) - allowed):
+            values = ", ".join(map(str, unknown[:5])) + (", ..." if len(unknown) > 5 else "")
+            self.found.error(
+                self.name(path),
+                f"holds values outside of the class list: {values}",
+                sum(self.facts.pixels[value] for value in unknown),
+            )
+        void = self.facts.pixels[self.info.void]
+        if void == ids.size:
+            self.found.warn(self.name(path), "is void only", void)
+        elif void > self.void_share * ids.size:
+            self.found.warn(self.name(path), f"is void to {void / ids.size:.0%}", void)
+
+    def instances(self, objects: list[Annotation], width: int, height: int) -> None:
+        file = self.name(self.split.instances_json)
+        self.facts.objects = sum(not o.iscrowd for o in objects)
+        if self.facts.objects > MAX_DETECTIONS:
+            self.found.warn(
+                self.facts.file,
+                f"has {self.facts.objects} objects, more than the {MAX_DETECTIONS} that AP counts by default",
+                self.facts.objects,
+            )
+        for one in objects:
+            where = f"annotation {one.id} ({self.record.path.name})"
+            try:
+                segmentation = masks.standardise(one.segmentation, height, width)
+            except ValueError as error:
+                self.found.error(file, f"{where}: {error}")
+                continue
+            rle = masks.to_rle(segmentation, height, width)
+            if not masks.area(rle) or one.area <= 0:
+                self.found.error(file, f"{where}: the mask is empty (area {one.area:g})")
+            elif min(one.bbox[2:]) <= 0:
+                self.found.error(file, f"{where}: the box {list(one.bbox)} is empty")
+            elif _iou(one.bbox, masks.bbox(rle)) < 0.5:
+                self.found.warn(file, f"{where}: the box does not fit the mask")
+
+    def panoptic(self, truth: PanopticAnnotation, width: int, height: int) -> None:
+        path = self.split.panoptic_folder / truth.file_name
+        rgb = self.map_of(path, width, height, rgb=True)
+        if rgb is None:
+            return
+        file = self.name(path)
+        values, counts = np.unique(rgb_to_id(rgb), return_counts=True)
+        areas = dict(zip(values.tolist(), counts.tolist()))
+        areas.pop(0, None)
+        listed = {s.id for s in truth.segments_info}
+        if len(listed) < len(truth.segments_info):
+            self.found.error(file, "has a segment id twice in panoptic.json")
+        if unknown := sorted(set(areas) - listed):
+            pixels = sum(areas[k] for k in unknown)
+            self.found.error(
+                file, f"holds segment ids that panoptic.json does not list: {unknown[:5]}", pixels
+            )
+        if absent := sorted(listed - set(areas)):
+            self.found.error(file, f"lacks segment ids that panoptic.json lists: {absent[:5]}", len(absent))
+        wrong = [s.id for s in truth.segments_info if s.id in areas and areas[s.id] != s.area]
+        if wrong:
+            self.found.error(file, f"areas in panoptic.json are wrong: segments {wrong[:5]}", len(wrong))
+        stuff = Counter(s.category_id for s in truth.segments_info if not self.isthing(s.category_id))
+        if repeated := [k for k, n in stuff.items() if n > 1 and k in self.categories]:
+            self.found.warn(file, f"has several segments of one stuff class: {repeated[:5]}", len(repeated))
+        if crowds := sum(s.iscrowd for s in truth.segments_info if not self.isthing(s.category_id)):
+            self.found.error(file, "has crowds of a stuff class in panoptic.json", crowds)
+
+    def isthing(self, category: int) -> bool:
+        return category in self.categories and self.categories[category].isthing
+
+
+def _iou(a: tuple[float, ...], b: list[float]) -> float:
+    """Of two boxes x, y, width, height."""
+    width = min(a[0] + a[2], b[0] + b[2]) - max(a[0], b[0])
+    height = min(a[1] + a[3], b[1] + b[3]) - max(a[1], b[1])
+    shared = max(width, 0) * max(height, 0)
+    return shared / (a[2] * a[3] + b[2] * b[3] - shared)

@@ -1,0 +1,169 @@
+"""The truth of one image on its way to a network: integer layers that transforms can change, then a `Target`.
+
+A layer is an H x W int32 map where 0 is void, padding or nothing:
+    semantic view   one layer, index of the class + 1
+    panoptic view   one layer, number of the segment (from 1)
+    instance view   first a layer that is 1 where the truth is known, then as many layers of object numbers as
+                    are needed for objects that overlap to stand in different ones: 375 cells are a map or two
+"""
+
+from __future__ import annotations
+
+import pickle
+from collections.abc import Iterable
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from pycocotools import mask as coco
+from torch import Tensor
+
+from segbench.contract.prediction import IGNORE, Target
+from segbench.contract.view import Task, View
+from segbench.data.dataset import ImageRecord, Split, rgb_to_id
+from segbench.data.images import open_image
+from segbench.data.masks import RLE, to_rle
+from segbench.errors import SegbenchError
+from segbench.files import read_json
+
+Layers = tuple[np.ndarray, np.ndarray]
+"""K x H x W int32 layers, and the class index of every number (N int64; empty in the semantic view)."""
+
+
+class LayerReader(Protocol):
+    def __call__(self, record: ImageRecord) -> Layers: ...
+
+
+def layer_reader(split: Split, view: View) -> LayerReader:
+    """What reads the truth of the split's images as the view needs it."""
+    readers: dict[Task, Any] = {
+        "semantic": SemanticReader,
+        "instance": InstanceReader,
+        "panoptic": PanopticReader,
+    }
+    return readers[view.task](split, view)
+
+
+class Packed:
+    """A list of objects, kept as bytes in one array.
+
+    Forked loader processes share its memory; lists of Python objects would be copied page by page as their
+    reference counts change.
+    """
+
+    def __init__(self, values: Iterable[Any]) -> None:
+        chunks = [pickle.dumps(value, protocol=5) for value in values]
+        self._ends = np.cumsum([0, *map(len, chunks)])
+        self._bytes = np.frombuffer(b"".join(chunks), np.uint8)
+
+    def __getitem__(self, index: int) -> Any:
+        return pickle.loads(self._bytes[self._ends[index] : self._ends[index + 1]].data)
+
+
+class SemanticReader:
+    def __init__(self, split: Split, view: View) -> None:
+        self._split = split
+        self._numbers = np.zeros(max(view.index_of) + 2, np.int32)  # by category id + 1, as void is -1
+        for category, index in view.index_of.items():
+            self._numbers[category + 1] = index + 1
+
+    def __call__(self, record: ImageRecord) -> Layers:
+        ids = self._split.read_semantic(record.stem)
+        if ids.max() >= len(self._numbers) - 1:
+            raise SegbenchError(
+                f"label {ids.max()} is outside the class list",
+                where=self._split.semantic_path(record.stem),
+                remedy="convert the dataset again, or mend its labels",
+            )
+        return self._numbers[ids + 1][None], np.zeros(0, np.int64)
+
+
+class InstanceReader:
+    def __init__(self, split: Split, view: View) -> None:
+        self._split = split
+        objects: list[list[tuple[int, Any]]] = [[] for _ in split.images]
+        for annotation in read_json(split.instances_json)["annotations"]:
+            if not annotation["iscrowd"]:
+                label = view.index_of[annotation["category_id"]]
+                objects[annotation["image_id"] - 1].append((label, annotation["segmentation"]))
+        self._objects = Packed(objects)
+
+    def __call__(self, record: ImageRecord) -> Layers:
+        known = self._split.read_semantic(record.stem) >= 0
+        objects = self._objects[record.id - 1]
+        masks = (to_rle(segmentation, *known.shape) for _, segmentation in objects)
+        layers = np.stack([known.astype(np.int32), *stack_objects(masks, known.shape)])
+        return layers, np.array([label for label, _ in objects], np.int64)
+
+
+class PanopticReader:
+    def __init__(self, split: Split, view: View) -> None:
+        self._split = split
+        segments: list[list[tuple[int, int]]] = [[] for _ in split.images]
+        for annotation in read_json(split.panoptic_json)["annotations"]:
+            segments[annotation["image_id"] - 1] = [
+                (segment["id"], view.index_of[segment["category_id"]])
+                for segment in annotation["segments_info"]
+                if not segment["iscrowd"]
+            ]
+        self._segments = Packed(segments)
+        self._things = frozenset(view.thing_indices)
+
+    def __call__(self, record: ImageRecord) -> Layers:
+        ids = rgb_to_id(
+            np.asarray(open_image(self._split.panoptic_folder / f"{record.stem}.png").convert("RGB"))
+        )
+        number_of: dict[tuple[int, int], int] = {}  # a thing is its own segment, a stuff class one for all
+        known, numbers = [0], [0]
+        for segment, label in sorted(self._segments[record.id - 1]):
+            key = (label, segment if label in self._things else 0)
+            known.append(segment)
+            numbers.append(number_of.setdefault(key, len(number_of) + 1))
+        place = np.searchsorted(known, ids).clip(max=len(known) - 1)
+        listed = np.asarray(known)[place] == ids  # not so for crowds
+        layer = np.where(listed, np.asarray(numbers, np.int32)[place], 0)
+        return layer[None], np.array([label for label, _ in number_of], np.int64)
+
+
+def stack_objects(masks: Iterable[RLE], size: tuple[int, ...]) -> list[np.ndarray]:
+    """Number the objects from 1 into as few H x W int32 layers as a first fit finds; at least one layer."""
+    layers = [np.zeros(size, np.int32)]
+    for number, mask in enumerate(masks, 1):
+        x, y, width, height = coco.toBbox(mask).astype(int)
+        box = np.s_[y : y + height, x : x + width]
+        pixels = coco.decode(mask)[box].astype(bool)
+        layer = next((one for one in layers if not one[box][pixels].any()), None)
+        if layer is None:
+            layers.append(layer := np.zeros(size, np.int32))
+        layer[box][pixels] = number
+    return layers
+
+
+def build_target(task: Task, layers: Tensor, labels: Tensor, image_id: int) -> Target:
+    """The `Target` that K x H x W layers stand for; objects of which nothing is left are dropped."""
+    target: Target = {"image_id": image_id, "valid": layers[0] > 0}
+    if task == "semantic":
+        target["semantic"] = torch.where(target["valid"], layers[0] - 1, IGNORE).long()
+        return target
+    numbers, masks = _objects(layers if task == "panoptic" else layers[1:])
+    target.update(labels=labels[numbers - 1], masks=masks)
+    if task == "instance":
+        target["boxes"] = mask_bounds(masks)
+    return target
+
+
+def _objects(layers: Tensor) -> tuple[Tensor, Tensor]:
+    """Numbers that occur (N), and the mask of each (N x H x W bool)."""
+    numbers = [torch.bincount(layer.flatten(), minlength=1)[1:].nonzero()[:, 0] + 1 for layer in layers]
+    masks = [layer == one[:, None, None] for layer, one in zip(layers, numbers)]
+    return torch.cat(numbers), torch.cat(masks)
+
+
+def mask_bounds(masks: Tensor) -> Tensor:
+    """N x 4 float32 (x0, y0, x1, y1) around N x H x W non-empty masks; a single pixel is 1 wide."""
+    ends = []
+    for dim in (1, 2):  # over rows: extent along x; over columns: extent along y
+        hit = masks.any(dim).to(torch.uint8)
+        ends.append((hit.argmax(1), hit.shape[1] - hit.flip(1).argmax(1)))
+    (x0, x1), (y0, y1) = ends
+    return torch.stack([x0, y0, x1, y1], 1).float()

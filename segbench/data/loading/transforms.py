@@ -1,0 +1,103 @@
+"""Random changes of training images (torchvision v2): image and truth change alike.
+
+Input and output are an `Image` (C x H x W uint8, then float) and a `Mask` (K x H x W integer layers, 0 = void
+or nothing); padding is 0 in both, which is the mean colour and void.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torchvision import tv_tensors
+from torchvision.transforms import InterpolationMode, v2
+from torchvision.transforms.v2 import functional as F
+
+from segbench.contract.recipe import Augment
+
+
+def plain_transform(mean: Sequence[float], std: Sequence[float]) -> v2.Transform:
+    """To float in 0..1, then normalised by channel; nothing random."""
+    # a channel that never varies has no scale of its own
+    return v2.Compose([v2.ToDtype(torch.float32, scale=True), v2.Normalize(mean, [s or 1.0 for s in std])])
+
+
+def training_transform(augment: Augment, mean: Sequence[float], std: Sequence[float]) -> v2.Transform:
+    """All of `augment`; random numbers come from torch's global generator."""
+    steps: list[v2.Transform] = []
+    if augment.rotate90:
+        steps.append(Rotate90())
+    if augment.crop or augment.scale != (1.0, 1.0):
+        steps.append(ScaleCrop(augment.scale, augment.crop))
+    if augment.horizontal_flip:
+        steps.append(v2.RandomHorizontalFlip())
+    if augment.vertical_flip:
+        steps.append(v2.RandomVerticalFlip())
+    if strength := augment.color_jitter:
+        steps.append(v2.ColorJitter(brightness=strength, contrast=strength, saturation=strength))
+    steps.append(plain_transform(mean, std))
+    if augment.crop:
+        steps.append(PadTo(augment.crop))
+    return v2.Compose(steps)
+
+
+class Rotate90(v2.Transform):
+    """Turn by 0, 90, 180 or 270 degrees."""
+
+    def make_params(self, flat_inputs: list[Any]) -> dict[str, Any]:
+        return {"turns": int(torch.randint(4, ()))}
+
+    def transform(self, inpt: Any, params: dict[str, Any]) -> Any:
+        return tv_tensors.wrap(torch.rot90(inpt, params["turns"], (-2, -1)), like=inpt)
+
+
+class ScaleCrop(v2.Transform):
+    """Resize by a uniformly drawn factor, then crop at a random place (no padding).
+
+    Only the window that the crop will show is resized: a whole street scene made twice as large would cost
+    more than a small network's forward pass.
+    """
+
+    def __init__(self, scale: tuple[float, float], crop: tuple[int, int] | None) -> None:
+        super().__init__()
+        self.scale, self.crop = scale, crop
+
+    def make_params(self, flat_inputs: list[Any]) -> dict[str, Any]:
+        factor = float(torch.empty(()).uniform_(*self.scale))
+        spans = [
+            _span(length, factor, limit)
+            for length, limit in zip(v2.query_size(flat_inputs), self.crop or (None, None))
+        ]
+        return {"window": [span for span, _ in spans], "size": [size for _, size in spans]}
+
+    def transform(self, inpt: Any, params: dict[str, Any]) -> Any:
+        rows, columns = params["window"]
+        is_mask = isinstance(inpt, tv_tensors.Mask)
+        # of torchvision's two nearest modes only this one samples where the image's bilinear mode does
+        mode = InterpolationMode.NEAREST_EXACT if is_mask else InterpolationMode.BILINEAR
+        return tv_tensors.wrap(F.resize_image(inpt[..., rows, columns], params["size"], mode), like=inpt)
+
+
+def _span(length: int, factor: float, limit: int | None) -> tuple[slice, int]:
+    """Along one axis: the pixels to cut out, and the size to give them."""
+    scaled = max(1, round(length * factor))
+    size = min(limit or scaled, scaled)
+    start = int(torch.randint(scaled - size + 1, ()))
+    first = min(round(start / factor), length - 1)
+    return slice(first, min(length, first + max(1, round(size / factor)))), size
+
+
+class PadTo(v2.Transform):
+    """Pad at the bottom and the right with 0 up to a height and width."""
+
+    def __init__(self, size: tuple[int, int]) -> None:
+        super().__init__()
+        self.size = size
+
+    def make_params(self, flat_inputs: list[Any]) -> dict[str, Any]:
+        height, width = v2.query_size(flat_inputs)
+        return {"padding": [0, 0, max(0, self.size[1] - width), max(0, self.size[0] - height)]}
+
+    def transform(self, inpt: Any, params: dict[str, Any]) -> Any:
+        return F.pad(inpt, params["padding"]) if any(params["padding"]) else inpt

@@ -1,0 +1,203 @@
+"""The fetch step: an archive from a mirror or from its upstream address, verified before it has its name."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import os
+import re
+import shutil
+from pathlib import Path
+from typing import Literal
+from urllib.parse import quote, urlsplit
+from urllib.request import url2pathname
+
+from segbench.contract.sources import Archive, Provenance
+from segbench.data.sources.download import Unreachable, discard, download, exists
+from segbench.errors import SegbenchError
+from segbench.files import atomic_path, scratch
+
+log = logging.getLogger(__name__)
+
+SUMS = "SHA256SUMS"
+RETRIES = 5
+TIMEOUT = 30.0
+
+
+def fetch_archive(
+    name: str,
+    archive: Archive,
+    out: Path,
+    mirror: str | None = None,
+    *,
+    retries: int = RETRIES,
+    timeout: float = TIMEOUT,
+) -> Provenance:
+    """Bring the archive `name` to the file `out`.
+
+    In this order: `out` itself where a file stands there already (put there by hand); the `mirror` (folder,
+    file:// or http address), whose `SHA256SUMS` rule there, as a mirror may hold a set cut small; upstream.
+    From a folder it is a hard link where the file system allows, else a copy. `retries`, `timeout`: as for
+    `download`.
+    Every failure is a SegbenchError that says how else to get the file.
+    """
+    mirrored = _mirror_checksum(name, mirror, out, retries, timeout) if mirror else None
+    if out.exists():
+        discard(_part(out))  # of a process that was killed when the download had its name already
+        return _take(name, archive, out, mirrored)
+    if mirror and mirrored:
+        address = _join(mirror, name)
+        try:
+            sha256 = _bring(address, out, mirrored, retries, timeout)
+            return _provenance(name, "mirror", address, out, sha256, mirrored)
+        except Unreachable as error:
+            if not error.missing:
+                raise _unusable(mirror, name, error) from error
+            log.warning("%s: the mirror lists it but does not have it; going upstream", name)
+    remedy = f"name a folder or an address that has {name} under `mirror:`, or put the file at {out}"
+    if archive.url is None:
+        raise SegbenchError(f"must be fetched by hand: {archive.manual}", where=name, remedy=remedy)
+    try:
+        sha256 = _bring(archive.url, out, archive.checksum, retries, timeout)
+    except Unreachable as error:
+        raise SegbenchError(
+            f"cannot be fetched from {archive.url} ({error})", where=name, remedy=remedy
+        ) from error
+    if archive.checksum is None:
+        log.warning("%s: no checksum is known for it; got sha256:%s", name, sha256)
+    return _provenance(name, "upstream", archive.url, out, sha256, archive.checksum)
+
+
+def _take(name: str, archive: Archive, out: Path, mirrored: str | None) -> Provenance:
+    """Accept a file that stands at `out` already: the mirror's or upstream's, where a checksum is known."""
+    sha256 = _digest(out, "sha256")
+    known = [c for c in (mirrored, archive.checksum) if c]
+    if not known:
+        log.warning(
+            "%s: taken as it stands at %s; no checksum is known for it, got sha256:%s", name, out, sha256
+        )
+        return _provenance(name, "by hand", None, out, sha256, None)
+    got = [_as_in(checksum, out, sha256) for checksum in known]
+    for checksum, actual in zip(known, got):
+        if actual.startswith(checksum):
+            return _provenance(name, "by hand", None, out, sha256, checksum)
+    raise _wrong(out, " or ".join(known), got[-1], "remove it, so that it is fetched anew")
+
+
+def _bring(address: str, out: Path, checksum: str | None, retries: int, timeout: float) -> str:
+    """Link, copy or download `address` to `out`, verified; returns its SHA-256. Raises Unreachable."""
+    local = _local(address)
+    if local is None:
+        part = _part(out)
+        download(address, part, retries=retries, timeout=timeout)
+        sha256 = _digest(part, "sha256")
+        if checksum and not (got := _as_in(checksum, part, sha256)).startswith(checksum):
+            discard(part)
+            raise _wrong(address, checksum, got, "try again; if it stays so, upstream has changed its file")
+        part.replace(out)
+        discard(part)
+        return sha256
+    if not local.is_file():
+        raise Unreachable("no such file", missing=True)
+    sha256 = _digest(local, "sha256")
+    if checksum and not (got := _as_in(checksum, local, sha256)).startswith(checksum):
+        raise _wrong(local, checksum, got, "replace the file, or mend the checksum if the file is right")
+    with atomic_path(out) as partial:
+        try:
+            os.link(local.resolve(), partial)
+        except OSError:  # another file system, or one without hard links
+            try:
+                shutil.copyfile(local, partial)
+            except OSError as error:
+                raise SegbenchError(
+                    f"cannot be copied from {local} ({error.strerror})",
+                    where=out,
+                    remedy="check the disk's space and permissions",
+                ) from error
+    return sha256
+
+
+def _part(out: Path) -> Path:
+    """A download on its way to `out`."""
+    return out.with_name(f"{out.name}.part")
+
+
+def _mirror_checksum(name: str, mirror: str, out: Path, retries: int, timeout: float) -> str | None:
+    """What the mirror's `SHA256SUMS` says of `name`; None where the mirror does not have it."""
+    if urlsplit(mirror).scheme not in ("", "http", "https", "file"):
+        raise SegbenchError(
+            f"'{mirror}' is neither a folder nor an http, https or file address",
+            where="mirror",
+            remedy="give a folder, or an address that begins with https://",
+        )
+    address = _join(mirror, SUMS)
+    with scratch(out) as folder:
+        sums = folder / SUMS
+        try:
+            _bring(address, sums, None, retries, timeout)
+        except Unreachable as error:
+            raise _unusable(mirror, SUMS, error) from error
+        text = sums.read_text(encoding="utf-8", errors="replace")
+    lines = (re.fullmatch(r"([0-9a-fA-F]{64}) [ *](?:\./)?(.+)", line.strip()) for line in text.splitlines())
+    checksums = {line[2]: f"sha256:{line[1].lower()}" for line in lines if line}
+    archive = _join(mirror, name)
+    local = _local(archive)
+    if name not in checksums and (exists(archive, timeout=timeout) if local is None else local.exists()):
+        raise SegbenchError(
+            f"does not list {name}, which is there",
+            where=address,
+            remedy=f"if the file is right, add it: sha256sum {name} >> {SUMS}",
+        )
+    return checksums.get(name)
+
+
+def _join(mirror: str, name: str) -> str:
+    return f"{mirror.rstrip('/')}/{quote(name)}" if "://" in mirror else str(Path(mirror) / name)
+
+
+def _local(address: str) -> Path | None:
+    """The path that a folder's name or a file: address means; None for an address on the net."""
+    parts = urlsplit(address)
+    if parts.scheme in ("http", "https"):
+        return None
+    return Path(url2pathname(parts.path) if parts.scheme == "file" else address).expanduser()
+
+
+def _unusable(mirror: str, name: str, error: Unreachable) -> SegbenchError:
+    return SegbenchError(
+        f"{name} cannot be read from it ({error})",
+        where=f"mirror {mirror}",
+        remedy=f"check `mirror:` (a folder or an address with a {SUMS}), or leave it out to go upstream",
+    )
+
+
+def _digest(path: Path, algorithm: str) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, algorithm).hexdigest()
+
+
+def _as_in(checksum: str, path: Path, sha256: str) -> str:
+    """The checksum of `path` by the algorithm of `checksum`; it begins with `checksum` where they agree."""
+    return f"md5:{_digest(path, 'md5')}" if checksum.startswith("md5:") else f"sha256:{sha256}"
+
+
+def _wrong(where: str | Path, expected: str, got: str, remedy: str) -> SegbenchError:
+    return SegbenchError(f"has a wrong checksum: expected {expected}, got {got}", where=where, remedy=remedy)
+
+
+def _provenance(
+    name: str,
+    source: Literal["mirror", "upstream", "by hand"],
+    address: str | None,
+    out: Path,
+    sha256: str,
+    checksum: str | None,
+) -> Provenance:
+    return Provenance(
+        name=name,
+        source=source,
+        address=address,
+        sha256=sha256,
+        size=out.stat().st_size,
+        verified_by=checksum,
+    )

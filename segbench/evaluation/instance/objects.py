@@ -1,0 +1,110 @@
+"""Objects as countable things: precision, recall, F1, the DSB2018 sweep, instance mIoU and AJI.
+
+Predicted and true objects of one class and image are paired one to one so that the sum of their IoUs is
+greatest; a pair is a hit at threshold t where its IoU exceeds t (strictly). Predictions without a hit at .5
+that lie mostly in a crowd are left out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, Literal
+
+import numpy as np
+from hotcoco.primitives import lsap
+
+from segbench.contract.scores import Contract
+from segbench.evaluation.averages import mean, ratio
+from segbench.evaluation.instance.matching import THRESHOLDS
+from segbench.evaluation.statistics import Statistics, positions
+
+STEPS = np.round(THRESHOLDS, 2)
+"""COCO's thresholds without their rounding errors (it has 0.8999999999999999): here equality decides."""
+COLUMNS = ("object_ious", "object_truths", "object_predictions", "aji_intersection", "aji_union")
+
+
+def measure(iou: np.ndarray, areas: np.ndarray, truth_areas: np.ndarray, crowd: np.ndarray) -> dict[str, Any]:
+    """Counts of one class in one image, by the names of `COLUMNS`.
+
+    iou: D x G (intersection over detection for crowds); areas D and truth_areas G in pixels; crowd G bool.
+    """
+    if not iou.size:
+        return {
+            "object_ious": np.zeros(0),
+            "object_truths": int((~crowd).sum()),
+            "object_predictions": len(areas),
+            "aji_intersection": 0,
+            "aji_union": round(areas.sum() + truth_areas[~crowd].sum()),
+        }
+    true = iou[:, ~crowd]
+    rows, columns = lsap(true, maximize=True) if true.size else (np.zeros(0, int), np.zeros(0, int))
+    paired = true[rows, columns]
+    best = np.zeros(len(areas))
+    best[rows] = paired
+    left_out = (best <= STEPS[0]) & (iou[:, crowd] > STEPS[0]).any(1)
+    kept = ~left_out
+    intersection, union = _aji(true[kept], areas[kept], truth_areas[~crowd])
+    return {
+        "object_ious": np.sort(best[kept & (best > 0)])[::-1],
+        "object_truths": int((~crowd).sum()),
+        "object_predictions": int(kept.sum()),
+        "aji_intersection": intersection,
+        "aji_union": union,
+    }
+
+
+def _aji(iou: np.ndarray, areas: np.ndarray, truth_areas: np.ndarray) -> tuple[int, int]:
+    """Intersection and union of the aggregated Jaccard index (Kumar et al., IEEE TMI 2017, algorithm 1).
+
+    Each true object takes the prediction of greatest IoU, which several may share; predictions that nobody
+    took add their area to the union.
+    """
+    if not iou.size:
+        return 0, round(areas.sum() + truth_areas.sum())
+    best = iou.argmax(0)
+    top = iou[best, np.arange(iou.shape[1])]
+    pair = areas[best] + truth_areas
+    intersection = np.rint(top * pair / (1 + top))
+    touched = top > 0
+    free = np.ones(len(areas), bool)
+    free[best[touched]] = False
+    union = (pair - intersection)[touched].sum() + truth_areas[~touched].sum() + areas[free].sum()
+    return round(intersection.sum()), round(union)
+
+
+def pooled(statistics: Statistics, ids: list[int]) -> Iterator[tuple[str, np.ndarray, Contract]]:
+    """(metric, value of each class, contract)"""
+    hits, size = np.zeros((len(ids), len(STEPS))), len(ids)
+    truths, predictions, iou_sum = np.zeros(size), np.zeros(size), np.zeros(size)
+    aji, aji_images, sweep, images = np.zeros(size), np.zeros(size), np.zeros(size), np.zeros(size)
+    for batch in statistics.batches("instance", COLUMNS):
+        at = positions(batch.class_ids, ids)
+        ious, lengths = batch.lists("object_ious")
+        row = np.repeat(np.arange(len(batch)), lengths)
+        true, guess = batch.numbers("object_truths"), batch.numbers("object_predictions")
+        row_hits = np.zeros((len(batch), len(STEPS)))
+        np.add.at(row_hits, row, ious[:, None] > STEPS)
+        np.add.at(hits, at, row_hits)
+        np.add.at(truths, at, true)
+        np.add.at(predictions, at, guess)
+        np.add.at(iou_sum, at[row], ious)
+        for sums, count, values in (
+            (aji, aji_images, ratio(batch.numbers("aji_intersection"), batch.numbers("aji_union"))),
+            (sweep, images, mean(ratio(row_hits, (true + guess)[:, None] - row_hits))),
+        ):
+            defined = ~np.isnan(values)
+            np.add.at(sums, at[defined], values[defined])
+            np.add.at(count, at[defined], 1)
+    low = statistics.heading.options.min_score  # also of components of a class map, which have no scores
+
+    def contract(pooling: Literal["dataset", "image"], match: str) -> Contract:
+        absent = "class skipped" if pooling == "dataset" else "class skipped in that image"
+        return Contract(pooling, "crowd", absent, match=match, min_score=low)
+
+    at_half = contract("dataset", "IoU > 0.5")
+    yield "object_precision", ratio(hits[:, 0], predictions), at_half
+    yield "object_recall", ratio(hits[:, 0], truths), at_half
+    yield "object_f1", ratio(2 * hits[:, 0], truths + predictions), at_half
+    yield "dsb2018", ratio(sweep, images), contract("image", "IoU > 0.50:0.05:0.95")
+    yield "instance_miou", ratio(iou_sum, truths), contract("dataset", "one to one, greatest sum of IoU")
+    yield "aji", ratio(aji, aji_images), contract("image", "truth takes its best prediction")

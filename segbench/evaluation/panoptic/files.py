@@ -1,0 +1,118 @@
+"""COCO's panoptic format on disk, one image at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from segbench.data import coco_lists
+from segbench.data.images import open_image
+from segbench.data.jsonstream import Records
+from segbench.errors import SegbenchError
+from segbench.evaluation.derive import Segments
+from segbench.evaluation.panoptic.quality import Side
+from segbench.evaluation.semantic.maps import check_shape
+
+
+class PanopticFiles:
+    """One side of a comparison: a JSON file and its folder of PNG files. `class_ids`: what they may hold."""
+
+    def __init__(self, path: Path, folder: Path, class_ids: Iterable[int] | None = None) -> None:
+        self.path, self.folder = path, folder
+        self.records = Records(path)
+        self.categories = coco_lists.categories(self.records.categories, path)
+        self._class_ids = frozenset(self.categories if class_ids is None else class_ids)
+        self._table = np.zeros(1 << 24, np.uint16)  # touched, and so in memory, only where ids are
+
+    def side(self, image_id: int) -> Side:
+        """For `panoptic.add_image`, which reads the PNG file itself."""
+        record = self._record(image_id)
+        self._png(record)
+        return Side([record], self.folder)
+
+    def shape(self, image_id: int) -> tuple[int, int]:
+        """Height and width, by the header of the PNG file."""
+        with Image.open(self._png(self._record(image_id))) as image:
+            return image.height, image.width
+
+    def read(self, image_id: int, shape: tuple[int, int]) -> Segments:
+        """The segments of an image, which must be of `shape`; those without a score have 1."""
+        record = self._record(image_id)
+        infos, path = record["segments_info"], self._png(record)
+        ids = self._ids(path)
+        check_shape(ids, shape, path)
+        return Segments(
+            self._look_up(ids, np.array([s["id"] for s in infos], np.int64), path),
+            np.array([s["category_id"] for s in infos], np.int64),
+            np.array([1.0 if s.get("score") is None else s["score"] for s in infos], float),
+        )
+
+    def _record(self, image_id: int) -> dict[str, Any]:
+        if image_id not in self.records:
+            raise SegbenchError(
+                f"has no annotation of image {image_id}", where=self.path, remedy="predict every image"
+            )
+        record = self.records[image_id]
+        segment = f"image {image_id}: segment"
+        coco_lists.column([record], "annotation of image", "file_name", coco_lists.text, self.path)
+        infos = coco_lists.records(record.get("segments_info"), f"image {image_id}: segments_info", self.path)
+        numbers, class_ids = (
+            coco_lists.column(infos, segment, key, coco_lists.whole, self.path)
+            for key in ("id", "category_id")
+        )
+        crowds = coco_lists.column(infos, segment, "iscrowd", coco_lists.flag, self.path)
+        scored = [s for s in infos if s.get("score") is not None]
+        coco_lists.column(scored, segment, "score", coco_lists.number, self.path)
+        for info, number, class_id, crowd in zip(infos, numbers, class_ids, crowds):
+            info |= {"id": number, "category_id": class_id, "iscrowd": int(crowd)}
+        if unknown := set(class_ids) - self._class_ids:
+            raise SegbenchError(
+                f"image {image_id}: category {min(unknown)} is not in the class list",
+                where=self.path,
+                remedy=f"categories are {', '.join(map(str, sorted(self._class_ids)))}",
+            )
+        if len(set(numbers)) < len(numbers) or not all(0 < number < 1 << 24 for number in numbers):
+            raise SegbenchError(
+                f"image {image_id}: segment ids are not unique, or not from 1 to 16777215",
+                where=self.path,
+                remedy="number the segments of an image from 1",
+            )
+        return record
+
+    def _png(self, record: dict[str, Any]) -> Path:
+        path = self.folder / record["file_name"]
+        if "\0" in str(path) or not path.is_file():
+            raise SegbenchError(
+                "does not exist",
+                where=path,
+                remedy=f"{self.path.name} names it; write it, or correct the name",
+            )
+        return path
+
+    def _ids(self, path: Path) -> np.ndarray:
+        image = open_image(path)
+        if image.mode not in ("RGB", "RGBA"):
+            raise SegbenchError(
+                f"is no panoptic map (mode {image.mode})",
+                where=path,
+                remedy="panoptic maps are RGB: id = R + 256 G + 65536 B",
+            )
+        return np.asarray(image.convert("RGBA")).view("<u4")[..., 0] & 0xFFFFFF
+
+    def _look_up(self, ids: np.ndarray, numbers: np.ndarray, path: Path) -> np.ndarray:
+        """Map of segment ids -> map of positions in `numbers`, from 1; 0 = void."""
+        self._table[numbers] = np.arange(1, len(numbers) + 1)
+        index = self._table[ids]
+        self._table[numbers] = 0
+        unlisted = ids[(index == 0) & (ids != 0)]
+        if unlisted.size:
+            raise SegbenchError(
+                f"holds segment {unlisted[0]}, which {self.path.name} does not list",
+                where=path,
+                remedy="list every segment in segments_info",
+            )
+        return index

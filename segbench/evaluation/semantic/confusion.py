@@ -1,0 +1,195 @@
+"""Scores of class maps, from one confusion matrix over the split.
+
+Void truth is left out before counting. A pixel that the prediction leaves unlabelled misses its true class
+and is no prediction of any other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from segbench.contract.scores import Contract, Score, Sheet
+from segbench.contract.view import BACKGROUND
+from segbench.errors import SegbenchError
+from segbench.evaluation.averages import mean, ratio
+from segbench.evaluation.semantic import boundary
+from segbench.evaluation.semantic.maps import look_up, runs
+from segbench.evaluation.statistics import NONE, Batch, Rows, Statistics, positions
+
+COLUMNS = ("predicted", "pixels")
+POOLED = Contract(pooling="dataset", ignored="void", absent="class skipped")
+PER_IMAGE = Contract(pooling="image", ignored="void", absent="class skipped in that image")
+
+
+class ClassIndex:
+    """Category ids, as label maps hold them, to positions 0..K-1; K stands for void and for unlabelled.
+
+    mapped: values that stand for another value, in both; void stays void in the truth. hint: ends the remedy
+    for values that are in neither.
+    """
+
+    def __init__(
+        self, ids: Sequence[int], void: int | None, mapped: Mapping[int, int] | None = None, hint: str = ""
+    ) -> None:
+        self._hint = hint
+        self.ids, self.size = np.asarray(ids), len(ids)
+        kind = np.uint8 if self.size < 253 else np.uint16  # `boundary` needs three values beyond the classes
+        self._bad = np.iinfo(kind).max
+        self._truth = np.full(1 << 16, self._bad, kind)
+        if void is not None:
+            self._truth[void] = self.size
+        self._truth[self.ids] = np.arange(self.size)
+        unmapped = self._truth.copy()
+        self._prediction = self._truth.copy()
+        for value, meaning in (mapped or {}).items():
+            self._prediction[value] = unmapped[meaning]
+            if value != void:
+                self._truth[value] = unmapped[meaning]
+        if self._prediction[0] == self._bad:
+            self._prediction[0] = self.size
+
+    def truth(self, labels: np.ndarray, where: Path | str) -> np.ndarray:
+        return self._look_up(self._truth, labels, where)
+
+    def prediction(self, labels: np.ndarray, where: Path | str) -> np.ndarray:
+        """Like `truth`; 0, where it is no class, is a pixel without a label."""
+        return self._look_up(self._prediction, labels, where)
+
+    def _look_up(self, table: np.ndarray, labels: np.ndarray, where: Path | str) -> np.ndarray:
+        if labels.dtype == np.uint8:
+            found = look_up(table[:256], labels)
+        else:
+            found = np.where(
+                (labels >= 0) & (labels < len(table)), table.take(labels, mode="clip"), self._bad
+            )
+        if labels.size and found.max() == self._bad:
+            y, x = np.argwhere(found == self._bad)[0]
+            raise SegbenchError(
+                f"value {labels[y, x]} at row {y}, column {x} is not in the class list",
+                where=where,
+                remedy=f"values are {_ranges(np.flatnonzero(table != self._bad))}{self._hint}",
+            )
+        return found
+
+
+def _ranges(ids: np.ndarray) -> str:
+    """[0, 1, 2, 255] -> '0 to 2, 255'"""
+    runs = np.split(ids, np.flatnonzero(np.diff(ids) > 1) + 1)
+    return ", ".join(f"{run[0]} to {run[-1]}" if len(run) > 1 else str(run[0]) for run in runs)
+
+
+def confusion(truth: np.ndarray, predicted: np.ndarray, classes: int) -> np.ndarray:
+    """K x (K + 1) pixel counts, row = true class, column = predicted class or none.
+
+    truth, predicted: maps of positions as `ClassIndex` gives them.
+    """
+    starts, pixels = runs(truth, predicted)
+    joint = truth.ravel()[starts].astype(np.int64) * (classes + 1) + predicted.ravel()[starts]
+    counts = np.bincount(joint, pixels, (classes + 1) ** 2).astype(np.int64)
+    return counts.reshape(classes + 1, classes + 1)[:classes]
+
+
+def add_image(
+    rows: Rows,
+    image_id: int,
+    image: str,
+    truth: np.ndarray,
+    predicted: np.ndarray,
+    index: ClassIndex,
+    bounds: boundary.Settings | None,
+) -> None:
+    """Add the statistics of one image: maps of positions as `ClassIndex` gives them."""
+    matrix = confusion(truth, predicted, index.size)
+    edges = boundary.measure(truth, predicted, matrix, bounds) if bounds else {}
+    present = np.flatnonzero(matrix.any(1) | matrix[:, :-1].any(0))
+    row, column = matrix[present].nonzero()
+    lengths = np.bincount(row, minlength=len(present))
+    entries = {
+        "predicted": (np.append(index.ids, NONE)[column], lengths),
+        "pixels": (matrix[present[row], column], lengths),
+    }
+    numbers = {name: values[present] for name, values in edges.items()}
+    rows.extend(image_id, image, index.ids[present], **entries, **numbers)
+
+
+def _entries(batch: Batch, ids: Sequence[int]) -> tuple[np.ndarray, ...]:
+    """Entries of the sparse matrices: true and predicted position, pixels; and the number in each row."""
+    predicted, lengths = batch.lists("predicted")
+    true = positions(batch.class_ids, ids).repeat(lengths)
+    return true, positions(predicted, [*ids, NONE]), batch.lists("pixels")[0], lengths
+
+
+def counts(batch: Batch, ids: Sequence[int]) -> np.ndarray:
+    """Pixels of each image and class: images x K x (correct, true, predicted)."""
+    true, guess, pixels, lengths = _entries(batch, ids)
+    table = np.zeros((len(batch.image_ids), len(ids) + 1, 3), np.int64)
+    image = np.repeat(batch.image, lengths)
+    same = true == guess
+    np.add.at(table[..., 0], (image[same], true[same]), pixels[same])
+    np.add.at(table[..., 1], (image, true), pixels)
+    np.add.at(table[..., 2], (image, guess), pixels)
+    return table[:, :-1]
+
+
+def matrix(statistics: Statistics) -> np.ndarray:
+    """The pooled confusion matrix, K x (K + 1), of a statistics file."""
+    ids = [c.id for c in statistics.heading.tasks["semantic"].classes]
+    total = np.zeros((len(ids), len(ids) + 1), np.int64)
+    for batch in statistics.batches("semantic", COLUMNS):
+        true, guess, pixels, _ = _entries(batch, ids)
+        np.add.at(total, (true, guess), pixels)
+    return total
+
+
+def class_scores(table: np.ndarray) -> dict[str, np.ndarray]:
+    """Scores of each class from ... x K x (correct, true, predicted) pixel counts."""
+    correct, true, predicted = (table[..., i] for i in range(3))
+    total = true.sum(-1, keepdims=True)
+    negative = total - true
+    return {
+        "miou": ratio(correct, true + predicted - correct),
+        "dice": ratio(2 * correct, true + predicted),
+        "precision": ratio(correct, predicted),
+        "recall": ratio(correct, true),
+        "specificity": ratio(negative - (predicted - correct), negative),
+    }
+
+
+def miou(table: np.ndarray) -> np.ndarray:
+    """The primary score from ... x K x 3 pixel counts."""
+    return mean(class_scores(table)["miou"])
+
+
+def pooled(statistics: Statistics) -> list[Score]:
+    """Every semantic score of a statistics file."""
+    scored = statistics.heading.tasks["semantic"]
+    ids = [c.id for c in scored.classes]
+    total = np.zeros((len(ids), 3), np.int64)
+    image_sums: dict[str, np.ndarray] = {k: np.zeros((2, len(ids))) for k in ("miou", "dice")}
+    for batch in statistics.batches("semantic", COLUMNS):
+        table = counts(batch, ids)
+        total += table.sum(0)
+        per_image = class_scores(table)
+        for metric, sums in image_sums.items():
+            sums += np.nansum(per_image[metric], 0), (~np.isnan(per_image[metric])).sum(0)
+    sheet = Sheet("semantic", [c.name for c in scored.classes], bool(scored.conversion))
+    per_class = class_scores(total)
+    for metric, values in {**per_class, "mean_accuracy": per_class["recall"]}.items():
+        sheet.add(metric, mean(values), values, POOLED)
+    correct, true, _ = total.sum(0)
+    sheet.add_one("pixel_accuracy", ratio(correct, true), POOLED)
+    sheet.add_one("fwiou", ratio(np.nansum(per_class["miou"] * total[:, 1]), true), POOLED)
+    objects = [k for k, c in enumerate(scored.classes) if c.name != BACKGROUND.name]
+    if len(objects) < len(ids):
+        sheet.add_one("miou_no_background", mean(per_class["miou"][objects]), POOLED)
+        sheet.add_one("dice_no_background", mean(per_class["dice"][objects]), POOLED)
+    for metric, sums in image_sums.items():
+        values = ratio(*sums)
+        sheet.add(f"{metric}_per_image", mean(values), values, PER_IMAGE)
+    if "boundary" in statistics.heading.options.families:
+        for metric, values, contract in boundary.pooled(statistics, ids):
+            sheet.add(metric, mean(values), values, contract)
+    return sheet.scores

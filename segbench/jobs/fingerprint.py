@@ -1,0 +1,92 @@
+"""Fingerprint of the code that decides a step's results: executable changes alter it, comments do not.
+
+Snakemake sees neither an edit inside an imported package nor that an edit was only a comment. So every rule
+passes the fingerprint of its step as a param, and the `code` trigger is off.
+
+What runs around a result does not count (logs, locks, signals, devices, progress, files, downloads): a step
+is named by its core module, and imports of the modules of `AROUND` are not followed.
+"""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+from collections.abc import Iterator
+from functools import cache
+
+from segbench.importing import module_source, tree
+
+AROUND = ("errors", "files", "importing", "units", "jobs", "data.sources")
+"""Modules and packages of segbench that decide no result; the packages called `runner` are the others."""
+
+
+@cache
+def fingerprint(*modules: str) -> str:
+    """Hash the code of the named modules and of all that they import: see `covered`."""
+    digest = hashlib.sha256()
+    for name in covered(*modules):
+        digest.update(f"{name}={_read(name)[0]};".encode())
+    return digest.hexdigest()[:16]
+
+
+def covered(*modules: str) -> list[str]:
+    """Names of the modules that a fingerprint covers, sorted.
+
+    Imports are followed statically (also those inside functions), within `segbench` and within the top-level
+    packages of the named modules. Packages without code of their own are not listed.
+    """
+    packages = {"segbench", *(name.partition(".")[0] for name in modules)}
+    seen: set[str] = set()
+    todo = list(modules)
+    while todo:
+        name = todo.pop()
+        if name not in seen:
+            seen.add(name)
+            todo += [
+                found
+                for found in _read(name)[1]
+                if found.partition(".")[0] in packages and not _is_around(found) and module_source(found)
+            ]
+    return sorted(name for name in seen if any(not isinstance(s, ast.Expr) for s in tree(name).body))
+
+
+def _is_around(module: str) -> bool:
+    names = [f"segbench.{name}" for name in AROUND]
+    inside = any(module == name or module.startswith(f"{name}.") for name in names)
+    return inside or module == "segbench" or (module.startswith("segbench.") and ".runner" in module)
+
+
+@cache
+def _read(module: str) -> tuple[str, tuple[str, ...]]:
+    """(hash of the module's code, modules that it names in imports)."""
+    code = tree(module)
+    path = module_source(module)
+    assert path is not None
+    imports = tuple(sorted(set(_imports(code, module, path.name == "__init__.py"))))
+    return hashlib.sha256(ast.dump(_without_docstrings(code)).encode()).hexdigest(), imports
+
+
+def _imports(tree: ast.Module, module: str, is_package: bool) -> Iterator[str]:
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            for alias in node.names:
+                yield alias.name
+        elif isinstance(node, ast.ImportFrom):
+            base = node.module or ""
+            if node.level:
+                parents = module.split(".")[: len(module.split(".")) - node.level + is_package]
+                base = ".".join([*parents, base] if base else parents)
+            yield base
+            for alias in node.names:  # `from package import module`
+                yield f"{base}.{alias.name}"
+
+
+def _without_docstrings(tree: ast.Module) -> ast.Module:
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
+            body = node.body
+            # a string on its own does nothing, wherever it stands (attribute docstrings too)
+            node.body = [
+                s for s in body if not (isinstance(s, ast.Expr) and isinstance(s.value, ast.Constant))
+            ] or [ast.Pass()]
+    return tree

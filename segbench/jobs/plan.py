@@ -1,0 +1,265 @@
+"""What a run would do and why, and what it would cost, before anything is submitted.
+
+Which jobs run is Snakemake's own knowledge, from its dry run; the cost is from earlier measurements in the
+results folder.
+"""
+
+from __future__ import annotations
+
+import logging
+import shutil
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+from segbench.config.resolve import Cell, Run
+from segbench.errors import SegbenchError
+from segbench.files import read_json
+
+STEPS = ("train", "predict", "evaluate")
+NEW = "new"
+
+
+@dataclass(frozen=True)
+class Job:
+    """One job that Snakemake would run."""
+
+    rule: str
+    wildcards: dict[str, str]
+    why: str
+    """Empty where it only follows from another job."""
+
+    @property
+    def cell(self) -> tuple[str, str, int] | None:
+        if self.rule not in STEPS:
+            return None
+        return self.wildcards["dataset"], self.wildcards["model"], int(self.wildcards["seed"])
+
+
+def plan(arguments: list[str], *, ceiling: float | None = None, yes: bool = False) -> None:
+    """Print the jobs of `snakemake <arguments>`, the pairs left out, hours and disk.
+
+    `ceiling`: hours of training, instead of the configuration's `max_hours`; above it SegbenchError, unless
+    `yes`. Cells without a measurement count nothing, and are named.
+    """
+    run, jobs = pending(arguments)
+    print(f"run '{run.config.run}': {_counted(jobs) or 'nothing to be done'}")
+    for job in jobs:
+        if job.why and job.cell is None:
+            print(f"  {' '.join([job.rule, *job.wildcards.values()])}: {job.why}")
+    # the first step of each cell; the next ones follow from it
+    first = {job.cell: job for job in reversed(jobs) if job.cell}
+    measured = Measurements(run)
+    total, size, unknown, devices = 0.0, 0, 0, set()
+    for cell in run.cells:
+        if cell.key not in first:
+            continue
+        job = first[cell.key]
+        line = f"  {cell.dataset}/{cell.model}/seed{cell.seed}: {job.rule}: {job.why or 'its input is new'}"
+        if job.rule == "train" and cell.recipe and cell.recipe.iterations:
+            if estimate := measured.hours(cell):
+                hours, device = estimate
+                total += hours
+                devices.add(device)
+                line += f" ({timedelta(seconds=round(3600 * hours))})"
+            else:
+                unknown += 1
+                line += " (never measured)"
+        size += measured.size(cell) if job.why == NEW else 0
+        print(line)
+    for dataset, model, reason in run.left_out:
+        print(f"  left out: {model} on {dataset}: {reason}")
+    free = shutil.disk_usage(_existing(Path(run.config.results))).free
+    where = f", as on {' and '.join(sorted(devices))}" if devices else ""
+    print(
+        f"training: {total:.3g} device-hours{where}"
+        + f"; {unknown} cells were never measured" * bool(unknown)
+    )
+    print(f"disk: {size / 1e9:.3g} GB more, as finished cells take; {free / 1e9:.3g} GB are free")
+    ceiling = run.config.max_hours if ceiling is None else ceiling
+    if ceiling is not None and total > ceiling and not yes:
+        raise SegbenchError(
+            f"{total:.3g} hours of training are more than max_hours: {ceiling:g}",
+            where="segbench plan",
+            remedy="run fewer cells, raise max_hours, or say --yes",
+        )
+
+
+def _counted(jobs: list[Job]) -> str:
+    return ", ".join(f"{n} {rule}" for rule, n in Counter(job.rule for job in jobs).items() if rule != "all")
+
+
+def _existing(path: Path) -> Path:
+    return next(p for p in (path.absolute(), *path.absolute().parents) if p.exists())
+
+
+def configured(options: Any) -> Run:
+    """The resolved configuration of a call of Snakemake with these `parsed` options. Raises SegbenchError."""
+    with _workflow(options) as workflow:
+        run: Run = workflow._workflow.globals["RUN"]
+        return run
+
+
+def pending(arguments: list[str]) -> tuple[Run, list[Job]]:
+    """The resolved configuration and the jobs of a dry run of `snakemake <arguments>`, as the rules stand.
+
+    Raises SegbenchError: whatever Snakemake says against it.
+    """
+    from snakemake.api import DAGSettings
+
+    args = parsed(arguments)
+    settings = DAGSettings(
+        targets=args.targets,
+        forceall=args.forceall,
+        forcerun=args.forcerun,
+        force_incomplete=args.rerun_incomplete,
+        rerun_triggers=args.rerun_triggers,
+    )
+    with _workflow(args) as api_workflow:
+        api_workflow.dag(settings).execute_workflow(pseudo_executor="dryrun")
+        workflow = api_workflow._workflow  # the API itself only prints
+        run: Run = workflow.globals["RUN"]
+        order = {rule.name: number for number, rule in enumerate(workflow.rules)}
+        jobs = [_job(job, workflow.dag.reason(job), run) for job in workflow.dag.needrun_jobs()]
+    return run, sorted(jobs, key=lambda job: (order[job.rule], *job.wildcards.values()))
+
+
+def parsed(arguments: list[str]) -> Any:
+    """Options of Snakemake, those of the profiles included."""
+    from snakemake.cli import parse_args
+
+    return parse_args(arguments)[1]
+
+
+@contextmanager
+def _workflow(args: Any) -> Iterator[Any]:
+    """The Snakefile, read with these options; Snakemake is silent, and what it says is a SegbenchError."""
+    from snakemake.api import ConfigSettings, OutputSettings, ResourceSettings, SnakemakeApi
+    from snakemake.cli import parse_config
+    from snakemake.exceptions import WorkflowError
+    from snakemake.settings.enums import Quietness
+
+    logging.disable(logging.WARNING)  # the text of a dry run
+    configuration = ConfigSettings(
+        config=parse_config(args.config), configfiles=args.configfile, config_args=args.config
+    )
+    quiet = frozenset({Quietness.RULES, Quietness.PROGRESS})
+    try:
+        with SnakemakeApi(OutputSettings(dryrun=True, quiet=quiet)) as api:
+            yield api.workflow(
+                ResourceSettings(cores=1), configuration, snakefile=args.snakefile, workdir=args.directory
+            )
+    except WorkflowError as error:
+        raise SegbenchError(str(error), where="snakemake") from error
+    finally:
+        logging.disable(logging.NOTSET)
+
+
+def _job(job: Any, reason: Any, run: Run) -> Job:
+    return Job(job.rule.name, dict(job.wildcards.items()), "; ".join(_reasons(job, reason, run)))
+
+
+def _reasons(job: Any, reason: Any, run: Run) -> Iterator[str]:
+    """Snakemake's reasons in the words of a benchmark."""
+    if reason.forced:
+        yield "forced"
+    if reason.missing_output or reason.incomplete_output:
+        yield _unfinished(job, run)
+    if reason.params_changed:
+        changed = {
+            name for name, value in job.params.items() if repr(value) in reason.params_changed.only_new
+        }
+        if "code" in changed:
+            yield "code changed"
+        if changed - {"code"} or not changed:
+            yield "recipe changed" if job.rule.name == "train" else "settings changed"
+    updated = set(reason.updated_input) - set(reason.updated_input_run)
+    if updated:
+        yield f"input changed ({', '.join(sorted(map(str, updated)))})"
+    if reason.input_changed:
+        yield "other input files"
+
+
+def _unfinished(job: Any, run: Run) -> str:
+    """Why an output is not there, from what the last attempt left."""
+    wildcards = dict(job.wildcards.items())
+    root = Path(run.config.results, run.config.run)
+    if "model" in wildcards:
+        folder = root / "cells" / wildcards["dataset"] / wildcards["model"] / f"seed{wildcards['seed']}"
+    else:
+        folder = root / "datasets" / wildcards.get("dataset", "")
+    with suppress(SegbenchError):
+        state = read_json(folder / "state.json")
+        if state.get("step") == job.rule.name.removesuffix("_dataset") and state["state"] != "ok":
+            going_on = (folder / "checkpoint.pt").exists() and "; goes on from its checkpoint"
+            return f"{state['state']} before: {state['reason'] or 'no reason given'}{going_on or ''}"
+    return NEW
+
+
+class Measurements:
+    """What earlier cells took, in every run of the results folder."""
+
+    def __init__(self, run: Run) -> None:
+        self._device = run.config.device
+        self._rates: dict[tuple[str, str], list[_Rate]] = {}
+        self._sizes: dict[tuple[str, str], list[int]] = {}
+        for path in sorted(Path(run.config.results).glob("*/cells/*/*/seed*/training.json")):
+            dataset, model = path.parts[-4:-2]
+            with suppress(SegbenchError, OSError, KeyError, TypeError, AttributeError):
+                measured = read_json(path)
+                if measured["images"]:
+                    self._rates.setdefault((dataset, model), []).append(_Rate.of(measured))
+                size = sum(f.stat().st_size for f in path.parent.rglob("*") if f.is_file())
+                self._sizes.setdefault((dataset, model), []).append(size)
+
+    def hours(self, cell: Cell) -> tuple[float, str] | None:
+        """Of the training of a network on one device, and that device; None where it was never measured.
+
+        The median of the same network's trainings, scaled by images and crop: on the same dataset where there
+        are some, on GPUs where there are some.
+        """
+        assert cell.recipe
+        crop = cell.recipe.augment.crop
+        rates = [rate for rate in _nearest(self._rates, cell) if rate.whole_images == (crop is None)]
+        rates = [rate for rate in rates if rate.gpu and self._device != "cpu"] or rates
+        if not rates:
+            return None
+        work = cell.recipe.iterations * cell.recipe.batch_size * _pixels(crop)
+        return median(rate.seconds for rate in rates) * work / 3600, rates[-1].device
+
+    def size(self, cell: Cell) -> int:
+        """Bytes that a finished cell takes; 0 where none like it is there."""
+        return int(median(_nearest(self._sizes, cell) or [0]))
+
+
+@dataclass(frozen=True)
+class _Rate:
+    """What one training took."""
+
+    seconds: float
+    """On one device for a pixel, or for an image where they are not cropped."""
+    whole_images: bool
+    gpu: bool
+    device: str
+
+    @classmethod
+    def of(cls, measured: dict[str, Any]) -> _Rate:
+        """From training.json."""
+        crop, gpu = measured["crop"], measured["gpu"]
+        seconds = measured["seconds"] * measured["gpus"] / (measured["images"] * _pixels(crop))
+        return cls(seconds, crop is None, gpu is not None, gpu or measured["processor"])
+
+
+def _pixels(crop: Sequence[int] | None) -> int:
+    return crop[0] * crop[1] if crop else 1
+
+
+def _nearest(found: dict[tuple[str, str], list[Any]], cell: Cell) -> list[Any]:
+    """Of the same dataset and network, else of the same network."""
+    same = found.get((cell.dataset, cell.model))
+    return same or [value for (_, model), values in found.items() if model == cell.model for value in values]

@@ -1,0 +1,145 @@
+"""From a specification to a network, and trained networks on disk (`model.pt`)."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from segbench.contract.cell import CellSpec
+from segbench.contract.view import Category, View
+from segbench.data.dataset import DatasetInfo
+from segbench.data.levels import Levels
+from segbench.errors import SegbenchError
+from segbench.files import atomic_path
+from segbench.importing import load_object
+from segbench.models.network import Network
+
+
+def build_network(spec: CellSpec, view: View, in_channels: int) -> Network:
+    """The untrained network; options that its constructor refuses are a `SegbenchError`."""
+    kind = load_object(spec.class_path)
+    if spec.task not in kind.tasks:
+        raise SegbenchError(
+            f"cannot be trained for {spec.task} (only for {', '.join(kind.tasks)})", where=spec.class_path
+        )
+    try:
+        return kind(view, in_channels, **spec.options)
+    except TypeError as error:
+        if "unexpected keyword" not in str(error):
+            raise
+        raise SegbenchError(
+            str(error), where=spec.class_path, remedy="check `options:` of its entry and its recipe"
+        ) from error
+
+
+@dataclass
+class Model:
+    """A trained network and what is needed to apply it."""
+
+    network: Network
+    spec: CellSpec
+    identity: str
+    """Of the training that ended in these weights."""
+    dataset: str
+    mean: list[float]
+    std: list[float]
+    levels: Levels | None
+    """Range of the training images where these have more than 8 bit: see `segbench.data.images.in_levels`."""
+
+    @property
+    def view(self) -> View:
+        return self.network.view
+
+
+def save_model(
+    path: Path, spec: CellSpec, view: View, info: DatasetInfo, identity: str, weights: dict[str, Tensor]
+) -> None:
+    save(
+        path,
+        {
+            "spec": spec.model_dump_json(),
+            "identity": identity,
+            "task": view.task,
+            "classes": [c.model_dump() for c in view.classes],
+            "dataset": info.name,
+            "channels": info.channels,
+            "mean": info.mean,
+            "std": info.std,
+            "levels": info.levels,
+            "weights": weights,
+        },
+    )
+
+
+def load_model(path: Path, device: torch.device) -> Model:
+    """The network of a `model.pt`, in evaluation mode."""
+    state = load(path)
+    try:
+        spec = CellSpec.model_validate_json(state["spec"])
+        view = View(state["task"], tuple(Category(**c) for c in state["classes"]))
+        network = build_network(spec, view, state["channels"])
+        network.load_state_dict(state["weights"])
+        mean, std = ([float(v) for v in state[key]] for key in ("mean", "std"))
+        if not len(mean) == len(std) == network.in_channels:
+            raise ValueError(f"mean and std of {len(mean)} and {len(std)} channels")
+        levels = state["levels"] and (float(state["levels"][0]), float(state["levels"][1]))
+        model = Model(
+            network.to(device).eval(), spec, str(state["identity"]), state["dataset"], mean, std, levels
+        )
+    except (KeyError, TypeError, ValueError, RuntimeError) as error:  # pydantic's error is a ValueError
+        raise SegbenchError(
+            f"does not fit its network ({str(error).splitlines()[0]})",
+            where=path,
+            remedy="train the network again with this version",
+        ) from error
+    return model
+
+
+def save(path: Path, state: dict[str, Any]) -> None:
+    """Write with torch, durably, under the final name only when complete. OSError if that fails."""
+    with atomic_path(path) as partial:
+        try:
+            with partial.open("wb") as file:
+                torch.save(state, file)
+                file.flush()
+                os.fsync(file.fileno())
+        except RuntimeError as error:  # what torch makes of a file that it cannot write
+            if isinstance(error.__context__, OSError):
+                raise error.__context__ from None
+            raise OSError(str(error).splitlines()[0]) from error
+
+
+def load(path: Path, device: torch.device | str = "cpu", *, mapped: bool = False) -> Any:
+    """What `save` wrote; tensors and plain values only, so no file can run code.
+
+    `mapped`: tensors are read when they are used.
+    """
+    try:
+        return torch.load(path, map_location=device, weights_only=True, mmap=mapped)
+    except Exception as error:  # a damaged file can make the unpickler raise anything
+        raise SegbenchError(
+            f"cannot be read ({(str(error) or type(error).__name__).splitlines()[0]})",
+            where=path,
+            remedy="remove the file and make it again",
+        ) from error
+
+
+def load_backbone_weights(path: Path) -> dict[str, Tensor]:
+    """A state dict from a .safetensors file or one that torch wrote."""
+    if path.suffix == ".safetensors":
+        from safetensors import SafetensorError
+        from safetensors.torch import load_file
+
+        try:
+            return load_file(path)
+        except (OSError, SafetensorError) as error:
+            raise SegbenchError(f"cannot be read ({error})", where=path, remedy="fetch it again") from error
+    state = load(path)
+    for key in ("state_dict", "model"):
+        state = state.get(key, state)
+    return state

@@ -1,0 +1,121 @@
+"""Networks that start from public weights of a whole network."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from segbench.contract.cell import CellSpec
+from segbench.contract.checkpoint import Checkpoint
+from segbench.contract.view import Category, View
+from segbench.errors import SegbenchError, nearest
+from segbench.importing import load_object
+from segbench.models.network import Network
+from segbench.models.saved import build_network, load_model
+
+log = logging.getLogger(__name__)
+
+UNKNOWN = 0
+"""Id of a class of the checkpoint that the dataset lacks: background in a class map, else left out."""
+
+
+def read_checkpoint(path: Path) -> tuple[dict[str, Tensor], Checkpoint]:
+    """What `fetch_weights` wrote of a whole network."""
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, "pt") as file:
+            metadata = file.metadata() or {}
+            state = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+    except (OSError, SafetensorError) as error:
+        raise SegbenchError(f"cannot be read ({error})", where=path, remedy="fetch it again") from error
+    if "checkpoint" not in metadata:
+        raise SegbenchError("holds no whole network", where=path, remedy="name it as `pretrained`")
+    return state, Checkpoint.model_validate_json(metadata["checkpoint"])
+
+
+def public_network(spec: CellSpec, view: View, channels: int, path: Path) -> tuple[Network, Checkpoint]:
+    """The network with the public weights, for their own classes, which carry the ids of the dataset's.
+
+    `view`: the dataset's. Raises SegbenchError when the checkpoint is of other channels or of another
+    network, or knows nothing of a class of the dataset while it is not to be trained.
+    """
+    state, checkpoint = read_checkpoint(path)
+    if len(checkpoint.mean) != channels:
+        raise SegbenchError(
+            f"takes images of {len(checkpoint.mean)} channels, the dataset has {channels}", where=path
+        )
+    known = {category.name: category for category in view.classes}
+    classes = tuple(
+        known.get(name) or Category(id=UNKNOWN, name=name, isthing=True, color=(128, 128, 128))
+        for name in checkpoint.classes
+    )
+    network = build_network(spec, View(view.task, classes), channels)
+    try:
+        if checkpoint.load:
+            load_object(checkpoint.load)(network, state)
+        else:
+            network.load_state_dict(state)
+    except RuntimeError as error:
+        raise SegbenchError(
+            f"does not fit {spec.class_path} ({str(error)[:300]})",
+            where=path,
+            remedy="set the options of the network that was published",
+        ) from error
+    return network, checkpoint
+
+
+def check_classes(names: list[str], view: View, path: Path) -> None:
+    """Raise SegbenchError unless a network for classes of these `names` can answer for all of the view's."""
+    missing = [c.name for c in view.classes if c.name not in names]
+    if missing:
+        hint = nearest(missing[0], names)
+        raise SegbenchError(
+            f"knows nothing of {', '.join(missing[:5])}" + (f" (of '{hint}', though)" if hint else ""),
+            where=path,
+            remedy="train (iterations above 0), or copy the entry and spell `classes` as the dataset does",
+        )
+    if view.task == "semantic" and view.classes[0].id != UNKNOWN and len(names) > len(view.classes):
+        raise SegbenchError(
+            f"has {len(names)} classes, the dataset {len(view.classes)} and no background for the rest",
+            where=path,
+            remedy="train (iterations above 0)",
+        )
+
+
+def take_over(network: Network, public: Network, spec: CellSpec) -> None:
+    """Copy the public weights; layers for classes stay as they are, unless the classes are the same ones."""
+    state = public.state_dict()
+    if [c.name for c in public.view.classes] != [c.name for c in network.view.classes]:
+        anew = _of_classes(network, spec)
+        log.info("%d of %d tensors are for other classes and begin anew", len(anew), len(state))
+        state = {key: value for key, value in state.items() if key not in anew}
+    network.load_state_dict(state, strict=False)
+
+
+def continue_from(network: Network, path: Path) -> None:
+    """Copy what has the same name and shape in another cell's `model.pt`, of the same classes."""
+    earlier = load_model(path, torch.device("cpu"))
+    own = network.state_dict()
+    state = earlier.network.state_dict()
+    shared = {k: v for k, v in state.items() if k in own and own[k].shape == v.shape}
+    if earlier.view.classes != network.view.classes or not shared:
+        raise SegbenchError(
+            f"shares no weights or other classes with {type(network).__name__}",
+            where=path,
+            remedy="name a network of the same kind in init_from",
+        )
+    log.info("%d of %d tensors taken from %s", len(shared), len(own), path)
+    network.load_state_dict(shared, strict=False)
+
+
+def _of_classes(network: Network, spec: CellSpec) -> set[str]:
+    """Names of the tensors whose shape depends on the number of classes."""
+    view = network.view
+    with torch.device("meta"):
+        wider = build_network(spec, View(view.task, (*view.classes, view.classes[-1])), network.in_channels)
+    shapes = {key: value.shape for key, value in wider.state_dict().items()}
+    return {key for key, value in network.state_dict().items() if value.shape != shapes[key]}

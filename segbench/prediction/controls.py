@@ -1,0 +1,208 @@
+"""Networks without training: what a score is worth shows beside theirs.
+
+They answer every task that the dataset has truth for, each on its own, so that nothing is derived.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from segbench.contract.prediction import Instances, Panoptic, Prediction
+from segbench.contract.view import Task
+from segbench.data.dataset import Dataset, ImageRecord, Split, rgb_to_id
+from segbench.data.images import open_image, read_label_map
+from segbench.data.jsonstream import scan
+from segbench.data.masks import to_rle
+from segbench.importing import load_object
+from segbench.prediction.writer import PredictionWriter
+
+Shape = tuple[int, int]
+
+
+def run_control(class_path: str, dataset_root: Path, task: Task, seed: int, out: Path) -> None:
+    """Predict the evaluation split into the folder `out` with the control `package.module:Class`."""
+    dataset = Dataset(dataset_root)
+    control: Control = load_object(class_path)(dataset, task, seed)
+    with PredictionWriter(out, control.split, control.view, control.semantic_view) as writer:
+        for record in control.split:
+            writer.add(record, control.predict_image(record))
+
+
+class Control:
+    """Base of the controls; `split` is the one that is predicted."""
+
+    def __init__(self, dataset: Dataset, task: Task, seed: int) -> None:
+        self.dataset, self.seed = dataset, seed
+        self.view, self.semantic_view = dataset.view(task), dataset.view("semantic")
+        self.split = dataset.split(dataset.info.evaluation_split)
+
+    def predict_image(self, record: ImageRecord) -> Prediction:
+        """Labels are indices into the classes of `view`, those of the semantic map into `semantic_view`'s."""
+        with Image.open(self.split.semantic_path(record.stem)) as truth:  # reads the header only
+            shape = truth.height, truth.width
+        tasks = self.dataset.info.tasks
+        return Prediction(
+            semantic=self.semantic(record, shape),
+            instances=self.instances(record, shape) if "instance" in tasks else None,
+            panoptic=self.panoptic(record, shape) if "panoptic" in tasks else None,
+        )
+
+    def semantic(self, record: ImageRecord, shape: Shape) -> np.ndarray:
+        raise NotImplementedError
+
+    def instances(self, record: ImageRecord, shape: Shape) -> Instances:
+        raise NotImplementedError
+
+    def panoptic(self, record: ImageRecord, shape: Shape) -> Panoptic:
+        raise NotImplementedError
+
+
+class Constant(Control):
+    """What is most frequent in the training split, everywhere.
+
+    Semantic map: the class with most pixels. Objects: one over the whole image, of the class with most
+    objects. Panoptic: one segment over the whole image, of the class with most pixels.
+    """
+
+    def semantic(self, record: ImageRecord, shape: Shape) -> np.ndarray:
+        return np.full(shape, self.semantic_view.index_of[_most_frequent(self._pixels)])
+
+    def instances(self, record: ImageRecord, shape: Shape) -> Instances:
+        label = self.view.index_of[_most_frequent(self._objects)]
+        return Instances(np.ones(1), np.array([label]), np.ones((1, *shape), bool))
+
+    def panoptic(self, record: ImageRecord, shape: Shape) -> Panoptic:
+        labelled = Counter({k: n for k, n in self._pixels.items() if k in self.view.index_of})
+        label = self.view.index_of[_most_frequent(labelled)]
+        return Panoptic(np.ones(shape, np.int32), np.array([label]), np.ones(1))
+
+    @cached_property
+    def _pixels(self) -> Counter[int]:
+        """Pixels of each category in the training split."""
+        train = self.dataset.split("train")
+        total = np.zeros(self.dataset.info.void + 1, np.int64)
+        for record in train:
+            ids = read_label_map(train.semantic_path(record.stem))
+            total += np.bincount(ids.ravel(), minlength=len(total))
+        return Counter({c.id: int(total[c.id]) for c in self.semantic_view.classes})
+
+    @cached_property
+    def _objects(self) -> Counter[int]:
+        """Objects of each category in the training split."""
+        found = Counter(o["category_id"] for o in _objects(self.dataset.split("train")))
+        return found or Counter(c.id for c in self.view.classes if c.isthing)
+
+
+class Random(Control):
+    """Uniformly random labels, from a random state of each image's own.
+
+    Semantic map: a class for each pixel. Objects: ellipses, as many as the training images have in the mean,
+    with random places, sizes, classes and scores. Panoptic: the cells around random points, as many as the
+    training images have segments, each of a random class; the cells of one stuff class are one segment.
+    """
+
+    def _rng(self, record: ImageRecord, part: int) -> np.random.Generator:
+        return np.random.default_rng([self.seed, part, record.id])
+
+    def semantic(self, record: ImageRecord, shape: Shape) -> np.ndarray:
+        return self._rng(record, 0).integers(len(self.semantic_view.classes), size=shape)
+
+    def instances(self, record: ImageRecord, shape: Shape) -> Instances:
+        rng, number = self._rng(record, 1), self._objects_per_image
+        centres = rng.random((number, 2, 1, 1))
+        radii = rng.uniform(0.02, 0.25, (number, 2, 1, 1))
+        rows, columns = ((np.arange(n) + 0.5) / n for n in shape)
+        distance = ((rows[:, None] - centres[:, 0]) / radii[:, 0]) ** 2
+        distance = distance + ((columns - centres[:, 1]) / radii[:, 1]) ** 2
+        labels = rng.choice(self.view.thing_indices, number)
+        return Instances(rng.random(number), labels, distance < 1)
+
+    def panoptic(self, record: ImageRecord, shape: Shape) -> Panoptic:
+        rng, number = self._rng(record, 2), self._segments_per_image
+        rows, columns = np.indices(shape)
+        nearest, segments = np.full(shape, np.inf), np.zeros(shape, np.int32)
+        labels: list[int] = []
+        for label in rng.integers(len(self.view.classes), size=number).tolist():
+            distance = np.hypot(rows - rng.uniform(0, shape[0]), columns - rng.uniform(0, shape[1]))
+            if label not in labels or self.view.classes[label].isthing:
+                labels.append(label)
+                segment = len(labels)
+            else:
+                segment = labels.index(label) + 1
+            closer = distance < nearest
+            nearest[closer], segments[closer] = distance[closer], segment
+        return Panoptic(segments, np.array(labels), rng.random(len(labels)))
+
+    @cached_property
+    def _objects_per_image(self) -> int:
+        train = self.dataset.split("train")
+        return max(1, round(sum(1 for _ in _objects(train)) / len(train)))
+
+    @cached_property
+    def _segments_per_image(self) -> int:
+        train = self.dataset.split("train")
+        segments = sum(len(a["segments_info"]) for a in _annotations(train.panoptic_json))
+        return max(1, round(segments / len(train)))
+
+
+class Truth(Control):
+    """A copy of the truth; crowds are left out, void pixels get the first class."""
+
+    def semantic(self, record: ImageRecord, shape: Shape) -> np.ndarray:
+        table = np.zeros(self.dataset.info.void + 1, np.int64)
+        for category, index in self.semantic_view.index_of.items():
+            table[category] = index
+        return table[self.split.read_semantic(record.stem)]  # void is -1, the last entry
+
+    def instances(self, record: ImageRecord, shape: Shape) -> Instances:
+        objects = self._by_image.get(record.id, [])
+        corners = np.array([o["bbox"] for o in objects], float).reshape(-1, 4)
+        corners[:, 2:] += corners[:, :2]
+        return Instances(
+            np.ones(len(objects)),
+            np.array([self.view.index_of[o["category_id"]] for o in objects], int),
+            [to_rle(o["segmentation"], *shape) for o in objects],
+            corners,
+        )
+
+    def panoptic(self, record: ImageRecord, shape: Shape) -> Panoptic:
+        png = open_image(self.split.panoptic_folder / f"{record.stem}.png")
+        ids = rgb_to_id(np.asarray(png.convert("RGB")))
+        kept = [s for s in self._segments[record.id] if not s["iscrowd"]]
+        segments = np.zeros(shape, np.int32)
+        for number, segment in enumerate(kept, 1):
+            segments[ids == segment["id"]] = number
+        labels = [self.view.index_of[s["category_id"]] for s in kept]
+        return Panoptic(segments, np.array(labels, int), np.ones(len(kept)))
+
+    @cached_property
+    def _by_image(self) -> dict[int, list[dict[str, Any]]]:
+        found: dict[int, list[dict[str, Any]]] = {}
+        for annotation in _objects(self.split):
+            found.setdefault(annotation["image_id"], []).append(annotation)
+        return found
+
+    @cached_property
+    def _segments(self) -> dict[int, list[dict[str, Any]]]:
+        return {a["image_id"]: a["segments_info"] for a in _annotations(self.split.panoptic_json)}
+
+
+def _most_frequent(counts: Counter[int]) -> int:
+    """The most frequent key, the smallest one of equals."""
+    return min(counts, key=lambda k: (-counts[k], k))
+
+
+def _objects(split: Split) -> Iterator[dict[str, Any]]:
+    """Annotations of the split's objects; crowds are none."""
+    return (a for a in _annotations(split.instances_json) if not a["iscrowd"])
+
+
+def _annotations(path: Path) -> Iterator[dict[str, Any]]:
+    return (value for key, value, *_ in scan(path) if key == "annotations")

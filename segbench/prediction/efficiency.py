@@ -1,0 +1,52 @@
+"""What a prediction costs: time, operations, memory."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils.flop_counter import FlopCounterMode
+
+from segbench.contract.prediction import Prediction
+from segbench.prediction.inference import Predictor
+
+
+class Stopwatch:
+    """Measures predictions one by one, from the image in memory to the result on the device."""
+
+    def __init__(self, predictor: Predictor, device: torch.device) -> None:
+        self._predictor, self._device = predictor, device
+        self._seconds: list[float] = []
+        self._flops: dict[str, Any] = {}
+
+    def warm_up(self, image: Tensor) -> None:
+        """Predict a C x H x W image without timing it, and count its operations (2 for a multiply-add)."""
+        with FlopCounterMode(display=False) as counter:
+            self._predictor(image[None])
+        self._flops = {"flops": counter.get_total_flops(), "flops_image": list(image.shape)}
+
+    def __call__(self, images: Tensor) -> list[Prediction]:
+        """Predict B x C x H x W images of one size; only single images count for the latency."""
+        self._wait()
+        started = time.perf_counter()
+        found = self._predictor(images)
+        self._wait()
+        if len(images) == 1:
+            self._seconds.append(time.perf_counter() - started)
+        return found
+
+    def _wait(self) -> None:
+        if self._device.type == "cuda":
+            torch.cuda.synchronize(self._device)
+
+    def result(self) -> dict[str, Any]:
+        """Latencies in seconds."""
+        return {
+            **self._flops,
+            "latency_median": statistics.median(self._seconds),
+            "latency_mean": statistics.fmean(self._seconds),
+            "latency_images": len(self._seconds),
+        }

@@ -1,0 +1,114 @@
+"""Predictions of a trained network on a split: what decides them.
+
+`segbench.prediction.runner.predict` runs this on a device, times it, and writes `efficiency.json`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from segbench.contract.prediction import Instances, Panoptic, Prediction
+from segbench.contract.view import View
+from segbench.data.dataset import Dataset, ImageRecord, Split
+from segbench.data.loading.loader import image_tensor
+from segbench.errors import SegbenchError
+from segbench.models.saved import Model
+from segbench.models.weights.public import UNKNOWN
+from segbench.prediction.writer import PredictionWriter
+
+LATENCY_IMAGES = 20
+"""The first images are predicted one by one, to be timed; batches begin after them."""
+
+
+def predict_split(
+    predictor: Callable[[Tensor], list[Prediction[Tensor]]],
+    split: Split,
+    view: View,
+    out: Path,
+    batch_size: int,
+) -> Iterator[int]:
+    """Predict a split into the folder `out`, which appears at the end; yields the images done so far.
+
+    Args:
+        predictor: B x C x H x W images of one size -> a prediction of each.
+        view: classes of the predictor's labels.
+    """
+    with PredictionWriter(out, split, view) as writer:
+        for records, images in batches(split, batch_size):
+            for record, found in zip(records, predictor(images)):
+                writer.add(record, known_only(as_arrays(found), view))
+            yield records[-1].id
+
+
+def check_classes(trained: Model, dataset: Dataset, path: Path) -> None:
+    """Raise SegbenchError unless the network at `path` was trained on the classes of the dataset."""
+    wanted = [(c.id, c.name) for c in dataset.view(trained.view.task).classes]
+    classes = [(c.id, c.name) for c in trained.view.classes]
+    if not trained.spec.recipe.iterations:  # public weights: in their own order, and some may be unknown here
+        classes = [c for c in wanted if c in classes]
+    if classes != wanted:
+        raise SegbenchError(
+            f"was trained on the classes of '{trained.dataset}', not those of '{dataset.info.name}'",
+            where=path,
+            remedy="predict the dataset that it was trained on, or train it on this one",
+        )
+
+
+def read_tensor(split: Split, record: ImageRecord) -> Tensor:
+    return image_tensor(split.read_image(record))
+
+
+def batches(split: Split, batch_size: int) -> Iterator[tuple[list[ImageRecord], Tensor]]:
+    """Images in the order of their ids; in a batch all have one size."""
+    records: list[ImageRecord] = []
+    images: list[Tensor] = []
+    for record in split:
+        image = read_tensor(split, record)
+        limit = 1 if record.id <= LATENCY_IMAGES + 1 else batch_size  # of the batch before this image
+        if images and (len(images) == limit or image.shape != images[0].shape):
+            yield records, torch.stack(images)
+            records, images = [], []
+        records.append(record)
+        images.append(image)
+    yield records, torch.stack(images)
+
+
+def known_only(found: Prediction[np.ndarray], view: View) -> Prediction[np.ndarray]:
+    """Without the objects and segments of classes that the dataset lacks; only public weights have such."""
+    unknown = np.array([c.id == UNKNOWN for c in view.classes])
+    if (objects := found.instances) is not None and unknown.any():
+        keep = ~unknown[objects.labels]
+
+        def kept(part: Any) -> Any:
+            return None if part is None else part[keep]
+
+        found.instances = Instances(
+            kept(objects.scores), kept(objects.labels), kept(objects.masks), kept(objects.boxes)
+        )
+    if (whole := found.panoptic) is not None and unknown.any():
+        whole.segments[np.isin(whole.segments, np.flatnonzero(unknown[whole.labels]) + 1)] = 0
+    return found
+
+
+def as_arrays(found: Prediction[Tensor]) -> Prediction[np.ndarray]:
+    """Copy tensors on any device to arrays."""
+
+    def array(tensor: Tensor) -> np.ndarray:
+        return tensor.cpu().numpy()
+
+    result: Prediction[np.ndarray] = Prediction(
+        semantic=None if found.semantic is None else array(found.semantic)
+    )
+    if (objects := found.instances) is not None:
+        boxes = None if objects.boxes is None else array(objects.boxes.float())
+        masks = None if objects.masks is None else array(objects.masks)
+        result.instances = Instances(array(objects.scores.float()), array(objects.labels), masks, boxes)
+    if (whole := found.panoptic) is not None:
+        result.panoptic = Panoptic(array(whole.segments), array(whole.labels), array(whole.scores.float()))
+    return result

@@ -1,0 +1,136 @@
+"""A trained network on a user's own images and videos, painted over them."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from segbench.contract.prediction import Instances, Prediction
+from segbench.contract.view import View
+from segbench.data.images import IMAGE_SUFFIXES, read_upright
+from segbench.data.junk import listed
+from segbench.data.loading.loader import image_tensor
+from segbench.data.painting import Region, paint
+from segbench.errors import SegbenchError
+from segbench.files import atomic_path
+from segbench.models.saved import load_model
+from segbench.prediction.inference import Predictor
+from segbench.prediction.runner.video import VIDEO_SUFFIXES, repainted
+from segbench.training.precision import Precision, memory_errors, pick_device
+
+log = logging.getLogger(__name__)
+LEAST_SCORE = 0.5
+"""Objects below this score are not painted."""
+
+
+def predict_files(model: Path, inputs: list[Path], out: Path, *, device: str = "auto") -> None:
+    """Paint predictions over images (`out`/<name>.png) and videos (`out`/<name>.mp4).
+
+    `inputs`: images, videos in any format that FFmpeg reads, and folders of both; frames are streamed.
+    Results are upright, as the image's EXIF data or the video's header says.
+    Raises SegbenchError: an input that is missing, unreadable, or named like another; a folder with none.
+    """
+    where = pick_device(device)
+    targets = _targets(_files(inputs), out)
+    trained = load_model(model, where)
+    precision = Precision.of(trained.spec.recipe.precision, where)
+    predictor = Predictor(trained, trained.spec.recipe.inference, precision)
+    channels = trained.network.in_channels
+
+    def painted(pixels: np.ndarray) -> np.ndarray:
+        found = predictor(image_tensor(pixels)[None])[0]
+        if pixels.dtype != np.uint8:  # more than 8 bit, scaled to 0..1
+            pixels = (pixels * 255).round().clip(0, 255).astype(np.uint8)
+        return overlay(np.broadcast_to(pixels, (*pixels.shape[:2], 3)), found, predictor.view)
+
+    for target, path in targets.items():
+        with memory_errors(f"predicting {path}", "use smaller images"), atomic_path(target) as partial:
+            if _is_image(path):
+                Image.fromarray(painted(read_upright(path, channels, trained.levels))).save(partial)
+            else:
+                repainted(path, partial, channels, painted)
+        log.info("%s -> %s", path, target)
+
+
+def _is_image(path: Path) -> bool:
+    return path.suffix.lower() in IMAGE_SUFFIXES
+
+
+def _files(inputs: list[Path]) -> Iterator[Path]:
+    """Files that were named, whatever they are, and the images and videos of the folders."""
+    for path in inputs:
+        if not path.exists():
+            raise SegbenchError("does not exist", where=path, remedy="check the path")
+        if not path.is_dir():
+            yield path
+            continue
+        inside = [p for p in listed(path) if p.is_file()]
+        known = [p for p in inside if p.suffix.lower() in IMAGE_SUFFIXES | VIDEO_SUFFIXES]
+        if not known:
+            raise SegbenchError(
+                "holds no image and no video (its own folders are not searched)",
+                where=path,
+                remedy="name a folder with images or videos, or the files themselves",
+            )
+        if others := [p.name for p in inside if p not in known]:
+            log.info("%s: %d other files are passed over, such as %s", path, len(others), others[0])
+        yield from known
+
+
+def _targets(files: Iterator[Path], out: Path) -> dict[Path, Path]:
+    """Input by output. Raises SegbenchError where an output would replace another one, or an input."""
+    found: dict[Path, Path] = {}
+    inputs = list(files)
+    originals = {path.resolve() for path in inputs}
+    for path in inputs:
+        target = out / f"{path.stem}{'.png' if _is_image(path) else '.mp4'}"
+        if target in found:
+            raise SegbenchError(
+                f"would be written to {target}, as {found[target]} would",
+                where=path,
+                remedy="rename one of them, or segment them one by one, with another --out",
+            )
+        if target.resolve() in originals:
+            raise SegbenchError(f"would replace the input {target}", where=path, remedy="give another --out")
+        found[target] = path
+    return found
+
+
+def overlay(image: np.ndarray, found: Prediction, view: View) -> np.ndarray:
+    """Paint the richest part of a prediction over an H x W x 3 uint8 image, in the colours of the classes."""
+    return paint(image, _regions(found, view, image.shape[:2]))
+
+
+def _regions(found: Prediction, view: View, size: tuple[int, ...]) -> Iterator[Region]:
+    if found.panoptic is not None:
+        segments = found.panoptic.segments.cpu().numpy()
+        for k, label in enumerate(found.panoptic.labels.tolist(), 1):
+            category = view.classes[label]
+            yield Region(category, segments == k, category.isthing)
+    elif found.instances is not None:
+        yield from _objects(found.instances, view, size)
+    else:
+        assert found.semantic is not None
+        labels = found.semantic.cpu().numpy()
+        for label, category in enumerate(view.classes):
+            if category.id != 0:
+                yield Region(category, labels == label)
+
+
+def _objects(found: Instances, view: View, size: tuple[int, ...]) -> Iterator[Region]:
+    """Best scores last, on top; what is inside of the box where there are no masks."""
+    for k in found.scores.argsort(stable=True).tolist():
+        if found.scores[k] < LEAST_SCORE:
+            continue
+        if found.masks is not None:
+            mask = found.masks[k].cpu().numpy()
+        else:
+            assert found.boxes is not None
+            left, top, right, bottom = (max(0, round(v)) for v in found.boxes[k].tolist())
+            mask = np.zeros(size, bool)
+            mask[top:bottom, left:right] = True
+        yield Region(view.classes[int(found.labels[k])], mask, is_object=True)

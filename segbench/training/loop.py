@@ -1,0 +1,259 @@
+"""The training loop, one for all networks: what decides the weights.
+
+`segbench.training.runner.train` runs it: checkpoints, signals, history and results are its business.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import operator
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from segbench.contract.cell import CellSpec
+from segbench.data.dataset import Dataset
+from segbench.data.loading.loader import (
+    Batch,
+    MicroBatches,
+    SegmentationDataset,
+    TrainingStream,
+    collate,
+    derived_seed,
+    training_batches,
+)
+from segbench.data.loading.transforms import plain_transform, training_transform
+from segbench.errors import SegbenchError
+from segbench.models.network import Network
+from segbench.models.saved import build_network, load_backbone_weights
+from segbench.models.weights.public import check_classes, continue_from, public_network, take_over
+from segbench.training import parallel
+from segbench.training.optimizer import build_optimizer, rate_factor, set_rate
+from segbench.training.precision import Precision
+from segbench.training.randomness import random_state, seed_all, set_random_state
+
+log = logging.getLogger(__name__)
+
+
+class Training:
+    """State of one cell's training, and one step of it; the same in every process of a group."""
+
+    def __init__(
+        self, dataset_root: Path, spec: CellSpec, weights: Path | None, device: torch.device
+    ) -> None:
+        """Build the network with its first weights, and the optimizer.
+
+        Args:
+            dataset_root: folder of the converted dataset.
+            spec: what to train.
+            weights: file that the recipe's `pretrained`, `weights` or `init_from` names.
+            device: where this process computes.
+        """
+        self.spec, self.recipe = spec, spec.recipe
+        self.dataset = Dataset(dataset_root)
+        self.info = self.dataset.info
+        self.view = self.dataset.view(spec.task)
+        self.precision = Precision.of(self.recipe.precision, device)
+        # Fix the order of sums where torch can; operations without a deterministic form only warn.
+        torch.use_deterministic_algorithms(device.type == "cpu", warn_only=True)
+        torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
+        seed_all(spec.seed)
+        self.network = self.precision.place_network(self._first_network(weights))
+        self.losses_in_step = parallel.losses_in_step(self.network)
+        if parallel.rank():
+            seed_all(derived_seed(spec.seed, parallel.rank()))  # all start alike, but dropout differs
+        self.optimizer = build_optimizer(self.network, self.recipe.optimizer)
+        self.iteration = 0
+        self.best: dict[str, Any] | None = None
+        self.validation = self._validation_set()
+
+    def state(self) -> dict[str, Any]:
+        """All that a training needs to continue in the same bits; collected from all processes.
+
+        The position of the loader follows from the iteration.
+        """
+        return {
+            "iteration": self.iteration,
+            "weights": self.network.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "random": parallel.gathered(random_state(self.precision.device)),
+            "best": self.best,
+        }
+
+    def load_state(self, state: dict[str, Any]) -> None:
+        """Continue from what `state` returned. Raises KeyError and the like where it does not fit."""
+        self.network.load_state_dict(state["weights"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        set_random_state(state["random"][parallel.rank()], self.precision.device)
+        self.iteration = operator.index(state["iteration"])
+        self.best = state["best"] and {**state["best"]}
+
+    @property
+    def weights(self) -> dict[str, Tensor]:
+        """State dict to predict with: the selected one."""
+        return self.best["weights"] if self.best else self.network.state_dict()
+
+    def batches(self, workers: int) -> Iterator[Batch]:
+        """Training batches from the present iteration on; `workers` loader processes change no result."""
+        recipe = self.recipe
+        transform = training_transform(recipe.augment, self.info.mean, self.info.std)
+        images = SegmentationDataset(self.dataset.split("train"), self.view, transform)
+        positions = MicroBatches(
+            recipe.iterations,
+            recipe.batch_size,
+            recipe.accumulate,
+            start=self.iteration,
+            share=(parallel.rank(), parallel.size()),
+        )
+        return training_batches(
+            TrainingStream(images, self.spec.seed),
+            positions,
+            workers=workers,
+            pin_memory=self.precision.device.type == "cuda",
+        )
+
+    def step(self, batches: Iterator[Batch]) -> dict[str, Any]:
+        """One optimizer step over the whole batch, in `accumulate` parts. Return its row of the history."""
+        started = time.monotonic()
+        factor = rate_factor(self.recipe.schedule, self.iteration, self.recipe.iterations)
+        set_rate(self.optimizer, factor)
+        self.optimizer.zero_grad(set_to_none=True)
+        sums: dict[str, Tensor] = defaultdict(lambda: torch.zeros((), device=self.precision.device))
+        for _ in range(self.recipe.accumulate):
+            images, targets = next(batches)
+            losses = self._losses(images, targets)
+            share = len(targets) / self.recipe.batch_size
+            # gradients become averages over the processes, and must be sums
+            weight = share * parallel.size()
+            (torch.stack([loss.float() for loss in losses.values()]).sum() * weight).backward()
+            for name, loss in losses.items():
+                sums[name] += loss.detach() * share
+        norm = torch.nn.utils.clip_grad_norm_(
+            [p for group in self.optimizer.param_groups for p in group["params"]],
+            self.recipe.clip_norm or math.inf,
+        )
+        totals = parallel.summed(torch.stack([*sums.values()]))
+        *values, grad_norm = torch.stack([*totals, norm.float()]).tolist()  # waits for the device once
+        named = {f"loss_{name}": value for name, value in zip(sums, values)}
+        self._check_finite(named | {"gradient norm": grad_norm})
+        self.optimizer.step()
+        self.iteration += 1
+        return {
+            "iteration": self.iteration,
+            "epoch": round(self.iteration * self.recipe.batch_size / self.info.splits["train"], 4),
+            "lr": self.recipe.optimizer.lr * factor,
+            **named,
+            "total": sum(values),
+            "grad_norm": grad_norm,
+            "images_per_second": round(self.recipe.batch_size / (time.monotonic() - started), 3),
+        }
+
+    def _losses(self, images: Tensor, targets: list[dict[str, Any]]) -> dict[str, Tensor]:
+        images = self.precision.place(images)
+        compute = self.losses_in_step if self.network.training else self.network.losses
+        try:
+            with self.precision.autocast():
+                return compute(images, [self.precision.place_target(t) for t in targets])
+        except ValueError as error:
+            if "Expected more than 1" not in str(error):
+                raise
+            height, width = images.shape[-2:]
+            raise SegbenchError(
+                f"a layer cannot normalise over a single value ({error}): it saw {len(images)} of the"
+                f" {self.recipe.batch_size} images of a step, at {height} x {width} pixels",
+                where=f"training {self.spec.class_path}",
+                remedy="set recipe.batch_size to 2 x accumulate x gpus or more, or a larger augment.crop",
+            ) from error
+
+    def _check_finite(self, values: dict[str, float]) -> None:
+        bad = {name: value for name, value in values.items() if not math.isfinite(value)}
+        if bad:
+            what = ", ".join(f"{name} is {value}" for name, value in bad.items())
+            raise SegbenchError(
+                f"{what} at iteration {self.iteration + 1} of {self.recipe.iterations}",
+                where=f"training {self.spec.class_path}",
+                remedy="lower optimizer.lr, lengthen the warm-up, set clip_norm, or use precision: fp32",
+            )
+
+    def train_mode(self) -> None:
+        self.network.train()
+        backbone = getattr(self.network, "backbone", None)
+        if self.recipe.optimizer.backbone_lr_factor == 0 and backbone is not None:
+            backbone.eval()  # frozen: its running statistics stay too
+
+    def _validation_set(self) -> SegmentationDataset | None:
+        if self.recipe.validate_every is None:
+            return None
+        name = self.info.validation_split
+        if name is None:
+            log.warning("%s has no split for validation: the last weights count", self.info.name)
+            return None
+        transform = plain_transform(self.info.mean, self.info.std)
+        return SegmentationDataset(self.dataset.split(name), self.view, transform)
+
+    def validation_due(self) -> bool:
+        every = self.recipe.validate_every
+        last = self.iteration == self.recipe.iterations
+        return self.validation is not None and every is not None and (last or self.iteration % every == 0)
+
+    @torch.no_grad()
+    def validate(self, stopped: Callable[[], bool]) -> float | None:
+        """Mean total loss over the validation images; keeps the best weights where they are selected.
+
+        None where any process was told to stop (`stopped`) before the end.
+        """
+        assert self.validation is not None
+        state = random_state(self.precision.device)
+        seed_all(self.spec.seed)
+        self.network.eval()
+        total = 0.0
+        for i in range(parallel.rank(), len(self.validation), parallel.size()):
+            if stopped():
+                break
+            batch = collate([self.validation[i]])
+            assert isinstance(batch, tuple)
+            total += float(sum(loss.float() for loss in self._losses(*batch).values()))
+        self.train_mode()
+        set_random_state(state, self.precision.device)
+        if parallel.any_of(stopped())[0]:
+            return None
+        loss = parallel.summed(torch.tensor(total, dtype=torch.float64)).item() / len(self.validation)
+        if self.recipe.select == "best" and (self.best is None or loss < self.best["loss"]):
+            weights = {name: value.cpu().clone() for name, value in self.network.state_dict().items()}
+            self.best = {"loss": loss, "iteration": self.iteration, "weights": weights}
+        return loss
+
+    def _first_network(self, weights: Path | None) -> Network:
+        """Random, with a pretrained backbone, public, or with the weights of another cell."""
+        wanted = self.recipe.init_from or self.recipe.weights or self.recipe.pretrained
+        if not wanted:
+            return build_network(self.spec, self.view, self.info.channels)
+        if weights is None:
+            raise SegbenchError(
+                f"asks for the weights '{wanted}'; none are given",
+                where="recipe",
+                remedy="give --weights, or leave `pretrained`, `weights` and `init_from` out",
+            )
+        if self.recipe.init_from:
+            network = build_network(self.spec, self.view, self.info.channels)
+            continue_from(network, weights)
+            return network
+        if not self.recipe.weights:
+            network = build_network(self.spec, self.view, self.info.channels)
+            network.load_backbone(load_backbone_weights(weights))
+            return network
+        public, made = public_network(self.spec, self.view, self.info.channels, weights)
+        self.info = self.info.model_copy(update={"mean": made.mean, "std": made.std})
+        if not self.recipe.iterations:
+            check_classes(made.classes, self.view, weights)
+            self.view = public.view
+            return public
+        network = build_network(self.spec, self.view, self.info.channels)
+        take_over(network, public, self.spec)
+        return network

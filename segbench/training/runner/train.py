@@ -1,0 +1,255 @@
+"""The train step: runs the loop, and keeps what it needs to continue after any end.
+
+In the folder of the cell, until its predictions are made (`segbench.training.runner.checkpoint.forget`):
+    checkpoint.pt          exact state; a training that finds its own goes on from there
+    history.partial.csv    a row an iteration
+and when it is done:
+    model.pt               weights, specification, classes, normalisation
+    history.csv            iteration, epoch, lr, loss_<name>, total, grad_norm, validation, seconds, ...
+    training.json          time, memory, speed, and where and from what it was made
+The first two are no outputs of the workflow, which deletes those of a job that failed, and of one that ended
+while the workflow was not there to see it: such a training is repeated, from its end.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import operator
+import os
+import shutil
+import time
+from contextlib import closing, nullcontext
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from segbench.contract.cell import CellSpec
+from segbench.data.dataset import Dataset
+from segbench.errors import SegbenchError
+from segbench.files import atomic_path, read_json, write_json
+from segbench.jobs.fingerprint import fingerprint
+from segbench.jobs.locks import alone_in
+from segbench.models.saved import save_model
+from segbench.training import parallel
+from segbench.training.loop import Training
+from segbench.training.precision import Precision, memory_errors, pick_device
+from segbench.training.runner.checkpoint import (
+    CHECKPOINT,
+    HISTORY,
+    load_checkpoint,
+    save_checkpoint,
+    weights_digest,
+)
+from segbench.training.runner.history import History
+from segbench.training.runner.lease import leased
+from segbench.training.runner.processes import run_on
+from segbench.training.runner.progress import TrainingProgress
+from segbench.training.runner.provenance import peak_memory, provenance, sha256
+from segbench.training.runner.signals import StopSignals, handling
+
+log = logging.getLogger(__name__)
+
+
+def train(
+    dataset_root: Path,
+    spec: CellSpec,
+    out: Path,
+    *,
+    weights: Path | None = None,
+    workers: int = 0,
+    threads: int | None = None,
+    device: str = "auto",
+    checkpoint_every: float = 60.0,
+    stop_at: float | None = None,
+) -> None:
+    """Train one cell into `out`, going on from its checkpoint where there is one.
+
+    `weights`: state dict of the backbone, where the recipe asks for a pretrained one. `workers` never changes
+    the result, `threads` (of all processes together) can, in the last bits. `checkpoint_every` is in seconds,
+    `stop_at` the Unix time of a limit, before which the training stops.
+    Raises SegbenchError (a loss that is not finite, OutOfMemory, bad data); after SIGTERM, SIGUSR1 or near
+    a limit, SystemExit with status 75 once a checkpoint is written: the same call goes on from there;
+    OSError where the disk is full: the checkpoint before that stays.
+    """
+    dataset_root, out = Path(dataset_root), Path(out)
+    with alone_in(out) as waited:
+        if waited and _is_done(out, spec, sources(dataset_root, spec, weights), device):
+            log.info("%s: the other process has trained this", out)
+            return
+        with leased(device, spec.recipe.gpus) as devices:
+            options = (weights, workers, threads, checkpoint_every, stop_at)
+            run_on(devices, _train, dataset_root, spec, out, *options)
+
+
+def sources(dataset_root: Path, spec: CellSpec, weights: Path | None) -> dict[str, Any]:
+    """Checksums of all that a training is made from, beside its specification."""
+    return {
+        "data": sha256(dataset_root / "dataset.json"),
+        "archives": Dataset(dataset_root).info.archives,
+        "weights": sha256(weights) if weights else None,
+        "code": fingerprint("segbench.training.loop", spec.class_path.partition(":")[0]),
+    }
+
+
+def identity(spec: CellSpec, sources: dict[str, Any], precision: str) -> str:
+    """The same for trainings that end in the same weights. `precision`: bf16 or fp32, never auto."""
+    return hashlib.sha256(f"{spec.model_dump_json()} {sources} {precision}".encode()).hexdigest()
+
+
+def _is_done(out: Path, spec: CellSpec, sources: dict[str, Any], device: str) -> bool:
+    results = out / "training.json"
+    if not results.exists() or not (out / "model.pt").exists():
+        return False
+    precision = Precision.of(spec.recipe.precision, pick_device(device)).name
+    return bool(read_json(results)["identity"] == identity(spec, sources, precision))
+
+
+def _train(
+    device: torch.device,
+    dataset_root: Path,
+    spec: CellSpec,
+    out: Path,
+    weights: Path | None,
+    workers: int,
+    threads: int | None,
+    checkpoint_every: float,
+    stop_at: float | None,
+) -> None:
+    if device.type == "cuda":
+        torch.cuda.set_device(device)
+    if threads:
+        torch.set_num_threads(max(1, threads // parallel.size()))
+    stop = StopSignals(stop_at)
+    remedy = "use a smaller batch_size or crop, more accumulate, or a device with more memory"
+    with handling(stop.receive), memory_errors(f"training {spec.class_path}", remedy):
+        training = Training(dataset_root, spec, weights, device)
+        attempt = Attempt(training, out, sources(dataset_root, spec, weights))
+        if spec.recipe.iterations:
+            attempt.run(stop, workers, checkpoint_every)
+        if parallel.rank() == 0:
+            attempt.finish()
+
+
+class Attempt:
+    """One attempt at a training: continues it, saves it, and writes its results."""
+
+    def __init__(self, training: Training, out: Path, sources: dict[str, Any]) -> None:
+        self.training, self.recipe, self.out = training, training.recipe, out
+        self.checkpoint_path, self.history_path = out / CHECKPOINT, out / HISTORY
+        self.sources = sources
+        self.identity = identity(training.spec, sources, training.precision.name)
+        self.seconds, self.memory = 0.0, 0
+        self.row: dict[str, Any] | None = None  # of an iteration whose validation is not done yet
+        self._resume()
+        log.info(
+            "%d images a step, in %d x %d parts (processes x accumulate); learning rate %g",
+            *(self.recipe.batch_size, parallel.size(), self.recipe.accumulate, self.recipe.optimizer.lr),
+        )
+
+    def run(self, signals: StopSignals, workers: int, checkpoint_every: float) -> None:
+        """Do all iterations that are left."""
+        training, iterations = self.training, self.recipe.iterations
+        batches = training.batches(workers)
+        began = saved = time.monotonic()
+        seconds_before = self.seconds
+        training.train_mode()
+        writes = parallel.rank() == 0
+        with (
+            closing(History(self.history_path, training.iteration)) if writes else nullcontext() as history,
+            TrainingProgress(training.iteration, iterations) as progress,
+        ):
+            while self.row or training.iteration < iterations:
+                row = self.row = self.row or training.step(batches)
+                row["validation"] = None
+                if training.validation_due():
+                    row["validation"] = training.validate(lambda: bool(signals.received))
+                    if row["validation"] is None:
+                        self._stop(signals)
+                self.row = None
+                self.seconds = seconds_before + time.monotonic() - began
+                if history:
+                    history.append(row | {"seconds": round(self.seconds, 3)})
+                    progress.show(training.iteration, row["total"], row["images_per_second"])
+                due = time.monotonic() - saved >= checkpoint_every
+                stop, save = parallel.any_of(bool(signals.received), due)
+                if stop:
+                    self._stop(signals)
+                if save:
+                    self._checkpoint()
+                    saved = time.monotonic()
+        self._checkpoint()
+
+    def finish(self) -> None:
+        """Write the results; model.pt goes last, so that a kill in between loses nothing."""
+        training, trained = self.training, bool(self.recipe.iterations)
+        images = self.recipe.iterations * self.recipe.batch_size
+        if trained:
+            with atomic_path(self.out / "history.csv") as partial:
+                shutil.copyfile(self.history_path, partial)
+        write_json(
+            self.out / "training.json",
+            {
+                "parameters": sum(p.numel() for p in training.network.parameters()),
+                "iterations": self.recipe.iterations,
+                "gpus": self.recipe.gpus,
+                "crop": self.recipe.augment.crop,
+                "images": images,
+                "selected_iteration": training.best["iteration"] if training.best else training.iteration,
+                "seconds": self.seconds if trained else None,
+                "images_per_second": images / self.seconds if trained else None,
+                "peak_memory": self._peak_memory(),
+                "precision": training.precision.name,
+                "weights_digest": weights_digest(training.weights),
+                "sources": self.sources,
+                "identity": self.identity,
+                **provenance(training.precision.device),
+            },
+        )
+        save_model(
+            self.out / "model.pt",
+            training.spec,
+            training.view,
+            training.info,
+            self.identity,
+            training.weights,
+        )
+
+    def _stop(self, signals: StopSignals) -> None:
+        self._checkpoint()
+        parallel.barrier()  # the first process that ends takes the others with it
+        reason = signals.received or "another process is to stop"
+        log.info("%s: stopped after iteration %d; run again to go on", reason, self.training.iteration)
+        raise SystemExit(os.EX_TEMPFAIL)
+
+    def _checkpoint(self) -> None:
+        state = self.training.state()
+        if parallel.rank() == 0:
+            own = {
+                "identity": self.identity,
+                "precision": self.training.precision.name,
+                "seconds": self.seconds,
+                "memory": self._peak_memory(),
+                "row": self.row,
+            }
+            save_checkpoint(self.checkpoint_path, own | state)
+
+    def _resume(self) -> None:
+        state = load_checkpoint(self.checkpoint_path, self.identity, self.training.precision.name)
+        if state is None:
+            return
+        try:
+            self.training.load_state(state)
+            self.memory, self.seconds = operator.index(state["memory"]), float(state["seconds"])
+            self.row = state["row"] and {**state["row"]}
+        except (KeyError, TypeError, ValueError, IndexError, AttributeError, RuntimeError) as error:
+            raise SegbenchError(
+                f"does not fit its training ({(str(error) or type(error).__name__).splitlines()[0]})",
+                where=self.checkpoint_path,
+                remedy="remove it; the training then starts over",
+            ) from error
+        log.info("%s: going on after iteration %d", self.checkpoint_path, self.training.iteration)
+
+    def _peak_memory(self) -> int:
+        return max(self.memory, peak_memory(self.training.precision.device))

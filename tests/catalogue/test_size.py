@@ -1,0 +1,29 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from segbench.catalogue.listing import networks
+from segbench.catalogue.size import measure
+
+NETWORKS = networks(Path(__file__).parents[2] / "config")
+RUN = {name for name, entry in NETWORKS.items() if entry.tasks == ["instance"]}
+"""Their work depends on what they find, so that they must run."""
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=[pytest.mark.slow] if name in RUN else []) for name in NETWORKS]
+)
+def test_sizes_are_those_of_the_entries(name: str) -> None:
+    entry = NETWORKS[name]
+    size = measure(entry.class_, entry.tasks, entry.options)
+    assert entry.size and size.parameters == entry.size.parameters, "run `segbench cards`"
+    assert size.flops == pytest.approx(entry.size.flops, rel=0.01)
+    assert (size.image, size.classes) == (entry.size.image, entry.size.classes)
+
+
+def test_operations_count_two_a_multiply_add() -> None:
+    """The first convolution alone: 3 x 3, three channels to eight, at every pixel."""
+    small = measure("segbench.models.unet:UNet", ["semantic"], {"widths": [8]}, (16, 16), 3)
+    assert small.flops == 2 * 16 * 16 * (3 * 9 * 8 + 8 * 9 * 8 + 8 * 3)

@@ -1,0 +1,49 @@
+"""Every entry that the project ships is valid and names something that is there."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from segbench.config.resolve import DatasetEntry, ModelEntry, overlay, read_yaml
+from segbench.contract.recipe import Recipe
+from segbench.contract.sources import WeightsEntry
+from segbench.importing import load_object
+
+CONFIG = Path(__file__).parents[2] / "config"
+MODELS = sorted((CONFIG / "models").glob("*.yaml"))
+DATASETS = sorted((CONFIG / "datasets").glob("*.yaml"))
+
+
+@pytest.mark.parametrize("path", MODELS, ids=lambda p: p.stem)
+def test_models(path: Path) -> None:
+    entry = ModelEntry.model_validate(read_yaml(path))
+    network = load_object(entry.class_)
+    if entry.trained:
+        assert set(entry.tasks) == set(network.tasks)
+        assert {"demo", "budget"} <= set(entry.recipes)
+    symmetries = [DatasetEntry.model_validate(read_yaml(p)).recipe for p in DATASETS]
+    for recipe in entry.recipes.values():
+        for layer in symmetries:
+            whole = Recipe.model_validate(overlay(recipe, layer))
+            for name in filter(None, (whole.pretrained, whole.weights)):
+                weights = WeightsEntry.model_validate(read_yaml(CONFIG / "weights" / f"{name}.yaml"))
+                made_for = weights.checkpoint and weights.checkpoint.class_
+                assert made_for == (entry.class_ if whole.weights else None)
+
+
+@pytest.mark.parametrize("path", DATASETS, ids=lambda p: p.stem)
+def test_datasets(path: Path) -> None:
+    entry = DatasetEntry.model_validate(read_yaml(path))
+    assert callable(load_object(entry.convert))
+    assert entry.archives or entry.convert.startswith("segbench.data.generated")
+
+
+@pytest.mark.parametrize("path", sorted((CONFIG / "weights").glob("*.yaml")), ids=lambda p: p.stem)
+def test_weights(path: Path) -> None:
+    entry = WeightsEntry.model_validate(read_yaml(path))
+    assert entry.licence
+    if entry.checkpoint and entry.checkpoint.load:
+        assert callable(load_object(entry.checkpoint.load))
+        assert len(entry.checkpoint.classes) > 1 and len(entry.checkpoint.mean) == 3

@@ -1,0 +1,1 @@
+from trained import run, torch_settings  # noqa: F401

@@ -1,0 +1,150 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from tiny_networks import make_spec
+
+from segbench.contract.recipe import Inference
+from segbench.data.dataset import Dataset
+from segbench.data.images import read_image
+from segbench.errors import SegbenchError
+from segbench.jobs.locks import alone_in
+from segbench.models.saved import load_model
+from segbench.prediction.runner import predict as module
+from segbench.prediction.runner.predict import predict
+
+CPU = torch.device("cpu")
+
+
+def read(folder: Path) -> dict[str, np.ndarray]:
+    return {path.name: np.array(Image.open(path)) for path in (folder / "semantic").glob("*.png")}
+
+
+@pytest.fixture
+def model(run, tmp_path: Path) -> Path:
+    run("cell", make_spec("Normalised", iterations=20, precision="fp32"))
+    return tmp_path / "cell" / "model.pt"
+
+
+def test_predictions_are_the_networks(model: Path, shapes: Path, tmp_path: Path) -> None:
+    out = model.parent / "predictions"
+    predict(shapes, model, out, threads=1)
+    written = read(out)
+    split = Dataset(shapes).split("test")
+    assert sorted(written) == [r.path.name for r in split]
+    trained = load_model(model, CPU)
+    for record in split:
+        image = torch.tensor(read_image(record.path, 3)).permute(2, 0, 1) / 255
+        mean, std = (torch.tensor(v, dtype=torch.float32).view(3, 1, 1) for v in (trained.mean, trained.std))
+        with torch.no_grad():
+            labels = trained.network(((image - mean) / std)[None])[0].argmax(0)
+        assert (written[record.path.name] == labels.numpy() + 1).all()  # ids count from 1
+
+
+STATE = ["checkpoint.pt", "history.partial.csv"]
+
+
+def state_of(model: Path) -> list[str]:
+    return [name for name in STATE if model.with_name(name).exists()]
+
+
+def test_what_a_training_needs_to_go_on_is_removed_after_the_prediction(model: Path, shapes: Path) -> None:
+    assert state_of(model) == STATE
+    predict(shapes, model, model.parent / "predictions", threads=1)
+    assert state_of(model) == []
+
+
+def test_what_another_training_needs_to_go_on_stays(run, model: Path, shapes: Path) -> None:
+    """Of one that was interrupted beside the older model, or that goes on there; and what nobody can read."""
+    older = model.read_bytes()
+    with alone_in(model.parent):
+        predict(shapes, model, model.parent / "predictions", threads=1)
+    assert state_of(model) == STATE
+    run("cell", make_spec("Normalised", iterations=3, precision="fp32"))
+    model.write_bytes(older)
+    predict(shapes, model, model.parent / "predictions", threads=1)
+    assert state_of(model) == STATE
+    model.with_name("checkpoint.pt").write_bytes(b"torn")
+    predict(shapes, model, model.parent / "predictions", threads=1)
+    assert state_of(model) == STATE
+
+
+def test_efficiency(model: Path, shapes: Path) -> None:
+    predict(shapes, model, model.parent / "predictions", threads=1)
+    found = json.loads((model.parent / "efficiency.json").read_text())
+    channels, height, width = found["flops_image"]
+    assert (channels, height, width) == (3, 48, 60)
+    # a multiply-add counts 2: 3 x 3 convolution of 3 to 8 channels, 1 x 1 of 8 to the 4 classes
+    assert found["flops"] == 2 * height * width * (9 * 3 * 8 + 8 * 4)
+    assert found["parameters"] == 9 * 3 * 8 + 8 + 2 * 8 + 8 * 4 + 4
+    assert found["latency_images"] == found["images"] == 5
+    assert 0 < found["latency_median"] < found["seconds"] and found["peak_memory"] > 0 and found["processor"]
+
+
+def test_batches_change_nothing(model: Path, shapes: Path, tmp_path: Path, monkeypatch) -> None:
+    predict(shapes, model, tmp_path / "one", threads=1)
+    monkeypatch.setattr(module, "LATENCY_IMAGES", 1)
+    sizes = []
+    single = module.Stopwatch.__call__
+    monkeypatch.setattr(
+        module.Stopwatch, "__call__", lambda self, images: sizes.append(len(images)) or single(self, images)
+    )
+    predict(shapes, model, tmp_path / "many", inference=Inference(batch_size=4), threads=1)
+    assert sizes == [1, 2, 1, 1]  # the third and the fourth image differ in size from their neighbours
+    one, many = read(tmp_path / "one"), read(tmp_path / "many")
+    assert all((one[name] == many[name]).all() for name in one)
+
+
+def test_every_part_is_written(run, shapes: Path, tmp_path: Path) -> None:
+    run("cell", make_spec("Everything", task="panoptic"))
+    out = tmp_path / "cell" / "predictions"
+    predict(shapes, tmp_path / "cell" / "model.pt", out, threads=1)
+    assert json.loads((out / "predictions.json").read_text())["parts"] == [
+        "semantic",
+        "instances",
+        "panoptic",
+    ]
+    assert len(json.loads((out / "instances.json").read_text())) >= 5
+
+
+def test_another_class_list_is_refused(model: Path, shapes: Path, tmp_path: Path) -> None:
+    import shutil
+
+    root = shutil.copytree(shapes, tmp_path / "other")
+    info: dict[str, Any] = json.loads((root / "dataset.json").read_text())
+    info["categories"][2]["name"], info["name"] = "crate", "crates"
+    (root / "dataset.json").write_text(json.dumps(info))
+    with pytest.raises(
+        SegbenchError, match=r"model\.pt: was trained on the classes of 'shapes', not those of 'crates'"
+    ):
+        predict(root, model, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("damage", ["cut", "nonsense", "other"])
+def test_a_broken_model_is_named(model: Path, shapes: Path, tmp_path: Path, damage: str) -> None:
+    if damage == "cut":
+        model.write_bytes(model.read_bytes()[:500])
+    elif damage == "nonsense":
+        model.write_bytes(b"x" * 500)
+    else:
+        torch.save({"spec": "{}"}, model)
+    with pytest.raises(SegbenchError, match=r"model\.pt: (cannot be read|does not fit)"):
+        predict(shapes, model, tmp_path / "out")
+
+
+def test_code_in_a_model_is_not_run(shapes: Path, tmp_path: Path) -> None:
+    class Evil:
+        def __reduce__(self) -> tuple[Any, ...]:
+            return Path.touch, (tmp_path / "run",)
+
+    torch.save({"spec": Evil()}, tmp_path / "model.pt")
+    with pytest.raises(SegbenchError, match="cannot be read"):
+        predict(shapes, tmp_path / "model.pt", tmp_path / "out")
+    assert not (tmp_path / "run").exists()
