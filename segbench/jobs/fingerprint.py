@@ -47,7 +47,9 @@ def covered(*modules: str) -> list[str]:
                 for found in _read(name)[1]
                 if found.partition(".")[0] in packages and not _is_around(found) and module_source(found)
             ]
-    return sorted(name for name in seen if any(not isinstance(s, ast.Expr) for s in tree(name).body))
+    return sorted(
+        name for name in seen if any(not isinstance(s, ast.Expr | ast.Pass) for s in tree(name).body)
+    )
 
 
 def _is_around(module: str) -> bool:
