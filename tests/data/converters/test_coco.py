@@ -286,7 +286,7 @@ def test_panoptic_maps_are_scaled(tmp_path: Path, save, write):
     maps = tmp_path / "panoptic/annotations/panoptic_val2017/1.png"
     ids = np.asarray(Image.open(maps))
     Image.fromarray(ids.repeat(3, 0).repeat(2, 1)).save(maps)
-    with pytest.raises(SegbenchError, match="the panoptic mask has 16x24 pixels, the image 8x8"):
+    with pytest.raises(SegbenchError, match="the panoptic mask has 16x24 pixels, the image has 8x8"):
         write(convert(files, {}), name="wrong")
     dataset = write(convert(files, {"scale": True}))
     written = np.asarray(Image.open(dataset.split("val").panoptic_folder / "1.png"))
