@@ -16,6 +16,7 @@ from segbench.data.images import read_image
 from segbench.errors import SegbenchError
 from segbench.jobs.locks import alone_in
 from segbench.models.saved import load_model
+from segbench.prediction import predict as core
 from segbench.prediction.runner import predict as module
 from segbench.prediction.runner.predict import predict
 
@@ -89,7 +90,7 @@ def test_efficiency(model: Path, shapes: Path) -> None:
 
 def test_batches_change_nothing(model: Path, shapes: Path, tmp_path: Path, monkeypatch) -> None:
     predict(shapes, model, tmp_path / "one", threads=1)
-    monkeypatch.setattr(module, "LATENCY_IMAGES", 1)
+    monkeypatch.setattr(core, "LATENCY_IMAGES", 1)
     sizes = []
     single = module.Stopwatch.__call__
     monkeypatch.setattr(

@@ -251,7 +251,7 @@ def test_the_project_is_found_from_elsewhere(project: Project, tmp_path: Path) -
     arguments = ["--snakefile", str(project.root / "Snakefile"), "--directory", str(tmp_path / "elsewhere")]
     result = project.snakemake(*arguments, "--dry-run")
     assert result.returncode == 0, result.stdout + result.stderr
-    assert f"{tmp_path}" not in result.stdout and "train" in result.stdout + result.stderr
+    assert "train" in result.stdout + result.stderr
 
 
 def test_a_typo_in_the_configuration_stops_before_anything_runs(project: Project) -> None:
