@@ -67,24 +67,24 @@ class Score:
 
 
 @dataclass
-class Sheet:
+class ScoreTable:
     """The scores of one task of one cell, as they are added."""
 
     task: Task
     classes: Sequence[str]
     derived: bool
-    scores: list[Score] = field(default_factory=list)
+    rows: list[Score] = field(default_factory=list)
 
     def add(self, metric: str, mean: Any, values: Iterable[float], contract: Contract) -> None:
         """A score of each class, and their mean."""
         self.add_one(metric, mean, contract)
-        self.scores.extend(
+        self.rows.extend(
             Score(self.task, metric, name, float(value), contract, self.derived)
             for name, value in zip(self.classes, values, strict=True)
         )
 
     def add_one(self, metric: str, value: Any, contract: Contract) -> None:
-        self.scores.append(Score(self.task, metric, "", float(value), contract, self.derived))
+        self.rows.append(Score(self.task, metric, "", float(value), contract, self.derived))
 
 
 SCORE_COLUMNS = ("task", "metric", "class", "value", "derived", *CONTRACT_KEYS)

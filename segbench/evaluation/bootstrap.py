@@ -28,23 +28,23 @@ def draws(images: int, samples: int, seed: int) -> np.ndarray:
 
 def resampled(statistics: Statistics, task: Task, samples: int, seed: int) -> np.ndarray:
     """The primary score of `task` on each of `samples` resamples of the images."""
-    weights = draws(len(statistics.heading.image_ids), samples, seed)
+    weights = draws(len(statistics.metadata.image_ids), samples, seed)
     if task == "instance":
         return _resampled_ap(statistics, weights)
     counts: Any = panoptic.counts if task == "panoptic" else semantic.counts
     score: Any = panoptic.pq if task == "panoptic" else semantic.miou
     columns = panoptic.COLUMNS if task == "panoptic" else semantic.COLUMNS
-    ids = [c.id for c in statistics.heading.tasks[task].classes]
+    ids = [c.id for c in statistics.metadata.tasks[task].classes]
     total = np.zeros((samples, len(ids), 4 if task == "panoptic" else 3))
     for batch in statistics.batches(task, columns):
-        at = positions(batch.image_ids, statistics.heading.image_ids)
+        at = positions(batch.image_ids, statistics.metadata.image_ids)
         total += np.tensordot(weights[:, at].astype(float), counts(batch, ids).astype(float), 1)
     return score(total)
 
 
 def _resampled_ap(statistics: Statistics, weights: np.ndarray) -> np.ndarray:
     """AP, with each recall level met exactly: it may differ from COCO's floats in a level or two."""
-    found = instance.detections(statistics, statistics.heading.tasks["instance"].kinds[0])
+    found = instance.detections(statistics, statistics.metadata.tasks["instance"].kinds[0])
     values = np.full((len(found), len(weights)), np.nan)
     for k, own in enumerate(found):
         hits, misses = own.hits(0)
@@ -65,7 +65,7 @@ def _resampled_ap(statistics: Statistics, weights: np.ndarray) -> np.ndarray:
 
 def interval(statistics: Statistics, task: Task) -> tuple[float, float] | None:
     """95 % interval of the primary score by the file's own options; None where it is undefined."""
-    options = statistics.heading.options
+    options = statistics.metadata.options
     return _bounds(resampled(statistics, task, options.bootstrap_samples, options.bootstrap_seed))
 
 
@@ -73,7 +73,7 @@ def difference(
     a: Statistics, b: Statistics, task: Task, *, samples: int, seed: int
 ) -> tuple[float, float] | None:
     """95 % interval of the primary score of `a` less that of `b`, both on the same resamples."""
-    if a.heading.image_ids != b.heading.image_ids:
+    if a.metadata.image_ids != b.metadata.image_ids:
         raise ValueError(f"{a.path} and {b.path} are not on the same images")
     return _bounds(resampled(a, task, samples, seed) - resampled(b, task, samples, seed))
 

@@ -19,7 +19,7 @@ _POOL = {"semantic": semantic.pooled, "instance": instance.pooled, "panoptic": p
 
 
 def pool(statistics: Statistics) -> list[Score]:
-    return [score for task in statistics.heading.tasks for score in _POOL[task](statistics)]
+    return [score for task in statistics.metadata.tasks for score in _POOL[task](statistics)]
 
 
 def write_scores(statistics: Statistics, out: Path, **figures: Any) -> None:
@@ -41,21 +41,21 @@ def document(statistics: Statistics, scores: list[Score], **figures: Any) -> dic
 
     `confusion`: a row a true class, a column a predicted class, and a last column for unlabelled pixels.
     """
-    heading = statistics.heading
+    metadata = statistics.metadata
     result: dict[str, Any] = {
-        "images": len(heading.image_ids),
-        "options": heading.options.model_dump(),
-        "conversions": {task: scored.conversion for task, scored in heading.tasks.items()},
+        "images": len(metadata.image_ids),
+        "options": metadata.options.model_dump(),
+        "conversions": {task: settings.conversion for task, settings in metadata.tasks.items()},
         "intervals": {},
     }
-    if heading.options.bootstrap_samples:
-        for task in heading.tasks:
-            boxes_only = task == "instance" and "mask" not in heading.tasks[task].kinds
+    if metadata.options.bootstrap_samples:
+        for task in metadata.tasks:
+            boxes_only = task == "instance" and "mask" not in metadata.tasks[task].kinds
             metric = f"box_{PRIMARY[task]}" if boxes_only else PRIMARY[task]
             result["intervals"][task] = {metric: interval(statistics, task)}
-    if "semantic" in heading.tasks:
+    if "semantic" in metadata.tasks:
         result["confusion"] = {
-            "classes": [c.name for c in heading.tasks["semantic"].classes],
+            "classes": [c.name for c in metadata.tasks["semantic"].classes],
             "pixels": semantic.matrix(statistics).tolist(),
         }
     values = ({"value": None if math.isnan(score.value) else score.value} for score in scores)

@@ -78,7 +78,7 @@ SCHEMA = pa.schema(
 
 
 @dataclass(frozen=True)
-class Scored:
+class TaskSettings:
     """What was scored for one task, and how."""
 
     classes: tuple[Category, ...]
@@ -93,30 +93,30 @@ class Scored:
 
 
 @dataclass(frozen=True)
-class Heading:
+class Metadata:
     """Metadata of a statistics file."""
 
     options: EvaluationOptions
-    tasks: dict[Task, Scored]
+    tasks: dict[Task, TaskSettings]
     image_ids: tuple[int, ...]
 
     def dumps(self) -> bytes:
         tasks = {
-            task: {**vars(scored), "classes": [c.model_dump() for c in scored.classes]}
-            for task, scored in self.tasks.items()
+            task: {**vars(settings), "classes": [c.model_dump() for c in settings.classes]}
+            for task, settings in self.tasks.items()
         }
         return json.dumps(
             {"options": self.options.model_dump(), "tasks": tasks, "image_ids": self.image_ids}
         ).encode()
 
     @classmethod
-    def loads(cls, data: bytes) -> Heading:
+    def loads(cls, data: bytes) -> Metadata:
         raw = json.loads(data)
         tasks = {
-            task: Scored(
-                **{**scored, "classes": tuple(Category.model_validate(c) for c in scored["classes"])}
+            task: TaskSettings(
+                **{**settings, "classes": tuple(Category.model_validate(c) for c in settings["classes"])}
             )
-            for task, scored in raw["tasks"].items()
+            for task, settings in raw["tasks"].items()
         }
         return cls(EvaluationOptions.model_validate(raw["options"]), tasks, tuple(raw["image_ids"]))
 
@@ -129,9 +129,9 @@ _GROUP = 8192
 class Writer:
     """Appends images to a statistics file, which appears when the `with` block ends without an error."""
 
-    def __init__(self, path: Path, heading: Heading) -> None:
+    def __init__(self, path: Path, metadata: Metadata) -> None:
         self._context = atomic_path(path)
-        self._schema = SCHEMA.with_metadata({_KEY: heading.dumps()})
+        self._schema = SCHEMA.with_metadata({_KEY: metadata.dumps()})
         self._waiting: list[pa.RecordBatch] = []
 
     def __enter__(self) -> Writer:
@@ -265,7 +265,7 @@ class Statistics:
         self.path = path
         try:
             self._file = pq.ParquetFile(path)
-            self.heading = Heading.loads(self._file.schema_arrow.metadata[_KEY])
+            self.metadata = Metadata.loads(self._file.schema_arrow.metadata[_KEY])
         except (OSError, pa.ArrowException, KeyError, TypeError) as error:
             raise SegbenchError(
                 f"is no file of per-image statistics ({error})", where=path, remedy="evaluate the cell again"

@@ -11,48 +11,28 @@ import pyarrow as pa
 from hotcoco.metrics import calibration_error
 from hotcoco.primitives import bbox_iou, mask_iou
 
-from segbench.contract.scores import Contract, Score, Sheet
+from segbench.contract.scores import Contract, Score, ScoreTable
 from segbench.data.masks import areas
+from segbench.evaluation.annotations import Objects
 from segbench.evaluation.averages import mean
 from segbench.evaluation.instance.matching import AREAS, THRESHOLDS, Group, match, outside
 from segbench.evaluation.instance.objects import measure as measure_objects
 from segbench.evaluation.instance.objects import pooled as pooled_objects
-from segbench.evaluation.statistics import Rows, Scored, Statistics, positions
+from segbench.evaluation.statistics import Rows, Statistics, TaskSettings, positions
 
 T = TypeVar("T")
 RECALLS = np.linspace(0, 1, 101)
 
 
-@dataclass
-class Found:
-    """Objects of one image, true or detected."""
-
-    class_ids: np.ndarray
-    """N"""
-    masks: list[dict[str, Any]]
-    """N COCO RLEs; none where only boxes are scored"""
-    boxes: np.ndarray
-    """N x 4: x, y, width, height"""
-    areas: np.ndarray
-    """N: what decides the area range, which need not be the mask's"""
-    scores: np.ndarray
-    """N; of truth: ones"""
-    crowd: np.ndarray
-    """N bool; no detection is a crowd"""
-
-    def take(self, at: np.ndarray) -> Found:
-        masks = [self.masks[i] for i in at] if self.masks else []
-        arrays = (self.boxes, self.areas, self.scores, self.crowd)
-        return Found(self.class_ids[at], masks, *(a[at] for a in arrays))
+ImageObjects = tuple[int, str, Objects, Objects]
+"""Image id, image name, true objects, detections."""
 
 
-Image = tuple[int, str, Found, Found]
-"""Id, name, truth, detections."""
-
-
-def rows_of(read: Callable[[T], Image], scored: Scored, objects: bool, items: Sequence[T]) -> pa.RecordBatch:
+def rows_of(
+    read: Callable[[T], ImageObjects], settings: TaskSettings, objects: bool, items: Sequence[T]
+) -> pa.RecordBatch:
     """The statistics of the images that `read` makes of `items`; `objects`: those of that module too."""
-    chunk = _Chunk(scored, objects)
+    chunk = _Chunk(settings, objects)
     for item in items:
         chunk.add(*read(item))
     return chunk.batch()
@@ -61,15 +41,15 @@ def rows_of(read: Callable[[T], Image], scored: Scored, objects: bool, items: Se
 class _Chunk:
     """Statistics of some images, whose matches are found in one go."""
 
-    def __init__(self, scored: Scored, objects: bool) -> None:
-        self._scored, self._objects = scored, objects
+    def __init__(self, settings: TaskSettings, objects: bool) -> None:
+        self._settings, self._objects = settings, objects
         self._rows = Rows("instance")
-        self._groups: dict[str, list[Group]] = {kind: [] for kind in scored.kinds}
+        self._groups: dict[str, list[Group]] = {kind: [] for kind in settings.kinds}
         self._areas, self._lengths = [np.zeros(0)], [np.zeros(0, int)]
         self._start = 0
 
-    def add(self, image_id: int, name: str, truth: Found, detected: Found) -> None:
-        detected = _ranked(detected, self._scored.max_detections[-1])
+    def add(self, image_id: int, name: str, truth: Objects, detected: Objects) -> None:
+        detected = _ranked(detected, self._settings.max_detections[-1])
         truth = truth.take(np.argsort(truth.class_ids, kind="stable"))
         classes = np.union1d(truth.class_ids, detected.class_ids)
         edges = [np.searchsorted(f.class_ids, np.append(classes, np.inf)) for f in (detected, truth)]
@@ -78,7 +58,7 @@ class _Chunk:
             (k, slice(*edges[0][k : k + 2]), slice(*edges[1][k : k + 2]))
             for k in np.flatnonzero(number * np.diff(edges[1])).tolist()
         ]
-        for kind in self._scored.kinds:
+        for kind in self._settings.kinds:
             for _, d, g in both:
                 iou = _iou(kind, detected, truth, d, g)
                 self._groups[kind].append(Group(self._start + d.start, iou, truth.areas[g], truth.crowd[g]))
@@ -95,9 +75,9 @@ class _Chunk:
         self._start += len(detected.scores)
 
     def _object_columns(
-        self, truth: Found, detected: Found, edges: list[np.ndarray], both: list[tuple[int, slice, slice]]
+        self, truth: Objects, detected: Objects, edges: list[np.ndarray], both: list[tuple[int, slice, slice]]
     ) -> dict[str, Any]:
-        sure, real = detected.scores >= self._scored.min_score, ~truth.crowd
+        sure, real = detected.scores >= self._settings.min_score, ~truth.crowd
         pixels, true_pixels = areas(detected.masks), areas(truth.masks)
         found: dict[str, Any] = {
             "object_truths": _sums(real, edges[1]),
@@ -131,7 +111,7 @@ def _sums(values: np.ndarray, edges: np.ndarray) -> np.ndarray:
     return total[edges[1:]] - total[edges[:-1]]
 
 
-def _ranked(found: Found, max_detections: int) -> Found:
+def _ranked(found: Objects, max_detections: int) -> Objects:
     """Detections by class, best first, at most `max_detections` of a class; equal scores stay in order."""
     order = np.lexsort((-found.scores, found.class_ids))
     classes = found.class_ids[order]
@@ -139,7 +119,7 @@ def _ranked(found: Found, max_detections: int) -> Found:
     return found.take(order[rank < max_detections])
 
 
-def _iou(kind: str, detected: Found, truth: Found, d: slice, g: slice) -> np.ndarray:
+def _iou(kind: str, detected: Objects, truth: Objects, d: slice, g: slice) -> np.ndarray:
     """D x G; of crowds: intersection over detection."""
     crowd = truth.crowd[g]
     shape = len(detected.class_ids[d]), len(crowd)
@@ -188,7 +168,7 @@ def detections(statistics: Statistics, kind: str) -> list[Detections]:
         scores, lengths = batch.lists("scores")
         row = np.repeat(np.arange(len(batch)), lengths)
         rank = np.arange(len(scores)) - np.repeat(np.cumsum(lengths) - lengths, lengths)
-        image = positions(batch.image_ids, statistics.heading.image_ids)[batch.image]
+        image = positions(batch.image_ids, statistics.metadata.image_ids)[batch.image]
         matched, ignored, truths = (batch.lists(c)[0].reshape(-1, len(AREAS)) for c in columns[1:])
         found.append((batch.class_ids[row], image[row], scores, rank, matched, ignored))
         true.append((batch.class_ids, image, truths))
@@ -196,7 +176,7 @@ def detections(statistics: Statistics, kind: str) -> list[Detections]:
     true_classes, true_images, truths = (np.concatenate(column) for column in zip(*true))
     order = np.lexsort((-values[1], classes))
     result = []
-    for c in statistics.heading.tasks["instance"].classes:
+    for c in statistics.metadata.tasks["instance"].classes:
         at = order[slice(*np.searchsorted(classes[order], [c.id, c.id + 1]))]
         own = true_classes == c.id
         mine = [v[at] for v in values] + [true_images[own], truths[own]]
@@ -235,30 +215,30 @@ def _defined_mean(values: np.ndarray) -> float:
 
 def pooled(statistics: Statistics) -> list[Score]:
     """Every instance score of a statistics file."""
-    scored, options = statistics.heading.tasks["instance"], statistics.heading.options
-    last = scored.max_detections[-1]
-    sheet = Sheet("instance", [c.name for c in scored.classes], bool(scored.conversion))
+    settings, options = statistics.metadata.tasks["instance"], statistics.metadata.options
+    last = settings.max_detections[-1]
+    scores = ScoreTable("instance", [c.name for c in settings.classes], bool(settings.conversion))
 
     def contract(rule: str, limit: int = last) -> Contract:
         return Contract("dataset", "crowd", "class skipped", match=rule, max_detections=limit)
 
-    for kind in scored.kinds:
+    for kind in settings.kinds:
         found = detections(statistics, kind)
         prefix = "" if kind == "mask" else f"{kind}_"
-        for metric, values, rule, limit in _coco_figures(found, scored.max_detections):
+        for metric, values, rule, limit in _coco_figures(found, settings.max_detections):
             classes = [_defined_mean(v) for v in np.moveaxis(values, -1, 0)]
-            sheet.add(prefix + metric, _defined_mean(values), classes, contract(rule, limit))
-        if "calibration" in options.families and not scored.conversion:
+            scores.add(prefix + metric, _defined_mean(values), classes, contract(rule, limit))
+        if "calibration" in options.families and not settings.conversion:
             groups = [found, *([f] for f in found)]
             if all(((f.scores >= 0) & (f.scores <= 1)).all() for f in found):
                 error, *errors = (_calibration(group, options.calibration_bins) for group in groups)
             else:  # such scores are no probabilities
                 error, *errors = [float("nan")] * len(groups)
-            sheet.add(prefix + "ece", error, errors, contract("IoU >= 0.5"))
-    if "objects" in options.families and "mask" in scored.kinds:
-        for metric, values, made in pooled_objects(statistics, [c.id for c in scored.classes]):
-            sheet.add(metric, mean(values), values, made)
-    return sheet.scores
+            scores.add(prefix + "ece", error, errors, contract("IoU >= 0.5"))
+    if "objects" in options.families and "mask" in settings.kinds:
+        for metric, values, made in pooled_objects(statistics, [c.id for c in settings.classes]):
+            scores.add(metric, mean(values), values, made)
+    return scores.rows
 
 
 def _coco_figures(

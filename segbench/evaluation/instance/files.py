@@ -18,7 +18,7 @@ from segbench.data.coco_lists import column, shown
 from segbench.data.masks import areas as areas_of
 from segbench.data.masks import has_outline, pixels, standardise, to_rle
 from segbench.errors import SegbenchError
-from segbench.evaluation.instance.ap import Found
+from segbench.evaluation.annotations import Objects
 from segbench.files import read_json
 
 log = logging.getLogger(__name__)
@@ -37,7 +37,7 @@ class InstanceFile:
     boxes_decide: bool = False
     """Which area that is: the box's where the file's first result has a box, as in pycocotools' loadRes."""
 
-    def found(self, image_id: int, shape: tuple[int, int]) -> Found:
+    def objects(self, image_id: int, shape: tuple[int, int]) -> Objects:
         """The objects of an image of `shape` (height, width); 0 x 0 where it is not known."""
         items = self.by_image.get(image_id, [])
         of_masks = self.results and not self.boxes_decide and all(map(_has_outline, items))
@@ -52,7 +52,7 @@ class InstanceFile:
         scores = np.array([item.get("score", 1.0) for item in items], float)
         crowd = np.array([not self.results and bool(item.get("iscrowd")) for item in items], bool)
         class_ids = np.array([item["category_id"] for item in items], np.int64)
-        return Found(class_ids, masks if self.masks else [], boxes, areas, scores, crowd)
+        return Objects(class_ids, masks if self.masks else [], boxes, areas, scores, crowd)
 
     def plain(self, shapes: Mapping[int, tuple[int, int]]) -> list[dict[str, Any]]:
         """All objects with the fields of their format only; boxes that the file lacks are their masks'."""

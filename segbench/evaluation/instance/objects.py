@@ -1,8 +1,12 @@
-"""Objects as countable things: precision, recall, F1, the DSB2018 sweep, instance mIoU and AJI.
+"""Metrics of one-to-one pairs of objects: precision, recall, F1, the DSB2018 sweep, instance mIoU and AJI.
 
-Predicted and true objects of one class and image are paired one to one so that the sum of their IoUs is
-greatest; a pair is a hit at threshold t where its IoU exceeds t (strictly). Predictions without a hit at .5
-that lie mostly in a crowd are left out.
+Predicted and true objects of one class and image are paired one to one so that the sum of IoUs is largest.
+A pair is a hit at threshold t if its IoU exceeds t (strictly). A prediction without a hit at 0.5 is ignored
+if more than half of its pixels lie in a crowd.
+
+Over the TP hits, FP predictions and FN true objects without a hit:
+
+    precision = TP / (TP + FP)      recall = TP / (TP + FN)      F1 = 2 TP / (2 TP + FP + FN)
 """
 
 from __future__ import annotations
@@ -95,7 +99,7 @@ def pooled(statistics: Statistics, ids: list[int]) -> Iterator[tuple[str, np.nda
             defined = ~np.isnan(values)
             np.add.at(sums, at[defined], values[defined])
             np.add.at(count, at[defined], 1)
-    low = statistics.heading.options.min_score  # also of components of a class map, which have no scores
+    low = statistics.metadata.options.min_score  # also of components of a class map, which have no scores
 
     def contract(pooling: Literal["dataset", "image"], match: str) -> Contract:
         absent = "class skipped" if pooling == "dataset" else "class skipped in that image"

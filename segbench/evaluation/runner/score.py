@@ -126,7 +126,7 @@ def panoptic_command(
     per_image: PerImage = None,
     threads: Threads = None,
 ) -> None:
-    """Segments: two files in COCO's panoptic format."""
+    """SegmentMap: two files in COCO's panoptic format."""
     with statistics_file(per_image) as path:
         score_panoptic(
             truth,
@@ -154,4 +154,4 @@ def _present(path: Path, json: Path | None, **figures: Any) -> None:
     scores = pool(statistics)
     if json is not None:
         write_json(json, document(statistics, scores, **figures))
-    show(scores, len(statistics.heading.image_ids))
+    show(scores, len(statistics.metadata.image_ids))

@@ -20,7 +20,7 @@ from segbench.evaluation.instance.files import read_results, read_truth
 from segbench.evaluation.panoptic import quality as panoptic
 from segbench.evaluation.panoptic.files import PanopticFiles
 from segbench.evaluation.runner.workers import in_chunks
-from segbench.evaluation.statistics import Heading, Rows, Scored, Writer, rows_of
+from segbench.evaluation.statistics import Metadata, Rows, TaskSettings, Writer, rows_of
 
 T = TypeVar("T")
 log = logging.getLogger(__name__)
@@ -30,7 +30,7 @@ OPTIONS = EvaluationOptions(bootstrap_samples=0)
 def write(
     path: Path,
     task: Task,
-    scored: Scored,
+    settings: TaskSettings,
     options: EvaluationOptions,
     images: Mapping[int, T],
     job: Callable[[Sequence[tuple[int, T]]], pa.RecordBatch],
@@ -39,7 +39,7 @@ def write(
     """Statistics of `images`: what `job` knows each by, by its id."""
     if not images:
         raise SegbenchError("the truth holds no image", remedy="name the truth of at least one image")
-    with Writer(path, Heading(options, {task: scored}, tuple(images))) as writer:
+    with Writer(path, Metadata(options, {task: settings}, tuple(images))) as writer:
         for batch in in_chunks(job, [*images.items()], processes):
             writer.add(batch)
 
@@ -133,16 +133,16 @@ def score_instance(
     """Write the statistics file `path` of COCO annotations and COCO results."""
     pair = InstancePair(truth, predictions, boxes=boxes)
     kinds = ("box",) if boxes else ("mask",)
-    scored = Scored(pair.classes, "", max_detections, kinds, options.min_score)
+    settings = TaskSettings(pair.classes, "", max_detections, kinds, options.min_score)
     objects = "objects" in options.families and not boxes
 
-    def read(item: tuple[int, dict[str, Any]]) -> instance.Image:
+    def read(item: tuple[int, dict[str, Any]]) -> instance.ImageObjects:
         image_id, image = item
         shape, name = pair.shapes[image_id], str(image.get("file_name") or image_id)
-        return image_id, name, pair.truth.found(image_id, shape), pair.results.found(image_id, shape)
+        return image_id, name, pair.truth.objects(image_id, shape), pair.results.objects(image_id, shape)
 
-    job = partial(instance.rows_of, read, scored, objects)
-    write(path, "instance", scored, options, dict(sorted(pair.images.items())), job, processes)
+    job = partial(instance.rows_of, read, settings, objects)
+    write(path, "instance", settings, options, dict(sorted(pair.images.items())), job, processes)
     return pair
 
 
@@ -191,12 +191,12 @@ def score_panoptic(
 
     def add(rows: Rows, image: tuple[int, str]) -> None:
         image_id, name = image
-        true, guess = true_files.side(image_id), panoptic.Side([])
-        if image_id in predicted_files.records:
-            guess = predicted_files.side(image_id)
+        true = true_files.annotations(image_id)
+        known = image_id in predicted_files.records
+        guess = predicted_files.annotations(image_id) if known else []
         with panoptic.faults_of(truth, true, predictions):
             panoptic.add_image(rows, image_id, name, true, guess, classes)
 
     images = {i: str(i) for i in true_files.records}
     job = partial(rows_of, "panoptic", add)
-    write(path, "panoptic", Scored(classes), options, images, job, processes)
+    write(path, "panoptic", TaskSettings(classes), options, images, job, processes)

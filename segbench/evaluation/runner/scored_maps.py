@@ -19,7 +19,7 @@ from segbench.evaluation.semantic import boundary
 from segbench.evaluation.semantic import confusion as semantic
 from segbench.evaluation.semantic.maps import read_labels
 from segbench.evaluation.semantic.values import REMEDY, Values
-from segbench.evaluation.statistics import Rows, Scored, Statistics, rows_of
+from segbench.evaluation.statistics import Rows, Statistics, TaskSettings, rows_of
 from segbench.files import atomic_path
 
 log = logging.getLogger(__name__)
@@ -62,7 +62,7 @@ def score_semantic(
     images = dict(enumerate(true_files, 1))
     with atomic_path(path) as partly:
         job = partial(rows_of, "semantic", add)
-        write(partly, "semantic", Scored(classes), options, images, job, processes)
+        write(partly, "semantic", TaskSettings(classes), options, images, job, processes)
         answered = [i for i, stem in images.items() if stem in predicted_files]
         _check_classes(Statistics(partly), answered, values, truth, true_files, predictions)
 

@@ -156,7 +156,7 @@ def _windows(values: np.ndarray, *distances: int) -> Iterator[np.ndarray]:
 
 def pooled(statistics: Statistics, ids: list[int]) -> Iterator[tuple[str, np.ndarray, Contract]]:
     """(metric, value of each class, contract)"""
-    options = statistics.heading.options
+    options = statistics.metadata.options
     bands, f1_sum, f1_count = np.zeros((2, len(ids))), np.zeros(len(ids)), np.zeros(len(ids))
     for batch in statistics.batches("semantic", COLUMNS):
         at = positions(batch.class_ids, ids)

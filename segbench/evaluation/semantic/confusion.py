@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from segbench.contract.scores import Contract, Score, Sheet
+from segbench.contract.scores import Contract, Score, ScoreTable
 from segbench.contract.view import BACKGROUND
 from segbench.errors import SegbenchError
 from segbench.evaluation.averages import mean, ratio
@@ -136,7 +136,7 @@ def counts(batch: Batch, ids: Sequence[int]) -> np.ndarray:
 
 def matrix(statistics: Statistics) -> np.ndarray:
     """The pooled confusion matrix, K x (K + 1), of a statistics file."""
-    ids = [c.id for c in statistics.heading.tasks["semantic"].classes]
+    ids = [c.id for c in statistics.metadata.tasks["semantic"].classes]
     total = np.zeros((len(ids), len(ids) + 1), np.int64)
     for batch in statistics.batches("semantic", COLUMNS):
         true, guess, pixels, _ = _entries(batch, ids)
@@ -165,8 +165,8 @@ def miou(table: np.ndarray) -> np.ndarray:
 
 def pooled(statistics: Statistics) -> list[Score]:
     """Every semantic score of a statistics file."""
-    scored = statistics.heading.tasks["semantic"]
-    ids = [c.id for c in scored.classes]
+    settings = statistics.metadata.tasks["semantic"]
+    ids = [c.id for c in settings.classes]
     total = np.zeros((len(ids), 3), np.int64)
     image_sums: dict[str, np.ndarray] = {k: np.zeros((2, len(ids))) for k in ("miou", "dice")}
     for batch in statistics.batches("semantic", COLUMNS):
@@ -175,21 +175,21 @@ def pooled(statistics: Statistics) -> list[Score]:
         per_image = class_scores(table)
         for metric, sums in image_sums.items():
             sums += np.nansum(per_image[metric], 0), (~np.isnan(per_image[metric])).sum(0)
-    sheet = Sheet("semantic", [c.name for c in scored.classes], bool(scored.conversion))
+    scores = ScoreTable("semantic", [c.name for c in settings.classes], bool(settings.conversion))
     per_class = class_scores(total)
     for metric, values in {**per_class, "mean_accuracy": per_class["recall"]}.items():
-        sheet.add(metric, mean(values), values, POOLED)
+        scores.add(metric, mean(values), values, POOLED)
     correct, true, _ = total.sum(0)
-    sheet.add_one("pixel_accuracy", ratio(correct, true), POOLED)
-    sheet.add_one("fwiou", ratio(np.nansum(per_class["miou"] * total[:, 1]), true), POOLED)
-    objects = [k for k, c in enumerate(scored.classes) if c.name != BACKGROUND.name]
+    scores.add_one("pixel_accuracy", ratio(correct, true), POOLED)
+    scores.add_one("fwiou", ratio(np.nansum(per_class["miou"] * total[:, 1]), true), POOLED)
+    objects = [k for k, c in enumerate(settings.classes) if c.name != BACKGROUND.name]
     if len(objects) < len(ids):
-        sheet.add_one("miou_no_background", mean(per_class["miou"][objects]), POOLED)
-        sheet.add_one("dice_no_background", mean(per_class["dice"][objects]), POOLED)
+        scores.add_one("miou_no_background", mean(per_class["miou"][objects]), POOLED)
+        scores.add_one("dice_no_background", mean(per_class["dice"][objects]), POOLED)
     for metric, sums in image_sums.items():
         values = ratio(*sums)
-        sheet.add(f"{metric}_per_image", mean(values), values, PER_IMAGE)
-    if "boundary" in statistics.heading.options.families:
+        scores.add(f"{metric}_per_image", mean(values), values, PER_IMAGE)
+    if "boundary" in statistics.metadata.options.families:
         for metric, values, contract in boundary.pooled(statistics, ids):
-            sheet.add(metric, mean(values), values, contract)
-    return sheet.scores
+            scores.add(metric, mean(values), values, contract)
+    return scores.rows
