@@ -34,20 +34,29 @@ from segbench.files import read_json
 
 log = logging.getLogger(__name__)
 
-
 Job = Callable[[Sequence[ImageRecord]], pa.RecordBatch]
+"""Returns the statistics of some images."""
 Spread = Callable[[Job, Sequence[ImageRecord]], Iterator[pa.RecordBatch]]
 
 
 def evaluate(
     dataset_root: Path, predictions: Path, out: Path, *, options: EvaluationOptions, spread: Spread
 ) -> None:
-    """Score a folder of predictions on every task of the dataset that it can answer.
+    """Score a folder of predictions on every task of the dataset for which it holds predictions.
 
-    `spread(job, images)` calls the job on all images, some at a time, and yields its results in order.
+    Predictions are converted where a task was not predicted itself. Three files are written into `out`:
+    per_image.parquet (see `segbench.evaluation.statistics`), scores.csv (one row for each score) and
+    scores.json (scores, confusion matrix, intervals, conversions, and what could not be scored and why).
 
-    Writes into `out`: per_image.parquet (see `segbench.evaluation.statistics`), scores.csv (tidy rows) and
-    scores.json (the same, confusion matrix, intervals, conversions, and what could not be answered and why).
+    Args:
+        dataset_root: folder of the canonical dataset.
+        predictions: folder with predictions.json and the files that it lists.
+        out: folder of the results.
+        options: options of the evaluation.
+        spread: `spread(job, images)` calls `job` on chunks of `images` and yields the results in order.
+
+    Raises:
+        SegbenchError: the predictions are of another dataset, incomplete or malformed.
     """
     dataset = Dataset(dataset_root)
     index = read_json(predictions / "predictions.json")
@@ -88,7 +97,7 @@ def _settings(
         CONVERSIONS.get((task, source), ""),
         (1, 10, options.max_detections or max(100, crowded)),
         ("box",) if predicted.boxes_only else ("mask", "box"),
-        # components of a class map are certain of themselves, whatever share of the image they cover
+        # the score of a component is its share of the image, not a confidence: every component counts
         min_score=0.0 if source == "semantic" else options.min_score,
     )
 

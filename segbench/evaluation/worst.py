@@ -1,4 +1,4 @@
-"""Scores of single images, and the worst of them."""
+"""Scores of single images, and the images with the lowest scores."""
 
 from __future__ import annotations
 
@@ -18,10 +18,14 @@ from segbench.evaluation.statistics import Batch, Statistics
 
 
 def image_scores(statistics: Statistics, task: Task) -> Iterator[tuple[int, str, float]]:
-    """(image id, name, score) of each image that has truth or predictions.
+    """Yield (image id, name, score) of each image that has truth or predictions.
 
-    semantic: mIoU of the image; panoptic: its PQ; instance: mean over classes and COCO's thresholds of
-    TP / (TP + FP + FN), for detections from `min_score` on.
+    The score is in 0..1, or NaN where it is undefined:
+
+    semantic: mIoU of the image.
+    panoptic: PQ of the image.
+    instance: mean over classes and COCO's ten IoU thresholds of TP / (TP + FP + FN), for detections with a
+        score of at least `min_score`.
     """
     ids = [c.id for c in statistics.metadata.tasks[task].classes]
     kind = statistics.metadata.tasks[task].kinds[0]
@@ -41,7 +45,10 @@ def image_scores(statistics: Statistics, task: Task) -> Iterator[tuple[int, str,
 
 
 def worst(path: Path, task: Task, count: int) -> list[str]:
-    """Names of the `count` images with the lowest scores, worst first; none where `task` was not scored."""
+    """Return the names of the `count` images with the lowest scores, worst first.
+
+    The list is empty if `task` was not scored. `path` is a statistics file.
+    """
     statistics = Statistics(path)
     if task not in statistics.metadata.tasks:
         return []
