@@ -124,7 +124,7 @@ def test_scores_beyond_one_are_no_probabilities(random_coco, instance_scores, ca
     scores = instance_scores(truth, results)
     assert same([scores[m] for m in TWELVE], expected)
     assert np.isnan(scores["ece"]) and np.isnan(scores["ece", "c1"])
-    assert "results.json: scores reach from" in caplog.text and "calibration is undefined" in caplog.text
+    assert "results.json: scores range from" in caplog.text and "calibration is undefined" in caplog.text
 
 
 @pytest.mark.parametrize("split", ["train2017", "val2017"])
