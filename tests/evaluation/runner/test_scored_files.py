@@ -88,7 +88,7 @@ def test_objects_without_outline_and_box(pair, instance_scores):
             {"height": None},
             r"truth.json: image 3 has no height and width, which masks need\n.*--boxes",
         ),
-        ("images", {"height": "130"}, "truth.json: image 3 is of 150 x '130' pixels"),
+        ("images", {"height": "130"}, "truth.json: image 3 has 150 x '130' pixels"),
     ],
 )
 def test_faults_of_the_truth(pair, instance_scores, where, change, message):
