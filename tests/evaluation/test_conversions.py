@@ -12,7 +12,7 @@ from segbench.evaluation.conversions import (
 )
 
 
-def test_segments_without_pixels_are_none():
+def test_segments_without_pixels_are_skipped():
     index = np.array([[0, 1, 1], [0, 3, 3]])
     segments = SegmentMap(index, np.array([7, 8, 9]), np.ones(3))
     assert {k: o["category_id"] for k, o in segments.masks().items()} == {0: 7, 2: 9}
@@ -33,7 +33,7 @@ def test_components_touch_by_corners_and_stuff_stays_whole():
     assert found.boxes.tolist() == [[0, 0, 2, 3], [2, 0, 2, 1], [3, 2, 1, 1]]
 
 
-def test_the_better_object_is_on_top_and_the_unsure_are_left_out():
+def test_the_higher_score_is_on_top_and_low_scores_are_ignored():
     masks = np.zeros((3, 4, 6), np.uint8)
     masks[0, :, :4] = masks[1, :, 2:] = masks[2, 0] = 1
     found = Objects(

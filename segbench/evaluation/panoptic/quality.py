@@ -47,7 +47,10 @@ def add_image(
     predicted: Annotations,
     classes: Sequence[Category],
 ) -> None:
-    """Add the counts of one image: a row for each class that the truth or the prediction names."""
+    """Add the counts of one image: a row for each class that the truth or the prediction names.
+
+    The truth needs a PNG file, which tells hotcoco the size of the image. `classes` are those of the task.
+    """
     named = _class_ids(truth) | _class_ids(predicted)
     categories = [{"id": c.id, "name": c.name, "isthing": int(c.isthing)} for c in classes if c.id in named]
     if not categories:

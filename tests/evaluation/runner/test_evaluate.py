@@ -26,7 +26,7 @@ from segbench.prediction.writer import PredictionWriter
 
 OPTIONS = EvaluationOptions(bootstrap_samples=50)
 NO_DEFECT = {"ar1", "box_ar1", "ece", "box_ece"}
-"""One of several objects cannot be all of them; an error of 0 is the best."""
+"""Metrics that are not 1 for the truth: one detection cannot match several objects; an error of 0 is best."""
 
 
 def answer(dataset: Dataset, folder, parts, *, shift=0, task="panoptic", boxes_only=False):
@@ -97,7 +97,7 @@ def test_truth_scores_one_on_everything(scored):
     assert [rows[t, PRIMARY[t], ""]["value"] != "" for t in PRIMARY] == [True] * 3
 
 
-def test_boxes_without_masks_answer_the_boxes_of_the_instance_task(scored):
+def test_boxes_without_masks_have_box_metrics_only(scored):
     with_masks, _ = scored("instances", task="instance", shift=2, name="masks")
     rows, out = scored("instances", task="instance", shift=2, boxes_only=True)
     assert read_json(out / "predictions/predictions.json")["parts"] == ["boxes"]
@@ -119,7 +119,7 @@ def test_boxes_without_masks_answer_the_boxes_of_the_instance_task(scored):
         (("instances",), "instance", {"instance"}),
     ],
 )
-def test_what_is_not_predicted_is_derived(scored, parts, task, exact):
+def test_tasks_that_are_not_predicted_are_converted(scored, parts, task, exact):
     rows, out = scored(*parts, task=task)
     own = {"instances": "instance"}.get(parts[0], parts[0])
     conversions = json.loads((out / "scores.json").read_text())["conversions"]
@@ -139,7 +139,7 @@ def test_what_is_not_predicted_is_derived(scored, parts, task, exact):
         assert float(rows["panoptic", "pq_things", ""]["value"]) == 1
 
 
-def test_every_figure_comes_from_the_statistics_alone(scored, tmp_path):
+def test_every_score_is_computed_from_the_statistics_alone(scored, tmp_path):
     rows, out = scored("semantic", "instances", "panoptic", shift=2)
     moved = tmp_path / "elsewhere.parquet"
     shutil.move(out / "per_image.parquet", moved)
@@ -295,7 +295,7 @@ def test_many_images_by_several_processes(shapes, tmp_path, monkeypatch):
 
 
 def test_void_all_over(shapes, tmp_path):
-    """A set without a labelled pixel has no score, and is no error."""
+    """A dataset without a labelled pixel has undefined scores, and does not raise an error."""
     copy = tmp_path / "void"
     shutil.copytree(shapes, copy)
     split = Dataset(copy).split("test")

@@ -101,7 +101,7 @@ def test_faults_of_the_truth(pair, instance_scores, where, change, message):
 
 @pytest.mark.parametrize("key", ["images", "annotations", "categories"])
 @pytest.mark.parametrize("value", [None, {}, [None], "text"])
-def test_lists_that_are_none(pair, instance_scores, key, value):
+def test_null_lists_are_absent(pair, instance_scores, key, value):
     truth, results = pair
     truth[key] = value
     with pytest.raises(SegbenchError, match=rf"truth.json: {key} are .*, not a list of objects"):

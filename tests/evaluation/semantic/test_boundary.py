@@ -9,7 +9,7 @@ from segbench.evaluation.semantic import confusion as semantic
 
 
 def band(mask, width):
-    """Cheng et al.: the mask less its erosion by 3 x 3, `width` times; outside the image is no mask."""
+    """Cheng et al.: the mask less its erosion by 3 x 3, `width` times; outside the image there is no mask."""
     padded = np.pad(mask, 1)
     return mask & ~ndimage.binary_erosion(padded, np.ones((3, 3)), iterations=width)[1:-1, 1:-1]
 
