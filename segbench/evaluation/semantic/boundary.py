@@ -92,7 +92,7 @@ def measure(
 
 
 _WORDS = np.array([word for word in range(256) if word.bit_count() == 4], np.uint8)
-"""70 bytes with four bits set. The bitwise or of two of them is none of them."""
+"""The 70 bytes with four bits set. The bitwise or of two of them has more bits."""
 
 
 def _edges(

@@ -54,12 +54,12 @@ def test_void_bounds_nothing(classes):
     for labels, name in ((truth, "truth"), (predicted, "predicted")):
         for c in range(classes):
             own, other = known & (labels == c), known & (labels != c)
-            beside = ndimage.binary_dilation(other, np.ones((3, 3)))
+            adjacent = ndimage.binary_dilation(other, np.ones((3, 3)))
             reach = ndimage.binary_dilation(
                 np.pad(other, 1, constant_values=True), np.ones((3, 3)), iterations=width
             )
             assert found[f"boundary_{name}"][c] == (own & reach[1:-1, 1:-1]).sum()
-            assert found[f"contour_{name}"][c] == (own & beside).sum()
+            assert found[f"contour_{name}"][c] == (own & adjacent).sum()
 
 
 def test_no_contour_towards_void(semantic_scores):
