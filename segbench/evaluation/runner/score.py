@@ -73,7 +73,7 @@ def semantic_command(
     per_image: PerImage = None,
     threads: Threads = None,
 ) -> None:
-    """Score class maps: two folders of single-channel images with the same names. Pixel values are classes."""
+    """Score class maps: two folders of single-channel images with the same names. Values are classes."""
     if classes is None and not binary:
         raise SegbenchError(
             "is missing", where="--classes", remedy="give the number of classes, or --binary for masks"
