@@ -1,4 +1,4 @@
-"""What of the evaluation can be chosen. A change here repeats the scoring only."""
+"""Options of the evaluation. A change of an option repeats the scoring only."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A score and the contract that it was made under. Scores under unlike contracts never share a column."""
+"""Scores, and the contracts that say how they were computed. A column never mixes contracts."""
 
 from __future__ import annotations
 
@@ -19,31 +19,31 @@ METRICS: dict[Task, dict[str, str]] = {
     "instance": {"ap": "AP", "ap50": "AP50", "ap75": "AP75", "box_ap": "Box AP"},
     "panoptic": {"pq": "PQ", "sq": "SQ", "rq": "RQ", "pq_things": "PQ things", "pq_stuff": "PQ stuff"},
 }
-"""Metrics that are compared, and their headers; all are better when higher."""
+"""Metrics of the comparison tables and their column headers, by task. Higher is better for all of them."""
 PRIMARY: dict[Task, str] = {"semantic": "miou", "instance": "ap", "panoptic": "pq"}
-"""The metric that ranks networks, by task; its row without a class."""
+"""The metric that ranks networks, by task: its mean over the classes."""
 PRIMARY_BINARY = "dice_no_background"
-"""What is quoted beside it where there is one class and background."""
+"""Quoted next to the primary metric if the dataset has one class and background."""
 
 
 @dataclass(frozen=True)
 class Contract:
-    """How a score was made. An empty field means that the matter does not arise."""
+    """How a score was computed. Fields that do not apply to a metric are empty."""
 
     pooling: Literal["dataset", "image"]
-    """dataset: counts of all images are summed first. image: scores of images are averaged."""
+    """dataset: counts of all images are summed first. image: scores of the images are averaged."""
     ignored: str
-    """Which truth is left out before counting, on both sides."""
+    """Truth that is excluded before counting, together with the predictions on it."""
     absent: str
-    """What a class counts that has neither truth nor prediction."""
+    """How a class without truth and prediction counts in the mean."""
     resolution: str = "truth"
-    """Size at which maps are compared; truth: the annotation's own."""
+    """Size at which maps are compared. truth: the size of the annotation."""
     match: str = ""
-    """When a predicted object matches a true one."""
+    """When a prediction matches the truth."""
     max_detections: int | None = None
-    """Most detections that one class may have in one image."""
+    """Maximum number of detections per class and image."""
     min_score: float | None = None
-    """Predictions below this score are left out."""
+    """Predictions with a lower score are excluded."""
 
 
 CONTRACT_KEYS = tuple(f.name for f in fields(Contract))
@@ -51,7 +51,10 @@ CONTRACT_KEYS = tuple(f.name for f in fields(Contract))
 
 @dataclass(frozen=True)
 class Score:
-    """One figure. `name` is a class, or "" for the mean over the classes; an undefined value is NaN."""
+    """One value of a metric.
+
+    `name` is a class, or "" for the mean over the classes. `value` is NaN where the metric is undefined.
+    """
 
     task: Task
     metric: str
@@ -62,42 +65,48 @@ class Score:
     """Whether the prediction was converted from one for another task."""
 
     def row(self) -> dict[str, Any]:
+        """Return the score as a row of scores.csv, with the keys `SCORE_COLUMNS`."""
         row = {"task": self.task, "metric": self.metric, "class": self.name, "value": self.value}
         return row | {"derived": self.derived} | asdict(self.contract)
 
 
 @dataclass
-class Sheet:
-    """The scores of one task of one cell, as they are added."""
+class ScoreTable:
+    """Collects the scores of one task of one cell in `rows`."""
 
     task: Task
     classes: Sequence[str]
     derived: bool
-    scores: list[Score] = field(default_factory=list)
+    rows: list[Score] = field(default_factory=list)
 
     def add(self, metric: str, mean: Any, values: Iterable[float], contract: Contract) -> None:
-        """A score of each class, and their mean."""
+        """Add `mean` and the value of each class, in the order of `classes`."""
         self.add_one(metric, mean, contract)
-        self.scores.extend(
+        self.rows.extend(
             Score(self.task, metric, name, float(value), contract, self.derived)
             for name, value in zip(self.classes, values, strict=True)
         )
 
     def add_one(self, metric: str, value: Any, contract: Contract) -> None:
-        self.scores.append(Score(self.task, metric, "", float(value), contract, self.derived))
+        """Add a score that has no values by class."""
+        self.rows.append(Score(self.task, metric, "", float(value), contract, self.derived))
 
 
 SCORE_COLUMNS = ("task", "metric", "class", "value", "derived", *CONTRACT_KEYS)
 
 
 class UnlikeContracts(ValueError):
-    """Scores that were made in different ways were about to share a column."""
+    """Scores of one column were computed in different ways."""
 
 
 def join(
     rows: Iterable[Mapping[str, Any]], column: tuple[str, ...] = ("task", "metric")
 ) -> dict[tuple[Any, ...], list[Mapping[str, Any]]]:
-    """Rows of scores by column. Raises `UnlikeContracts` where the rows of one column differ in contract."""
+    """Group rows of scores by the values of the keys `column`.
+
+    Raises:
+        UnlikeContracts: rows of one column differ in contract.
+    """
     columns: dict[tuple[Any, ...], list[Mapping[str, Any]]] = {}
     for row in rows:
         members = columns.setdefault(tuple(row[key] for key in column), [])
@@ -110,4 +119,4 @@ def join(
 
 
 def _same(a: Any, b: Any) -> bool:
-    return a == b or (a != a and b != b)  # NaN stands for an empty field in a data frame
+    return a == b or (a != a and b != b)  # data frames have NaN for an empty field

@@ -8,13 +8,13 @@ import numpy as np
 
 
 def ratio(part: Any, whole: Any) -> np.ndarray:
-    """part / whole as float; NaN where whole is 0."""
+    """Return part / whole as float, with broadcasting; NaN where whole is 0."""
     part, whole = np.asarray(part, float), np.asarray(whole, float)
     shape = np.broadcast_shapes(part.shape, whole.shape)
     return np.divide(part, whole, out=np.full(shape, np.nan), where=whole != 0)
 
 
 def mean(values: np.ndarray, axis: int = -1) -> np.ndarray:
-    """Mean of what is defined (not NaN); NaN where nothing is."""
+    """Return the mean over `axis` of the values that are not NaN; NaN where all of them are."""
     defined = ~np.isnan(values)
     return ratio(np.where(defined, values, 0).sum(axis), defined.sum(axis))

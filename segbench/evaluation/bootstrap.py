@@ -1,4 +1,9 @@
-"""Intervals of the primary scores by resampling images, and of the difference of two cells (paired)."""
+"""Confidence intervals of the primary scores, and of their difference between two cells.
+
+Percentile bootstrap over the images (Efron and Tibshirani, An Introduction to the Bootstrap, 1993, ch. 13):
+each resample draws as many images as there are, with replacement. For a difference, both cells use the same
+resamples (paired).
+"""
 
 from __future__ import annotations
 
@@ -16,35 +21,44 @@ from segbench.evaluation.statistics import Statistics, positions
 
 _LEVELS = (2.5, 97.5)
 _AT_ONCE = 2_000_000
-"""Numbers in one array of resampled curves: it bounds the memory."""
+"""Size limit of one array of resampled curves, to bound the memory."""
 
 
 def draws(images: int, samples: int, seed: int) -> np.ndarray:
-    """How often each image is in each resample, samples x images. Equal arguments give equal draws."""
+    """Return how often each image is in each resample, samples x images uint16.
+
+    Equal arguments give equal draws.
+    """
     rng = np.random.default_rng(seed)
     drawn = [np.bincount(rng.integers(0, images, images), minlength=images) for _ in range(samples)]
     return np.array(drawn, np.uint16).reshape(samples, images)
 
 
 def resampled(statistics: Statistics, task: Task, samples: int, seed: int) -> np.ndarray:
-    """The primary score of `task` on each of `samples` resamples of the images."""
-    weights = draws(len(statistics.heading.image_ids), samples, seed)
+    """Return the primary score of `task` on each resample of the images: `samples` floats.
+
+    The score is NaN where it is undefined, for example on a resample without truth.
+    """
+    weights = draws(len(statistics.metadata.image_ids), samples, seed)
     if task == "instance":
         return _resampled_ap(statistics, weights)
     counts: Any = panoptic.counts if task == "panoptic" else semantic.counts
     score: Any = panoptic.pq if task == "panoptic" else semantic.miou
     columns = panoptic.COLUMNS if task == "panoptic" else semantic.COLUMNS
-    ids = [c.id for c in statistics.heading.tasks[task].classes]
+    ids = [c.id for c in statistics.metadata.tasks[task].classes]
     total = np.zeros((samples, len(ids), 4 if task == "panoptic" else 3))
     for batch in statistics.batches(task, columns):
-        at = positions(batch.image_ids, statistics.heading.image_ids)
+        at = positions(batch.image_ids, statistics.metadata.image_ids)
         total += np.tensordot(weights[:, at].astype(float), counts(batch, ids).astype(float), 1)
     return score(total)
 
 
 def _resampled_ap(statistics: Statistics, weights: np.ndarray) -> np.ndarray:
-    """AP, with each recall level met exactly: it may differ from COCO's floats in a level or two."""
-    found = instance.detections(statistics, statistics.heading.tasks["instance"].kinds[0])
+    """Return AP on each resample.
+
+    Recall levels are compared in whole numbers. COCO compares floats, so a level or two may differ.
+    """
+    found = instance.detections(statistics, statistics.metadata.tasks["instance"].kinds[0])
     values = np.full((len(found), len(weights)), np.nan)
     for k, own in enumerate(found):
         hits, misses = own.hits(0)
@@ -56,7 +70,7 @@ def _resampled_ap(statistics: Statistics, weights: np.ndarray) -> np.ndarray:
             true, false = (weight * hits).cumsum(-1), (weight * misses).cumsum(-1)
             precision = true / np.maximum(true + false, 1)
             precision = np.maximum.accumulate(precision[..., ::-1], -1)[..., ::-1]
-            levels = 100 * true // np.maximum(truths, 1)[:, None, None] + 1  # recalls reached, of 101
+            levels = 100 * true // np.maximum(truths, 1)[:, None, None] + 1  # recall levels reached, of 101
             new = np.diff(levels, axis=-1, prepend=0)
             area = (precision * new).sum((1, 2)) / (101 * len(THRESHOLDS))
             values[k, start : start + step] = np.where(truths > 0, area, np.nan)
@@ -64,16 +78,20 @@ def _resampled_ap(statistics: Statistics, weights: np.ndarray) -> np.ndarray:
 
 
 def interval(statistics: Statistics, task: Task) -> tuple[float, float] | None:
-    """95 % interval of the primary score by the file's own options; None where it is undefined."""
-    options = statistics.heading.options
+    """Return the 95 % interval of the primary score, by the options in the file; None if undefined."""
+    options = statistics.metadata.options
     return _bounds(resampled(statistics, task, options.bootstrap_samples, options.bootstrap_seed))
 
 
 def difference(
     a: Statistics, b: Statistics, task: Task, *, samples: int, seed: int
 ) -> tuple[float, float] | None:
-    """95 % interval of the primary score of `a` less that of `b`, both on the same resamples."""
-    if a.heading.image_ids != b.heading.image_ids:
+    """Return the 95 % interval of the primary score of `a` minus that of `b`, on the same resamples.
+
+    Raises:
+        ValueError: the files hold different images.
+    """
+    if a.metadata.image_ids != b.metadata.image_ids:
         raise ValueError(f"{a.path} and {b.path} are not on the same images")
     return _bounds(resampled(a, task, samples, seed) - resampled(b, task, samples, seed))
 

@@ -1,4 +1,4 @@
-"""The predictions of one cell against the truth, by files only.
+"""Score the predictions of one cell against the truth; both are read from files.
 
 `segbench.evaluation.runner.evaluate` runs this in several processes.
 """
@@ -18,35 +18,45 @@ from segbench.contract.evaluation import EvaluationOptions
 from segbench.contract.view import Task
 from segbench.data.dataset import Dataset, ImageRecord, Split
 from segbench.errors import SegbenchError
+from segbench.evaluation.conversions import CONVERSIONS
 from segbench.evaluation.instance import ap as instance
 from segbench.evaluation.instance import tide
 from segbench.evaluation.instance.files import read_truth
 from segbench.evaluation.panoptic import quality as panoptic
 from segbench.evaluation.panoptic.files import PanopticFiles
 from segbench.evaluation.pooling import write_scores
-from segbench.evaluation.predicted import CONVERSIONS, Predicted
+from segbench.evaluation.prediction_folder import PredictionFolder
 from segbench.evaluation.semantic import boundary
 from segbench.evaluation.semantic import confusion as semantic
 from segbench.evaluation.semantic.maps import read_labels
-from segbench.evaluation.statistics import Heading, Rows, Scored, Statistics, Writer, rows_of
+from segbench.evaluation.statistics import Metadata, Rows, Statistics, TaskSettings, Writer, rows_of
 from segbench.files import read_json
 
 log = logging.getLogger(__name__)
 
-
 Job = Callable[[Sequence[ImageRecord]], pa.RecordBatch]
+"""Returns the statistics of some images."""
 Spread = Callable[[Job, Sequence[ImageRecord]], Iterator[pa.RecordBatch]]
 
 
 def evaluate(
     dataset_root: Path, predictions: Path, out: Path, *, options: EvaluationOptions, spread: Spread
 ) -> None:
-    """Score a folder of predictions on every task of the dataset that it can answer.
+    """Score a folder of predictions on every task of the dataset for which it holds predictions.
 
-    `spread(job, images)` calls the job on all images, some at a time, and yields its results in order.
+    Predictions are converted where a task was not predicted itself. Three files are written into `out`:
+    per_image.parquet (see `segbench.evaluation.statistics`), scores.csv (one row for each score) and
+    scores.json (scores, confusion matrix, intervals, conversions, and what could not be scored and why).
 
-    Writes into `out`: per_image.parquet (see `segbench.evaluation.statistics`), scores.csv (tidy rows) and
-    scores.json (the same, confusion matrix, intervals, conversions, and what could not be answered and why).
+    Args:
+        dataset_root: folder of the canonical dataset.
+        predictions: folder with predictions.json and the files that it lists.
+        out: folder of the results.
+        options: options of the evaluation.
+        spread: `spread(job, images)` calls `job` on chunks of `images` and yields the results in order.
+
+    Raises:
+        SegbenchError: the predictions are of another dataset, incomplete or malformed.
     """
     dataset = Dataset(dataset_root)
     index = read_json(predictions / "predictions.json")
@@ -55,13 +65,13 @@ def evaluate(
             f"predictions of dataset '{index['dataset']}', not '{dataset.info.name}'", where=predictions
         )
     split = dataset.split(index["split"])
-    predicted = Predicted(split, predictions, index["parts"], index["task"], options.min_score)
-    tasks = {task: _scored(dataset, task, predicted, options) for task in predicted.sources}
-    with Writer(out / "per_image.parquet", Heading(options, tasks, tuple(r.id for r in split))) as writer:
-        for task, scored in tasks.items():
-            log.info("scoring %s (%s)", task, scored.conversion or "as predicted")
+    predicted = PredictionFolder(split, predictions, index["parts"], index["task"], options.min_score)
+    tasks = {task: _settings(dataset, task, predicted, options) for task in predicted.sources}
+    with Writer(out / "per_image.parquet", Metadata(options, tasks, tuple(r.id for r in split))) as writer:
+        for task, settings in tasks.items():
+            log.info("scoring %s (%s)", task, settings.conversion or "as predicted")
             predicted.open(task)
-            job = _COMPARE[task](split, predicted, scored, options)
+            job = _COMPARE[task](split, predicted, settings, options)
             for batch in spread(job, split.images):
                 writer.add(batch)
             writer.flush()
@@ -77,21 +87,25 @@ def evaluate(
     write_scores(Statistics(out / "per_image.parquet"), out, **figures)
 
 
-def _scored(dataset: Dataset, task: Task, predicted: Predicted, options: EvaluationOptions) -> Scored:
+def _settings(
+    dataset: Dataset, task: Task, predicted: PredictionFolder, options: EvaluationOptions
+) -> TaskSettings:
     source = predicted.sources[task]
     crowded = math.ceil(dataset.info.max_instances / 100) * 100
-    return Scored(
+    return TaskSettings(
         dataset.view(task).classes,
         CONVERSIONS.get((task, source), ""),
         (1, 10, options.max_detections or max(100, crowded)),
         ("box",) if predicted.boxes_only else ("mask", "box"),
-        # components of a class map are certain of themselves, whatever share of the image they cover
+        # the score of a component is its share of the image, not a confidence: every component counts
         min_score=0.0 if source == "semantic" else options.min_score,
     )
 
 
-def _semantic(split: Split, predicted: Predicted, scored: Scored, options: EvaluationOptions) -> Job:
-    index = semantic.ClassIndex([c.id for c in scored.classes], split.dataset.info.void)
+def _semantic(
+    split: Split, predicted: PredictionFolder, settings: TaskSettings, options: EvaluationOptions
+) -> Job:
+    index = semantic.ClassIndex([c.id for c in settings.classes], split.dataset.info.void)
     bounds = boundary.settings(options)
 
     def add(rows: Rows, record: ImageRecord) -> None:
@@ -103,25 +117,29 @@ def _semantic(split: Split, predicted: Predicted, scored: Scored, options: Evalu
     return partial(rows_of, "semantic", add)
 
 
-def _instance(split: Split, predicted: Predicted, scored: Scored, options: EvaluationOptions) -> Job:
+def _instance(
+    split: Split, predicted: PredictionFolder, settings: TaskSettings, options: EvaluationOptions
+) -> Job:
     truth, images, _ = read_truth(split.instances_json, masks=True)
 
-    def read(record: ImageRecord) -> instance.Image:
+    def read(record: ImageRecord) -> instance.ImageObjects:
         shape = images[record.id]["height"], images[record.id]["width"]
-        return record.id, record.stem, truth.found(record.id, shape), predicted.instances(record, shape)
+        return record.id, record.stem, truth.objects(record.id, shape), predicted.instances(record, shape)
 
     objects = "objects" in options.families and not predicted.boxes_only
-    return partial(instance.rows_of, read, scored, objects)
+    return partial(instance.rows_of, read, settings, objects)
 
 
-def _panoptic(split: Split, predicted: Predicted, scored: Scored, options: EvaluationOptions) -> Job:
-    truth = PanopticFiles(split.panoptic_json, split.panoptic_folder, [c.id for c in scored.classes])
+def _panoptic(
+    split: Split, predicted: PredictionFolder, settings: TaskSettings, options: EvaluationOptions
+) -> Job:
+    truth = PanopticFiles(split.panoptic_json, split.panoptic_folder, [c.id for c in settings.classes])
 
     def add(rows: Rows, record: ImageRecord) -> None:
         guess = predicted.panoptic(record, truth.shape)
-        true = truth.side(record.id)
+        true = truth.annotations(record.id)
         with panoptic.faults_of(split.panoptic_json, true, predicted.folder):
-            panoptic.add_image(rows, record.id, record.stem, true, guess, scored.classes)
+            panoptic.add_image(rows, record.id, record.stem, true, guess, settings.classes)
 
     return partial(rows_of, "panoptic", add)
 

@@ -1,4 +1,4 @@
-"""From a file of per-image statistics to every score; nothing else is read."""
+"""Compute every score from a file of per-image statistics; nothing else is read."""
 
 from __future__ import annotations
 
@@ -19,11 +19,15 @@ _POOL = {"semantic": semantic.pooled, "instance": instance.pooled, "panoptic": p
 
 
 def pool(statistics: Statistics) -> list[Score]:
-    return [score for task in statistics.heading.tasks for score in _POOL[task](statistics)]
+    """Return the scores of all tasks of a statistics file."""
+    return [score for task in statistics.metadata.tasks for score in _POOL[task](statistics)]
 
 
 def write_scores(statistics: Statistics, out: Path, **figures: Any) -> None:
-    """Write scores.csv, where what is undefined is empty, and scores.json into the folder `out`."""
+    """Write scores.csv and scores.json into the folder `out`.
+
+    Undefined values are empty in scores.csv and null in scores.json. `figures` are added to scores.json.
+    """
     scores = pool(statistics)
     with (
         atomic_path(out / "scores.csv") as path,
@@ -37,25 +41,26 @@ def write_scores(statistics: Statistics, out: Path, **figures: Any) -> None:
 
 
 def document(statistics: Statistics, scores: list[Score], **figures: Any) -> dict[str, Any]:
-    """Contents of scores.json; what is undefined is null. `figures` fit no table and are added as they are.
+    """Return the contents of scores.json, with `figures` as additional entries. Undefined values are None.
 
-    `confusion`: a row a true class, a column a predicted class, and a last column for unlabelled pixels.
+    `confusion` has a row for each true class and a column for each predicted class, in pixels. The last
+    column counts pixels without a predicted class.
     """
-    heading = statistics.heading
+    metadata = statistics.metadata
     result: dict[str, Any] = {
-        "images": len(heading.image_ids),
-        "options": heading.options.model_dump(),
-        "conversions": {task: scored.conversion for task, scored in heading.tasks.items()},
+        "images": len(metadata.image_ids),
+        "options": metadata.options.model_dump(),
+        "conversions": {task: settings.conversion for task, settings in metadata.tasks.items()},
         "intervals": {},
     }
-    if heading.options.bootstrap_samples:
-        for task in heading.tasks:
-            boxes_only = task == "instance" and "mask" not in heading.tasks[task].kinds
+    if metadata.options.bootstrap_samples:
+        for task in metadata.tasks:
+            boxes_only = task == "instance" and "mask" not in metadata.tasks[task].kinds
             metric = f"box_{PRIMARY[task]}" if boxes_only else PRIMARY[task]
             result["intervals"][task] = {metric: interval(statistics, task)}
-    if "semantic" in heading.tasks:
+    if "semantic" in metadata.tasks:
         result["confusion"] = {
-            "classes": [c.name for c in heading.tasks["semantic"].classes],
+            "classes": [c.name for c in metadata.tasks["semantic"].classes],
             "pixels": semantic.matrix(statistics).tolist(),
         }
     values = ({"value": None if math.isnan(score.value) else score.value} for score in scores)

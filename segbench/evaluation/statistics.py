@@ -1,17 +1,17 @@
-"""The per-image sufficient statistics of a cell: one Parquet file from which every figure is recomputed.
+"""The per-image sufficient statistics of a cell: one Parquet file from which all scores are computed.
 
-A row is (task, image, class). Columns that do not belong to the row's task are null.
+There is one row for each task, image and class. Columns of other tasks are null.
 
-semantic    `predicted`, `pixels`: the row of the confusion matrix of this true class, sparse: predicted class
+semantic    `predicted`, `pixels`: this true class's row of the confusion matrix, sparse: predicted class
             (-1 = none) and pixel count. `boundary_*`, `contour_*`: see `evaluation.semantic.boundary`.
-instance    `truths`: true objects that count, for each of the four area ranges. `scores`: of the detections,
-            best first. `mask_matched`, `mask_ignored`, `box_matched`, `box_ignored`: for each detection and
-            area range a bit mask over the ten IoU thresholds. `object_*`, `aji_*`: see
-            `segbench.evaluation.instance.objects`.
+instance    `truths`: number of true objects that count, for each of the four area ranges. `scores` of the
+            detections, highest first. `mask_matched`, `mask_ignored`, `box_matched`, `box_ignored`: a bit
+            mask over the ten IoU thresholds for each detection and area range. `object_*`, `aji_*`: see
+            `evaluation.instance.objects`.
 panoptic    `iou_sum` of the matched segments, `true_positives`, `false_positives`, `false_negatives`.
 
-Each row group holds whole images and one task. The file's metadata name the images, classes and options, so
-that nothing else is needed to pool.
+Each row group holds rows of one task, and all rows of an image. The file's metadata lists images, classes and
+options, so that the scores need no other file.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ from segbench.files import atomic_path
 
 T = TypeVar("T")
 NONE = -1
-"""Class id of a pixel that the prediction leaves unlabelled."""
+"""Class id of a pixel without a predicted class."""
 
 _LISTS = {
     "predicted": pa.int32(),
@@ -78,64 +78,66 @@ SCHEMA = pa.schema(
 
 
 @dataclass(frozen=True)
-class Scored:
-    """What was scored for one task, and how."""
+class TaskSettings:
+    """The classes of one task, and how it is scored."""
 
     classes: tuple[Category, ...]
     conversion: str = ""
-    """How the prediction was derived from one for another task; "" where it was not."""
+    """How the prediction was converted from another task; "" if it was not."""
     max_detections: tuple[int, ...] = (1, 10, 100)
-    """Limits of AR; the last is that of AP."""
+    """Limits of AR, ascending. AP uses the last one."""
     kinds: tuple[str, ...] = ("mask", "box")
-    """What AP is taken of."""
+    """Shapes that AP compares: "mask", "box"."""
     min_score: float = 0.0
-    """Detections below it are no objects, but for AP."""
+    """Detections with a lower score are ignored, except by AP."""
 
 
 @dataclass(frozen=True)
-class Heading:
-    """Metadata of a statistics file."""
+class Metadata:
+    """Metadata of a statistics file: options, scored tasks and ids of all images."""
 
     options: EvaluationOptions
-    tasks: dict[Task, Scored]
+    tasks: dict[Task, TaskSettings]
     image_ids: tuple[int, ...]
 
     def dumps(self) -> bytes:
+        """Return the metadata as JSON."""
         tasks = {
-            task: {**vars(scored), "classes": [c.model_dump() for c in scored.classes]}
-            for task, scored in self.tasks.items()
+            task: {**vars(settings), "classes": [c.model_dump() for c in settings.classes]}
+            for task, settings in self.tasks.items()
         }
         return json.dumps(
             {"options": self.options.model_dump(), "tasks": tasks, "image_ids": self.image_ids}
         ).encode()
 
     @classmethod
-    def loads(cls, data: bytes) -> Heading:
+    def loads(cls, data: bytes) -> Metadata:
+        """Read what `dumps` returned."""
         raw = json.loads(data)
         tasks = {
-            task: Scored(
-                **{**scored, "classes": tuple(Category.model_validate(c) for c in scored["classes"])}
+            task: TaskSettings(
+                **{**settings, "classes": tuple(Category.model_validate(c) for c in settings["classes"])}
             )
-            for task, scored in raw["tasks"].items()
+            for task, settings in raw["tasks"].items()
         }
         return cls(EvaluationOptions.model_validate(raw["options"]), tasks, tuple(raw["image_ids"]))
 
 
 _KEY = b"segbench"
 _GROUP = 8192
-"""Rows in a row group. Each group is described in memory, and read as a whole."""
+"""Rows in a row group, which is read as a whole. The description of all groups is held in memory."""
 
 
 class Writer:
-    """Appends images to a statistics file, which appears when the `with` block ends without an error."""
+    """Write a statistics file in parts. It appears when the `with` block ends without an error."""
 
-    def __init__(self, path: Path, heading: Heading) -> None:
+    def __init__(self, path: Path, metadata: Metadata) -> None:
         self._context = atomic_path(path)
-        self._schema = SCHEMA.with_metadata({_KEY: heading.dumps()})
+        self._schema = SCHEMA.with_metadata({_KEY: metadata.dumps()})
         self._waiting: list[pa.RecordBatch] = []
 
     def __enter__(self) -> Writer:
-        pa.array(np.zeros(0))  # pyarrow imports pandas now: once, ahead of forks
+        pa.array(np.zeros(0))  # makes pyarrow import pandas once, before processes are forked
         self._writer = pq.ParquetWriter(
             self._context.__enter__(), self._schema, compression="zstd", write_statistics=False
         )
@@ -165,15 +167,15 @@ class Writer:
 
 @dataclass
 class Rows:
-    """Rows of one task, gathered image by image in a worker."""
+    """Collects the rows of one task, image by image."""
 
     task: Task
     columns: dict[str, list[Any]] = field(default_factory=dict)
     lengths: dict[str, list[Any]] = field(default_factory=dict)
-    """Of the lists of each row, for columns of lists, whose values lie end to end."""
+    """Length of each row's list, for columns of lists, whose values are concatenated."""
 
     def add(self, image_id: int, image: str, class_id: int, **values: Any) -> None:
-        """One row."""
+        """Add the row of one class, as `extend` does."""
         lists = {name: (v, [len(v)]) for name, v in values.items() if name in _LISTS}
         numbers = {name: [v] for name, v in values.items() if name not in _LISTS}
         self.extend(image_id, image, [class_id], **numbers, **lists)
@@ -181,7 +183,13 @@ class Rows:
     def extend(
         self, image_id: int, image: str, class_ids: Sequence[int] | np.ndarray, **columns: Any
     ) -> None:
-        """The rows of one image; a column of lists comes as (all values, length of each row's list)."""
+        """Add the rows of one image.
+
+        Args:
+            image_id, image: id and name of the image.
+            class_ids: class of each of the N rows.
+            columns: N values each; for a column of lists (values of all rows, length of each row's list).
+        """
         self._append("image_id", [image_id] * len(class_ids))
         self._append("image", [image] * len(class_ids))
         self._append("class_id", class_ids)
@@ -195,6 +203,7 @@ class Rows:
         self.columns.setdefault(name, []).append(values)
 
     def batch(self) -> pa.RecordBatch:
+        """Return all rows with the columns of `SCHEMA`."""
         if not self.columns:
             return pa.RecordBatch.from_arrays([pa.nulls(0, e.type) for e in SCHEMA], schema=SCHEMA)
         length = sum(map(len, self.columns["class_id"]))
@@ -219,7 +228,7 @@ class Rows:
 
 
 def rows_of(task: Task, add: Callable[[Rows, T], None], items: Sequence[T]) -> pa.RecordBatch:
-    """The rows that `add` adds for each of `items`."""
+    """Return the rows that `add` adds for each of `items`."""
     rows = Rows(task)
     for item in items:
         add(rows, item)
@@ -227,52 +236,59 @@ def rows_of(task: Task, add: Callable[[Rows, T], None], items: Sequence[T]) -> p
 
 
 class Batch:
-    """Rows of one task and of whole images, as arrays."""
+    """Rows of one task as arrays. A batch holds all rows of its images."""
 
     def __init__(self, rows: pa.RecordBatch) -> None:
         self.rows = rows
         self.image_ids, self.image = np.unique(rows["image_id"].to_numpy(), return_inverse=True)
-        """Ids of the images, and the index into them of each row."""
+        """Sorted ids of the images, and for each row its index in them."""
         self.class_ids = rows["class_id"].to_numpy()
 
     def __len__(self) -> int:
         return self.rows.num_rows
 
     def numbers(self, name: str) -> np.ndarray:
+        """Return the values of a column of numbers."""
         return self.rows[name].to_numpy()
 
     def lists(self, name: str) -> tuple[np.ndarray, np.ndarray]:
-        """(values of all rows, length of each row)"""
+        """Return a column of lists as (values of all rows, length of each row's list)."""
         column = self.rows[name]
         return column.flatten().to_numpy(), np.diff(column.offsets.to_numpy())
 
     def names(self) -> list[str]:
-        """Name of each of `image_ids`."""
+        """Return the name of each image, in the order of `image_ids`."""
         first = np.unique(self.image, return_index=True)[1]
         return self.rows["image"].take(pa.array(first)).to_pylist()
 
 
 def positions(values: np.ndarray, ids: Sequence[int]) -> np.ndarray:
-    """Index of each value in `ids`, which need not be sorted and hold every value."""
+    """Return the index of each value in `ids`, which contain all values and may be unsorted."""
     order = np.argsort(ids)
     return order[np.searchsorted(np.asarray(ids)[order], values)]
 
 
 class Statistics:
-    """Read access to a statistics file; memory does not grow with it."""
+    """Read access to a statistics file, a row group at a time.
+
+    Raises:
+        SegbenchError: the file cannot be read, or is not a statistics file.
+    """
 
     def __init__(self, path: Path) -> None:
         self.path = path
         try:
             self._file = pq.ParquetFile(path)
-            self.heading = Heading.loads(self._file.schema_arrow.metadata[_KEY])
+            self.metadata = Metadata.loads(self._file.schema_arrow.metadata[_KEY])
         except (OSError, pa.ArrowException, KeyError, TypeError) as error:
             raise SegbenchError(
-                f"is no file of per-image statistics ({error})", where=path, remedy="evaluate the cell again"
+                f"is not a file of per-image statistics ({error})",
+                where=path,
+                remedy="evaluate the cell again",
             ) from error
 
     def batches(self, task: Task, columns: Sequence[str]) -> Iterator[Batch]:
-        """The rows of `task`, some images at a time, in the order in which they were scored."""
+        """Yield the rows of `task` with the given columns, some images at a time, in the order of scoring."""
         wanted = ["task", "image_id", "image", "class_id", *columns]
         for group in range(self._file.num_row_groups):
             table = self._file.read_row_group(group, columns=wanted, use_threads=False)

@@ -1,4 +1,4 @@
-"""Scores of single images, and the worst of them."""
+"""Scores of single images, and the images with the lowest scores."""
 
 from __future__ import annotations
 
@@ -18,13 +18,17 @@ from segbench.evaluation.statistics import Batch, Statistics
 
 
 def image_scores(statistics: Statistics, task: Task) -> Iterator[tuple[int, str, float]]:
-    """(image id, name, score) of each image that has truth or predictions.
+    """Yield (image id, name, score) of each image that has truth or predictions.
 
-    semantic: mIoU of the image; panoptic: its PQ; instance: mean over classes and COCO's thresholds of
-    TP / (TP + FP + FN), for detections from `min_score` on.
+    The score is in 0..1, or NaN where it is undefined:
+
+    semantic: mIoU of the image.
+    panoptic: PQ of the image.
+    instance: mean over classes and COCO's ten IoU thresholds of TP / (TP + FP + FN), for detections with a
+        score of at least `min_score`.
     """
-    ids = [c.id for c in statistics.heading.tasks[task].classes]
-    kind = statistics.heading.tasks[task].kinds[0]
+    ids = [c.id for c in statistics.metadata.tasks[task].classes]
+    kind = statistics.metadata.tasks[task].kinds[0]
     columns = {
         "semantic": semantic.COLUMNS,
         "panoptic": panoptic.COLUMNS,
@@ -36,14 +40,17 @@ def image_scores(statistics: Statistics, task: Task) -> Iterator[tuple[int, str,
         elif task == "panoptic":
             values = panoptic.pq(panoptic.counts(batch, ids))
         else:
-            values = _object_scores(batch, kind, statistics.heading.tasks[task].min_score)
+            values = _object_scores(batch, kind, statistics.metadata.tasks[task].min_score)
         yield from zip(batch.image_ids.tolist(), batch.names(), values.tolist())
 
 
 def worst(path: Path, task: Task, count: int) -> list[str]:
-    """Names of the `count` images with the lowest scores, worst first; none where `task` was not scored."""
+    """Return the names of the `count` images with the lowest scores, worst first.
+
+    The list is empty if `task` was not scored. `path` is a statistics file.
+    """
     statistics = Statistics(path)
-    if task not in statistics.heading.tasks:
+    if task not in statistics.metadata.tasks:
         return []
     found = ((score, name) for _, name, score in image_scores(statistics, task) if not np.isnan(score))
     return [name for _, name in heapq.nsmallest(count, found)]

@@ -17,11 +17,10 @@ from segbench.data.dataset import Dataset, ImageRecord, Split
 from segbench.data.images import read_image
 from segbench.data.masks import decode
 from segbench.data.painting import VOID, Region, paint
-from segbench.evaluation.derive import Segments
-from segbench.evaluation.instance.ap import Found
+from segbench.evaluation.annotations import Objects, SegmentMap
 from segbench.evaluation.instance.files import read_truth
 from segbench.evaluation.panoptic.files import PanopticFiles
-from segbench.evaluation.predicted import Predicted
+from segbench.evaluation.prediction_folder import PredictionFolder
 from segbench.files import atomic_path, read_json
 
 CANVAS, TEXT, MUTED = (22, 24, 29), (236, 238, 242), (160, 166, 178)
@@ -102,7 +101,7 @@ def truth_reader(split: Split, task: Task) -> Reader:
         return lambda record, size: _classes(split.read_semantic(record.stem), size, categories)
     if task == "instance":
         file, _, _ = read_truth(split.instances_json, masks=True)
-        return lambda record, size: _objects(file.found(record.id, _shape(record)), size, categories)
+        return lambda record, size: _objects(file.objects(record.id, _shape(record)), size, categories)
     files = PanopticFiles(split.panoptic_json, split.panoptic_folder, categories)
 
     def segments(record: ImageRecord, size: Size) -> Iterator[Region]:
@@ -120,7 +119,7 @@ def prediction_reader(folder: Path, split: Split, task: Task, least: float) -> R
     """Answers to `task`, converted where the network gave others; objects from the score `least` on."""
     categories = {c.id: c for c in split.dataset.info.categories}
     index = read_json(folder / "predictions.json")
-    predicted = Predicted(split, folder, index["parts"], index["task"], least)
+    predicted = PredictionFolder(split, folder, index["parts"], index["task"], least)
     if task == "semantic":
         return lambda record, size: _classes(predicted.semantic(record, _shape(record)), size, categories)
     if task == "panoptic":
@@ -138,7 +137,7 @@ def prediction_reader(folder: Path, split: Split, task: Task, least: float) -> R
     return things
 
 
-def _with_masks(predicted: Predicted, record: ImageRecord) -> Found:
+def _with_masks(predicted: PredictionFolder, record: ImageRecord) -> Objects:
     """Objects of an image; those that are boxes only get what is inside as mask, to be painted."""
     shape = _shape(record)
     found = predicted.instances(record, shape)
@@ -164,7 +163,7 @@ def _classes(ids: np.ndarray, size: Size, categories: dict[int, Category]) -> It
 
 
 def _objects(
-    found: Found, size: Size, categories: dict[int, Category], least: float = 0.0
+    found: Objects, size: Size, categories: dict[int, Category], least: float = 0.0
 ) -> Iterator[Region]:
     """Best scores last, on top."""
     for k in np.argsort(found.scores, kind="stable"):
@@ -174,7 +173,7 @@ def _objects(
 
 
 def _segments(
-    segments: Segments, size: Size, categories: dict[int, Category], shown: np.ndarray | None = None
+    segments: SegmentMap, size: Size, categories: dict[int, Category], shown: np.ndarray | None = None
 ) -> Iterator[Region]:
     """`shown`: which of the segments; None: all."""
     index = sample(segments.index, size)

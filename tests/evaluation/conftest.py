@@ -36,7 +36,7 @@ class Scores:
 
 @pytest.fixture
 def semantic_scores(tmp_path: Path) -> Callable[..., Scores]:
-    """Scores of lists of true and predicted maps, by way of files."""
+    """Scores lists of true and predicted maps, which are written to files."""
 
     def run(truth: list[Any], predicted: list[Any], names: list[str], **arguments: Any) -> Scores:
         for folder, maps in (("truth", truth), ("predicted", predicted)):
@@ -74,7 +74,7 @@ def instance_scores(tmp_path: Path) -> Callable[..., Scores]:
 
 @pytest.fixture
 def panoptic_files(tmp_path: Path) -> Callable[..., tuple[Path, Path]]:
-    """Writes one side of a panoptic comparison: {image id: (map of segment ids, segments_info)}."""
+    """Writes truth or predictions: {image id: (map of segment ids, segments_info)}."""
 
     def write(
         name: str,

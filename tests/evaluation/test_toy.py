@@ -82,5 +82,5 @@ def plain_numpy():
         (scikit_learn, {"average": "micro"}, "0.812"),
     ],
 )
-def test_what_libraries_make_of_it(library, keywords, value):
+def test_libraries_differ(library, keywords, value):
     assert f"{library(**keywords):.3f}" == value

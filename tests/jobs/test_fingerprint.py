@@ -91,8 +91,8 @@ models.losses.set_criterion
 EVALUATION = """
 contract.evaluation contract.limits contract.scores contract.view
 data.coco_lists data.dataset data.images data.jsonstream data.junk data.levels data.masks
-evaluation.averages evaluation.bootstrap evaluation.derive evaluation.evaluate evaluation.pooling
-evaluation.predicted evaluation.statistics
+evaluation.annotations evaluation.averages evaluation.bootstrap evaluation.conversions evaluation.evaluate
+evaluation.pooling evaluation.prediction_folder evaluation.statistics
 evaluation.instance.ap evaluation.instance.files evaluation.instance.matching evaluation.instance.objects
 evaluation.instance.tide evaluation.panoptic.files evaluation.panoptic.quality
 evaluation.semantic.boundary evaluation.semantic.confusion evaluation.semantic.maps

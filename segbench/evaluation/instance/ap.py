@@ -1,4 +1,10 @@
-"""Average precision of objects, masks and boxes: COCO's protocol, equal to pycocotools to the last bit."""
+"""COCO's average precision and recall of masks and boxes, equal to pycocotools to the last bit.
+
+Detections of a class are sorted by score over the whole split. At each rank, precision = TP / (TP + FP) and
+recall = TP / (number of true objects). AP is the mean over ten IoU thresholds (0.50 to 0.95) and 101 recalls
+(0 to 1) of the highest precision at that recall or a higher one (Lin et al., ECCV 2014, and COCOeval). AR is
+the recall of all detections, averaged over the thresholds.
+"""
 
 from __future__ import annotations
 
@@ -11,65 +17,53 @@ import pyarrow as pa
 from hotcoco.metrics import calibration_error
 from hotcoco.primitives import bbox_iou, mask_iou
 
-from segbench.contract.scores import Contract, Score, Sheet
+from segbench.contract.scores import Contract, Score, ScoreTable
 from segbench.data.masks import areas
+from segbench.evaluation.annotations import Objects
 from segbench.evaluation.averages import mean
 from segbench.evaluation.instance.matching import AREAS, THRESHOLDS, Group, match, outside
 from segbench.evaluation.instance.objects import measure as measure_objects
 from segbench.evaluation.instance.objects import pooled as pooled_objects
-from segbench.evaluation.statistics import Rows, Scored, Statistics, positions
+from segbench.evaluation.statistics import Rows, Statistics, TaskSettings, positions
 
 T = TypeVar("T")
 RECALLS = np.linspace(0, 1, 101)
+"""The recalls at which AP takes the precision."""
 
 
-@dataclass
-class Found:
-    """Objects of one image, true or detected."""
-
-    class_ids: np.ndarray
-    """N"""
-    masks: list[dict[str, Any]]
-    """N COCO RLEs; none where only boxes are scored"""
-    boxes: np.ndarray
-    """N x 4: x, y, width, height"""
-    areas: np.ndarray
-    """N: what decides the area range, which need not be the mask's"""
-    scores: np.ndarray
-    """N; of truth: ones"""
-    crowd: np.ndarray
-    """N bool; no detection is a crowd"""
-
-    def take(self, at: np.ndarray) -> Found:
-        masks = [self.masks[i] for i in at] if self.masks else []
-        arrays = (self.boxes, self.areas, self.scores, self.crowd)
-        return Found(self.class_ids[at], masks, *(a[at] for a in arrays))
+ImageObjects = tuple[int, str, Objects, Objects]
+"""Image id, image name, true objects, detections."""
 
 
-Image = tuple[int, str, Found, Found]
-"""Id, name, truth, detections."""
+def rows_of(
+    read: Callable[[T], ImageObjects], settings: TaskSettings, objects: bool, items: Sequence[T]
+) -> pa.RecordBatch:
+    """Return the statistics of some images, as a batch of a statistics file.
 
-
-def rows_of(read: Callable[[T], Image], scored: Scored, objects: bool, items: Sequence[T]) -> pa.RecordBatch:
-    """The statistics of the images that `read` makes of `items`; `objects`: those of that module too."""
-    chunk = _Chunk(scored, objects)
+    Args:
+        read: returns truth and detections of one of `items`.
+        settings: how the instance task is scored.
+        objects: whether the columns of `segbench.evaluation.instance.objects` are filled too.
+        items: the images.
+    """
+    chunk = _Chunk(settings, objects)
     for item in items:
         chunk.add(*read(item))
     return chunk.batch()
 
 
 class _Chunk:
-    """Statistics of some images, whose matches are found in one go."""
+    """Statistics of some images, whose objects are matched together."""
 
-    def __init__(self, scored: Scored, objects: bool) -> None:
-        self._scored, self._objects = scored, objects
+    def __init__(self, settings: TaskSettings, objects: bool) -> None:
+        self._settings, self._objects = settings, objects
         self._rows = Rows("instance")
-        self._groups: dict[str, list[Group]] = {kind: [] for kind in scored.kinds}
+        self._groups: dict[str, list[Group]] = {kind: [] for kind in settings.kinds}
         self._areas, self._lengths = [np.zeros(0)], [np.zeros(0, int)]
         self._start = 0
 
-    def add(self, image_id: int, name: str, truth: Found, detected: Found) -> None:
-        detected = _ranked(detected, self._scored.max_detections[-1])
+    def add(self, image_id: int, name: str, truth: Objects, detected: Objects) -> None:
+        detected = _ranked(detected, self._settings.max_detections[-1])
         truth = truth.take(np.argsort(truth.class_ids, kind="stable"))
         classes = np.union1d(truth.class_ids, detected.class_ids)
         edges = [np.searchsorted(f.class_ids, np.append(classes, np.inf)) for f in (detected, truth)]
@@ -78,7 +72,7 @@ class _Chunk:
             (k, slice(*edges[0][k : k + 2]), slice(*edges[1][k : k + 2]))
             for k in np.flatnonzero(number * np.diff(edges[1])).tolist()
         ]
-        for kind in self._scored.kinds:
+        for kind in self._settings.kinds:
             for _, d, g in both:
                 iou = _iou(kind, detected, truth, d, g)
                 self._groups[kind].append(Group(self._start + d.start, iou, truth.areas[g], truth.crowd[g]))
@@ -95,9 +89,9 @@ class _Chunk:
         self._start += len(detected.scores)
 
     def _object_columns(
-        self, truth: Found, detected: Found, edges: list[np.ndarray], both: list[tuple[int, slice, slice]]
+        self, truth: Objects, detected: Objects, edges: list[np.ndarray], both: list[tuple[int, slice, slice]]
     ) -> dict[str, Any]:
-        sure, real = detected.scores >= self._scored.min_score, ~truth.crowd
+        sure, real = detected.scores >= self._settings.min_score, ~truth.crowd
         pixels, true_pixels = areas(detected.masks), areas(truth.masks)
         found: dict[str, Any] = {
             "object_truths": _sums(real, edges[1]),
@@ -125,22 +119,22 @@ class _Chunk:
 
 
 def _sums(values: np.ndarray, edges: np.ndarray) -> np.ndarray:
-    """Sums of `values` between neighbouring `edges`, over the first axis."""
+    """Return the sums of `values` between consecutive `edges` of the first axis."""
     total = np.zeros((len(values) + 1, *values.shape[1:]), np.int64)
     np.cumsum(values, axis=0, out=total[1:])
     return total[edges[1:]] - total[edges[:-1]]
 
 
-def _ranked(found: Found, max_detections: int) -> Found:
-    """Detections by class, best first, at most `max_detections` of a class; equal scores stay in order."""
+def _ranked(found: Objects, max_detections: int) -> Objects:
+    """Sort detections by class, then by descending score (stable); keep `max_detections` of each class."""
     order = np.lexsort((-found.scores, found.class_ids))
     classes = found.class_ids[order]
     rank = np.arange(len(order)) - np.searchsorted(classes, classes)
     return found.take(order[rank < max_detections])
 
 
-def _iou(kind: str, detected: Found, truth: Found, d: slice, g: slice) -> np.ndarray:
-    """D x G; of crowds: intersection over detection."""
+def _iou(kind: str, detected: Objects, truth: Objects, d: slice, g: slice) -> np.ndarray:
+    """Return the D x G IoUs; for crowds the intersection divided by the detection's area."""
     crowd = truth.crowd[g]
     shape = len(detected.class_ids[d]), len(crowd)
     if not all(shape):
@@ -152,35 +146,37 @@ def _iou(kind: str, detected: Found, truth: Found, d: slice, g: slice) -> np.nda
 
 @dataclass
 class Detections:
-    """All detections of one class over the split, best first."""
+    """All N detections of one class over the split, by descending score."""
 
     images: np.ndarray
-    """N: position in the file's `image_ids`"""
+    """N positions in the file's `image_ids`."""
     scores: np.ndarray
+    """N floats."""
     ranks: np.ndarray
-    """N: 0 = best of its class in its image"""
+    """N ints; 0 = highest score of its class in its image."""
     matched: np.ndarray
-    """N x 4 bit masks over `THRESHOLDS`, a column an area range"""
+    """N x 4 bit masks over `THRESHOLDS`, one column for each area range of `AREAS`."""
     ignored: np.ndarray
+    """Detections that count neither as true nor as false positives, in the same form as `matched`."""
     true_images: np.ndarray
-    """M: images with truth or detections of the class"""
+    """M positions in `image_ids`: the images with truth or detections of the class."""
     truths: np.ndarray
-    """M x 4: number of true objects that count in each of `true_images`"""
+    """M x 4: number of true objects that count in each of `true_images`, for each area range."""
 
     def hits(self, area: int) -> tuple[np.ndarray, np.ndarray]:
-        """(true positives, false positives), T x N, of one area range."""
+        """Return (true positives, false positives), both T x N bool, for the area range with this index."""
         return hits(self.matched[:, area], self.ignored[:, area])
 
 
 def hits(matched: np.ndarray, ignored: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """(true positives, false positives), T x N, from N bit masks over `THRESHOLDS`."""
+    """Return (true positives, false positives), both T x N bool, from N bit masks over `THRESHOLDS`."""
     bits = np.arange(len(THRESHOLDS), dtype=np.uint16)[:, None]
     hit, passed = (((flags >> bits) & 1).astype(bool) for flags in (matched, ignored))
     return hit & ~passed, ~hit & ~passed
 
 
 def detections(statistics: Statistics, kind: str) -> list[Detections]:
-    """For each class, its detections; `kind` is "mask" or "box"."""
+    """Return the detections of each class of the task; `kind` is "mask" or "box"."""
     columns = ("scores", f"{kind}_matched", f"{kind}_ignored", "truths")
     flags = np.zeros((0, len(AREAS)), np.uint16)
     found, true = [(*(np.zeros(0, int),) * 4, flags, flags)], [(np.zeros(0, int), np.zeros(0, int), flags)]
@@ -188,7 +184,7 @@ def detections(statistics: Statistics, kind: str) -> list[Detections]:
         scores, lengths = batch.lists("scores")
         row = np.repeat(np.arange(len(batch)), lengths)
         rank = np.arange(len(scores)) - np.repeat(np.cumsum(lengths) - lengths, lengths)
-        image = positions(batch.image_ids, statistics.heading.image_ids)[batch.image]
+        image = positions(batch.image_ids, statistics.metadata.image_ids)[batch.image]
         matched, ignored, truths = (batch.lists(c)[0].reshape(-1, len(AREAS)) for c in columns[1:])
         found.append((batch.class_ids[row], image[row], scores, rank, matched, ignored))
         true.append((batch.class_ids, image, truths))
@@ -196,7 +192,7 @@ def detections(statistics: Statistics, kind: str) -> list[Detections]:
     true_classes, true_images, truths = (np.concatenate(column) for column in zip(*true))
     order = np.lexsort((-values[1], classes))
     result = []
-    for c in statistics.heading.tasks["instance"].classes:
+    for c in statistics.metadata.tasks["instance"].classes:
         at = order[slice(*np.searchsorted(classes[order], [c.id, c.id + 1]))]
         own = true_classes == c.id
         mine = [v[at] for v in values] + [true_images[own], truths[own]]
@@ -205,7 +201,10 @@ def detections(statistics: Statistics, kind: str) -> list[Detections]:
 
 
 def precision(found: Detections, area: int) -> np.ndarray:
-    """Interpolated precision at the 101 recalls, T x 101; -1 where the class has no truth."""
+    """Return the interpolated precision at the 101 recalls of `RECALLS`, T x 101 in 0..1.
+
+    It is -1 everywhere if the class has no true object in the area range `area` (an index), as in COCOeval.
+    """
     truths = found.truths[:, area].sum()
     if not truths:
         return np.full((len(THRESHOLDS), len(RECALLS)), -1.0)
@@ -221,52 +220,55 @@ def precision(found: Detections, area: int) -> np.ndarray:
 
 
 def recall(found: Detections, area: int, max_detections: int) -> np.ndarray:
-    """Final recall at each threshold, T; -1 where the class has no truth."""
+    """Return the recall of the best `max_detections` of each image, T values in 0..1.
+
+    It is -1 everywhere if the class has no true object in the area range `area` (an index), as in COCOeval.
+    """
     truths = found.truths[:, area].sum()
     true = found.hits(area)[0][:, found.ranks < max_detections].sum(1)
     return true / truths if truths else np.full(len(THRESHOLDS), -1.0)
 
 
 def _defined_mean(values: np.ndarray) -> float:
-    """COCO's mean: over what is not -1."""
+    """Return the mean of the values that are not -1, as COCOeval does; NaN where all are."""
     values = values[values > -1]
     return float(values.mean()) if values.size else float("nan")
 
 
 def pooled(statistics: Statistics) -> list[Score]:
-    """Every instance score of a statistics file."""
-    scored, options = statistics.heading.tasks["instance"], statistics.heading.options
-    last = scored.max_detections[-1]
-    sheet = Sheet("instance", [c.name for c in scored.classes], bool(scored.conversion))
+    """Return every instance score of a statistics file."""
+    settings, options = statistics.metadata.tasks["instance"], statistics.metadata.options
+    last = settings.max_detections[-1]
+    scores = ScoreTable("instance", [c.name for c in settings.classes], bool(settings.conversion))
 
     def contract(rule: str, limit: int = last) -> Contract:
         return Contract("dataset", "crowd", "class skipped", match=rule, max_detections=limit)
 
-    for kind in scored.kinds:
+    for kind in settings.kinds:
         found = detections(statistics, kind)
         prefix = "" if kind == "mask" else f"{kind}_"
-        for metric, values, rule, limit in _coco_figures(found, scored.max_detections):
+        for metric, values, rule, limit in _coco_figures(found, settings.max_detections):
             classes = [_defined_mean(v) for v in np.moveaxis(values, -1, 0)]
-            sheet.add(prefix + metric, _defined_mean(values), classes, contract(rule, limit))
-        if "calibration" in options.families and not scored.conversion:
+            scores.add(prefix + metric, _defined_mean(values), classes, contract(rule, limit))
+        if "calibration" in options.families and not settings.conversion:
             groups = [found, *([f] for f in found)]
             if all(((f.scores >= 0) & (f.scores <= 1)).all() for f in found):
                 error, *errors = (_calibration(group, options.calibration_bins) for group in groups)
-            else:  # such scores are no probabilities
+            else:  # the scores are not probabilities
                 error, *errors = [float("nan")] * len(groups)
-            sheet.add(prefix + "ece", error, errors, contract("IoU >= 0.5"))
-    if "objects" in options.families and "mask" in scored.kinds:
-        for metric, values, made in pooled_objects(statistics, [c.id for c in scored.classes]):
-            sheet.add(metric, mean(values), values, made)
-    return sheet.scores
+            scores.add(prefix + "ece", error, errors, contract("IoU >= 0.5"))
+    if "objects" in options.families and "mask" in settings.kinds:
+        for metric, values, made in pooled_objects(statistics, [c.id for c in settings.classes]):
+            scores.add(metric, mean(values), values, made)
+    return scores.rows
 
 
 def _coco_figures(
     found: list[Detections], limits: tuple[int, ...]
 ) -> Iterator[tuple[str, np.ndarray, str, int]]:
-    """COCO's twelve: (metric, values, when they match, maxDets). The last axis of the values is the class.
+    """Yield COCO's twelve metrics as (metric, values, match rule, maxDets).
 
-    It comes last as in pycocotools, since the order of a sum decides its last bit.
+    The last axis of the values is the class, as in pycocotools: the order of a sum decides its last bit.
     """
     sweep = "IoU >= 0.50:0.05:0.95"
     last = limits[-1]
@@ -284,7 +286,11 @@ def _coco_figures(
 
 
 def _calibration(found: list[Detections], bins: int) -> float:
-    """Expected calibration error of the scores at IoU .5, without detections of ignored truth."""
+    """Return the expected calibration error of the scores at IoU 0.5, in 0..1; NaN without detections.
+
+    ECE = sum over the bins of (detections in the bin / all detections) x |precision - mean score|
+    (Guo et al., ICML 2017, equation 3). Bins have equal width. Ignored detections do not count.
+    """
     scores = np.concatenate([f.scores for f in found])
     true, false = (np.concatenate(h) for h in zip(*([side[0] for side in f.hits(0)] for f in found)))
     counted = true | false

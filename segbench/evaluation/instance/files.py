@@ -1,4 +1,4 @@
-"""COCO's detection format on disk: annotations and results."""
+"""Read COCO's detection format: annotations and results."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from segbench.data.coco_lists import column, shown
 from segbench.data.masks import areas as areas_of
 from segbench.data.masks import has_outline, pixels, standardise, to_rle
 from segbench.errors import SegbenchError
-from segbench.evaluation.instance.ap import Found
+from segbench.evaluation.annotations import Objects
 from segbench.files import read_json
 
 log = logging.getLogger(__name__)
@@ -26,19 +26,19 @@ log = logging.getLogger(__name__)
 
 @dataclass
 class InstanceFile:
-    """Objects by the id of their image."""
+    """Objects of a file by the id of their image."""
 
     path: Path
     by_image: dict[int, list[dict[str, Any]]]
     masks: bool
     """Whether objects are read with their masks, or as boxes only."""
     results: bool = False
-    """Whether objects are detections. These have the area of their box or mask, whatever the file says."""
+    """Whether the objects are detections. Their area is computed; an `area` in the file is ignored."""
     boxes_decide: bool = False
-    """Which area that is: the box's where the file's first result has a box, as in pycocotools' loadRes."""
+    """Whether it is computed from boxes: if the file's first result has one, as in pycocotools' loadRes."""
 
-    def found(self, image_id: int, shape: tuple[int, int]) -> Found:
-        """The objects of an image of `shape` (height, width); 0 x 0 where it is not known."""
+    def objects(self, image_id: int, shape: tuple[int, int]) -> Objects:
+        """Return the objects of an image. `shape` is height and width; (0, 0) if unknown."""
         items = self.by_image.get(image_id, [])
         of_masks = self.results and not self.boxes_decide and all(map(_has_outline, items))
         masks = self._rles(items, shape) if self.masks or of_masks else []
@@ -52,10 +52,13 @@ class InstanceFile:
         scores = np.array([item.get("score", 1.0) for item in items], float)
         crowd = np.array([not self.results and bool(item.get("iscrowd")) for item in items], bool)
         class_ids = np.array([item["category_id"] for item in items], np.int64)
-        return Found(class_ids, masks if self.masks else [], boxes, areas, scores, crowd)
+        return Objects(class_ids, masks if self.masks else [], boxes, areas, scores, crowd)
 
     def plain(self, shapes: Mapping[int, tuple[int, int]]) -> list[dict[str, Any]]:
-        """All objects with the fields of their format only; boxes that the file lacks are their masks'."""
+        """Return all objects, reduced to the fields of COCO's format, with a `bbox` in each.
+
+        A missing `bbox` is taken from the mask. `shapes` has height and width by image id.
+        """
         found: list[dict[str, Any]] = []
         for image_id, items in self.by_image.items():
             boxes = self._boxes(items, [], shapes[image_id]).tolist()
@@ -69,7 +72,7 @@ class InstanceFile:
     def _boxes(
         self, items: list[dict[str, Any]], masks: list[dict[str, Any]], shape: tuple[int, int]
     ) -> np.ndarray:
-        """N x 4; the bounds of the mask where the file gives no box."""
+        """Return the N x 4 boxes; those of the masks where the file has no box."""
         given: list[Any] = [item.get("bbox") for item in items]
         lacking = [k for k, box in enumerate(given) if not box]
         if lacking:
@@ -140,7 +143,7 @@ class InstanceFile:
 
 
 def is_size(value: Any) -> bool:
-    """Whether it is height and width, of less than 32768 pixels each."""
+    """Return whether `value` is a height and a width from 1 to 32767."""
     return (
         isinstance(value, list | tuple)
         and len(value) == 2
@@ -151,7 +154,13 @@ def is_size(value: Any) -> bool:
 def read_truth(
     path: Path, *, masks: bool
 ) -> tuple[InstanceFile, dict[int, dict[str, Any]], dict[int, dict[str, Any]]]:
-    """(annotations, images by id, categories by id) of a file of COCO annotations."""
+    """Return (annotations, images by id, categories by id) of a file of COCO annotations.
+
+    `masks`: whether objects are read with their masks, or as boxes only.
+
+    Raises:
+        SegbenchError: the file is malformed, or an object has no outline (without `masks`: no box either).
+    """
     data = read_json(path)
     if not isinstance(data, dict) or not {"images", "categories", "annotations"} <= data.keys():
         raise SegbenchError(
@@ -170,27 +179,37 @@ def read_truth(
     _check_shapes(annotations, "annotation", path, masks)
     if 0 in ids:
         log.warning(
-            "%s: annotation ids count from 0; pycocotools takes the object with id 0 for unmatched, "
-            "here it is scored like any other",
+            "%s: annotation ids start at 0; pycocotools treats the object with id 0 as unmatched, "
+            "segbench scores it like any other",
             path,
         )
     if len(set(ids)) < len(ids):
-        log.warning("%s: annotation ids are not unique; objects are scored all the same", path)
+        log.warning("%s: annotation ids are not unique; the objects are scored nevertheless", path)
     return InstanceFile(path, by_image, masks), images, categories
 
 
 def read_results(
     path: Path, images: Collection[int], classes: Collection[int], *, masks: bool
 ) -> tuple[InstanceFile, dict[str, Any]]:
-    """COCO results, a list or an object with `annotations`; and what else that object holds.
+    """Return COCO results, and the other entries of their file.
 
-    What they say of unknown images or categories is an error.
+    The file holds a list of results, or an object with such a list as `annotations`.
+
+    Args:
+        path: the file.
+        images: ids of the images of the truth.
+        classes: category ids of the truth.
+        masks: whether objects are read with their masks, or as boxes only.
+
+    Raises:
+        SegbenchError: the file is malformed, names unknown images or categories, or an object has no outline
+            (without `masks`: no box either).
     """
     data = read_json(path)
-    beside = {}
+    other = {}
     if isinstance(data, dict) and "annotations" in data:
-        beside = data
-        data = beside.pop("annotations")
+        other = data
+        data = other.pop("annotations")
     if not isinstance(data, list) or not all(isinstance(r, dict) for r in data):
         raise SegbenchError(
             "is not a list of COCO results",
@@ -202,15 +221,15 @@ def read_results(
     scores = column(data, "result", "score", coco_lists.number, path)
     if scores and not 0 <= min(scores) <= max(scores) <= 1:
         log.warning(
-            "%s: scores reach from %g to %g; AP only needs their order, but calibration is undefined, and a "
-            "limit on the score, as for object F1, is compared with them as they are",
+            "%s: scores range from %g to %g, not within 0 to 1; AP needs their order only, but calibration "
+            "is undefined, and min_score (as for object F1) is compared with the scores as they are",
             path,
             min(scores),
             max(scores),
         )
     _check_shapes(data, "result", path, masks)
     decide = bool(data and data[0].get("bbox"))
-    return InstanceFile(path, by_image, masks, results=True, boxes_decide=decide), beside
+    return InstanceFile(path, by_image, masks, results=True, boxes_decide=decide), other
 
 
 def _has_outline(item: Mapping[str, Any]) -> bool:
@@ -218,7 +237,7 @@ def _has_outline(item: Mapping[str, Any]) -> bool:
 
 
 def _check_shapes(items: list[dict[str, Any]], kind: str, path: Path, masks: bool) -> None:
-    """Each object has an outline, or for boxes at least a box."""
+    """Raise unless each object has an outline or, without `masks`, a box."""
     lacking = [
         (place, item)
         for place, item in enumerate(items, 1)

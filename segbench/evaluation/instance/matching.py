@@ -1,7 +1,9 @@
 """COCO's greedy matching, for many images and classes at once.
 
-Equal to `pycocotools.cocoeval.COCOeval.evaluateImg`, for every area range and IoU threshold. hotcoco matches
-alike, but gives its per-image matches only as Python objects, at ten times the cost of the matching.
+By descending score, each detection takes the free true object with the highest IoU, if that reaches the
+threshold. The result equals `pycocotools.cocoeval.COCOeval.evaluateImg` for every area range and threshold.
+hotcoco finds the same matches, but returns those of single images as Python objects only, which takes ten
+times as long as the matching.
 """
 
 from __future__ import annotations
@@ -12,39 +14,47 @@ from dataclasses import dataclass
 import numpy as np
 
 THRESHOLDS = np.linspace(0.5, 0.95, 10)
+"""IoU thresholds, computed as in COCOeval, with the same rounding errors."""
 AREAS = {"all": (0, 1e10), "small": (0, 32**2), "medium": (32**2, 96**2), "large": (96**2, 1e10)}
+"""Area ranges in pixels, lowest and highest area included."""
 _RANGES = np.array(list(AREAS.values()), float)
 _BITS = (1 << np.arange(len(THRESHOLDS))).astype(np.uint16)
 _THRESHOLDS = np.minimum(THRESHOLDS, 1 - 1e-10)
 _VOLUME = 500_000
-"""Detections x truths that are matched in one go: it bounds the memory."""
+"""Largest number of detections x true objects that are matched at once, to bound the memory."""
 _Part = tuple[int, np.ndarray, np.ndarray]
 """Index of a group, and its detections and truths that overlap enough to match."""
 
 
 @dataclass
 class Group:
-    """Detections and truths of one class in one image. Detections are sorted, best first."""
+    """D detections and G true objects of one class in one image. Detections have descending scores."""
 
     start: int
-    """Position of the first detection among all that are matched in one go."""
+    """Position of the first detection among all detections that are matched together."""
     iou: np.ndarray
-    """D x G, as `pycocotools.mask.iou` gives it: intersection over detection for crowds."""
+    """D x G IoUs as from `pycocotools.mask.iou`: for crowds, intersection / area of the detection."""
     truth_areas: np.ndarray
-    """G"""
+    """G areas in pixels."""
     crowd: np.ndarray
-    """G bool"""
+    """G bool."""
 
 
 def outside(areas: np.ndarray) -> np.ndarray:
-    """N x 4 bool: which area ranges each area lies outside of."""
+    """Return for N areas whether they lie outside each of the four area ranges, N x 4 bool."""
     return (areas[:, None] < _RANGES[:, 0]) | (areas[:, None] > _RANGES[:, 1])
 
 
 def match(groups: list[Group], areas: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """(matched, ignored): N x 4 bit masks over `THRESHOLDS`, a column an area range.
+    """Match the detections of each group with its true objects.
 
-    areas: of all N detections, also of those that are in no group because nothing is true of their class.
+    Args:
+        groups: all classes and images with both detections and truth.
+        areas: areas of all N detections in pixels, including detections without truth of their class in the
+            image, which belong to no group.
+
+    Returns:
+        (matched, ignored): N x 4 uint16 bit masks over `THRESHOLDS`, one column for each area range.
     """
     matched, ignored = np.zeros((2, len(areas), len(AREAS)), np.uint16)
     for batch in _batches(groups):
@@ -57,7 +67,7 @@ def match(groups: list[Group], areas: np.ndarray) -> tuple[np.ndarray, np.ndarra
 
 
 def _batches(groups: list[Group]) -> Iterator[list[_Part]]:
-    """Groups of like size, each cut down to the rows and columns where anything can match."""
+    """Yield groups of similar size together, each reduced to the rows and columns that can match."""
     parts = []
     for at, group in enumerate(groups):
         close = group.iou >= _THRESHOLDS[0]
@@ -76,7 +86,7 @@ def _batches(groups: list[Group]) -> Iterator[list[_Part]]:
 
 
 def _match(parts: list[tuple[Group, np.ndarray, np.ndarray]]) -> tuple[np.ndarray, np.ndarray]:
-    """N x D x 4 bit masks (matched, ignored), padded to the largest part."""
+    """Return (matched, ignored), N x D x 4 bit masks, padded to the largest part."""
     rows, columns = max(len(p[1]) for p in parts), max(len(p[2]) for p in parts)
     iou = np.full((len(parts), rows, columns), -1.0)
     crowd = np.zeros((len(parts), 1, 1, columns), bool)
@@ -92,8 +102,8 @@ def _match(parts: list[tuple[Group, np.ndarray, np.ndarray]]) -> tuple[np.ndarra
         overlap = iou[:, d, None, None, :]
         found = free & (overlap >= _THRESHOLDS[:, None])
         counted = found & ~ignore
-        found = np.where(counted.any(-1, keepdims=True), counted, found)  # ignored truth is the last resort
-        overlap = np.where(found, overlap, -1)[..., ::-1]  # among equals the last truth wins
+        found = np.where(counted.any(-1, keepdims=True), counted, found)  # prefer truth that is not ignored
+        overlap = np.where(found, overlap, -1)[..., ::-1]  # of equal IoUs the last one wins
         best = columns - 1 - overlap.argmax(-1)[..., None]
         hit = np.take_along_axis(found, best, -1)
         passed = hit & np.take_along_axis(np.broadcast_to(ignore, found.shape), best, -1)

@@ -1,8 +1,12 @@
-"""Objects as countable things: precision, recall, F1, the DSB2018 sweep, instance mIoU and AJI.
+"""Metrics of one-to-one pairs of objects: precision, recall, F1, the DSB2018 sweep, instance mIoU and AJI.
 
-Predicted and true objects of one class and image are paired one to one so that the sum of their IoUs is
-greatest; a pair is a hit at threshold t where its IoU exceeds t (strictly). Predictions without a hit at .5
-that lie mostly in a crowd are left out.
+Predicted and true objects of one class and image are paired one to one so that the sum of IoUs is largest.
+A pair is a hit at threshold t if its IoU exceeds t (strictly). A prediction without a hit at 0.5 is ignored
+if more than half of its pixels lie in a crowd.
+
+Over the TP hits, FP predictions and FN true objects without a hit:
+
+    precision = TP / (TP + FP)      recall = TP / (TP + FN)      F1 = 2 TP / (2 TP + FP + FN)
 """
 
 from __future__ import annotations
@@ -19,14 +23,18 @@ from segbench.evaluation.instance.matching import THRESHOLDS
 from segbench.evaluation.statistics import Statistics, positions
 
 STEPS = np.round(THRESHOLDS, 2)
-"""COCO's thresholds without their rounding errors (it has 0.8999999999999999): here equality decides."""
+"""COCO's thresholds without their rounding errors (such as 0.8999999999999999), as IoUs may equal them."""
 COLUMNS = ("object_ious", "object_truths", "object_predictions", "aji_intersection", "aji_union")
 
 
 def measure(iou: np.ndarray, areas: np.ndarray, truth_areas: np.ndarray, crowd: np.ndarray) -> dict[str, Any]:
-    """Counts of one class in one image, by the names of `COLUMNS`.
+    """Return the counts of one class in one image, by the names of `COLUMNS`.
 
-    iou: D x G (intersection over detection for crowds); areas D and truth_areas G in pixels; crowd G bool.
+    Args:
+        iou: D x G IoUs of detections and true objects; for crowds, intersection / area of the detection.
+        areas: D areas of the detections in pixels.
+        truth_areas: G areas of the true objects in pixels.
+        crowd: G bool.
     """
     if not iou.size:
         return {
@@ -41,8 +49,8 @@ def measure(iou: np.ndarray, areas: np.ndarray, truth_areas: np.ndarray, crowd: 
     paired = true[rows, columns]
     best = np.zeros(len(areas))
     best[rows] = paired
-    left_out = (best <= STEPS[0]) & (iou[:, crowd] > STEPS[0]).any(1)
-    kept = ~left_out
+    ignored = (best <= STEPS[0]) & (iou[:, crowd] > STEPS[0]).any(1)
+    kept = ~ignored
     intersection, union = _aji(true[kept], areas[kept], truth_areas[~crowd])
     return {
         "object_ious": np.sort(best[kept & (best > 0)])[::-1],
@@ -54,10 +62,10 @@ def measure(iou: np.ndarray, areas: np.ndarray, truth_areas: np.ndarray, crowd: 
 
 
 def _aji(iou: np.ndarray, areas: np.ndarray, truth_areas: np.ndarray) -> tuple[int, int]:
-    """Intersection and union of the aggregated Jaccard index (Kumar et al., IEEE TMI 2017, algorithm 1).
+    """Return intersection and union of the aggregated Jaccard index in pixels.
 
-    Each true object takes the prediction of greatest IoU, which several may share; predictions that nobody
-    took add their area to the union.
+    Each true object takes the prediction with the highest IoU; several may take the same one. Predictions
+    that no object takes add their area to the union (Kumar et al., IEEE TMI 2017, algorithm 1).
     """
     if not iou.size:
         return 0, round(areas.sum() + truth_areas.sum())
@@ -73,7 +81,15 @@ def _aji(iou: np.ndarray, areas: np.ndarray, truth_areas: np.ndarray) -> tuple[i
 
 
 def pooled(statistics: Statistics, ids: list[int]) -> Iterator[tuple[str, np.ndarray, Contract]]:
-    """(metric, value of each class, contract)"""
+    """Yield (metric, value of each class in 0..1, contract).
+
+    object_precision, object_recall, object_f1: see the module's equations, at IoU > 0.5 over the split.
+    dsb2018: TP / (TP + FP + FN), mean over the thresholds, then over the images (2018 Data Science Bowl).
+    instance_miou: IoU of each true object's partner, 0 without one, mean over all true objects.
+    aji: intersection / union of the aggregated Jaccard index, mean over the images.
+
+    A value is NaN where its denominator is 0. `ids` are the category ids of the classes.
+    """
     hits, size = np.zeros((len(ids), len(STEPS))), len(ids)
     truths, predictions, iou_sum = np.zeros(size), np.zeros(size), np.zeros(size)
     aji, aji_images, sweep, images = np.zeros(size), np.zeros(size), np.zeros(size), np.zeros(size)
@@ -95,7 +111,9 @@ def pooled(statistics: Statistics, ids: list[int]) -> Iterator[tuple[str, np.nda
             defined = ~np.isnan(values)
             np.add.at(sums, at[defined], values[defined])
             np.add.at(count, at[defined], 1)
-    low = statistics.heading.options.min_score  # also of components of a class map, which have no scores
+    low = (
+        statistics.metadata.options.min_score
+    )  # also for components of a class map, which are not filtered by score
 
     def contract(pooling: Literal["dataset", "image"], match: str) -> Contract:
         absent = "class skipped" if pooling == "dataset" else "class skipped in that image"

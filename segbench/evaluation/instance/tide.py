@@ -1,7 +1,7 @@
-"""What kinds of error cost how much AP (TIDE: Bolya et al., ECCV 2020), by hotcoco.
+"""How much AP each type of error costs (TIDE: Bolya et al., ECCV 2020), computed by hotcoco.
 
-It compares detections with truth of other classes too, so it reads the files again; the statistics of images
-do not hold enough for it.
+TIDE also compares detections with the truth of other classes. The per-image statistics do not contain that,
+so the files are read again.
 """
 
 from __future__ import annotations
@@ -33,9 +33,16 @@ def errors(
     boxes: bool,
     max_detections: int,
 ) -> dict[str, Any]:
-    """Rise of AP at IoU .5 if each kind of error were fixed, and how often each occurs.
+    """Return AP at IoU 0.5, how much it would rise if each type of error were fixed, and the error counts.
 
-    truth, results: files in COCO's format, or what they hold.
+    Args:
+        truth: file of COCO annotations, or its content.
+        results: file of COCO results, or its content.
+        boxes: compare boxes instead of masks.
+        max_detections: maximum number of detections per class and image.
+
+    Raises:
+        SegbenchError: hotcoco cannot read a file.
     """
     annotations = _read(hotcoco.COCO, truth)
     run = hotcoco.COCOeval(annotations, _read(annotations.load_res, results), "bbox" if boxes else "segm")

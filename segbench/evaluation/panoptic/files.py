@@ -1,4 +1,4 @@
-"""COCO's panoptic format on disk, one image at a time."""
+"""Read COCO's panoptic format, one image at a time."""
 
 from __future__ import annotations
 
@@ -13,39 +13,43 @@ from segbench.data import coco_lists
 from segbench.data.images import open_image
 from segbench.data.jsonstream import Records
 from segbench.errors import SegbenchError
-from segbench.evaluation.derive import Segments
-from segbench.evaluation.panoptic.quality import Side
+from segbench.evaluation.annotations import SegmentMap
 from segbench.evaluation.semantic.maps import check_shape
 
 
 class PanopticFiles:
-    """One side of a comparison: a JSON file and its folder of PNG files. `class_ids`: what they may hold."""
+    """A JSON file in COCO's panoptic format and its folder of PNG files.
+
+    `class_ids` are the category ids that segments may have; None: those that the file lists.
+    """
 
     def __init__(self, path: Path, folder: Path, class_ids: Iterable[int] | None = None) -> None:
         self.path, self.folder = path, folder
         self.records = Records(path)
         self.categories = coco_lists.categories(self.records.categories, path)
         self._class_ids = frozenset(self.categories if class_ids is None else class_ids)
-        self._table = np.zeros(1 << 24, np.uint16)  # touched, and so in memory, only where ids are
+        self._table = np.zeros(1 << 24, np.uint16)  # pages take memory only once written
 
-    def side(self, image_id: int) -> Side:
-        """For `panoptic.add_image`, which reads the PNG file itself."""
+    def annotations(self, image_id: int) -> list[dict[str, Any]]:
+        """Return the checked annotation of an image, with the path of its PNG file as `file_name`.
+
+        `panoptic.quality.add_image` takes it, and reads the PNG file itself.
+        """
         record = self._record(image_id)
-        self._png(record)
-        return Side([record], self.folder)
+        return [record | {"file_name": str(self._png(record))}]
 
     def shape(self, image_id: int) -> tuple[int, int]:
-        """Height and width, by the header of the PNG file."""
+        """Return height and width, from the header of the PNG file."""
         with Image.open(self._png(self._record(image_id))) as image:
             return image.height, image.width
 
-    def read(self, image_id: int, shape: tuple[int, int]) -> Segments:
-        """The segments of an image, which must be of `shape`; those without a score have 1."""
+    def read(self, image_id: int, shape: tuple[int, int]) -> SegmentMap:
+        """Return the segments of an image of `shape` (height, width); a segment without a score has 1."""
         record = self._record(image_id)
         infos, path = record["segments_info"], self._png(record)
         ids = self._ids(path)
         check_shape(ids, shape, path)
-        return Segments(
+        return SegmentMap(
             self._look_up(ids, np.array([s["id"] for s in infos], np.int64), path),
             np.array([s["category_id"] for s in infos], np.int64),
             np.array([1.0 if s.get("score") is None else s["score"] for s in infos], float),
@@ -97,14 +101,14 @@ class PanopticFiles:
         image = open_image(path)
         if image.mode not in ("RGB", "RGBA"):
             raise SegbenchError(
-                f"is no panoptic map (mode {image.mode})",
+                f"is not a panoptic map (mode {image.mode})",
                 where=path,
                 remedy="panoptic maps are RGB: id = R + 256 G + 65536 B",
             )
         return np.asarray(image.convert("RGBA")).view("<u4")[..., 0] & 0xFFFFFF
 
     def _look_up(self, ids: np.ndarray, numbers: np.ndarray, path: Path) -> np.ndarray:
-        """Map of segment ids -> map of positions in `numbers`, from 1; 0 = void."""
+        """Replace segment ids by their position in `numbers`, from 1; 0 = void."""
         self._table[numbers] = np.arange(1, len(numbers) + 1)
         index = self._table[ids]
         self._table[numbers] = 0

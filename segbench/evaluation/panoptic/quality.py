@@ -1,22 +1,23 @@
 """Panoptic quality (Kirillov et al., CVPR 2019), by the rules of panopticapi.
 
-A true and a predicted segment of one class match where their IoU exceeds .5, strictly; the union leaves out
-what the prediction covers of void. Predictions without a match that lie mostly on void or on a crowd of their
-class are dropped. hotcoco finds the matches. PQ = sum of IoU / (TP + FP / 2 + FN / 2) = SQ x RQ.
+A true and a predicted segment of one class match if their IoU exceeds 0.5, strictly. Void pixels of the truth
+count neither in the intersection nor in the union. A predicted segment without a match is ignored if more
+than half of its pixels are void or belong to a crowd of its class. hotcoco finds the matches.
+
+PQ = (sum of IoU of the matches) / (TP + FP / 2 + FN / 2) = SQ x RQ (equation 1 of the paper).
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from hotcoco.panoptic import PanopticEval
 
-from segbench.contract.scores import Contract, Score, Sheet
+from segbench.contract.scores import Contract, Score, ScoreTable
 from segbench.contract.view import Category
 from segbench.errors import SegbenchError
 from segbench.evaluation.averages import mean, ratio
@@ -30,31 +31,27 @@ PER_IMAGE = Contract("image", "void, crowd", "class skipped in that image", matc
 COLUMNS = ("iou_sum", "true_positives", "false_positives", "false_negatives")
 
 
-@dataclass
-class Side:
-    """Truth or prediction of one image, in either form of hotcoco.
+Annotations = list[dict[str, Any]]
+"""Segments of one image that do not overlap, in either form that hotcoco reads.
 
-    With a folder: one annotation in COCO's panoptic format, whose PNG file lies there. Without: an annotation
-    a segment, with its mask; no two overlap.
-    """
-
-    annotations: list[dict[str, Any]]
-    folder: Path | None = None
-
-    @property
-    def class_ids(self) -> set[int]:
-        return {
-            segment["category_id"]
-            for annotation in self.annotations
-            for segment in annotation.get("segments_info", [annotation])
-        }
+One annotation in COCO's panoptic format, with the path of its PNG file as `file_name`
+(`PanopticFiles.annotations`); or an annotation with a mask for each segment (`SegmentMap.annotations`).
+"""
 
 
 def add_image(
-    rows: Rows, image_id: int, image: str, truth: Side, predicted: Side, classes: Sequence[Category]
+    rows: Rows,
+    image_id: int,
+    image: str,
+    truth: Annotations,
+    predicted: Annotations,
+    classes: Sequence[Category],
 ) -> None:
-    """Add the statistics of one image; without the classes that neither side names."""
-    named = truth.class_ids | predicted.class_ids
+    """Add the counts of one image: a row for each class that the truth or the prediction names.
+
+    The truth needs a PNG file, which tells hotcoco the size of the image. `classes` are those of the task.
+    """
+    named = _class_ids(truth) | _class_ids(predicted)
     categories = [{"id": c.id, "name": c.name, "isthing": int(c.isthing)} for c in classes if c.id in named]
     if not categories:
         return
@@ -65,24 +62,45 @@ def add_image(
 
 
 def _compare(
-    image_id: int, truth: Side, predicted: Side, categories: Sequence[dict[str, Any]]
+    image_id: int, truth: Annotations, predicted: Annotations, categories: Sequence[dict[str, Any]]
 ) -> PanopticEval:
     shared = {"images": [{"id": image_id}], "categories": categories}
     run = PanopticEval(
-        shared | {"annotations": truth.annotations},
-        shared | {"annotations": predicted.annotations},
-        gt_folder=truth.folder,
-        pred_folder=predicted.folder,
+        shared | {"annotations": truth},
+        shared | {"annotations": predicted},
+        gt_folder=_folder(truth),
+        pred_folder=_folder(predicted),
     )
     run.evaluate()
     return run
 
 
-@contextmanager
-def faults_of(truth: Path, true: Side, predictions: Path) -> Iterator[None]:
-    """Faults of the files that hotcoco finds, such as a listed segment without a pixel.
+def _folder(annotations: Annotations) -> str | None:
+    """Return the folder of `file_name`; None for masks, for which hotcoco accepts no folder."""
+    return "" if any("file_name" in annotation for annotation in annotations) else None
 
-    It does not say on which side: the truth is at fault where it cannot be compared with itself either.
+
+def _class_ids(annotations: Annotations) -> set[int]:
+    return {
+        segment["category_id"]
+        for annotation in annotations
+        for segment in annotation.get("segments_info", [annotation])
+    }
+
+
+@contextmanager
+def faults_of(truth: Path, true: Annotations, predictions: Path) -> Iterator[None]:
+    """Report faults that hotcoco finds in the files, such as a listed segment without a pixel.
+
+    hotcoco does not name the file. It is the truth if the truth cannot be compared with itself either.
+
+    Args:
+        truth: file of the truth.
+        true: annotations of the compared image in that file.
+        predictions: file or folder of the predictions.
+
+    Raises:
+        SegbenchError: hotcoco cannot read or compare the annotations.
     """
     try:
         yield
@@ -93,17 +111,20 @@ def faults_of(truth: Path, true: Side, predictions: Path) -> Iterator[None]:
         ) from error
 
 
-def _is_sound(side: Side) -> bool:
-    categories = [{"id": i, "name": str(i), "isthing": 1} for i in side.class_ids]
+def _is_sound(true: Annotations) -> bool:
+    categories = [{"id": i, "name": str(i), "isthing": 1} for i in _class_ids(true)]
     try:
-        _compare(side.annotations[0]["image_id"], side, side, categories)
+        _compare(true[0]["image_id"], true, true, categories)
     except (ValueError, OSError):
         return False
     return True
 
 
 def counts(batch: Batch, ids: Sequence[int]) -> np.ndarray:
-    """For each image and class: images x K x (sum of IoU, TP, FP, FN)."""
+    """Return the counts of each image and class, images x K x 4: sum of IoU, TP, FP, FN.
+
+    `ids` are the K category ids.
+    """
     table = np.zeros((len(batch.image_ids), len(ids), len(COLUMNS)))
     for i, column in enumerate(COLUMNS):
         table[batch.image, positions(batch.class_ids, ids), i] = batch.numbers(column)
@@ -111,9 +132,13 @@ def counts(batch: Batch, ids: Sequence[int]) -> np.ndarray:
 
 
 def quality(table: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """(PQ, SQ, RQ) of ... x (sum of IoU, TP, FP, FN).
+    """Return PQ, SQ and RQ, each in 0..1 (Kirillov et al., CVPR 2019, equations 1 and 2).
 
-    NaN where nothing is true or predicted; SQ is 0 where nothing matches.
+    SQ = (sum of IoU) / TP, and 0 without a match; RQ = TP / (TP + FP / 2 + FN / 2); PQ = SQ x RQ.
+    All three are NaN for a class without true and predicted segments.
+
+    Args:
+        table: ... x 4 counts: sum of IoU, TP, FP, FN.
     """
     iou, hits, spurious, missed = np.moveaxis(table, -1, 0)
     weight = hits + spurious / 2 + missed / 2
@@ -122,28 +147,32 @@ def quality(table: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 
 def pq(table: np.ndarray) -> np.ndarray:
-    """The primary score from ... x K x 4 counts."""
+    """Return the mean PQ over the classes with a defined PQ, from ... x K x 4 counts (see `counts`)."""
     return mean(quality(table)[0])
 
 
 def pooled(statistics: Statistics) -> list[Score]:
-    """Every panoptic score of a statistics file."""
-    scored = statistics.heading.tasks["panoptic"]
-    ids = [c.id for c in scored.classes]
+    """Return every panoptic score of a statistics file.
+
+    `mpq` averages the PQ of a class over the images where it is defined. `mpq_plus` is CoNIC's mPQ+
+    (Graham et al. 2021, 2111.14485): counts of all images are summed first, so it equals `pq`.
+    """
+    settings = statistics.metadata.tasks["panoptic"]
+    ids = [c.id for c in settings.classes]
     total, per_image = np.zeros((len(ids), 4)), np.zeros((2, len(ids)))
     for batch in statistics.batches("panoptic", COLUMNS):
         table = counts(batch, ids)
         total += table.sum(0)
         values = quality(table)[0]
         per_image += np.nansum(values, 0), (~np.isnan(values)).sum(0)
-    sheet = Sheet("panoptic", [c.name for c in scored.classes], bool(scored.conversion))
-    things = np.array([c.isthing for c in scored.classes], bool)
+    scores = ScoreTable("panoptic", [c.name for c in settings.classes], bool(settings.conversion))
+    things = np.array([c.isthing for c in settings.classes], bool)
     for metric, values in zip(("pq", "sq", "rq"), quality(total)):
-        sheet.add(metric, mean(values), values, POOLED)
-        sheet.add_one(f"{metric}_things", mean(values[things]), POOLED)
-        sheet.add_one(f"{metric}_stuff", mean(values[~things]), POOLED)
+        scores.add(metric, mean(values), values, POOLED)
+        scores.add_one(f"{metric}_things", mean(values[things]), POOLED)
+        scores.add_one(f"{metric}_stuff", mean(values[~things]), POOLED)
     values = ratio(*per_image)
-    sheet.add("mpq", mean(values), values, PER_IMAGE)
+    scores.add("mpq", mean(values), values, PER_IMAGE)
     values = quality(total)[0]
-    sheet.add("mpq_plus", mean(values), values, POOLED)
-    return sheet.scores
+    scores.add("mpq_plus", mean(values), values, POOLED)
+    return scores.rows

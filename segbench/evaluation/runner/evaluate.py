@@ -1,4 +1,4 @@
-"""The evaluate step, in several processes."""
+"""Run the evaluate step in several processes."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from segbench.evaluation.runner.workers import in_chunks
 def evaluate(
     dataset_root: Path, predictions: Path, out: Path, *, options: EvaluationOptions, processes: int = 1
 ) -> None:
-    """Score a folder of predictions: see `segbench.evaluation.evaluate.evaluate`."""
+    """Score a folder of predictions in `processes` processes: see `segbench.evaluation.evaluate.evaluate`."""
     core.evaluate(
         dataset_root, predictions, out, options=options, spread=partial(in_chunks, processes=processes)
     )

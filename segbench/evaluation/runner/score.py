@@ -1,4 +1,4 @@
-"""`segbench score`: scores of anyone's files, without a configuration."""
+"""The command `segbench score`, which scores files of any program without a configuration."""
 
 from __future__ import annotations
 
@@ -22,15 +22,16 @@ from segbench.files import write_json
 
 app = typer.Typer(help="Score predictions in common formats against their truth.", no_args_is_help=True)
 
-Truth = Annotated[Path, typer.Option(help="The truth.")]
-Predictions = Annotated[Path, typer.Option(help="The predictions.")]
+Truth = Annotated[Path, typer.Option(help="File or folder of the truth.")]
+Predictions = Annotated[Path, typer.Option(help="File or folder of the predictions.")]
 Json = Annotated[Path | None, typer.Option("--json", help="Write every score to this file.")]
 PerImage = Annotated[Path | None, typer.Option(help="Write the per-image statistics to this Parquet file.")]
 Threads = Annotated[
-    int | None, typer.Option(min=1, help="Processes that score; none: one for each available processor.")
+    int | None, typer.Option(min=1, help="Number of processes. Default: one for each available processor.")
 ]
 MissingEmpty = Annotated[
-    bool, typer.Option("--missing-as-empty", help="Count an image without prediction as predicted empty.")
+    bool,
+    typer.Option("--missing-as-empty", help="Score an image without predictions as an empty prediction."),
 ]
 
 
@@ -39,32 +40,40 @@ def semantic_command(
     truth: Truth,
     predictions: Predictions,
     classes: Annotated[
-        str | None, typer.Option(help="Number of classes, or a file with one name a line, from value 0 on.")
+        str | None,
+        typer.Option(help="Number of classes, or a file with one class name per line; the first is value 0."),
     ] = None,
     ignore: Annotated[
         int | None,
         typer.Option(
             min=-1,
             max=TOP,
-            help="Value of void pixels in the truth, which is no class; -1: there are none; none: 255.",
+            help="Value of void pixels in the truth, which is not a class; -1: there are none. "
+            "Default: 255, or 65535 with more than 255 classes; with --binary -1.",
         ),
     ] = None,
-    binary: Annotated[bool, typer.Option("--binary", help="Every value but 0 is class 1.")] = False,
+    binary: Annotated[
+        bool, typer.Option("--binary", help="Score masks: 0 is background, every other value is foreground.")
+    ] = False,
     threshold: Annotated[
         float | None,
-        typer.Option(help="With --binary: values above it are class 1; for grey JPEG or probability maps."),
+        typer.Option(
+            help="With --binary: values above it are foreground, as for grey JPEG or probability maps."
+        ),
     ] = None,
     mapped: Annotated[
         list[str] | None,
-        typer.Option("--map", metavar="FROM=TO", help="A value that stands for another; may be repeated."),
+        typer.Option("--map", metavar="FROM=TO", help="Read value FROM as value TO; may be repeated."),
     ] = None,
-    mask: Annotated[Path | None, typer.Option(help="Folder of masks; only non-zero pixels count.")] = None,
+    mask: Annotated[
+        Path | None, typer.Option(help="Folder of masks; only their non-zero pixels are scored.")
+    ] = None,
     missing_as_empty: MissingEmpty = False,
     json: Json = None,
     per_image: PerImage = None,
     threads: Threads = None,
 ) -> None:
-    """Class maps: two folders of single-channel images of the same names. Value = class, from 0."""
+    """Score class maps: two folders of single-channel images with the same names. Values are classes."""
     if classes is None and not binary:
         raise SegbenchError(
             "is missing", where="--classes", remedy="give the number of classes, or --binary for masks"
@@ -89,12 +98,14 @@ def instance_command(
     truth: Truth,
     predictions: Predictions,
     boxes: Annotated[bool, typer.Option("--boxes", help="Score boxes instead of masks.")] = False,
-    max_detections: Annotated[str, typer.Option(help="Limits of AR; AP takes the last.")] = "1,10,100",
+    max_detections: Annotated[
+        str, typer.Option(help="Limits of AR, ascending; AP uses the last.")
+    ] = "1,10,100",
     json: Json = None,
     per_image: PerImage = None,
     threads: Threads = None,
 ) -> None:
-    """Objects: COCO annotations, and a list of COCO results. An image without results has no detection."""
+    """Score objects: COCO annotations and COCO results. An image without results has no detections."""
     try:
         limits = tuple(int(m) for m in max_detections.split(","))
         ascending = limits[0] > 0 and list(limits) == sorted(set(limits))
@@ -117,16 +128,18 @@ def instance_command(
 def panoptic_command(
     truth: Truth,
     predictions: Predictions,
-    truth_dir: Annotated[Path | None, typer.Option(help="PNG files; default: TRUTH without .json.")] = None,
+    truth_dir: Annotated[
+        Path | None, typer.Option(help="Folder of PNG files. Default: TRUTH without .json.")
+    ] = None,
     predictions_dir: Annotated[
-        Path | None, typer.Option(help="PNG files; default: PREDICTIONS without .json.")
+        Path | None, typer.Option(help="Folder of PNG files. Default: PREDICTIONS without .json.")
     ] = None,
     missing_as_empty: MissingEmpty = False,
     json: Json = None,
     per_image: PerImage = None,
     threads: Threads = None,
 ) -> None:
-    """Segments: two files in COCO's panoptic format."""
+    """Score segments: two files in COCO's panoptic format, with their folders of PNG files."""
     with statistics_file(per_image) as path:
         score_panoptic(
             truth,
@@ -142,6 +155,7 @@ def panoptic_command(
 
 @contextmanager
 def statistics_file(path: Path | None) -> Iterator[Path]:
+    """Yield `path`, or for None a temporary path."""
     if path is not None:
         yield path
         return
@@ -154,4 +168,4 @@ def _present(path: Path, json: Path | None, **figures: Any) -> None:
     scores = pool(statistics)
     if json is not None:
         write_json(json, document(statistics, scores, **figures))
-    show(scores, len(statistics.heading.image_ids))
+    show(scores, len(statistics.metadata.image_ids))

@@ -1,4 +1,4 @@
-"""Scores of files in COCO's formats."""
+"""Score files in COCO's formats."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from segbench.evaluation.instance.files import read_results, read_truth
 from segbench.evaluation.panoptic import quality as panoptic
 from segbench.evaluation.panoptic.files import PanopticFiles
 from segbench.evaluation.runner.workers import in_chunks
-from segbench.evaluation.statistics import Heading, Rows, Scored, Writer, rows_of
+from segbench.evaluation.statistics import Metadata, Rows, TaskSettings, Writer, rows_of
 
 T = TypeVar("T")
 log = logging.getLogger(__name__)
@@ -30,16 +30,27 @@ OPTIONS = EvaluationOptions(bootstrap_samples=0)
 def write(
     path: Path,
     task: Task,
-    scored: Scored,
+    settings: TaskSettings,
     options: EvaluationOptions,
     images: Mapping[int, T],
     job: Callable[[Sequence[tuple[int, T]]], pa.RecordBatch],
     processes: int,
 ) -> None:
-    """Statistics of `images`: what `job` knows each by, by its id."""
+    """Write the statistics file of one task.
+
+    Args:
+        path: the file.
+        task, settings, options: what is scored, and how.
+        images: image id -> what `job` needs to read the image.
+        job: returns the statistics of some (image id, value) pairs of `images`.
+        processes: number of processes.
+
+    Raises:
+        SegbenchError: there are no images.
+    """
     if not images:
-        raise SegbenchError("the truth holds no image", remedy="name the truth of at least one image")
-    with Writer(path, Heading(options, {task: scored}, tuple(images))) as writer:
+        raise SegbenchError("the truth has no images", remedy="give the truth of at least one image")
+    with Writer(path, Metadata(options, {task: settings}, tuple(images))) as writer:
         for batch in in_chunks(job, [*images.items()], processes):
             writer.add(batch)
 
@@ -47,7 +58,13 @@ def write(
 def check_images(
     true: Collection[Any], predicted: Collection[Any], where: Path, missing_as_empty: bool
 ) -> None:
-    """Both sides know the same images; those without prediction may be allowed."""
+    """Check that truth and predictions list the same images.
+
+    With `missing_as_empty`, images without predictions cause a warning only.
+
+    Raises:
+        SegbenchError: the images differ. The message names `where`, the predictions.
+    """
     missing, unknown = ([i for i in a if i not in b] for a, b in ((true, predicted), (predicted, true)))
     if unknown:
         raise SegbenchError(
@@ -62,21 +79,26 @@ def check_images(
             remedy="predict every image, or count them as empty with --missing-as-empty",
         )
     if missing:
-        log.warning("%s: image %s%s counts as empty", where, missing[0], coco_lists.more(missing))
+        log.warning(
+            "%s: no prediction for image %s%s; it is scored as empty",
+            where,
+            missing[0],
+            coco_lists.more(missing),
+        )
 
 
 class InstancePair:
-    """COCO annotations and COCO results, read and checked against each other."""
+    """COCO annotations and COCO results that belong to the same images and categories."""
 
     def __init__(self, truth: Path, predictions: Path, *, boxes: bool) -> None:
         self.boxes = boxes
         self.truth, self.images, found = read_truth(truth, masks=not boxes)
         self.classes = classes_of(found, truth)
         self.shapes = {i: _shape(image, i, truth) for i, image in self.images.items()}
-        self.results, beside = read_results(predictions, self.images, found, masks=not boxes)
-        own = coco_lists.records(beside.get("images") or [], "images", predictions)
+        self.results, other = read_results(predictions, self.images, found, masks=not boxes)
+        own = coco_lists.records(other.get("images") or [], "images", predictions)
         lists = (
-            names(coco_lists.categories(beside.get("categories") or [], predictions), "name"),
+            names(coco_lists.categories(other.get("categories") or [], predictions), "name"),
             names(coco_lists.listed(own, "image", "file_name", predictions), "file_name"),
         )
         check_lists((names(found, "name"), names(self.images, "file_name")), truth, lists, predictions)
@@ -84,7 +106,7 @@ class InstancePair:
             self._check_shapes()
 
     def _check_shapes(self) -> None:
-        """Masks need the size of their image, which the truth states."""
+        """Check that the truth states the size of each image with objects, which masks need."""
         used = {*self.truth.by_image, *self.results.by_image}
         lacking = [i for i, shape in self.shapes.items() if not all(shape) and i in used]
         if lacking:
@@ -95,7 +117,7 @@ class InstancePair:
             )
 
     def tide(self, max_detections: int) -> dict[str, Any]:
-        """See `segbench.evaluation.instance.tide.errors`."""
+        """Return the errors by type: see `segbench.evaluation.instance.tide.errors`."""
         images = [{"id": i, "height": height, "width": width} for i, (height, width) in self.shapes.items()]
         categories = [{"id": c.id, "name": c.name} for c in self.classes]
         lists = {"images": images, "categories": categories, "annotations": self.truth.plain(self.shapes)}
@@ -108,7 +130,7 @@ Lists = tuple[Mapping[int, Any], Mapping[int, Any]]
 
 
 def check_lists(true: Lists, truth: Path, own: Lists, predictions: Path) -> None:
-    """What predictions say of categories and images, if anything, is what the truth says."""
+    """Check that the categories and images that predictions list, if any, have the ids of the truth."""
     coco_lists.check_same_ids(true[0], own[0], "category", truth, predictions)
     stems, own_stems = (
         {i: coco_lists.stem(name) for i, name in images.items() if name} for images in (true[1], own[1])
@@ -117,6 +139,7 @@ def check_lists(true: Lists, truth: Path, own: Lists, predictions: Path) -> None
 
 
 def names(entries: Mapping[int, dict[str, Any]], key: str) -> dict[int, Any]:
+    """Return the value of `key` of each entry, by id."""
     return {number: entry.get(key) for number, entry in entries.items()}
 
 
@@ -130,24 +153,37 @@ def score_instance(
     options: EvaluationOptions = OPTIONS,
     processes: int = 1,
 ) -> InstancePair:
-    """Write the statistics file `path` of COCO annotations and COCO results."""
+    """Write the statistics of COCO annotations and COCO results.
+
+    Args:
+        truth: file of COCO annotations.
+        predictions: file of COCO results.
+        path: the statistics file.
+        boxes: score boxes instead of masks.
+        max_detections: limits of AR, ascending. AP uses the last one.
+        options: options of the evaluation.
+        processes: number of processes.
+
+    Returns:
+        The files that were read.
+    """
     pair = InstancePair(truth, predictions, boxes=boxes)
     kinds = ("box",) if boxes else ("mask",)
-    scored = Scored(pair.classes, "", max_detections, kinds, options.min_score)
+    settings = TaskSettings(pair.classes, "", max_detections, kinds, options.min_score)
     objects = "objects" in options.families and not boxes
 
-    def read(item: tuple[int, dict[str, Any]]) -> instance.Image:
+    def read(item: tuple[int, dict[str, Any]]) -> instance.ImageObjects:
         image_id, image = item
         shape, name = pair.shapes[image_id], str(image.get("file_name") or image_id)
-        return image_id, name, pair.truth.found(image_id, shape), pair.results.found(image_id, shape)
+        return image_id, name, pair.truth.objects(image_id, shape), pair.results.objects(image_id, shape)
 
-    job = partial(instance.rows_of, read, scored, objects)
-    write(path, "instance", scored, options, dict(sorted(pair.images.items())), job, processes)
+    job = partial(instance.rows_of, read, settings, objects)
+    write(path, "instance", settings, options, dict(sorted(pair.images.items())), job, processes)
     return pair
 
 
 def classes_of(found: Mapping[int, dict[str, Any]], path: Path) -> tuple[Category, ...]:
-    """Categories of a COCO file, checked by `coco_lists.categories`, by ascending id."""
+    """Return the categories of a COCO file by ascending id. `found` is from `coco_lists.categories`."""
     entries = [
         entry if entry.get("isthing") is not None else entry | {"isthing": 1} for entry in found.values()
     ]
@@ -159,11 +195,11 @@ def classes_of(found: Mapping[int, dict[str, Any]], path: Path) -> tuple[Categor
 
 
 def _shape(image: dict[str, Any], image_id: int, path: Path) -> tuple[int, int]:
-    """Height and width; 0 where they are not given, as with boxes."""
+    """Return height and width; 0 where the file has none, as boxes need none."""
     shape = [0 if image.get(key) is None else image[key] for key in ("height", "width")]
     if not all(type(n) is int and 0 <= n < 2**15 for n in shape):
         raise SegbenchError(
-            f"image {image_id} is of {shape[1]!r} x {shape[0]!r} pixels (width x height)",
+            f"image {image_id} has {shape[1]!r} x {shape[0]!r} pixels (width x height)",
             where=path,
             remedy="give height and width as numbers of pixels, below 32768",
         )
@@ -181,7 +217,16 @@ def score_panoptic(
     options: EvaluationOptions = OPTIONS,
     processes: int = 1,
 ) -> None:
-    """Write the statistics file `path` of two files in COCO's panoptic format."""
+    """Write the statistics of two files in COCO's panoptic format.
+
+    Args:
+        truth, predictions: the JSON files.
+        path: the statistics file.
+        truth_folder, predictions_folder: their folders of PNG files.
+        missing_as_empty: score an image without predictions as an empty prediction.
+        options: options of the evaluation.
+        processes: number of processes.
+    """
     true_files = PanopticFiles(truth, truth_folder)
     classes = classes_of(true_files.categories, truth)
     predicted_files = PanopticFiles(predictions, predictions_folder, true_files.categories)
@@ -191,12 +236,12 @@ def score_panoptic(
 
     def add(rows: Rows, image: tuple[int, str]) -> None:
         image_id, name = image
-        true, guess = true_files.side(image_id), panoptic.Side([])
-        if image_id in predicted_files.records:
-            guess = predicted_files.side(image_id)
+        true = true_files.annotations(image_id)
+        known = image_id in predicted_files.records
+        guess = predicted_files.annotations(image_id) if known else []
         with panoptic.faults_of(truth, true, predictions):
             panoptic.add_image(rows, image_id, name, true, guess, classes)
 
     images = {i: str(i) for i in true_files.records}
     job = partial(rows_of, "panoptic", add)
-    write(path, "panoptic", Scored(classes), options, images, job, processes)
+    write(path, "panoptic", TaskSettings(classes), options, images, job, processes)

@@ -1,4 +1,4 @@
-"""Scores of two folders of label maps."""
+"""Score two folders of label maps."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from segbench.evaluation.semantic import boundary
 from segbench.evaluation.semantic import confusion as semantic
 from segbench.evaluation.semantic.maps import read_labels
 from segbench.evaluation.semantic.values import REMEDY, Values
-from segbench.evaluation.statistics import Rows, Scored, Statistics, rows_of
+from segbench.evaluation.statistics import Rows, Statistics, TaskSettings, rows_of
 from segbench.files import atomic_path
 
 log = logging.getLogger(__name__)
@@ -36,7 +36,21 @@ def score_semantic(
     options: EvaluationOptions = OPTIONS,
     processes: int = 1,
 ) -> None:
-    """Write the statistics file `path` of two folders of label maps; a missing map predicts no class."""
+    """Write the statistics of two folders of label maps, which are paired by file name without ending.
+
+    Args:
+        truth, predictions: the folders.
+        values: how the values of the maps become classes.
+        path: the statistics file.
+        mask: folder of masks; pixels where a mask is 0 are excluded.
+        missing_as_empty: score an image without prediction as one without a predicted class.
+        options: options of the evaluation.
+        processes: number of processes.
+
+    Raises:
+        SegbenchError: images are missing or malformed, or truth or predictions hold no foreground because its
+            value is taken for void.
+    """
     true_files, predicted_files = _images(truth), _images(predictions)
     mask_files = _images(mask) if mask else {}
     check_images(true_files, predicted_files, predictions, missing_as_empty)
@@ -62,18 +76,18 @@ def score_semantic(
     images = dict(enumerate(true_files, 1))
     with atomic_path(path) as partly:
         job = partial(rows_of, "semantic", add)
-        write(partly, "semantic", Scored(classes), options, images, job, processes)
+        write(partly, "semantic", TaskSettings(classes), options, images, job, processes)
         answered = [i for i, stem in images.items() if stem in predicted_files]
         _check_classes(Statistics(partly), answered, values, truth, true_files, predictions)
 
 
 def _images(folder: Path) -> dict[str, str]:
-    """Endings of the images of a folder, by the name without it, sorted."""
+    """Return the images of a folder, sorted: name without ending -> ending."""
     if not folder.is_dir():
-        raise SegbenchError("is not a folder", where=folder, remedy="name the folder of the images")
+        raise SegbenchError("is not a folder", where=folder, remedy="give the folder of the images")
     found: dict[str, str] = {}
     for stem, ending in sorted((path.stem, path.suffix) for path in folder.iterdir()):
-        if stem.startswith("._"):  # beside every file that a Mac writes to another system's disk
+        if stem.startswith("._"):  # macOS writes such a file for each file on a foreign disk
             continue
         if ending.lower() in IMAGE_SUFFIXES and found.setdefault(stem, sys.intern(ending)) != ending:
             raise SegbenchError(f"two images are called {stem}", where=folder, remedy="keep one of them")
@@ -88,7 +102,10 @@ def _check_classes(
     true_files: Mapping[str, str],
     predictions: Path,
 ) -> None:
-    """Both sides hold more than background, or void was taken for what it is not."""
+    """Check that truth and predictions hold more than class 0.
+
+    Otherwise the value of void or of unlabelled pixels is probably the foreground.
+    """
     size = len(values.ids)
     total, labelled = np.zeros((size, 3), np.int64), np.zeros((size, 3), np.int64)
     for batch in statistics.batches("semantic", semantic.COLUMNS):
@@ -110,11 +127,11 @@ def _check_classes(
         raise SegbenchError(
             f"holds no pixel of {_but_0(values)}: {share} (value {other})", where=predictions, remedy=REMEDY
         )
-    log.warning("%s: %s (value %s); they are no prediction of any class", predictions, share, other)
+    log.warning("%s: %s (value %s); they count as predicted for no class", predictions, share, other)
 
 
 def _check_void(values: Values, truth: Path, true_files: Mapping[str, str]) -> None:
-    """The truth, which has no foreground, has no void either."""
+    """Check that the truth, which has no foreground, has no void pixels either."""
     maps = (read_labels(truth / f"{stem}{ending}") for stem, ending in true_files.items())
     void, pixels = np.sum([(int((m == values.void).sum()), m.size) for m in maps], 0)
     if void:

@@ -1,4 +1,4 @@
-"""Scores on a terminal."""
+"""Print scores on a terminal."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def show(scores: Sequence[Score], images: int) -> None:
     """Print the means with their contracts, then the main scores of each class."""
     join(score.row() for score in scores)
     console = Console()
-    means = Table("metric", "value", "pooled over", "match", "left out", title=f"{images} images")
+    means = Table("metric", "value", "pooled over", "match", "ignored", title=f"{images} images")
     for score in scores:
         if not score.name:
             made = score.contract

@@ -1,4 +1,4 @@
-"""Work on many images by several processes, in order and in bounded memory."""
+"""Process many images in several processes, in order and with bounded memory."""
 
 from __future__ import annotations
 
@@ -14,25 +14,26 @@ import numpy as np
 
 T = TypeVar("T")
 _CHUNK = 64
-"""Images that one process takes at a time."""
+"""Number of images that a process takes at a time."""
 _FEW = 4 * _CHUNK
-"""So many images are done before a second process has started."""
+"""Up to this number of images one process is faster, since others take time to start."""
 _KEPT = 24 << 20
-"""Bytes. Allocating each array of an image afresh costs more time than the work on it."""
+"""Bytes that malloc keeps. To get each array from the system again would take longer than to compute it."""
 _job: Callable[[Sequence[Any]], Any]
 
 
 def available() -> int:
-    """Processors that this process may use."""
+    """Return the number of processors that this process may use."""
     return len(os.sched_getaffinity(0))
 
 
 def in_chunks(job: Callable[[Sequence[Any]], T], items: Sequence[Any], processes: int) -> Iterator[T]:
-    """`job` of some items at a time, in order, by at most so many processes.
+    """Yield `job` of each chunk of `items`, in order.
 
-    Processes are forked: they see what `job` refers to.
+    At most `processes` processes are forked, so `job` need not be picklable. With one process, or few items,
+    it is called in this process.
     """
-    np.empty(_KEPT, np.uint8)  # glibc holds on to twice the largest block that it ever freed
+    np.empty(_KEPT, np.uint8)  # glibc keeps up to twice the largest block that it ever freed
     chunks = (items[i : i + _CHUNK] for i in range(0, len(items), _CHUNK))
     if processes <= 1 or len(items) <= _FEW:
         yield from map(job, chunks)

@@ -1,11 +1,17 @@
-"""How well the outlines of a class map fit: boundary IoU and boundary F1.
+"""Metrics of the contours of a class map: boundary IoU and boundary F1.
 
-Boundary IoU (Cheng et al., CVPR 2021): IoU of the bands inside the contours, all images pooled; the image's
-border is a contour, as there. Boundary F1 (Csurka et al., BMVC 2013): share of the contour pixels of a
-class that have a contour pixel of that class near them on the other side; harmonic mean of both directions,
-averaged over images. Distances are chessboard distances. Contours towards void are none.
+Boundary IoU (Cheng et al., CVPR 2021): with B(M) the pixels of mask M within a distance of its contour,
 
-All classes are measured at once, by the bits of their labels.
+    |B(truth) & B(prediction)| / |B(truth) | B(prediction)|
+
+where both counts are summed over all images. The border of the image is a contour, as in the paper.
+
+Boundary F1 (Csurka et al., BMVC 2013), mean over images: F1 = 2 precision x recall / (precision + recall).
+Precision is the share of a class's predicted contour pixels with a true contour pixel of that class within
+the tolerance; recall is the same with truth and prediction exchanged.
+
+Distances are chessboard distances. A class has no contour towards void. All classes are measured at once: a
+class is a bit, or a pattern of bits, in the maps.
 """
 
 from __future__ import annotations
@@ -34,14 +40,16 @@ COLUMNS = (
 
 @dataclass(frozen=True)
 class Settings:
+    """Distances of the boundary metrics."""
+
     width: float
-    """Of the band, as a share of the image's diagonal."""
+    """Width of the band of boundary IoU, as a fraction of the image's diagonal."""
     tolerance: float
-    """Of the contour, as a share of the image's diagonal."""
+    """Distance at which contour pixels match for boundary F1, as a fraction of the image's diagonal."""
 
 
 def settings(options: EvaluationOptions) -> Settings | None:
-    """None where boundaries are not scored."""
+    """Return the distances; None if boundaries are not scored."""
     if "boundary" not in options.families:
         return None
     return Settings(options.boundary_width, options.contour_tolerance)
@@ -50,10 +58,12 @@ def settings(options: EvaluationOptions) -> Settings | None:
 def measure(
     truth: np.ndarray, predicted: np.ndarray, matrix: np.ndarray, settings: Settings
 ) -> dict[str, np.ndarray]:
-    """Counts of each class, by the names of `COLUMNS`.
+    """Count the boundary pixels of one image, K values for each name of `COLUMNS`.
 
-    truth, predicted: maps of positions, as `confusion.ClassIndex` gives them; matrix: their confusion matrix,
-    K x (K + 1).
+    Args:
+        truth, predicted: H x W class indices 0..K-1 as from `confusion.ClassIndex`; K = void or unlabelled.
+        matrix: K x (K + 1) confusion matrix of the two maps.
+        settings: distances of the boundary metrics.
     """
     diagonal = float(np.hypot(*truth.shape))
     width, tolerance = (max(1, round(s * diagonal)) for s in (settings.width, settings.tolerance))
@@ -82,21 +92,24 @@ def measure(
 
 
 _WORDS = np.array([word for word in range(256) if word.bit_count() == 4], np.uint8)
-"""70 words of equal weight: no two of them join to one of them."""
+"""The 70 bytes with four bits set. The bitwise or of two of them has more bits."""
 
 
 def _edges(
     labels: np.ndarray, present: np.ndarray, known: np.ndarray, width: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """H x W bool: the known pixels within `width` of another class or of the border, and those beside one.
+    """Return (band, contour), both H x W bool.
 
-    present: the labels of known pixels. Each has a word, and where a window meets others too, they join to
-    another word.
+    The band holds the known pixels within `width` of another class or of the image's border, the contour the
+    known pixels next to another class.
+
+    Each label in `present` is replaced by a bit pattern. The bitwise or over a window equals the pixel's own
+    pattern only if the window holds no other label. `known` is H x W bool, False on void.
     """
     words: np.ndarray = _WORDS[: len(present)]
     if len(words) < len(present):
         number = np.arange(len(present), dtype=np.uint32)
-        words = number | ~number << 16  # with its opposite beside it
+        words = number | ~number << 16  # the number and its complement
     table = np.zeros(np.iinfo(labels.dtype).max + 1, words.dtype)
     table[present] = words
     own = look_up(table, labels) * known
@@ -112,10 +125,16 @@ def _hits(
     classes: int,
     tolerance: int,
 ) -> list[np.ndarray]:
-    """For truth and prediction: which contour pixels have one of their class near them on the other side.
+    """Return which contour pixels of each map have one of their class near them in the other map.
 
-    classes_at, places: classes of the contour pixels, and where they lie in the raveled map. A class is a
-    bit, so that 64 classes are looked for at once.
+    64 classes are compared at once, one bit each.
+
+    Args:
+        classes_at: (truth, prediction) classes of the contour pixels.
+        places: (truth, prediction) positions of the contour pixels in the raveled map.
+        shape: height and width.
+        classes: number of classes.
+        tolerance: distance in pixels at which contour pixels match.
     """
     hits = [np.zeros(len(at), bool) for at in places]
     numbers = (np.bincount(c, minlength=classes + 1)[:classes] for c in classes_at)
@@ -135,9 +154,10 @@ def _hits(
 
 
 def _windows(values: np.ndarray, *distances: int) -> Iterator[np.ndarray]:
-    """Bitwise or over the square window of side 2 x distance + 1 about each pixel, at ascending distances.
+    """Yield the bitwise or over the square of 2 x distance + 1 pixels around each pixel, H x W.
 
-    On the raveled map, whose rows are padded so that no window meets a neighbouring row: long rows are quick.
+    Distances ascend. The map is raveled, and padded so that no window reaches into the next row: numpy is
+    faster on long arrays.
     """
     (height, width), far = values.shape, distances[-1]
     stride = width + 2 * far
@@ -155,8 +175,13 @@ def _windows(values: np.ndarray, *distances: int) -> Iterator[np.ndarray]:
 
 
 def pooled(statistics: Statistics, ids: list[int]) -> Iterator[tuple[str, np.ndarray, Contract]]:
-    """(metric, value of each class, contract)"""
-    options = statistics.heading.options
+    """Yield boundary IoU and boundary F1 as (metric, value of each class in 0..1, contract).
+
+    `ids` are the category ids of the classes. Boundary IoU is NaN for a class without a band in truth and
+    prediction. Boundary F1 is the mean over the images in which truth or prediction has a contour of the
+    class; it is NaN without such an image.
+    """
+    options = statistics.metadata.options
     bands, f1_sum, f1_count = np.zeros((2, len(ids))), np.zeros(len(ids)), np.zeros(len(ids))
     for batch in statistics.batches("semantic", COLUMNS):
         at = positions(batch.class_ids, ids)

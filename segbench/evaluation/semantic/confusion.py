@@ -1,7 +1,7 @@
 """Scores of class maps, from one confusion matrix over the split.
 
-Void truth is left out before counting. A pixel that the prediction leaves unlabelled misses its true class
-and is no prediction of any other.
+Pixels with void truth are excluded before counting. A pixel without a predicted class counts as missed for
+its true class, and as predicted for none.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from segbench.contract.scores import Contract, Score, Sheet
+from segbench.contract.scores import Contract, Score, ScoreTable
 from segbench.contract.view import BACKGROUND
 from segbench.errors import SegbenchError
 from segbench.evaluation.averages import mean, ratio
@@ -25,10 +25,13 @@ PER_IMAGE = Contract(pooling="image", ignored="void", absent="class skipped in t
 
 
 class ClassIndex:
-    """Category ids, as label maps hold them, to positions 0..K-1; K stands for void and for unlabelled.
+    """Convert the values of label maps to class indices 0..K-1, and to K for void and unlabelled pixels.
 
-    mapped: values that stand for another value, in both; void stays void in the truth. hint: ends the remedy
-    for values that are in neither.
+    Args:
+        ids: K category ids; the index of a class is its position in the list.
+        void: value of void pixels; None if there are none.
+        mapped: value -> other value that it means, in truth and predictions. Void of the truth stays void.
+        hint: added to the remedy in the error about unknown values.
     """
 
     def __init__(
@@ -52,10 +55,15 @@ class ClassIndex:
             self._prediction[0] = self.size
 
     def truth(self, labels: np.ndarray, where: Path | str) -> np.ndarray:
+        """Return the class indices of an H x W map of the truth.
+
+        Raises:
+            SegbenchError: the map holds an unknown value. The message names `where`, a file or an image.
+        """
         return self._look_up(self._truth, labels, where)
 
     def prediction(self, labels: np.ndarray, where: Path | str) -> np.ndarray:
-        """Like `truth`; 0, where it is no class, is a pixel without a label."""
+        """Return the class indices of a predicted map, as `truth` does. If 0 is not a class, it becomes K."""
         return self._look_up(self._prediction, labels, where)
 
     def _look_up(self, table: np.ndarray, labels: np.ndarray, where: Path | str) -> np.ndarray:
@@ -76,15 +84,19 @@ class ClassIndex:
 
 
 def _ranges(ids: np.ndarray) -> str:
-    """[0, 1, 2, 255] -> '0 to 2, 255'"""
+    """[0, 1, 2, 255] -> '0 to 2, 255'."""
     runs = np.split(ids, np.flatnonzero(np.diff(ids) > 1) + 1)
     return ", ".join(f"{run[0]} to {run[-1]}" if len(run) > 1 else str(run[0]) for run in runs)
 
 
 def confusion(truth: np.ndarray, predicted: np.ndarray, classes: int) -> np.ndarray:
-    """K x (K + 1) pixel counts, row = true class, column = predicted class or none.
+    """Return the confusion matrix of one image, K x (K + 1) pixel counts.
 
-    truth, predicted: maps of positions as `ClassIndex` gives them.
+    Rows are true classes, columns predicted classes. The last column counts pixels without predicted class.
+
+    Args:
+        truth, predicted: H x W class indices 0..K-1 as from `ClassIndex`; K = void or unlabelled.
+        classes: the number K of classes.
     """
     starts, pixels = runs(truth, predicted)
     joint = truth.ravel()[starts].astype(np.int64) * (classes + 1) + predicted.ravel()[starts]
@@ -101,7 +113,11 @@ def add_image(
     index: ClassIndex,
     bounds: boundary.Settings | None,
 ) -> None:
-    """Add the statistics of one image: maps of positions as `ClassIndex` gives them."""
+    """Add the statistics of one image.
+
+    `truth` and `predicted` are H x W class indices as from `index`. `bounds` are the distances of the
+    boundary metrics; None skips these.
+    """
     matrix = confusion(truth, predicted, index.size)
     edges = boundary.measure(truth, predicted, matrix, bounds) if bounds else {}
     present = np.flatnonzero(matrix.any(1) | matrix[:, :-1].any(0))
@@ -116,14 +132,17 @@ def add_image(
 
 
 def _entries(batch: Batch, ids: Sequence[int]) -> tuple[np.ndarray, ...]:
-    """Entries of the sparse matrices: true and predicted position, pixels; and the number in each row."""
+    """Return true index, predicted index, pixels of each matrix entry, and the number of entries by row."""
     predicted, lengths = batch.lists("predicted")
     true = positions(batch.class_ids, ids).repeat(lengths)
     return true, positions(predicted, [*ids, NONE]), batch.lists("pixels")[0], lengths
 
 
 def counts(batch: Batch, ids: Sequence[int]) -> np.ndarray:
-    """Pixels of each image and class: images x K x (correct, true, predicted)."""
+    """Return the pixels of each image and class, images x K x 3: correct, true, predicted.
+
+    `ids` are the K category ids.
+    """
     true, guess, pixels, lengths = _entries(batch, ids)
     table = np.zeros((len(batch.image_ids), len(ids) + 1, 3), np.int64)
     image = np.repeat(batch.image, lengths)
@@ -135,8 +154,8 @@ def counts(batch: Batch, ids: Sequence[int]) -> np.ndarray:
 
 
 def matrix(statistics: Statistics) -> np.ndarray:
-    """The pooled confusion matrix, K x (K + 1), of a statistics file."""
-    ids = [c.id for c in statistics.heading.tasks["semantic"].classes]
+    """Return the confusion matrix over the split, K x (K + 1) as from `confusion`."""
+    ids = [c.id for c in statistics.metadata.tasks["semantic"].classes]
     total = np.zeros((len(ids), len(ids) + 1), np.int64)
     for batch in statistics.batches("semantic", COLUMNS):
         true, guess, pixels, _ = _entries(batch, ids)
@@ -145,7 +164,19 @@ def matrix(statistics: Statistics) -> np.ndarray:
 
 
 def class_scores(table: np.ndarray) -> dict[str, np.ndarray]:
-    """Scores of each class from ... x K x (correct, true, predicted) pixel counts."""
+    """Return the scores of each class, ... x K in 0..1, by metric.
+
+    With the pixels TP = correct, T = true, P = predicted, and N = all:
+
+    miou         IoU = TP / (T + P - TP)          NaN without truth and prediction
+    dice         F1 = 2 TP / (T + P)              NaN without truth and prediction
+    precision    TP / P                           NaN without prediction
+    recall       TP / T                           NaN without truth
+    specificity  (N - T - P + TP) / (N - T)       NaN if all pixels are of the class
+
+    Args:
+        table: ... x K x 3 pixel counts: correct, true, predicted.
+    """
     correct, true, predicted = (table[..., i] for i in range(3))
     total = true.sum(-1, keepdims=True)
     negative = total - true
@@ -159,14 +190,23 @@ def class_scores(table: np.ndarray) -> dict[str, np.ndarray]:
 
 
 def miou(table: np.ndarray) -> np.ndarray:
-    """The primary score from ... x K x 3 pixel counts."""
+    """Return the mean IoU over the classes where it is defined, from ... x K x 3 counts (see `counts`)."""
     return mean(class_scores(table)["miou"])
 
 
 def pooled(statistics: Statistics) -> list[Score]:
-    """Every semantic score of a statistics file."""
-    scored = statistics.heading.tasks["semantic"]
-    ids = [c.id for c in scored.classes]
+    """Return every semantic score of a statistics file.
+
+    These are the values of `class_scores` and
+
+    mean_accuracy    mean recall over the classes
+    pixel_accuracy   correct pixels / all pixels
+    fwiou            sum over the classes of IoU x T / N (frequency weighted)
+    *_no_background  mean over all classes except "background"
+    *_per_image      mean over the images in which the class has a value, then over the classes
+    """
+    settings = statistics.metadata.tasks["semantic"]
+    ids = [c.id for c in settings.classes]
     total = np.zeros((len(ids), 3), np.int64)
     image_sums: dict[str, np.ndarray] = {k: np.zeros((2, len(ids))) for k in ("miou", "dice")}
     for batch in statistics.batches("semantic", COLUMNS):
@@ -175,21 +215,21 @@ def pooled(statistics: Statistics) -> list[Score]:
         per_image = class_scores(table)
         for metric, sums in image_sums.items():
             sums += np.nansum(per_image[metric], 0), (~np.isnan(per_image[metric])).sum(0)
-    sheet = Sheet("semantic", [c.name for c in scored.classes], bool(scored.conversion))
+    scores = ScoreTable("semantic", [c.name for c in settings.classes], bool(settings.conversion))
     per_class = class_scores(total)
     for metric, values in {**per_class, "mean_accuracy": per_class["recall"]}.items():
-        sheet.add(metric, mean(values), values, POOLED)
+        scores.add(metric, mean(values), values, POOLED)
     correct, true, _ = total.sum(0)
-    sheet.add_one("pixel_accuracy", ratio(correct, true), POOLED)
-    sheet.add_one("fwiou", ratio(np.nansum(per_class["miou"] * total[:, 1]), true), POOLED)
-    objects = [k for k, c in enumerate(scored.classes) if c.name != BACKGROUND.name]
+    scores.add_one("pixel_accuracy", ratio(correct, true), POOLED)
+    scores.add_one("fwiou", ratio(np.nansum(per_class["miou"] * total[:, 1]), true), POOLED)
+    objects = [k for k, c in enumerate(settings.classes) if c.name != BACKGROUND.name]
     if len(objects) < len(ids):
-        sheet.add_one("miou_no_background", mean(per_class["miou"][objects]), POOLED)
-        sheet.add_one("dice_no_background", mean(per_class["dice"][objects]), POOLED)
+        scores.add_one("miou_no_background", mean(per_class["miou"][objects]), POOLED)
+        scores.add_one("dice_no_background", mean(per_class["dice"][objects]), POOLED)
     for metric, sums in image_sums.items():
         values = ratio(*sums)
-        sheet.add(f"{metric}_per_image", mean(values), values, PER_IMAGE)
-    if "boundary" in statistics.heading.options.families:
+        scores.add(f"{metric}_per_image", mean(values), values, PER_IMAGE)
+    if "boundary" in statistics.metadata.options.families:
         for metric, values, contract in boundary.pooled(statistics, ids):
-            sheet.add(metric, mean(values), values, contract)
-    return sheet.scores
+            scores.add(metric, mean(values), values, contract)
+    return scores.rows

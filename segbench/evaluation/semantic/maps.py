@@ -1,4 +1,4 @@
-"""Label maps of predictions and truth: reading, and what is quick on large uniform regions."""
+"""Read label maps, and process them quickly where large regions are uniform."""
 
 from __future__ import annotations
 
@@ -13,9 +13,17 @@ _REMEDY = "label maps have one channel of whole numbers, as PNG files of 8 or 16
 
 
 def read_labels(path: Path, shape: tuple[int, ...] | None = None) -> np.ndarray:
-    """A label map; a missing file, or one of another shape than `shape`, is an error.
+    """Read an H x W label map of whole numbers.
 
-    What holds whole numbers in another form is read where nothing is lost; palette images give their indices.
+    Palette images give their indices. Floats, and images with colours or alpha, are read if they hold whole
+    numbers in one channel without loss.
+
+    Args:
+        path: image file.
+        shape: expected height and width; None accepts any.
+
+    Raises:
+        SegbenchError: the file is missing, has another shape or is not a label map.
     """
     values = read_values(path, shape)
     if values.dtype.kind != "f":
@@ -24,13 +32,15 @@ def read_labels(path: Path, shape: tuple[int, ...] | None = None) -> np.ndarray:
     if (labels != np.rint(labels)).any() or (labels != values).any():
         y, x = np.argwhere((labels != np.rint(labels)) | (labels != values))[0]
         raise SegbenchError(
-            f"is no label map: it holds {values[y, x]:g} at row {y}, column {x}", where=path, remedy=_REMEDY
+            f"is not a label map: it holds {values[y, x]:g} at row {y}, column {x}",
+            where=path,
+            remedy=_REMEDY,
         )
     return labels.astype(np.int64)
 
 
 def read_values(path: Path, shape: tuple[int, ...] | None = None) -> np.ndarray:
-    """Like `read_labels`, of any numbers: H x W bool, integer or float."""
+    """Read an H x W map of any numbers (bool, integer or float), as `read_labels` does."""
     if not path.is_file():
         raise SegbenchError("does not exist", where=path, remedy="predict every image of the split")
     image = open_image(path)
@@ -39,14 +49,14 @@ def read_values(path: Path, shape: tuple[int, ...] | None = None) -> np.ndarray:
         values = _one_channel(values, image.mode, path)
     if values.ndim != 2 or values.dtype.kind not in "biuf":
         raise SegbenchError(
-            f"is no label map: shape {values.shape}, type {values.dtype}", where=path, remedy=_REMEDY
+            f"is not a label map: shape {values.shape}, type {values.dtype}", where=path, remedy=_REMEDY
         )
     check_shape(values, shape, path)
     return values
 
 
 def _one_channel(values: np.ndarray, mode: str, path: Path) -> np.ndarray:
-    """The one value of a grey image that was saved with colours or alpha."""
+    """Return the single channel of a grey image that was saved with colours or alpha."""
     grey = values[..., :-1] if mode.endswith("A") else values
     if mode.endswith("A") and (values[..., -1] != 255).any():
         why = "some pixels are transparent"
@@ -55,13 +65,14 @@ def _one_channel(values: np.ndarray, mode: str, path: Path) -> np.ndarray:
     else:
         return grey[..., 0]
     raise SegbenchError(
-        f"is no label map: shape {values.shape}, {why}",
+        f"is not a label map: shape {values.shape}, {why}",
         where=path,
         remedy=f"turn colours into the number of their class; {_REMEDY}",
     )
 
 
 def check_shape(labels: np.ndarray, shape: tuple[int, ...] | None, path: Path) -> None:
+    """Raise a `SegbenchError` that names `path` if a map does not have `shape` (height, width)."""
     if shape is not None and labels.shape[:2] != tuple(shape):
         raise SegbenchError(
             f"is {labels.shape[1]}x{labels.shape[0]} (width x height), its truth {shape[1]}x{shape[0]}",
@@ -71,7 +82,7 @@ def check_shape(labels: np.ndarray, shape: tuple[int, ...] | None, path: Path) -
 
 
 def look_up(table: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """`table[labels]`, where the table has an entry for every value of the labels' type."""
+    """Return `table[labels]`. The table needs an entry for every value of the type of `labels`."""
     if labels.dtype == table.dtype == np.uint8:  # five times as fast as indexing
         found = np.frombuffer(labels.tobytes().translate(table.tobytes()), np.uint8)
         return found.reshape(labels.shape)
@@ -79,7 +90,7 @@ def look_up(table: np.ndarray, labels: np.ndarray) -> np.ndarray:
 
 
 def runs(*maps: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """(starts, lengths) of the runs of pixels, in raveled order, over which no map changes."""
+    """Return (starts, lengths) of the runs of pixels, in raveled order, in which no map changes."""
     changed = np.ones(maps[0].size, bool)
     if changed.size:
         changed[1:] = False

@@ -1,4 +1,4 @@
-"""What the values of foreign label maps mean: classes, void, or one class against all else."""
+"""What the values of label maps from other programs mean: classes, void, foreground or background."""
 
 from __future__ import annotations
 
@@ -18,25 +18,31 @@ TOP = 65535
 BINARY = ("background", "foreground")
 REMEDY = "for masks of 0 and another value give --binary, or say which class a value is, such as --map 255=1"
 _BINARY_VOID = 2
-"""Void in the maps that `read` makes of one class against all else."""
+"""Value of void pixels in the binary maps that `Values.read` returns."""
 
 
 @dataclass(frozen=True)
 class Values:
-    """How the values of label maps become classes. Class = value, if nothing else is said.
+    """How the values of label maps become classes. By default the value is the number of the class.
 
-    ignore: value of void pixels in the truth; it is no class. -1: there are none; None: the top of 8 or 16
-    bit, which is void in the truth and unlabelled in predictions, unless it means something else.
+    Raises:
+        SegbenchError: the options contradict each other or are out of range.
     """
 
     names: Sequence[str]
+    """Names of the classes; the position is the number of the class."""
     ignore: int | None = None
+    """Value of void pixels in the truth, which is not a class; in predictions it marks unlabelled pixels.
+
+    -1: there are none. None: 255, or 65535 with more than 255 classes, unless `mapped` or `binary` give that
+    value a meaning.
+    """
     mapped: Mapping[int, int] = field(default_factory=dict)
-    """Values that stand for another value, in truth and predictions."""
+    """Value -> other value that it means, in truth and predictions."""
     binary: bool = False
-    """Whether any value above `threshold` is class 1, and the others class 0."""
+    """Whether every value above `threshold` is class 1, and all others are class 0."""
     threshold: float | None = None
-    """None: 0, in maps of two values."""
+    """None: 0, and maps may hold two values only."""
 
     def __post_init__(self) -> None:
         if self.threshold is not None and not self.binary:
@@ -47,7 +53,7 @@ class Values:
             )
         if self.ignore is not None and not -1 <= self.ignore <= TOP:
             raise SegbenchError(
-                f"{self.ignore} is no value of a map", where="--ignore", remedy=f"-1 to {TOP}"
+                f"{self.ignore} is not a value of a label map", where="--ignore", remedy=f"-1 to {TOP}"
             )
         known = {*self.ids, self.void}
         for value, meaning in self.mapped.items():
@@ -60,6 +66,7 @@ class Values:
 
     @property
     def void(self) -> int | None:
+        """Value of void pixels in the truth; None if there are none."""
         if self.ignore is not None:
             return self.ignore if self.ignore >= 0 else None
         top = void_value(len(self.names) - 1)
@@ -67,16 +74,21 @@ class Values:
 
     @property
     def ids(self) -> list[int]:
-        """Values that are classes. Void is none, as ADE20K's 0, with which all other values count."""
+        """Values that are classes. Void is excluded, and the others keep their numbers, as for ADE20K's 0."""
         return [i for i in range(len(self.names)) if self.binary or i != self.void]
 
     @property
     def index(self) -> ClassIndex:
+        """Conversion of the maps that `read` returns to class indices."""
         void = _BINARY_VOID if self.binary and self.void is not None else self.void
         return ClassIndex(self.ids, void, self.mapped, f"; {REMEDY}")
 
     def read(self, path: Path, shape: tuple[int, ...] | None = None, *, truth: bool = False) -> np.ndarray:
-        """The map that `index` looks up."""
+        """Read an H x W label map for `index`. `truth` says whether void is expected.
+
+        Raises:
+            SegbenchError: the file cannot be read, or `binary` needs a threshold for its values.
+        """
         if not self.binary:
             return read_labels(path, shape)
         values = read_values(path, shape)
@@ -94,7 +106,11 @@ class Values:
 
 
 def parse_map(texts: Sequence[str]) -> dict[int, int]:
-    """["255=1"] -> {255: 1}"""
+    """Parse values of the option --map: ["255=1"] -> {255: 1}.
+
+    Raises:
+        SegbenchError: a text is malformed, or one value is mapped to two others.
+    """
     found: dict[int, int] = {}
     for text in texts:
         match = re.fullmatch(r"([0-9]{1,5})=([0-9]{1,5})", text)
@@ -109,7 +125,11 @@ def parse_map(texts: Sequence[str]) -> dict[int, int]:
 
 
 def class_names(classes: str) -> list[str]:
-    """From a number, or a file with one name a line."""
+    """Return the class names of the option --classes: a number of classes, or a file with one name a line.
+
+    Raises:
+        SegbenchError: the file cannot be read, or names are missing or repeated.
+    """
     if classes.isdecimal() and classes.isascii() and 0 < int(classes[:6]) <= TOP and len(classes) < 6:
         return [str(i) for i in range(int(classes))]
     try:

@@ -103,7 +103,7 @@ def test_boxes_of_masks_are_their_bounds(random_coco, instance_scores):
 
 
 @pytest.mark.parametrize("crowd", [None, 0, False, "missing"])
-def test_absent_crowd_is_none(random_coco, instance_scores, crowd):
+def test_absent_iscrowd_means_no_crowd(random_coco, instance_scores, crowd):
     truth, results = random_coco(3)
     for annotation in truth["annotations"]:
         annotation["iscrowd"] = 0
@@ -115,7 +115,7 @@ def test_absent_crowd_is_none(random_coco, instance_scores, crowd):
     assert same([instance_scores(truth, results)[m] for m in TWELVE], expected)
 
 
-def test_scores_beyond_one_are_no_probabilities(random_coco, instance_scores, caplog):
+def test_scores_beyond_one_are_not_probabilities(random_coco, instance_scores, caplog):
     truth, results = random_coco(0)
     expected = reference(truth, results, boxes=False)[0]
     assert np.isfinite(instance_scores(truth, results)["ece"]) and not caplog.messages
@@ -124,7 +124,7 @@ def test_scores_beyond_one_are_no_probabilities(random_coco, instance_scores, ca
     scores = instance_scores(truth, results)
     assert same([scores[m] for m in TWELVE], expected)
     assert np.isnan(scores["ece"]) and np.isnan(scores["ece", "c1"])
-    assert "results.json: scores reach from" in caplog.text and "calibration is undefined" in caplog.text
+    assert "results.json: scores range from" in caplog.text and "calibration is undefined" in caplog.text
 
 
 @pytest.mark.parametrize("split", ["train2017", "val2017"])
@@ -189,8 +189,8 @@ def test_annotation_id_0_is_reported_and_scored_rightly(instance_scores, caplog)
     for annotation in truth["annotations"]:
         annotation["id"] -= 1
     assert instance_scores(truth, results)["ap"] == pytest.approx(1)
-    assert "ids count from 0" in caplog.text
-    assert reference(truth, results, boxes=False)[0][0] < 0.6  # what pycocotools makes of it
+    assert "ids start at 0" in caplog.text
+    assert reference(truth, results, boxes=False)[0][0] < 0.6  # pycocotools counts that object as missed
 
 
 @pytest.mark.parametrize("seed", range(3))

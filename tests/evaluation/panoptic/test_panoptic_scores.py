@@ -9,8 +9,12 @@ import pytest
 from hotcoco.panoptic import PanopticEval
 from PIL import Image
 
+from segbench.contract.view import Category
 from segbench.data.dataset import rgb_to_id
 from segbench.errors import SegbenchError
+from segbench.evaluation.panoptic.files import PanopticFiles
+from segbench.evaluation.panoptic.quality import add_image
+from segbench.evaluation.statistics import Rows
 
 CATEGORIES = [
     {"id": 1, "name": "sky", "isthing": 0},
@@ -123,6 +127,24 @@ def test_equals_panopticapis_rules(panoptic_files, panoptic_scores, seed):
         assert np.isnan(value) if counts["pq"] < 0 else value == pytest.approx(counts["pq"], abs=1e-12)
 
 
+@pytest.mark.parametrize("seed", range(3))
+def test_predictions_as_masks_and_as_png_files_have_the_same_counts(panoptic_files, seed):
+    rng = np.random.default_rng(seed)
+    true = random_side(rng)
+    sides = true, random_side(rng, true[0])
+    files = [
+        PanopticFiles(*panoptic_files(name, {5: side}, CATEGORIES))
+        for name, side in zip(("true", "guess"), sides)
+    ]
+    classes = [Category(**c, color=(0, 0, 0)) for c in CATEGORIES]
+    found = []
+    for predicted in (files[1].annotations(5), files[1].read(5, (30, 40)).annotations(5)):
+        rows = Rows("panoptic")
+        add_image(rows, 5, "five", files[0].annotations(5), predicted, classes)
+        found.append(rows.batch().to_pylist())
+    assert len(found[0]) > 1 and found[0] == found[1]
+
+
 def test_equals_hotcoco_on_coco(mirror, panoptic_files, panoptic_scores):
     with zipfile.ZipFile(mirror / "panoptic_annotations_trainval2017.zip") as archive:
         listing = json.loads(archive.read("annotations/panoptic_val2017.json"))
@@ -162,7 +184,7 @@ def one_image(panoptic_files, panoptic_scores, truth, predicted):
     return panoptic_scores(*sides)
 
 
-def test_iou_of_exactly_half_is_no_match(panoptic_files, panoptic_scores):
+def test_iou_of_exactly_half_does_not_match(panoptic_files, panoptic_scores):
     truth = strip((5, 20), (6, 20)), [(5, 7, 0), (6, 1, 0)]
     scores = one_image(
         panoptic_files, panoptic_scores, truth, (strip((3, 10), (4, 30)), [(3, 7, 0), (4, 1, 0)])
@@ -176,11 +198,11 @@ def test_iou_of_exactly_half_is_no_match(panoptic_files, panoptic_scores):
 
 def test_void_and_crowd(panoptic_files, panoptic_scores):
     truth = strip((5, 20), (0, 20), (6, 20)), [(5, 7, 0), (6, 9, 1)]
-    # the first covers void beside its object; the second lies mostly on void, the third mostly on the crowd
+    # the first covers its object and void; the second lies mostly on void, the third mostly on the crowd
     predicted = strip((1, 30), (2, 10), (2, 9), (3, 11)), [(1, 7, 0), (2, 7, 0), (3, 9, 0)]
     scores = one_image(panoptic_files, panoptic_scores, truth, predicted)
     assert scores["pq", "car"] == 1.0
-    assert np.isnan(scores["pq", "tree"])  # a crowd is no truth, and what lies in it no error
+    assert np.isnan(scores["pq", "tree"])  # a crowd is not counted, nor is a prediction in it
     # a crowd hides predictions of its own class only
     predicted = strip((1, 40), (3, 20)), [(1, 7, 0), (3, 11, 0)]
     scores = one_image(panoptic_files, panoptic_scores, truth, predicted)

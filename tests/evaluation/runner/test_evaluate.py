@@ -26,11 +26,11 @@ from segbench.prediction.writer import PredictionWriter
 
 OPTIONS = EvaluationOptions(bootstrap_samples=50)
 NO_DEFECT = {"ar1", "box_ar1", "ece", "box_ece"}
-"""One of several objects cannot be all of them; an error of 0 is the best."""
+"""Metrics that are not 1 for the truth: one detection cannot match several objects; an error of 0 is best."""
 
 
-def answer(dataset: Dataset, folder, parts, *, shift=0, task="panoptic", boxes_only=False):
-    """Predictions made of the truth, moved `shift` columns to the right; `parts` of them are written."""
+def write_predictions(dataset: Dataset, folder, parts, *, shift=0, task="panoptic", boxes_only=False):
+    """Write the truth as predictions of some `parts`, moved `shift` columns to the right."""
     split = dataset.split("test")
     panoptic = json.loads(split.panoptic_json.read_text())
     view = dataset.view(task)
@@ -78,7 +78,7 @@ def scored(shapes, tmp_path):
 
     def run(*parts, name="cell", options=OPTIONS, **keywords):
         out = tmp_path / name
-        answer(Dataset(shapes), out / "predictions", parts, **keywords)
+        write_predictions(Dataset(shapes), out / "predictions", parts, **keywords)
         evaluate(shapes, out / "predictions", out, options=options)
         with (out / "scores.csv").open() as file:
             rows = list(csv.DictReader(file))
@@ -97,7 +97,7 @@ def test_truth_scores_one_on_everything(scored):
     assert [rows[t, PRIMARY[t], ""]["value"] != "" for t in PRIMARY] == [True] * 3
 
 
-def test_boxes_without_masks_answer_the_boxes_of_the_instance_task(scored):
+def test_boxes_without_masks_have_box_metrics_only(scored):
     with_masks, _ = scored("instances", task="instance", shift=2, name="masks")
     rows, out = scored("instances", task="instance", shift=2, boxes_only=True)
     assert read_json(out / "predictions/predictions.json")["parts"] == ["boxes"]
@@ -119,7 +119,7 @@ def test_boxes_without_masks_answer_the_boxes_of_the_instance_task(scored):
         (("instances",), "instance", {"instance"}),
     ],
 )
-def test_what_is_not_predicted_is_derived(scored, parts, task, exact):
+def test_tasks_that_are_not_predicted_are_converted(scored, parts, task, exact):
     rows, out = scored(*parts, task=task)
     own = {"instances": "instance"}.get(parts[0], parts[0])
     conversions = json.loads((out / "scores.json").read_text())["conversions"]
@@ -139,7 +139,7 @@ def test_what_is_not_predicted_is_derived(scored, parts, task, exact):
         assert float(rows["panoptic", "pq_things", ""]["value"]) == 1
 
 
-def test_every_figure_comes_from_the_statistics_alone(scored, tmp_path):
+def test_every_score_is_computed_from_the_statistics_alone(scored, tmp_path):
     rows, out = scored("semantic", "instances", "panoptic", shift=2)
     moved = tmp_path / "elsewhere.parquet"
     shutil.move(out / "per_image.parquet", moved)
@@ -164,8 +164,8 @@ def test_statistics_hold_each_image(scored, shapes):
 def test_worst_images(shapes, tmp_path):
     dataset = Dataset(shapes)
     split = dataset.split("test")
-    answer(dataset, tmp_path / "right", ("semantic", "instances", "panoptic"))
-    answer(dataset, tmp_path / "wrong", ("semantic", "instances", "panoptic"), shift=9)
+    write_predictions(dataset, tmp_path / "right", ("semantic", "instances", "panoptic"))
+    write_predictions(dataset, tmp_path / "wrong", ("semantic", "instances", "panoptic"), shift=9)
     stem = split.images[3].stem
     for part in ("semantic", "panoptic"):
         shutil.copy(tmp_path / f"wrong/{part}/{stem}.png", tmp_path / f"right/{part}/{stem}.png")
@@ -241,7 +241,7 @@ def test_more_detections_where_images_are_crowded(scored, shapes, tmp_path):
     shutil.copytree(shapes, crowded)
     info = json.loads((crowded / "dataset.json").read_text())
     (crowded / "dataset.json").write_text(json.dumps({**info, "max_instances": 375}))
-    answer(Dataset(crowded), tmp_path / "p", ("instances",), task="instance")
+    write_predictions(Dataset(crowded), tmp_path / "p", ("instances",), task="instance")
     evaluate(crowded, tmp_path / "p", tmp_path / "out", options=OPTIONS)
     scores = pd.read_csv(tmp_path / "out/scores.csv")
     assert set(scores.loc[scores["metric"] == "ap", "max_detections"]) == {400}
@@ -262,7 +262,7 @@ def test_unlike_contracts_never_share_a_column(scored):
 
 
 def test_predictions_of_another_dataset(shapes, tmp_path):
-    answer(Dataset(shapes), tmp_path / "p", ("semantic",))
+    write_predictions(Dataset(shapes), tmp_path / "p", ("semantic",))
     index = json.loads((tmp_path / "p/predictions.json").read_text())
     (tmp_path / "p/predictions.json").write_text(json.dumps({**index, "dataset": "drive"}))
     with pytest.raises(SegbenchError, match="predictions of dataset 'drive', not 'shapes'"):
@@ -270,7 +270,7 @@ def test_predictions_of_another_dataset(shapes, tmp_path):
 
 
 def test_a_missing_map_leaves_nothing_behind(shapes, tmp_path):
-    answer(Dataset(shapes), tmp_path / "p", ("semantic",))
+    write_predictions(Dataset(shapes), tmp_path / "p", ("semantic",))
     stem = Dataset(shapes).split("test").images[2].stem
     (tmp_path / "p/semantic" / f"{stem}.png").unlink()
     with pytest.raises(SegbenchError, match=f"{stem}.png: does not exist"):
@@ -279,7 +279,7 @@ def test_a_missing_map_leaves_nothing_behind(shapes, tmp_path):
 
 
 def test_many_images_by_several_processes(shapes, tmp_path, monkeypatch):
-    answer(Dataset(shapes), tmp_path / "p", ("semantic", "instances", "panoptic"), shift=2)
+    write_predictions(Dataset(shapes), tmp_path / "p", ("semantic", "instances", "panoptic"), shift=2)
     evaluate(shapes, tmp_path / "p", tmp_path / "one", options=OPTIONS)
     monkeypatch.setattr("segbench.evaluation.runner.workers._FEW", 1)
     monkeypatch.setattr("segbench.evaluation.runner.workers._CHUNK", 2)
@@ -295,11 +295,11 @@ def test_many_images_by_several_processes(shapes, tmp_path, monkeypatch):
 
 
 def test_void_all_over(shapes, tmp_path):
-    """A set without a labelled pixel has no score, and is no error."""
+    """A dataset without a labelled pixel has undefined scores, and does not raise an error."""
     copy = tmp_path / "void"
     shutil.copytree(shapes, copy)
     split = Dataset(copy).split("test")
-    answer(Dataset(shapes), tmp_path / "p", ("semantic", "instances", "panoptic"))
+    write_predictions(Dataset(shapes), tmp_path / "p", ("semantic", "instances", "panoptic"))
     for record in split:
         for path, value in ((split.semantic_path(record.stem), 255), (split.panoptic_folder, 0)):
             path = path / f"{record.stem}.png" if path.is_dir() else path

@@ -111,7 +111,7 @@ def test_float_and_colour_maps(maps):
         Image.fromarray(values).save(maps / "predicted/b.tif")
         with pytest.raises(
             SegbenchError,
-            match=rf"b.tif: is no label map: it holds {wrong:g} at row 2, column 3\n.*one channel",
+            match=rf"b.tif: is not a label map: it holds {wrong:g} at row 2, column 3\n.*one channel",
         ):
             semantic(maps)
     (maps / "predicted/b.tif").unlink()
@@ -120,13 +120,13 @@ def test_float_and_colour_maps(maps):
     Image.fromarray(values).save(maps / "predicted/b.png")
     with pytest.raises(
         SegbenchError,
-        match=r"b.png: is no label map: shape \(8, 10, 3\), the channels differ\n.*turn colours",
+        match=r"b.png: is not a label map: shape \(8, 10, 3\), the channels differ\n.*turn colours",
     ):
         semantic(maps)
     values = np.full((8, 10, 2), 255, np.uint8)
     values[2, 3] = 0
     Image.fromarray(values, "LA").save(maps / "predicted/b.png")
-    with pytest.raises(SegbenchError, match=r"b.png: is no label map: .*, some pixels are transparent"):
+    with pytest.raises(SegbenchError, match=r"b.png: is not a label map: .*, some pixels are transparent"):
         semantic(maps)
 
 

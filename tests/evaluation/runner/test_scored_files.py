@@ -88,7 +88,7 @@ def test_objects_without_outline_and_box(pair, instance_scores):
             {"height": None},
             r"truth.json: image 3 has no height and width, which masks need\n.*--boxes",
         ),
-        ("images", {"height": "130"}, "truth.json: image 3 is of 150 x '130' pixels"),
+        ("images", {"height": "130"}, "truth.json: image 3 has 150 x '130' pixels"),
     ],
 )
 def test_faults_of_the_truth(pair, instance_scores, where, change, message):
@@ -101,7 +101,7 @@ def test_faults_of_the_truth(pair, instance_scores, where, change, message):
 
 @pytest.mark.parametrize("key", ["images", "annotations", "categories"])
 @pytest.mark.parametrize("value", [None, {}, [None], "text"])
-def test_lists_that_are_none(pair, instance_scores, key, value):
+def test_null_lists_are_absent(pair, instance_scores, key, value):
     truth, results = pair
     truth[key] = value
     with pytest.raises(SegbenchError, match=rf"truth.json: {key} are .*, not a list of objects"):

@@ -9,7 +9,7 @@ from segbench.evaluation.semantic import confusion as semantic
 
 
 def band(mask, width):
-    """Cheng et al.: the mask less its erosion by 3 x 3, `width` times; outside the image is no mask."""
+    """Cheng et al.: the mask less its erosion by 3 x 3, `width` times; outside the image there is no mask."""
     padded = np.pad(mask, 1)
     return mask & ~ndimage.binary_erosion(padded, np.ones((3, 3)), iterations=width)[1:-1, 1:-1]
 
@@ -54,12 +54,12 @@ def test_void_bounds_nothing(classes):
     for labels, name in ((truth, "truth"), (predicted, "predicted")):
         for c in range(classes):
             own, other = known & (labels == c), known & (labels != c)
-            beside = ndimage.binary_dilation(other, np.ones((3, 3)))
+            adjacent = ndimage.binary_dilation(other, np.ones((3, 3)))
             reach = ndimage.binary_dilation(
                 np.pad(other, 1, constant_values=True), np.ones((3, 3)), iterations=width
             )
             assert found[f"boundary_{name}"][c] == (own & reach[1:-1, 1:-1]).sum()
-            assert found[f"contour_{name}"][c] == (own & beside).sum()
+            assert found[f"contour_{name}"][c] == (own & adjacent).sum()
 
 
 def test_no_contour_towards_void(semantic_scores):

@@ -92,13 +92,13 @@ def test_absent_classes(semantic_scores):
     assert scores["specificity", "c"] == 1.0
 
 
-def test_void_under_the_prediction_is_left_out(semantic_scores):
+def test_predictions_on_void_are_excluded(semantic_scores):
     scores = semantic_scores([[[1, 1, 255, 255]]], [[[1, 1, 2, 0]]], NAMES)
     assert scores["miou"] == scores["pixel_accuracy"] == 1.0
     assert np.isnan(scores["miou", "b"])
 
 
-def test_unlabelled_prediction_misses_and_is_no_class(semantic_scores):
+def test_unlabelled_pixels_are_missed_and_predict_no_class(semantic_scores):
     scores = semantic_scores([[[0, 0, 1, 1]]], [[[0, 0, 1, 255]]], NAMES)
     assert scores["miou", "background"] == 1.0 and scores["miou", "a"] == 0.5
     assert scores["precision", "a"] == 1.0 and scores["recall", "a"] == 0.5

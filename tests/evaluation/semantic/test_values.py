@@ -78,7 +78,7 @@ def test_predictions_of_0_and_255(score, caplog):
     assert scores["recall", "1"] == 0.5 and scores["precision", "1"] == 1.0
 
 
-def test_void_of_the_truth_stays_beside_masks_of_0_and_255(score):
+def test_void_of_the_truth_stays_void_with_masks_of_0_and_255(score):
     true = TRUE.copy()
     true[2] = 255
     for options in (("--binary",), ("--classes", 2, "--map", "255=1")):
@@ -92,7 +92,7 @@ def test_void_all_over(score, caplog):
 
 
 @pytest.mark.parametrize("ignore", [0, 1, 2])
-def test_an_ignored_value_is_no_class(score, ignore):
+def test_an_ignored_value_is_not_a_class(score, ignore):
     """As ADE20K's reduce_zero_label: neither in truth nor in the means."""
     true = np.arange(3, dtype=np.uint8).repeat(16).reshape(6, 8)
     guess = np.where(true == ignore, (true + 1) % 3, true).astype(np.uint8)
@@ -101,7 +101,7 @@ def test_an_ignored_value_is_no_class(score, ignore):
     assert {name for metric, name in scores if metric == "miou"} == {"", *kept}
     assert scores["pixel_accuracy", ""] == scores["miou", ""] == 1.0
     other = np.flatnonzero(true == (ignore + 1) % 3)[:8]
-    guess.flat[other] = ignore  # half of a class is predicted to be what is no class
+    guess.flat[other] = ignore  # half of a class is predicted as the ignored value
     scores = score([true], [guess], "--classes", 3, "--ignore", ignore)
     assert scores["pixel_accuracy", ""] == scores["miou", ""] == 0.75
 

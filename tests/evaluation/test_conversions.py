@@ -3,24 +3,23 @@ from __future__ import annotations
 import numpy as np
 from pycocotools import mask as rle
 
-from segbench.evaluation.derive import (
-    Segments,
+from segbench.evaluation.annotations import Objects, SegmentMap
+from segbench.evaluation.conversions import (
     instances_from_panoptic,
     panoptic_from_instances,
     panoptic_from_semantic,
     semantic_from_panoptic,
 )
-from segbench.evaluation.instance.ap import Found
 
 
-def test_segments_without_pixels_are_none():
+def test_segments_without_pixels_are_skipped():
     index = np.array([[0, 1, 1], [0, 3, 3]])
-    segments = Segments(index, np.array([7, 8, 9]), np.ones(3))
-    assert {k: o["category_id"] for k, o in segments.objects().items()} == {0: 7, 2: 9}
-    (first, last) = segments.side(4).annotations
+    segments = SegmentMap(index, np.array([7, 8, 9]), np.ones(3))
+    assert {k: o["category_id"] for k, o in segments.masks().items()} == {0: 7, 2: 9}
+    (first, last) = segments.annotations(4)
     np.testing.assert_array_equal(rle.decode(last["segmentation"]), index == 3)
     assert (first["id"], first["image_id"], last["id"]) == (1, 4, 3)
-    assert Segments(np.zeros((3, 4), int), np.zeros(0, int), np.zeros(0)).objects() == {}
+    assert SegmentMap(np.zeros((3, 4), int), np.zeros(0, int), np.zeros(0)).masks() == {}
 
 
 def test_components_touch_by_corners_and_stuff_stays_whole():
@@ -34,10 +33,10 @@ def test_components_touch_by_corners_and_stuff_stays_whole():
     assert found.boxes.tolist() == [[0, 0, 2, 3], [2, 0, 2, 1], [3, 2, 1, 1]]
 
 
-def test_the_better_object_is_on_top_and_the_unsure_are_left_out():
+def test_the_higher_score_is_on_top_and_low_scores_are_ignored():
     masks = np.zeros((3, 4, 6), np.uint8)
     masks[0, :, :4] = masks[1, :, 2:] = masks[2, 0] = 1
-    found = Found(
+    found = Objects(
         np.array([4, 5, 6]),
         [rle.encode(np.asfortranarray(m)) for m in masks],
         np.zeros((3, 4)),
@@ -47,4 +46,4 @@ def test_the_better_object_is_on_top_and_the_unsure_are_left_out():
     )
     segments = panoptic_from_instances(found, (4, 6), min_score=0.5)
     np.testing.assert_array_equal(semantic_from_panoptic(segments), [[4, 4, 5, 5, 5, 5]] * 4)
-    assert sorted(segments.objects()) == [0, 1]
+    assert sorted(segments.masks()) == [0, 1]

@@ -1,10 +1,11 @@
-"""The answers of one folder of predictions, converted where it has none of its own for a task."""
+"""Read the predictions of one cell, converted where a task was not predicted itself."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -12,29 +13,29 @@ from segbench.contract.view import Task
 from segbench.data import coco_lists
 from segbench.data.dataset import ImageRecord, Split
 from segbench.errors import SegbenchError
-from segbench.evaluation import derive
-from segbench.evaluation.instance.ap import Found
+from segbench.evaluation import conversions
+from segbench.evaluation.annotations import Objects, SegmentMap
 from segbench.evaluation.instance.files import InstanceFile, read_results
 from segbench.evaluation.panoptic.files import PanopticFiles
-from segbench.evaluation.panoptic.quality import Side
 from segbench.evaluation.semantic.maps import read_labels
 
 _PARTS: dict[Task, str] = {"semantic": "semantic", "instance": "instances", "panoptic": "panoptic"}
-CONVERSIONS = {
-    ("semantic", "panoptic"): "each segment painted with its class",
-    ("semantic", "instance"): "objects painted by ascending score, from min_score on",
-    ("instance", "panoptic"): "segments of things, with their scores",
-    ("instance", "semantic"): "8-connected components of things, scored by their share of the image",
-    ("panoptic", "semantic"): "8-connected components of things, one segment for each stuff class",
-    ("panoptic", "instance"): "things by descending score without overlap, from min_score on",
-}
-"""(task, task of the prediction) -> how the one is made of the other."""
 
 
-class Predicted:
-    """Predictions on a split: `parts` as predictions.json lists them, `task` of the network's view.
+class PredictionFolder:
+    """Predictions of one cell on a split.
 
-    Maps hold category ids; void and unlabelled pixels come as 0, or as the dataset's void value.
+    Class maps hold category ids. Void and unlabelled pixels are 0, or the dataset's void value.
+
+    Args:
+        split: the images that were predicted.
+        folder: holds `semantic/*.png`, `instances.json`, or `panoptic.json` and `panoptic/*.png`.
+        parts: which of these the folder holds, as predictions.json lists them.
+        task: task of the network's view; this part is preferred for conversions.
+        min_score: objects with a lower score are ignored by conversions.
+
+    Raises:
+        SegbenchError: no part can be scored for any task of the dataset.
     """
 
     def __init__(
@@ -45,9 +46,9 @@ class Predicted:
         self._things = [c.id for c in self._info.categories if c.isthing]
         given: list[Task] = [t for t, part in _PARTS.items() if part in parts]
         self.boxes_only = "boxes" in parts
-        """Whether objects have no masks: then they answer the instance task only, and of that the boxes."""
+        """Whether objects have no masks. Then only their boxes are scored."""
         self.sources: dict[Task, Task] = {}
-        """For each task with truth that can be answered: the task of the part that answers."""
+        """Task to score -> task of the part that its prediction is read or converted from."""
         for wanted in self._info.tasks:
             order: tuple[Task, ...] = (wanted, "panoptic", task, "semantic", "instance")
             if source := next((t for t in order if t in given), None):
@@ -55,7 +56,9 @@ class Predicted:
         if self.boxes_only and "instance" in self._info.tasks:
             self.sources["instance"] = "instance"
         if not self.sources:
-            raise SegbenchError(f"no part of {list(parts)} answers a task of the dataset", where=folder)
+            raise SegbenchError(
+                f"no part of {list(parts)} can be scored on the dataset's tasks", where=folder
+            )
 
     @cached_property
     def _results(self) -> InstanceFile:
@@ -73,45 +76,47 @@ class Predicted:
         return found
 
     def open(self, task: Task) -> None:
-        """Read what the answers to `task` need, ahead of a fork."""
+        """Read the JSON file that `task` needs, so that forked processes share it."""
         if self.sources[task] == "instance":
             _ = self._results
         elif self.sources[task] == "panoptic":
             _ = self._segments
 
     def semantic(self, record: ImageRecord, shape: tuple[int, int]) -> np.ndarray:
-        """H x W map of category ids; 0 where nothing is."""
+        """Return the H x W map of category ids; 0 where there is no class. `shape` is height and width."""
         if self.sources["semantic"] == "semantic":
             return self._labels(record, shape)
-        return derive.semantic_from_panoptic(self.segments(record, shape, "semantic"))
+        return conversions.semantic_from_panoptic(self.segments(record, shape, "semantic"))
 
-    def instances(self, record: ImageRecord, shape: tuple[int, int]) -> Found:
+    def instances(self, record: ImageRecord, shape: tuple[int, int]) -> Objects:
+        """Return the objects of an image. `shape` is height and width."""
         if self.sources["instance"] == "instance":
-            return self._results.found(record.id, shape)
-        return derive.instances_from_panoptic(self.segments(record, shape, "instance"), self._things)
+            return self._results.objects(record.id, shape)
+        return conversions.instances_from_panoptic(self.segments(record, shape, "instance"), self._things)
 
-    def panoptic(self, record: ImageRecord, shape: Callable[[int], tuple[int, int]]) -> Side:
-        """`shape` gives height and width of an image, where they are needed."""
+    def panoptic(self, record: ImageRecord, shape: Callable[[int], tuple[int, int]]) -> list[dict[str, Any]]:
+        """Return the segments of an image as COCO annotations, for `panoptic.quality.add_image`.
+
+        `shape` returns height and width for an image id; it is called for conversions only.
+        """
         if self.sources["panoptic"] == "panoptic":
-            return self._segments.side(record.id)
-        return self.segments(record, shape(record.id)).side(record.id)
+            return self._segments.annotations(record.id)
+        return self.segments(record, shape(record.id)).annotations(record.id)
 
-    def segments(
-        self, record: ImageRecord, shape: tuple[int, int], task: Task = "panoptic"
-    ) -> derive.Segments:
-        """The part that answers `task` as a panoptic map."""
+    def segments(self, record: ImageRecord, shape: tuple[int, int], task: Task = "panoptic") -> SegmentMap:
+        """Return the part that `task` is scored from, as segments. `shape` is height and width."""
         source = self.sources[task]
         if source == "panoptic":
             return self._segments.read(record.id, shape)
         if source == "semantic":
             return self._components(record, shape)
-        found = self._results.found(record.id, shape)
-        return derive.panoptic_from_instances(found, shape, self._min_score)
+        objects = self._results.objects(record.id, shape)
+        return conversions.panoptic_from_instances(objects, shape, self._min_score)
 
-    def _components(self, record: ImageRecord, shape: tuple[int, int]) -> derive.Segments:
+    def _components(self, record: ImageRecord, shape: tuple[int, int]) -> SegmentMap:
         labels = self._labels(record, shape)
         known = [c.id for c in self._info.categories]
-        return derive.panoptic_from_semantic(np.where(np.isin(labels, known), labels, 0), self._things)
+        return conversions.panoptic_from_semantic(np.where(np.isin(labels, known), labels, 0), self._things)
 
     def _labels(self, record: ImageRecord, shape: tuple[int, int]) -> np.ndarray:
         return read_labels(self.folder / "semantic" / f"{record.stem}.png", shape)
