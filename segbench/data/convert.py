@@ -17,7 +17,7 @@ from segbench.data.converters.common import require
 from segbench.data.dataset import Archives, Converted
 from segbench.data.images import allow_pixels
 from segbench.data.sources.archives import extract, is_archive
-from segbench.data.writer import write_dataset
+from segbench.data.writing.writer import write_dataset
 from segbench.errors import SegbenchError
 from segbench.files import scratch
 from segbench.importing import load_object

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from pycocotools import mask as rle
 
-from segbench.data.masks import areas, objects_of_map
+from segbench.data.coco.masks import areas, objects_of_map
 from segbench.evaluation.instance.ap import Found
 from segbench.evaluation.panoptic.quality import Side
 

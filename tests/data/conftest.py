@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from segbench.data.dataset import Converted, Dataset
-from segbench.data.writer import write_dataset
+from segbench.data.writing.writer import write_dataset
 
 
 @pytest.fixture

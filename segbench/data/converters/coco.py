@@ -16,7 +16,7 @@ from PIL import Image
 from pydantic import BaseModel, ConfigDict
 
 from segbench.contract.view import Category
-from segbench.data import coco_lists, masks
+from segbench.data.coco import checks, masks
 from segbench.data.converters.coco_entries import (
     CategoryEntry,
     ImageEntry,
@@ -90,7 +90,7 @@ class _Source:
     def numbers(self, entries: Sequence[CategoryEntry], path: Path, *, some: bool = False) -> dict[int, int]:
         """Category ids of a file -> numbers of the classes, by name; `some`: it may lack classes."""
         ids = _ids_by_name(entries, path)
-        coco_lists.check_same_names(ids, path, self.ids, self.reference, some=some)
+        checks.check_same_names(ids, path, self.ids, self.reference, some=some)
         moved = [
             f"{name} {own} (there {self.ids[name]})" for name, own in ids.items() if own != self.ids[name]
         ]
@@ -133,7 +133,7 @@ class _Source:
             images = _images(source.images, path)
             numbers = self.numbers(source.categories, path)
             known, objects = self.instances(split)
-            coco_lists.unique_ids(
+            checks.unique_ids(
                 ((a.image_id, a.file_name) for a in source.annotations), "annotation of image", path
             )
             if len(source.annotations) < len(images):
@@ -174,23 +174,23 @@ class _Source:
 
 
 def _ids_by_name(entries: Sequence[CategoryEntry], path: Path) -> dict[str, int]:
-    coco_lists.unique_ids(((c.id, c.name) for c in entries), "category", path)
-    return coco_lists.unique_names(((c.id, c.name) for c in entries), "category", path)
+    checks.unique_ids(((c.id, c.name) for c in entries), "category", path)
+    return checks.unique_names(((c.id, c.name) for c in entries), "category", path)
 
 
 def _images(entries: Sequence[ImageEntry], path: Path) -> dict[int, ImageEntry]:
-    coco_lists.unique_ids(((i.id, i.file_name) for i in entries), "image", path)
-    coco_lists.unique_names(((i.id, i.file_name) for i in entries), "image", path)
+    checks.unique_ids(((i.id, i.file_name) for i in entries), "image", path)
+    checks.unique_names(((i.id, i.file_name) for i in entries), "image", path)
     return {i.id: i for i in entries}
 
 
 def _check_same_image(entry: ImageEntry, path: Path, known: Mapping[int, ImageEntry], other: Path) -> None:
     """The panoptic and the instance file mean the same image by an id."""
     name = known[entry.id].file_name if entry.id in known else None
-    if name is None or coco_lists.stem(name) != coco_lists.stem(entry.file_name):
-        is_there = "not listed" if name is None else coco_lists.shown(name)
+    if name is None or checks.stem(name) != checks.stem(entry.file_name):
+        is_there = "not listed" if name is None else checks.shown(name)
         raise SegbenchError(
-            f"image id {entry.id} is {coco_lists.shown(entry.file_name)}, in {other} it is {is_there}",
+            f"image id {entry.id} is {checks.shown(entry.file_name)}, in {other} it is {is_there}",
             where=path,
             remedy="use two files that were made together",
         )
@@ -201,7 +201,7 @@ def _check_outlines(annotations: Sequence[ObjectEntry], path: Path) -> None:
     if lacking:
         raise SegbenchError(
             f"{len(lacking)} of {len(annotations)} objects have no outline, first annotation {lacking[0].id} "
-            f"of image {lacking[0].image_id} (segmentation: {coco_lists.shown(lacking[0].segmentation)})",
+            f"of image {lacking[0].image_id} (segmentation: {checks.shown(lacking[0].segmentation)})",
             where=path,
             remedy="outline these objects or remove them; masks cannot be learned from boxes",
         )

@@ -7,7 +7,7 @@ from typing import Any
 from pydantic import BaseModel, model_validator
 
 from segbench.contract.view import Color
-from segbench.data.coco_lists import Flag, Id, Number, Text
+from segbench.data.coco.checks import Flag, Id, Number, Text
 
 
 class Entry(BaseModel):

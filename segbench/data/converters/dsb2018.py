@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from segbench.data.coco.masks import objects_of_map
 from segbench.data.converters.common import NoOptions as Options
 from segbench.data.converters.common import (
     categories,
@@ -24,7 +25,6 @@ from segbench.data.converters.common import (
 from segbench.data.dataset import Archives, Converted, Sample
 from segbench.data.images import open_image
 from segbench.data.junk import listed
-from segbench.data.masks import objects_of_map
 
 TEST_SHARE = 0.2
 

@@ -26,7 +26,7 @@ from typing import Any, Literal
 import numpy as np
 from PIL import Image, ImageDraw
 
-from segbench.data import masks
+from segbench.data.coco import masks
 from segbench.data.converters.common import categories, parse_options
 from segbench.data.converters.folder import (
     FolderOptions,
@@ -45,8 +45,8 @@ from segbench.data.converters.folder import (
 )
 from segbench.data.dataset import Archives, Converted, Sample
 from segbench.data.faults import Faults
-from segbench.data.frame import framed
 from segbench.data.images import IMAGE_SUFFIXES, open_image, upright
+from segbench.data.orientation import framed
 from segbench.errors import SegbenchError
 from segbench.files import read_json
 

@@ -11,12 +11,12 @@ from typing import Any
 
 import numpy as np
 
+from segbench.data.coco.masks import objects_of_map
 from segbench.data.converters.common import NoOptions as Options
 from segbench.data.converters.common import categories, hashed_test, parse_options, require
 from segbench.data.dataset import Archives, Converted, Sample
 from segbench.data.images import read_label_map
 from segbench.data.junk import listed
-from segbench.data.masks import objects_of_map
 
 TEST_SHARE = 0.25
 

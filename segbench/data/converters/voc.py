@@ -14,10 +14,10 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict
 from scipy.io import loadmat
 
+from segbench.data.coco.masks import objects_of_map
 from segbench.data.converters.common import categories, inside, parse_options, read_lines, require, same_size
 from segbench.data.dataset import Archives, Converted, Sample
 from segbench.data.images import read_label_map
-from segbench.data.masks import objects_of_map
 from segbench.errors import SegbenchError
 
 CLASSES = [

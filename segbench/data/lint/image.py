@@ -12,7 +12,7 @@ import numpy as np
 from pydantic import BaseModel, FiniteFloat, NonNegativeInt, PositiveInt
 
 from segbench.contract.view import Category
-from segbench.data import masks
+from segbench.data.coco import masks
 from segbench.data.dataset import ImageRecord, Split, rgb_to_id
 from segbench.data.images import has_more_than_8_bit, open_image, read_label_map
 from segbench.errors import SegbenchError

@@ -20,9 +20,9 @@ from torch import Tensor
 
 from segbench.contract.prediction import IGNORE, Target
 from segbench.contract.view import Task, View
+from segbench.data.coco.masks import RLE, to_rle
 from segbench.data.dataset import ImageRecord, Split, rgb_to_id
 from segbench.data.images import open_image
-from segbench.data.masks import RLE, to_rle
 from segbench.errors import SegbenchError
 from segbench.files import read_json
 

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 from pycocotools.coco import COCO
 
-from segbench.data import masks
+from segbench.data.coco import masks
 from segbench.data.converters.coco import convert
 from segbench.data.dataset import id_to_rgb, rgb_to_id
 from segbench.errors import SegbenchError

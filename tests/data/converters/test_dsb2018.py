@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from segbench.data import masks
+from segbench.data.coco import masks
 from segbench.data.converters.dsb2018 import convert
 from segbench.errors import SegbenchError
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from segbench.data import masks
+from segbench.data.coco import masks
 from segbench.data.converters.via import convert
 from segbench.errors import SegbenchError
 

@@ -13,7 +13,7 @@ from scipy import ndimage
 from segbench.data.dataset import Sample
 from segbench.data.generated import bubbles, street, vessels
 from segbench.data.generated.scene import FINE, at_centres, coordinates, develop
-from segbench.data.writer import write_dataset
+from segbench.data.writing.writer import write_dataset
 from segbench.errors import SegbenchError
 
 FAMILIES = {"vessels": vessels, "bubbles": bubbles, "street": street}

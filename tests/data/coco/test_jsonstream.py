@@ -6,8 +6,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from segbench.data import jsonstream
-from segbench.data.jsonstream import Records, scan
+from segbench.data.coco import jsonstream
+from segbench.data.coco.jsonstream import Records, scan
 from segbench.errors import SegbenchError
 
 values = st.recursive(

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from segbench.data.coco_lists import check_finite, check_same_ids, column, flag, number, stem, text, whole
+from segbench.data.coco.checks import check_finite, check_same_ids, column, flag, number, stem, text, whole
 from segbench.errors import SegbenchError
 
 PATH = Path("x.json")

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from pycocotools import mask as coco
 
-from segbench.data import masks
+from segbench.data.coco import masks
 
 MASK = np.zeros((10, 12), bool)
 MASK[2:5, 3:9] = True

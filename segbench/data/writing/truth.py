@@ -10,7 +10,7 @@ import numpy as np
 from scipy import ndimage
 
 from segbench.contract.view import Category
-from segbench.data import masks
+from segbench.data.coco import masks
 from segbench.data.dataset import Sample
 from segbench.errors import SegbenchError
 

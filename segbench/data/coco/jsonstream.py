@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from pydantic_core import from_json
 
-from segbench.data import coco_lists
+from segbench.data.coco import checks
 from segbench.errors import SegbenchError
 
 _CHUNK = 1 << 20
@@ -126,7 +126,7 @@ def _number(entry: Any, key: str, what: str, path: Path) -> int:
     """An id of an entry."""
     value = entry.get(key) if isinstance(entry, dict) else None
     try:
-        return coco_lists.whole(value)
+        return checks.whole(value)
     except ValueError as error:
         raise SegbenchError(
             f"{what} has no {key}" if value is None else f"{what}: {key} is {error}",
@@ -153,7 +153,7 @@ class Records:
                 images.append((number, value.get("file_name")))
             elif key == "categories":
                 self.categories.append(value)
-        self.images = coco_lists.unique_ids(images, "image", path)
+        self.images = checks.unique_ids(images, "image", path)
         """File names by id."""
         table = np.array(sorted(places), np.int64).reshape(-1, 3)
         self.image_ids, self._places = table[:, 0], table[:, 1:]

@@ -18,13 +18,13 @@ from PIL import Image
 
 from segbench.contract.limits import MAX_PIXELS
 from segbench.contract.view import TASKS, Category, Task, void_value
-from segbench.data.classes import check_categories
 from segbench.data.dataset import Converted, DatasetInfo, Orientation, Sample, id_to_rgb
 from segbench.data.faults import Faults
-from segbench.data.frame import framed
 from segbench.data.images import IMAGE_SUFFIXES, open_image, pixels, save_lossless
-from segbench.data.statistics import ChannelStatistics
-from segbench.data.truth import Truth, complete_truth
+from segbench.data.orientation import framed
+from segbench.data.writing.classes import check_categories
+from segbench.data.writing.statistics import ChannelStatistics
+from segbench.data.writing.truth import Truth, complete_truth
 from segbench.errors import SegbenchError
 from segbench.files import atomic_folder, write_json
 

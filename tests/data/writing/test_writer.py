@@ -13,7 +13,8 @@ from PIL import Image
 from pycocotools.coco import COCO
 
 from segbench.contract.view import Category
-from segbench.data import images, masks
+from segbench.data import images
+from segbench.data.coco import masks
 from segbench.data.dataset import Converted, Dataset, Sample, rgb_to_id
 from segbench.errors import SegbenchError
 
