@@ -46,7 +46,7 @@ from segbench.data.converters.folder import (
 from segbench.data.dataset import Archives, Converted, Sample
 from segbench.data.faults import Faults
 from segbench.data.images import IMAGE_SUFFIXES, open_image, upright
-from segbench.data.orientation import framed
+from segbench.data.orientation import oriented
 from segbench.errors import SegbenchError
 from segbench.files import read_json
 
@@ -151,7 +151,7 @@ class _Reader:
     def empty(self, file: _File) -> Sample:
         """An image without objects."""
         sample = Sample(file.split, file.name, file.path)
-        width, height = framed(open_image(file.path), "upright", sample).size
+        width, height = oriented(open_image(file.path), "upright", sample).size
         sample.semantic = np.zeros((height, width), np.int32)
         sample.instances = [] if self.options.task == "instance" else None
         return sample
@@ -164,7 +164,7 @@ class _Reader:
             _length(content, "imageWidth", file.path) or upright(opened).width,
             _length(content, "imageHeight", file.path) or upright(opened).height,
         )
-        width, height = framed(opened, "upright", sample).size
+        width, height = oriented(opened, "upright", sample).size
         semantic = np.zeros((height, width), np.int32)
         objects: dict[Any, dict[str, Any]] = {}
         for place, shape in enumerate(content["shapes"], 1):

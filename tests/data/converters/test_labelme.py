@@ -252,7 +252,11 @@ def test_other_json_files_are_passed_over(tmp_path: Path, caplog):
         ({"imagePath": "", "imageData": "aGVsbG8="}, {}, "imageData: is not a readable image"),
         ({"imageHeight": 99}, {}, "was drawn on 16x99 pixels, the image has 16x12"),
         ({}, {"labels": ["y", "xx"]}, r"label 'x' is not in the class list[\s\S]*did you mean 'xx'"),
-        ({"shapes": [shape("x", [[0, 0], [1, float("nan")], [2, 2]])]}, {}, r"shape 1 \(x\): .* no number"),
+        (
+            {"shapes": [shape("x", [[0, 0], [1, float("nan")], [2, 2]])]},
+            {},
+            r"shape 1 \(x\): .* not a finite number",
+        ),
         ({"shapes": [shape("x", [[0, 0], [1e9, 0], [2, 2]])]}, {}, "far outside"),
         ({"shapes": [shape("x", "abc")]}, {}, "shape 1"),
         ({"shapes": [shape("x", [[0, 0]], "circle")]}, {}, "shape 1"),
@@ -342,7 +346,7 @@ def test_all_files_with_faults_are_listed(tmp_path: Path, write):
     write_one(tmp_path, "b", shape("x"))
     write_one(tmp_path, "c", shape("x", outside))
     write_one(tmp_path, "d", shape("x"), imagePath="gone.png")
-    with pytest.raises(SegbenchError, match="4 faults") as error:
+    with pytest.raises(SegbenchError, match="4 errors") as error:
         write(convert({}, {"folder": tmp_path, "test": ["b"]}))
     lines = str(error.value).splitlines()
     assert lines[1].startswith(f"  {tmp_path}/a.json: shape 2 (x): polygon coordinate 5000")

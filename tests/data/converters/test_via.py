@@ -133,7 +133,7 @@ def test_all_files_with_faults_are_listed(tmp_path: Path, save, write):
     listed = entry("a.jpg", region({**BOX, "x": 100}), region({**BOX, "y": 9}))
     listed |= entry("b.jpg", region(BOX)) | entry("c.jpg", region({**BOX, "x": -5}))
     save_json(tmp_path, listed)
-    with pytest.raises(SegbenchError, match="2 faults") as error:
+    with pytest.raises(SegbenchError, match="2 errors") as error:
         write(convert({}, {"folder": tmp_path, "test": ["b"]}))
     lines = str(error.value).splitlines()
     assert "a.jpg" in lines[1] and "coordinate 100.0 lies far outside" in lines[1]
@@ -142,7 +142,7 @@ def test_all_files_with_faults_are_listed(tmp_path: Path, save, write):
 
 def test_missing_images_are_listed(tmp_path: Path, save):
     save_json(tmp_path, entry("x.jpg", region(BOX)) | entry("y.jpg", region(BOX)))
-    with pytest.raises(SegbenchError, match=r"2 faults[\s\S]*'x.jpg' is no file[\s\S]*'y.jpg' is no file"):
+    with pytest.raises(SegbenchError, match=r"2 errors[\s\S]*'x.jpg' is no file[\s\S]*'y.jpg' is no file"):
         convert({}, {"folder": tmp_path})
 
 
@@ -200,7 +200,7 @@ def test_labels_that_are_no_names(tmp_path: Path, save, value: object, message: 
         ({**TRIANGLE, "all_points_x": [1, 2], "all_points_y": [1, 2]}, "a polygon of 2 x and 2 y"),
         ({**BOX, "x": None}, "None is null, not a number"),
         ({**BOX, "x": "left"}, "'left' is text, not a number"),
-        ({**BOX, "x": "nan"}, "polygon coordinate nan is no number"),
+        ({**BOX, "x": "nan"}, "polygon coordinate nan is not a finite number"),
         ({"name": "star"}, "regions of type 'star' are not known"),
         ({}, "lacks 'name'"),
     ],

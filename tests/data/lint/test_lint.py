@@ -101,7 +101,7 @@ def test_what_the_writer_writes_is_clean(street: Path, vessels: Path) -> None:
         (lambda a: a.__setitem__((0, slice(0, 3)), [5, 5, 77]), "", "class list: 5, 77", 3),
         (lambda a: a.__setitem__((0, 0), 0), "", "class list: 0", 1),  # a dataset without background
         (lambda a: a[:, :-1].copy(), "", "has 29x20 pixels, its image has 30x20", 1),
-        (lambda a: np.stack([a] * 3, -1), "", "is no label map", 1),
+        (lambda a: np.stack([a] * 3, -1), "", "is not a label map", 1),
     ],
 )
 def test_semantic_maps(street: Path, change: Any, file: str, what: str, count: int) -> None:

@@ -131,7 +131,7 @@ def test_links_and_devices_are_refused(tmp_path: Path) -> None:
         (["caf\u00e9", "cafe\u0301"], "differ in case"),
         (["a", "a/b"], "twice"),
         (["a/b", "a"], "as a file and as a folder"),
-        (["a.zip/x", "line\nbreak"], "no valid name"),
+        (["a.zip/x", "line\nbreak"], "does not have a valid name"),
     ],
 )
 def test_names_that_clash(tmp_path: Path, names: list[str], match: str) -> None:
@@ -199,7 +199,7 @@ def test_what_is_no_archive(tmp_path: Path) -> None:
     image.write_bytes(b"II*\x00" + bytes(600))
     assert not is_archive(image)
     refused(make_zip(tmp_path / "none.zip", {}), "no files")
-    with pytest.raises(SegbenchError, match="is not there"):
+    with pytest.raises(SegbenchError, match="does not exist"):
         extract(tmp_path / "missing.zip", tmp_path / "out")
 
 

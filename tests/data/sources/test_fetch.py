@@ -355,7 +355,7 @@ def test_a_damaged_mirror_file(tmp_path: Path, out: Path, address: Address) -> N
 
 def test_an_unlisted_mirror_file(tmp_path: Path, out: Path, address: Address) -> None:
     mirror = address(make_mirror(tmp_path / "mirror", sums={"other.zip": sha256(BODY)}))
-    with pytest.raises(SegbenchError, match=r"does not list set.zip, which is there\n.*sha256sum"):
+    with pytest.raises(SegbenchError, match=r"does not list set.zip, which the mirror has\n.*sha256sum"):
         fetch_archive("set.zip", GONE, out, mirror)
 
 
@@ -375,7 +375,7 @@ def test_a_mirror_without_the_file_leads_upstream(
 
 def test_a_mirror_that_is_none(tmp_path: Path, out: Path, server: Server) -> None:
     for mirror in (str(tmp_path / "typo"), str(tmp_path), server.url("/typo"), "http://127.0.0.1:1"):
-        with pytest.raises(SegbenchError, match=f"{re.escape(mirror)}: SHA256SUMS cannot be read"):
+        with pytest.raises(SegbenchError, match=f"{re.escape(mirror)}: cannot read SHA256SUMS"):
             fetch_archive("set.zip", upstream(server), out, mirror, retries=0)
     with pytest.raises(SegbenchError, match="'s3://bucket' is neither"):
         fetch_archive("set.zip", upstream(server), out, "s3://bucket")

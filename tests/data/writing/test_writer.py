@@ -354,21 +354,21 @@ def test_objects_outside_of_their_images_are_listed_together(write, tmp_path: Pa
         sample("c", instances=outline(1, H)),
         sample("d", "test", instances=outline(9, 1)),
     ]
-    with pytest.raises(SegbenchError, match="3 faults") as error:
+    with pytest.raises(SegbenchError, match="3 errors") as error:
         write(converted(*samples))
     assert str(error.value).splitlines()[1:4] == [
         "  train/a.png: outside of the image (8x6 pixels): object 1 (c1, x -5 to -3, y 1 to 3)",
         "  train/c.png: outside of the image (8x6 pixels): object 1 (c1, x 1 to 3, y 6 to 8)",
         "  test/d.png: outside of the image (8x6 pixels): object 1 (c1, x 9 to 11, y 1 to 3)",
     ]
-    assert "the same way up" in str(error.value.remedy)
+    assert "same orientation" in str(error.value.remedy)
     assert not list((tmp_path / "datasets").iterdir())
 
 
 def test_objects_between_pixels_are_dropped(write, caplog):
     found = write(converted(*pair(instances=outline(1.1, 1.1, 0.2) + outline(2, 2))))
     assert found.info.max_instances == 1
-    assert "2 masks without a pixel were left out" in caplog.text
+    assert "2 masks without a pixel were skipped" in caplog.text
 
 
 @pytest.mark.parametrize(
@@ -380,7 +380,7 @@ def test_objects_between_pixels_are_dropped(write, caplog):
         (["a", "Background"], True, "'Background' is the name"),
         (["a", "_background_"], True, "'_background_' is the name"),
         (["a", "a"], True, "2 classes are named 'a'"),
-        (["Cat", "cat"], True, "2 classes are named 'cat', apart from letter case"),
+        (["Cat", "cat"], True, "2 classes are named 'cat' (upper and lower case"),
         (["a ", "b"], True, "'a ' begins or ends with a space"),
         (["a\nb", "b"], True, "cannot be printed"),
     ],
