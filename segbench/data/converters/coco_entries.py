@@ -1,4 +1,4 @@
-"""What is read of COCO's JSON files. Null is absent; numbers stand without quotes."""
+"""Schemas of COCO's JSON files. A null counts as a missing field; numbers have no quotes."""
 
 from __future__ import annotations
 

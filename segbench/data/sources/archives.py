@@ -207,7 +207,7 @@ class _Extraction:
             )
 
     def _admit(self, raw: str, prefix: PurePosixPath, is_dir: bool, size: int) -> PurePosixPath | None:
-        """Return the path of an entry below the folder, or None to skip it. SegbenchError for unsafe names."""
+        """Return the path of an entry in the folder, or None to skip it. SegbenchError for unsafe names."""
         name = raw.replace("\\", "/")  # zips made on Windows
         parts = [p for p in name.split("/") if p not in ("", ".")]
         if name.startswith("/") or re.match("[A-Za-z]:", name) or ".." in parts:

@@ -194,7 +194,7 @@ def _digest(path: Path, algorithm: str) -> str:
 
 
 def _as_in(checksum: str, path: Path, sha256: str) -> str:
-    """Return the checksum of `path`, with the algorithm of `checksum`. It starts with `checksum` if they agree."""
+    """Return the checksum of `path` by the algorithm of `checksum`, of which it may be a prefix."""
     return f"md5:{_digest(path, 'md5')}" if checksum.startswith("md5:") else f"sha256:{sha256}"
 
 

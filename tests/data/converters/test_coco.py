@@ -107,7 +107,7 @@ def test_classes_count_from_one_and_crowds_stay(tmp_path: Path, save, write, nes
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"category": 41}, "instances_train2017.json: an annotation has category 41, not in the list"),
+        ({"category": 41}, "instances_train2017.json: an annotation has category 41, which is not listed"),
         ({"name": "../../secret.jpg"}, "leads out of the"),
         ({"name": "2.jpg"}, r"2\.jpg: is missing"),
     ],
@@ -286,7 +286,7 @@ def test_panoptic_maps_are_scaled(tmp_path: Path, save, write):
     maps = tmp_path / "panoptic/annotations/panoptic_val2017/1.png"
     ids = np.asarray(Image.open(maps))
     Image.fromarray(ids.repeat(3, 0).repeat(2, 1)).save(maps)
-    with pytest.raises(SegbenchError, match="the panoptic mask has 16x24 pixels, the image 8x8"):
+    with pytest.raises(SegbenchError, match="the panoptic mask has 16x24 pixels, the image has 8x8"):
         write(convert(files, {}), name="wrong")
     dataset = write(convert(files, {"scale": True}))
     written = np.asarray(Image.open(dataset.split("val").panoptic_folder / "1.png"))

@@ -117,8 +117,8 @@ def test_shapes(tmp_path: Path, caplog):
     assert areas[2] == pytest.approx(math.pi * 5.5**2, rel=0.05)
     assert areas[3] == 3
     assert not sample.instances[3]["segmentation"][10, 14]
-    assert "1 shapes of type 'linestrip' skipped" in caplog.text
-    assert "1 shapes of type 'point' skipped" in caplog.text
+    assert "skipped 1 shapes of type 'linestrip'" in caplog.text
+    assert "skipped 1 shapes of type 'point'" in caplog.text
 
 
 def test_group_id_joins_shapes_of_one_label(tmp_path: Path):
@@ -246,8 +246,8 @@ def test_other_json_files_are_passed_over(tmp_path: Path, caplog):
 @pytest.mark.parametrize(
     ("content", "options", "message"),
     [
-        ({"imagePath": "../../secret.png"}, {}, "is no file inside of"),
-        ({"imagePath": "gone.png"}, {}, "'gone.png' is no file inside of"),
+        ({"imagePath": "../../secret.png"}, {}, "is not a file inside of"),
+        ({"imagePath": "gone.png"}, {}, "'gone.png' is not a file inside of"),
         ({"imagePath": "", "imageData": "%%%"}, {}, "imageData: not valid base64"),
         ({"imagePath": "", "imageData": "aGVsbG8="}, {}, "imageData: is not a readable image"),
         ({"imageHeight": 99}, {}, "was drawn on 16x99 pixels, the image has 16x12"),
@@ -263,7 +263,7 @@ def test_other_json_files_are_passed_over(tmp_path: Path, caplog):
         (
             {"shapes": [shape("x", [[15, 11], [16, 12]], "mask", mask=encoded((2, 2), "PNG"))]},
             {},
-            "leaves the",
+            "exceeds the image",
         ),
         ({"shapes": [shape("x", kind="mask", mask="aGVsbG8=")]}, {}, "is not a readable image"),
         ({"shapes": [shape("x", kind="mask")]}, {}, "shape 1"),
@@ -313,7 +313,7 @@ def test_images_without_an_annotation(tmp_path: Path, write, caplog):
     for name in ("c", "d"):
         (tmp_path / "own" / f"{name}.json").unlink()
     assert stems(tmp_path / "own") == ["a", "b"]
-    assert "2 images without an annotation skipped, such as c.png" in caplog.text
+    assert "skipped 2 images without an annotation, such as c.png" in caplog.text
     assert stems(tmp_path / "own", unannotated="empty") == ["a", "b", "c", "d"]
     dataset = write(convert({}, {"folder": tmp_path / "own", "unannotated": "empty", "test": ["d"]}))
     test = dataset.split("test")
@@ -353,7 +353,7 @@ def test_all_files_with_faults_are_listed(tmp_path: Path, write):
     where = "lies outside of the image (16x12): x -9 to -2, y 1 to 8"
     assert lines[2] == f"  {tmp_path}/a.json: shape 3 (x): {where}"
     assert lines[3].startswith(f"  {tmp_path}/c.json: shape 1 (x): lies outside")
-    assert lines[4].startswith(f"  {tmp_path}/d.json: the image 'gone.png' is no file inside of")
+    assert lines[4].startswith(f"  {tmp_path}/d.json: the image 'gone.png' is not a file inside of")
 
 
 @pytest.mark.parametrize("kind", ["rotation", "oriented_rectangle", "rectangle", "quadrilateral"])

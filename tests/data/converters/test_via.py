@@ -90,7 +90,7 @@ def test_projects_and_older_exports(tmp_path: Path, save, version: int):
             {"attribute": "kind", "labels": ["nuts"]},
             "label 'nut' is not in.*\n.*did you mean 'nuts'",
         ),
-        (BOX, {"labels": ["a", "b"]}, "options.attribute: 2 labels"),
+        (BOX, {"labels": ["a", "b"]}, "options.attribute: is not set, but there are 2 labels"),
     ],
 )
 def test_faults_are_named(tmp_path: Path, save, write, shape: dict, options: dict, message: str):
@@ -102,7 +102,7 @@ def test_faults_are_named(tmp_path: Path, save, write, shape: dict, options: dic
 
 def test_images_stay_inside(tmp_path: Path):
     save_json(tmp_path / "in", entry("../../a.jpg", region(BOX)))
-    with pytest.raises(SegbenchError, match="is no file inside of"):
+    with pytest.raises(SegbenchError, match="is not a file inside of"):
         convert({"a.zip": tmp_path / "in"}, {})
 
 
@@ -142,7 +142,9 @@ def test_all_files_with_faults_are_listed(tmp_path: Path, save, write):
 
 def test_missing_images_are_listed(tmp_path: Path, save):
     save_json(tmp_path, entry("x.jpg", region(BOX)) | entry("y.jpg", region(BOX)))
-    with pytest.raises(SegbenchError, match=r"2 errors[\s\S]*'x.jpg' is no file[\s\S]*'y.jpg' is no file"):
+    with pytest.raises(
+        SegbenchError, match=r"2 errors[\s\S]*'x.jpg' is not a file[\s\S]*'y.jpg' is not a file"
+    ):
         convert({}, {"folder": tmp_path})
 
 
@@ -162,7 +164,7 @@ def test_encodings_and_unlisted_images(tmp_path: Path, save, caplog):
     (tmp_path / "via.json").write_text(text, encoding="utf-8-sig")
     converted = convert({}, {"folder": tmp_path, "attribute": "kind"})
     assert [c.name for c in converted.categories] == ["核"]
-    assert "1 images without an annotation skipped, such as b.jpg" in caplog.text
+    assert "skipped 1 images without an annotation, such as b.jpg" in caplog.text
     (tmp_path / "via.json").write_text(text, encoding="gbk")
     with pytest.raises(SegbenchError, match="is not text in UTF-8, perhaps gbk"):
         convert({}, {"folder": tmp_path, "attribute": "kind"})
@@ -174,7 +176,7 @@ def test_an_image_listed_in_two_files(tmp_path: Path, save):
     save(tmp_path / "a.jpg")
     save_json(tmp_path, entry("a.jpg", region(BOX)))
     (tmp_path / "project.json").write_text(json.dumps({"_via_img_metadata": entry("a.jpg", region(BOX))}))
-    with pytest.raises(SegbenchError, match=r"via\.json: lists the image 'a.jpg' .*project\.json lists, too"):
+    with pytest.raises(SegbenchError, match=r"via\.json: lists the image 'a.jpg' .*project\.json also lists"):
         convert({}, {"folder": tmp_path})
 
 

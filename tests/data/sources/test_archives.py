@@ -81,7 +81,7 @@ def test_nested_zips_become_folders_and_junk_is_left_out(tmp_path: Path) -> None
         "ann/middle/inner/more.zip": b"no zip",
         "weights.npz": inner.read_bytes(),
     }
-    refused(outer, "more than 1 deep", Limits(max_depth=1))
+    refused(outer, "more than 1 levels deep", Limits(max_depth=1))
 
 
 def test_windows_separators_and_folder_entries(tmp_path: Path) -> None:
@@ -106,7 +106,7 @@ def test_permissions_are_not_taken(tmp_path: Path) -> None:
 @pytest.mark.parametrize("make", [make_zip, make_tar])
 def test_traversal_is_refused(tmp_path: Path, name: str, make: object) -> None:
     archive = make(tmp_path / "t.archive", {"fine": b"", name: b"x"})  # type: ignore[operator]
-    refused(archive, "outside the folder")
+    refused(archive, "outside of the folder")
 
 
 def test_links_and_devices_are_refused(tmp_path: Path) -> None:
@@ -127,8 +127,8 @@ def test_links_and_devices_are_refused(tmp_path: Path) -> None:
     ("names", "match"),
     [
         (["a", "a"], "twice"),
-        (["a/b.png", "A/c.png"], "differ in case"),
-        (["caf\u00e9", "cafe\u0301"], "differ in case"),
+        (["a/b.png", "A/c.png"], "differ only in case"),
+        (["caf\u00e9", "cafe\u0301"], "differ only in case"),
         (["a", "a/b"], "twice"),
         (["a/b", "a"], "as a file and as a folder"),
         (["a.zip/x", "line\nbreak"], "does not have a valid name"),

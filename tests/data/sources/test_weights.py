@@ -165,9 +165,7 @@ def test_files_of_other_kinds(tmp_path: Path) -> None:
         return str(caught.value)
 
     good = timm.create_model("resnet10t").state_dict()
-    assert "not a file of weights" in fetched(
-        Path("/code/would/run")
-    )  # an object of a class that is not listed
+    assert "not a file of weights" in fetched(Path("/code/would/run"))  # a class that is not a tensor
     assert "not a state dict" in fetched([1, 2])
     assert "does not fit timm's resnet10t" in fetched({k: v for k, v in good.items() if k != "fc.bias"})
     assert "does not fit timm's resnet10t" in fetched({**good, "fc.bias": torch.zeros(7)})
