@@ -17,7 +17,7 @@ from segbench.data.loading.transforms import plain_transform
 from segbench.errors import SegbenchError
 
 RAMP = 1000 + np.arange(600).reshape(20, 30) % 300
-"""300 of the 65,536 levels of 16 bit."""
+"""300 of the 65,536 values of 16 bits."""
 
 
 def encoded(pixels: np.ndarray) -> bytes:
@@ -27,7 +27,7 @@ def encoded(pixels: np.ndarray) -> bytes:
 
 
 def converted(*pixels: np.ndarray) -> Converted:
-    """All but the last image train."""
+    """Write a dataset whose last image is the test split."""
     truth = np.zeros((20, 30), int)
     truth[:5] = 1
     samples = [

@@ -238,4 +238,4 @@ def check_finite(values: Sequence[Any], what: str) -> None:
         try:
             number(value)
         except ValueError as error:
-            raise ValueError(f"{what} holds {error}") from error
+            raise ValueError(f"{what} has {error}") from error

@@ -88,7 +88,7 @@ def annotation_files(top: Path) -> list[Path]:
 def image_named(name: str, file: Path, root: Path) -> Path | None:
     """Find the image that an annotation file names. Return None if there is none.
 
-    Of a path from another machine, only the file name is used: the image must be beside the annotation file.
+    If the path does not exist, as on another machine, only its file name is used, beside the annotation file.
     Upper and lower case may differ if only one image fits.
 
     Args:

@@ -148,8 +148,8 @@ def _lint_info(dataset: Dataset, report: LintReport) -> None:
 
 def _lint_split(split: Split, report: LintReport, void_share: float) -> list[Facts]:
     """Check the files of a split against each other, then each image."""
-    if (said := split.dataset.info.splits[split.name]) != len(split):
-        report.error("dataset.json", f"says that '{split.name}' has {said} images; it has {len(split)}")
+    if (stated := split.dataset.info.splits[split.name]) != len(split):
+        report.error("dataset.json", f"says that '{split.name}' has {stated} images; it has {len(split)}")
     _lint_names(split, report)
     truths = [Truth() for _ in split.images]
     if "instance" in split.dataset.info.tasks:
@@ -188,7 +188,7 @@ def _lint_names(split: Split, report: LintReport) -> None:
         extra = sorted(p.name for p in folder.iterdir() if p.stem not in stems) if folder.is_dir() else []
         if extra:
             report.warn(
-                f"{split.name}/{part}", f"holds files without an image, such as {extra[0]}", len(extra)
+                f"{split.name}/{part}", f"contains files without an image, such as {extra[0]}", len(extra)
             )
 
 
@@ -208,10 +208,10 @@ def _read(path: Path, model: type[File], split: Split, report: LintReport) -> Fi
         place = ".".join(map(str, first["loc"]))
         report.error(file, f"is not in COCO's format (first: {place}: {first['msg']})", error.error_count())
         return None
-    said = {(entry.id, entry.file_name) for entry in content.images}
-    if len(said) < len(content.images):
-        report.error(file, "lists an image twice", len(content.images) - len(said))
-    if differ := said ^ {(record.id, record.path.name) for record in split.images}:
+    listed_images = {(entry.id, entry.file_name) for entry in content.images}
+    if len(listed_images) < len(content.images):
+        report.error(file, "lists an image twice", len(content.images) - len(listed_images))
+    if differ := listed_images ^ {(record.id, record.path.name) for record in split.images}:
         number, name = min(differ)
         report.error(
             file,

@@ -239,13 +239,13 @@ def _progress(name: str, total: int | None, have: int) -> Iterator[Callable[[int
             task = bar.add_task(name, total=total, completed=have)
             yield lambda count: bar.advance(task, count)
     else:
-        done, said = have, time.monotonic()
+        done, logged = have, time.monotonic()
 
         def advance(count: int) -> None:
-            nonlocal done, said
+            nonlocal done, logged
             done += count
-            if time.monotonic() - said >= LOG_EVERY:
-                said = time.monotonic()
+            if time.monotonic() - logged >= LOG_EVERY:
+                logged = time.monotonic()
                 log.info(
                     "%s: %.1f MB%s",
                     name,

@@ -54,11 +54,11 @@ def fetch_archive(
     mirrored = _mirror_checksum(name, mirror, out, retries, timeout) if mirror else None
     if out.exists():
         discard(_part(out))  # of a process that was killed after the rename
-        return _take(name, archive, out, mirrored)
+        return _accept(name, archive, out, mirrored)
     if mirror and mirrored:
         address = _join(mirror, name)
         try:
-            sha256 = _bring(address, out, mirrored, retries, timeout)
+            sha256 = _retrieve(address, out, mirrored, retries, timeout)
             return _provenance(name, "mirror", address, out, sha256, mirrored)
         except Unreachable as error:
             if not error.missing:
@@ -70,7 +70,7 @@ def fetch_archive(
             f"cannot be downloaded automatically: {archive.manual}", where=name, remedy=remedy
         )
     try:
-        sha256 = _bring(archive.url, out, archive.checksum, retries, timeout)
+        sha256 = _retrieve(archive.url, out, archive.checksum, retries, timeout)
     except Unreachable as error:
         raise SegbenchError(
             f"cannot be fetched from {archive.url} ({error})", where=name, remedy=remedy
@@ -80,7 +80,7 @@ def fetch_archive(
     return _provenance(name, "upstream", archive.url, out, sha256, archive.checksum)
 
 
-def _take(name: str, archive: Archive, out: Path, mirrored: str | None) -> Provenance:
+def _accept(name: str, archive: Archive, out: Path, mirrored: str | None) -> Provenance:
     """Accept an existing file `out` if it has the checksum of the mirror or of upstream, or none is known."""
     sha256 = _digest(out, "sha256")
     known = [c for c in (mirrored, archive.checksum) if c]
@@ -92,21 +92,21 @@ def _take(name: str, archive: Archive, out: Path, mirrored: str | None) -> Prove
             sha256,
         )
         return _provenance(name, "by hand", None, out, sha256, None)
-    got = [_as_in(checksum, out, sha256) for checksum in known]
+    got = [_checksum_by(checksum, out, sha256) for checksum in known]
     for checksum, actual in zip(known, got):
         if actual.startswith(checksum):
             return _provenance(name, "by hand", None, out, sha256, checksum)
     raise _wrong(out, " or ".join(known), got[-1], "remove it, so that it is fetched again")
 
 
-def _bring(address: str, out: Path, checksum: str | None, retries: int, timeout: float) -> str:
+def _retrieve(address: str, out: Path, checksum: str | None, retries: int, timeout: float) -> str:
     """Link, copy or download `address` to `out` and verify it. Return its SHA-256. Raises Unreachable."""
     local = _local(address)
     if local is None:
         part = _part(out)
         download(address, part, retries=retries, timeout=timeout)
         sha256 = _digest(part, "sha256")
-        if checksum and not (got := _as_in(checksum, part, sha256)).startswith(checksum):
+        if checksum and not (got := _checksum_by(checksum, part, sha256)).startswith(checksum):
             discard(part)
             raise _wrong(
                 address, checksum, got, "try again; if the error persists, the published file has changed"
@@ -117,7 +117,7 @@ def _bring(address: str, out: Path, checksum: str | None, retries: int, timeout:
     if not local.is_file():
         raise Unreachable("no such file", missing=True)
     sha256 = _digest(local, "sha256")
-    if checksum and not (got := _as_in(checksum, local, sha256)).startswith(checksum):
+    if checksum and not (got := _checksum_by(checksum, local, sha256)).startswith(checksum):
         raise _wrong(local, checksum, got, "replace the file, or correct the checksum if the file is right")
     with atomic_path(out) as partial:
         try:
@@ -151,7 +151,7 @@ def _mirror_checksum(name: str, mirror: str, out: Path, retries: int, timeout: f
     with scratch(out) as folder:
         sums = folder / SUMS
         try:
-            _bring(address, sums, None, retries, timeout)
+            _retrieve(address, sums, None, retries, timeout)
         except Unreachable as error:
             raise _unusable(mirror, SUMS, error) from error
         text = sums.read_text(encoding="utf-8", errors="replace")
@@ -193,7 +193,7 @@ def _digest(path: Path, algorithm: str) -> str:
         return hashlib.file_digest(file, algorithm).hexdigest()
 
 
-def _as_in(checksum: str, path: Path, sha256: str) -> str:
+def _checksum_by(checksum: str, path: Path, sha256: str) -> str:
     """Return the checksum of `path` by the algorithm of `checksum`, of which it may be a prefix."""
     return f"md5:{_digest(path, 'md5')}" if checksum.startswith("md5:") else f"sha256:{sha256}"
 

@@ -27,7 +27,7 @@ def test_what_is_no_whole_number(value):
 def test_what_is_no_number(value):
     with pytest.raises(ValueError, match="not a finite number"):
         number(value)
-    with pytest.raises(ValueError, match="a bbox holds .*, not a finite number"):
+    with pytest.raises(ValueError, match="a bbox has .*, not a finite number"):
         check_finite([1, 2.5, value], "a bbox")
 
 

@@ -23,7 +23,7 @@ BACK = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_270,
 }
-"""How a camera stores what is shown upright, by EXIF orientation."""
+"""How a camera stores an upright image, by EXIF orientation."""
 SQUARE = [[0, 0], [4, 0], [4, 4], [0, 4]]
 
 
@@ -32,7 +32,7 @@ def shape(label: str, points=SQUARE, kind: str | None = "polygon", group=None, *
 
 
 def write_one(folder: Path, name: str, *shapes: dict, **more) -> Path:
-    """A labelme file of a 16 x 12 image beside it."""
+    """Write a 16 x 12 image and its labelme file."""
     folder.mkdir(parents=True, exist_ok=True)
     Image.new("RGB", (16, 12), (10, 20, 30)).save(folder / f"{name}.png")
     content = {"shapes": list(shapes), "imagePath": f"{name}.png", "imageData": None} | more
@@ -80,7 +80,7 @@ def test_labelmes_own_exports_are_reproduced(mirror: Path):
         folder = source / "data_dataset_voc"
         classes = read_label_map(folder / f"SegmentationClass/{sample.stem}.png").astype(int)
         differs = np.where(sample.semantic == -1, 255, sample.semantic) != classes
-        assert differs.sum() <= 1  # one pixel, where an older Pillow drew another way
+        assert differs.sum() <= 1  # one pixel, which an older Pillow drew differently
 
         objects = read_label_map(folder / f"SegmentationObject/{sample.stem}.png")
         stated = [a for a in export["annotations"] if a["image_id"] == image_id[sample.stem]]
@@ -92,7 +92,9 @@ def test_labelmes_own_exports_are_reproduced(mirror: Path):
             y, x = np.nonzero(mask)
             box = [x.min(), y.min(), np.ptp(x) + 1, np.ptp(y) + 1]
             assert box == exported["bbox"]
-            assert mask[(objects == k) & ~differs].all()  # the export shows what no later shape covers
+            assert mask[
+                (objects == k) & ~differs
+            ].all()  # the export shows the part that no later shape covers
 
 
 def test_shapes(tmp_path: Path, caplog):
@@ -112,7 +114,7 @@ def test_shapes(tmp_path: Path, caplog):
     )
     sample = one(tmp_path)
     areas = [i["segmentation"].sum() for i in sample.instances]
-    assert areas[0] == 25  # outlines belong to the shape
+    assert areas[0] == 25  # including the outline
     assert areas[1] == 5 * 7
     assert areas[2] == pytest.approx(math.pi * 5.5**2, rel=0.05)
     assert areas[3] == 3
@@ -160,7 +162,7 @@ def encoded(size=(16, 12), format="JPEG", exif: Image.Exif | None = None) -> str
 @pytest.mark.parametrize(
     "name", ["gone.png", "C:\\photos\\gone.png", "../../secret.png", "/secret.png", None, ""]
 )
-def test_embedded_image_stands_in_for_a_missing_one(tmp_path: Path, name):
+def test_embedded_image_replaces_a_missing_one(tmp_path: Path, name):
     folder = tmp_path / "own"
     write_one(folder, "a", shape("x"), imagePath=name, imageData=encoded())
     Image.new("RGB", (16, 12)).save(tmp_path / "secret.png")
@@ -185,7 +187,7 @@ def test_windows_path_to_another_subfolder(tmp_path: Path):
 @pytest.mark.parametrize("embedded", [False, True])
 @pytest.mark.parametrize("orientation", range(1, 9))
 def test_photographs_are_stored_upright(tmp_path: Path, write, orientation: int, embedded: bool):
-    """The outline is that of the bright part, as labelme shows it."""
+    """The shape outlines the bright part, as labelme shows it."""
     bright = np.zeros((12, 16), np.uint8)
     bright[1:4, 2:9] = 200
     shown = Image.fromarray(bright)
@@ -206,7 +208,7 @@ def test_photographs_are_stored_upright(tmp_path: Path, write, orientation: int,
     assert Image.open(record.path).getexif().get(0x0112, 1) == 1
 
 
-def test_a_size_that_fits_only_the_stored_image_is_said(tmp_path: Path, write):
+def test_a_size_that_fits_only_the_stored_image_is_explained(tmp_path: Path, write):
     exif = Image.Exif()
     exif[0x0112] = 6
     write_one(tmp_path, "a", shape("x"), imageWidth=16, imageHeight=12)

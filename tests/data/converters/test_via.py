@@ -21,7 +21,7 @@ BACK = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_270,
 }
-"""How a camera stores what is shown upright, by EXIF orientation."""
+"""How a camera stores an upright image, by EXIF orientation."""
 BOX = {"name": "rect", "x": 1, "y": 2, "width": 4, "height": 3}
 TRIANGLE = {"name": "polygon", "all_points_x": [0, 6, 0], "all_points_y": [0, 0, 6]}
 
@@ -108,7 +108,7 @@ def test_images_stay_inside(tmp_path: Path):
 
 @pytest.mark.parametrize("orientation", range(1, 9))
 def test_photographs_are_stored_upright(tmp_path: Path, write, orientation: int):
-    """VIA outlines what the browser shows: here the bright corner of a 16 x 12 image."""
+    """VIA outlines are drawn on the image as browsers show it: here, the bright corner of a 16 x 12 image."""
     bright = np.zeros((12, 16), np.uint8)
     bright[1:4, 2:9] = 200
     shown = Image.fromarray(bright)

@@ -43,7 +43,7 @@ def hash_of(name: str) -> int:
 
 @pytest.fixture
 def street(write: Callable[..., Dataset]) -> Path:
-    """Three training, two validation images with all kinds of truth and no fault."""
+    """Three training and two validation images with all kinds of truth, without errors."""
     samples = [panoptic_sample("train", i) for i in range(3)] + [panoptic_sample("val", i) for i in range(2)]
     return write(Converted(CATEGORIES, False, "val", samples, orientation="stored")).root
 
@@ -143,7 +143,7 @@ def test_missing_json(street: Path) -> None:
 
 
 def annotation(change: Callable[[dict[str, Any]], Any]) -> Callable[[Any], None]:
-    """Changes the second of the three images' six annotations."""
+    """Change the second of the six annotations of the three images."""
 
     def on(content: Any) -> None:
         change(content["annotations"][1])
@@ -236,7 +236,7 @@ def test_panoptic_json(street: Path, file: str, change: Any, what: str, count: i
     name = "train/panoptic.json" if file == "json" else "train/panoptic/train1.png"
     report = lint_dataset(street)
     missing = [e for e in report.errors if "has no annotation" in e.what]
-    if "does not belong to an image" in what:  # and so the image has none
+    if "does not belong to an image" in what:  # so the image has no annotation
         assert len(report.errors) == 2 and len(missing) == 1
         report.errors.remove(missing[0])
     assert [(e.file, e.count) for e in report.errors] == [(name, count)], report.errors
@@ -291,7 +291,7 @@ def test_classes_that_never_occur(vessels: Path) -> None:
 
 @pytest.mark.parametrize("partial", [False, True])
 def test_a_class_that_the_training_images_lack(vessels: Path, partial: bool) -> None:
-    """An error, unless the archives may be a part of upstream's."""
+    """An error, unless the archives may contain only a part of the published images."""
     edit(vessels / "dataset.json", lambda c: c.update(partial=partial))
     for path in vessels.glob("train/semantic/*.png"):
         paint(path, lambda a: a.__setitem__(a == 1, 0))

@@ -39,7 +39,7 @@ def tree(folder: Path) -> dict[str, bytes]:
 
 
 def refused(archive: Path, match: str, limits: Limits | None = None) -> None:
-    """Extraction fails with one clear error and leaves nothing beside the archives."""
+    """Check that extraction fails with one error and leaves no files."""
     before = sorted(archive.parent.iterdir())
     with pytest.raises(SegbenchError, match=match) as caught:
         extract(archive, archive.parent / "out", limits or Limits())
@@ -56,7 +56,7 @@ def test_formats_are_told_by_content(tmp_path: Path, mode: str) -> None:
     assert tree(tmp_path / "out") == FILES
 
 
-def test_nested_zips_become_folders_and_junk_is_left_out(tmp_path: Path) -> None:
+def test_nested_zips_become_folders_and_junk_is_skipped(tmp_path: Path) -> None:
     inner = make_zip(
         tmp_path / "i.zip", {"masks/1.png": b"1", "masks/__MACOSX/x": b"", "more.zip": b"no zip"}
     )
@@ -91,7 +91,7 @@ def test_windows_separators_and_folder_entries(tmp_path: Path) -> None:
     assert (tmp_path / "out/other").is_dir()
 
 
-def test_permissions_are_not_taken(tmp_path: Path) -> None:
+def test_permissions_are_not_kept(tmp_path: Path) -> None:
     info = zipfile.ZipInfo("tool")
     info.external_attr = (stat.S_IFREG | stat.S_ISUID | 0o777) << 16
     with zipfile.ZipFile(tmp_path / "p.zip", "w") as archive:
@@ -165,7 +165,7 @@ def test_bombs(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("mode", ["zip", "w", "w:gz", "w:bz2", "w:xz"])
 def test_truncated_anywhere_is_an_error(tmp_path: Path, mode: str) -> None:
-    """Also where Python's own tarfile would end quietly: between two entries, and within a header."""
+    """Also where Python's tarfile ends silently: between two entries, and in a header."""
     files = {f"f{i}": random.Random(i).randbytes(700) for i in range(6)}
     path = tmp_path / "cut.zip"
     make_zip(path, files) if mode == "zip" else make_tar(path, files, mode)

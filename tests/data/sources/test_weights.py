@@ -89,7 +89,7 @@ def test_the_package_needs_no_network_and_fits_strictly(tmp_path: Path) -> None:
     state = load_file(tmp_path / "lite0.safetensors")
     model = timm.create_model("tf_efficientnet_lite0")
     model.load_state_dict(state, strict=True)
-    # statistics of a trained network: neither the initial 0 and 1, nor anything impossible
+    # statistics of a trained network: neither initial (0 and 1) nor impossible values
     for key, value in state.items():
         if key.endswith("running_var"):
             assert (value >= 0).all() and (value - 1).abs().max() > 0.1
@@ -114,7 +114,7 @@ def test_the_package_recognises_photographs(mirror: Path, tmp_path: Path) -> Non
 
 
 def with_statistics(oracle: torch.nn.Module) -> torch.nn.Module:
-    """As if trained: batch norms that do something."""
+    """Make batch norms that change their input, as in a trained network."""
     torch.manual_seed(0)
     for buffer in oracle.buffers():
         if buffer.is_floating_point():
@@ -141,8 +141,13 @@ def test_resnet_from_torchvision(tmp_path: Path, name: str) -> None:
 
 
 def test_vgg16_from_torchvision(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Its linear layers become the convolutions that FCN needs. Without files: they have half a gigabyte."""
-    for name in ("kaiming_normal_", "kaiming_uniform_", "normal_", "uniform_"):  # takes most of the time
+    """The linear layers become the convolutions of FCN. No files are written: they have half a gigabyte."""
+    for name in (
+        "kaiming_normal_",
+        "kaiming_uniform_",
+        "normal_",
+        "uniform_",
+    ):  # initialisation takes most of the time
         monkeypatch.setattr(torch.nn.init, name, lambda tensor, *_, **__: tensor)
     oracle = torchvision.models.vgg16().eval()
     torch.manual_seed(0)
@@ -176,7 +181,7 @@ def test_files_of_other_kinds(tmp_path: Path) -> None:
     assert "did you mean 'resnet50'" in fetched(good, timm="resnet5o")
 
 
-def test_safetensors_are_taken_too(tmp_path: Path) -> None:
+def test_safetensors_are_accepted(tmp_path: Path) -> None:
     state = timm.create_model("resnet10t").state_dict()
     save_file(state, tmp_path / "w.safetensors")
     url = (tmp_path / "w.safetensors").as_uri()

@@ -173,7 +173,7 @@ def test_ids_follow_sorted_file_names_in_whatever_order_samples_come(write):
 
 
 def test_index_differs_where_the_data_does_and_only_there(write):
-    """Snakemake compares it by checksum: the same index would keep what was trained on other data."""
+    """Snakemake compares the index by checksum: an equal index would keep networks trained on other data."""
 
     def digest(order: str = "abc", image: bytes | None = None, place=0, crowd=0, segment=5) -> str:
         samples = {}
@@ -272,7 +272,7 @@ def test_faults_of_the_data_name_file_and_remedy_and_leave_nothing(
     assert not list((tmp_path / "datasets").iterdir())
 
 
-def test_background_is_no_class_where_the_set_has_none(write):
+def test_background_is_not_a_class_of_a_dataset_without_background(write):
     with pytest.raises(SegbenchError, match="label 0 at x=3, y=2"):
         ids = zeros() + 1
         ids[2, 3] = 0
@@ -300,7 +300,7 @@ def exif(orientation: int) -> Image.Exif:
 
 
 def turned() -> bytes:
-    """Stored 8 wide and 6 high, shown 6 wide and 8 high."""
+    """An image that is stored 8 wide and 6 high, and shown 6 wide and 8 high."""
     file = io.BytesIO()
     Image.fromarray(np.arange(48, dtype=np.uint8).reshape(H, W)).save(file, "PNG", exif=exif(6))
     return file.getvalue()
@@ -412,5 +412,5 @@ def test_a_large_image_is_allowed_in_every_later_step(write, monkeypatch):
     images.allow_pixels(48)
     dataset = write(converted(*pair(semantic=zeros())), max_pixels=48)
     monkeypatch.setattr(images, "_allowed", 20)
-    again = pickle.loads(pickle.dumps(Dataset(dataset.root))).split("train")  # as a loader process gets it
+    again = pickle.loads(pickle.dumps(Dataset(dataset.root))).split("train")  # as in a loader process
     assert again.read_image(again.images[0]).shape == (H, W, 3)
