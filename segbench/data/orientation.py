@@ -38,7 +38,7 @@ def oriented(image: Image.Image, orientation: Orientation, sample: Sample) -> Im
         if size == shown.size:
             continue
         what = f"{phrase} {_times(size)} pixels, the image has {_times(shown.size)}"
-        remedy = "annotate the image at its own size, or remove both from the dataset"
+        remedy = "annotate the image at its own size, or remove image and annotation from the dataset"
         if is_turned(image) and size == views[other].size:
             what += f" {SEEN[orientation]}; it fits only {SEEN[other]} (its EXIF orientation is not 1)"
             remedy = REMEDY[orientation]

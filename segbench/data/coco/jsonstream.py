@@ -167,7 +167,7 @@ class Records:
             raise SegbenchError(
                 f"image {self.image_ids[twice[0]]} is annotated twice",
                 where=path,
-                remedy="keep one of them",
+                remedy="keep one of the annotations",
             )
 
     def __len__(self) -> int:

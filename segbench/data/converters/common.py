@@ -112,7 +112,7 @@ def same_size(array: np.ndarray, path: Path, other: np.ndarray, whose: str) -> N
     """Raise SegbenchError if `array`, from `path`, does not have the size of `other`, called `whose`."""
     if array.shape != other.shape:
         raise SegbenchError(
-            f"has {array.shape[1]}x{array.shape[0]} pixels, {whose} {other.shape[1]}x{other.shape[0]}",
+            f"has {array.shape[1]}x{array.shape[0]} pixels, {whose} has {other.shape[1]}x{other.shape[0]}",
             where=path,
             remedy="fetch the archive again",
         )

@@ -33,9 +33,9 @@ def fetch_archive(
     retries: int = RETRIES,
     timeout: float = TIMEOUT,
 ) -> Provenance:
-    """Get an archive from the first of: `out` itself, the mirror, upstream.
+    """Get an archive from the first source that has it: `out` itself, the mirror, upstream.
 
-    Files of the mirror must fit its `SHA256SUMS`, not the checksum of upstream: a mirror may hold a smaller
+    Files of the mirror must fit its `SHA256SUMS`, not the checksum of upstream: a mirror may have a smaller
     version of a dataset. Files of a folder become hard links if the file system allows it, else copies.
 
     Args:

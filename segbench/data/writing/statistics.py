@@ -41,7 +41,7 @@ class ChannelStatistics:
         clipped = np.nan_to_num(image, nan=low, posinf=high, neginf=low).clip(low, high)
         if changed := int((clipped != image)[:, :, 0].sum()):
             log.warning(
-                "%s: %d pixels of a training image are not finite or are outliers; clipped",
+                "%s: clipped %d pixels of a training image, which are not finite or are outliers",
                 self._name,
                 changed,
             )

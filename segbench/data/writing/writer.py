@@ -222,7 +222,7 @@ class _SplitWriter:
             raise SegbenchError(
                 f"two images of the split '{sample.split}' are named '{stem}'",
                 where=sample.image if isinstance(sample.image, Path) else f"{sample.split}/{stem}{suffix}",
-                remedy="rename one of them (file names without their endings must differ)",
+                remedy="rename one of them (file names must differ without their suffixes)",
             )
         self._stems.add(stem)
 
