@@ -1,4 +1,4 @@
-"""The one error that a user is meant to read."""
+"""Errors that the user can fix."""
 
 from __future__ import annotations
 
@@ -12,10 +12,15 @@ if TYPE_CHECKING:
 
 
 class SegbenchError(Exception):
-    """A fault that the user can mend: what is wrong, where (file or key), and what to do.
+    """An error that the user can fix.
 
-    The command line prints it without a traceback and exits with status 1; anything else that is raised
-    is a defect of segbench and keeps its traceback.
+    The command line prints it without a traceback and exits with status 1. Any other exception is a bug in
+    segbench and keeps its traceback.
+
+    Args:
+        what: what is wrong.
+        where: the file, key or dataset that the message names first.
+        remedy: what the user can do.
     """
 
     def __init__(self, what: str, *, where: str | Path | None = None, remedy: str | None = None) -> None:
@@ -25,17 +30,17 @@ class SegbenchError(Exception):
 
 
 class OutOfMemory(SegbenchError):
-    """A device or the machine ran out of memory; recorded as a status of its own."""
+    """A device or the machine ran out of memory. Cells record this as a separate status."""
 
 
 def nearest(name: str, known: Iterable[str]) -> str | None:
-    """The known name closest in spelling to `name`, or None when nothing is close."""
+    """Return the known name that is closest in spelling to `name`, or None if none is close."""
     found = difflib.get_close_matches(str(name), list(known), n=1, cutoff=0.6)
     return found[0] if found else None
 
 
 def first_fault(error: ValidationError) -> str:
-    """What pydantic found first, and where in the value."""
+    """Return pydantic's first message and the key that it is about."""
     first = error.errors()[0]
     place = ".".join(map(str, first["loc"]))
     return f"{first['msg']} at {place}" if place else first["msg"]

@@ -1,4 +1,4 @@
-"""Files appear under their final name only when complete; until then they are unfinished work."""
+"""Atomic writing and checked reading of files: a file gets its final name only when it is complete."""
 
 from __future__ import annotations
 
@@ -18,24 +18,24 @@ from pydantic_core import from_json
 from segbench.errors import SegbenchError
 
 COMMON_ENCODINGS = ("gbk", "shift_jis", "cp1252")
-"""In which older programs on Windows write text."""
+"""Encodings that older Windows programs use."""
 
 
 def is_full(error: OSError) -> bool:
-    """Whether it says that the disk, or the user's part of it, is full."""
+    """Return whether the disk, or the user's quota, is full."""
     return error.errno in (errno.ENOSPC, errno.EDQUOT)
 
 
 UNFINISHED = ".unfinished"
-"""Folder of unfinished work, beside what is to come of it; it goes with the last process at work there."""
+"""Folder for unfinished files, beside their final path. The last process that uses it removes it."""
 
 
 @contextmanager
 def scratch(path: str | Path) -> Iterator[Path]:
-    """Yield a new folder on the file system of `path`, for work on it; the folder is removed at the end.
+    """Yield a new temporary folder on the file system of `path`, and remove it at the end.
 
-    Before, what processes that were killed left there is removed. Work of a process that lives stays: it
-    holds a lock that ends with it.
+    Folders of processes that were killed are removed first. Each process locks its own folder while it runs,
+    so folders in use are kept.
     """
     place = Path(path).parent / UNFINISHED
     lock = _claim(place)
@@ -48,22 +48,22 @@ def scratch(path: str | Path) -> Iterator[Path]:
         shutil.rmtree(folder, ignore_errors=True)
         Path(lock.name).unlink(missing_ok=True)
         lock.close()
-        with suppress(OSError):  # others are at work there
+        with suppress(OSError):  # other processes use it
             place.rmdir()
 
 
 def _claim(place: Path) -> IO[str]:
-    """A new file in `place`, locked while it is open; it names a folder beside it that is nobody else's."""
+    """Create a file in `place`, locked while it is open. It reserves the folder of the same stem."""
     while True:
         place.mkdir(parents=True, exist_ok=True)
-        with suppress(FileNotFoundError):  # who has finished there has removed `place`
+        with suppress(FileNotFoundError):  # another process finished and removed `place`
             lock = (place / f"{uuid.uuid4().hex[:8]}.lock").open("x", encoding="utf-8")
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:  # swept before it was locked
+            except BlockingIOError:  # another process removed it before it was locked
                 lock.close()
                 continue
-            except OSError:  # a file system without locks: nobody can sweep either
+            except OSError:  # a file system without locks: no process can remove it
                 return lock
             if Path(lock.name).exists():
                 return lock
@@ -71,17 +71,17 @@ def _claim(place: Path) -> IO[str]:
 
 
 def _sweep(place: Path) -> None:
-    """Remove the work of processes that have ended."""
+    """Remove the folders of processes that have ended."""
     for path in place.glob("*.lock"):
         with suppress(OSError), path.open("r+", encoding="utf-8") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)  # an OSError where its process lives
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)  # OSError if its process is running
             shutil.rmtree(path.with_suffix(""), ignore_errors=True)
             path.unlink()
 
 
 @contextmanager
 def atomic_path(path: str | Path) -> Iterator[Path]:
-    """Yield another path; the file that was written there becomes `path` on a clean exit only."""
+    """Yield a temporary path. On a clean exit, the file that was written there replaces `path`."""
     path = Path(path)
     with scratch(path) as folder:
         yield folder / path.name
@@ -90,7 +90,7 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
 
 @contextmanager
 def atomic_folder(path: str | Path) -> Iterator[Path]:
-    """Like `atomic_path` for a folder; an older folder of that name is replaced only at the end."""
+    """Like `atomic_path`, for a folder: yield an empty folder, which replaces `path` on a clean exit."""
     path = Path(path)
     with scratch(path) as folder:
         new = folder / path.name
@@ -108,18 +108,25 @@ def atomic_folder(path: str | Path) -> Iterator[Path]:
 
 
 def write_text(path: str | Path, text: str) -> None:
+    """Write a UTF-8 text file atomically."""
     with atomic_path(path) as partial:
         partial.write_text(text, encoding="utf-8")
 
 
 def write_json(path: str | Path, value: Any, *, indent: int | None = 2) -> None:
+    """Write a JSON file atomically."""
     write_text(path, json.dumps(value, indent=indent, ensure_ascii=False) + "\n")
 
 
 def read_json(path: str | Path, encoding: str | None = None) -> Any:
-    """Parse a JSON file; a missing, unreadable or malformed one is a `SegbenchError` that names it.
+    """Read a JSON file in UTF-8 or UTF-16, with or without a byte order mark.
 
-    A byte order mark is skipped. encoding: what text that is not UTF-8 is in, as the user's options say.
+    Args:
+        path: the file.
+        encoding: encoding of files that are not in UTF-8, from the user's options.
+
+    Raises:
+        SegbenchError: the file is missing, unreadable or not valid JSON.
     """
     try:
         content = Path(path).read_bytes()
@@ -135,7 +142,7 @@ def read_json(path: str | Path, encoding: str | None = None) -> Any:
         if not _is_utf8(content):
             return from_json(_decoded(content, Path(path), encoding), cache_strings="keys")
         raise SegbenchError(
-            f"is not valid JSON ({error})", where=path, remedy="write it again or fetch it again"
+            f"is not valid JSON ({error})", where=path, remedy="write or fetch it again"
         ) from error
 
 
@@ -148,7 +155,7 @@ def _is_utf8(content: bytes) -> bool:
 
 
 def _decoded(content: bytes, path: Path, encoding: str | None) -> str:
-    """JSON text that is not UTF-8; SegbenchError where it is not in `encoding` either."""
+    """Decode JSON text that is not in UTF-8. SegbenchError if it is not in `encoding` either."""
     fitting = [name for name in (encoding, *COMMON_ENCODINGS) if name and _is_json_in(content, name)]
     if encoding in fitting:
         return content.decode(encoding)

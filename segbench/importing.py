@@ -1,4 +1,4 @@
-"""Networks and converters are named by Python path in the registries, so there is no list to register in."""
+"""Import of networks and converters by Python path, as entries in `config/` name them."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from segbench.errors import SegbenchError, nearest
 
 
 def load_object(path: str) -> Any:
-    """The object called `package.module:Name`."""
+    """Import and return the object `package.module:Name`. SegbenchError if there is none."""
     module_name, _, name = path.partition(":")
     if not name:
         raise SegbenchError(
@@ -38,7 +38,7 @@ def load_object(path: str) -> Any:
 
 @cache
 def tree(module: str) -> ast.Module:
-    """The syntax of a module. Raises SegbenchError where there is none or it cannot be read."""
+    """Return the syntax tree of a module. SegbenchError if it is missing or not valid Python."""
     path = module_source(module)
     if path is None:
         raise SegbenchError(f"no module '{module}'", remedy="check its name; it must have a Python file")
@@ -46,12 +46,14 @@ def tree(module: str) -> ast.Module:
         return ast.parse(path.read_bytes(), filename=str(path))
     except (SyntaxError, ValueError, RecursionError) as error:
         line = f", line {error.lineno}" if isinstance(error, SyntaxError) and error.lineno else ""
-        raise SegbenchError(f"{path}{line}: is no valid Python ({error})", remedy="fix the module") from error
+        raise SegbenchError(
+            f"{path}{line}: is not valid Python ({error})", remedy="fix the module"
+        ) from error
 
 
 @cache
 def module_source(module: str) -> Path | None:
-    """The module's file, found without importing anything (importlib would import the parents)."""
+    """Return the file of a module, or None. Imports nothing: importlib would import the parent packages."""
     top, *rest = module.split(".")
     try:
         spec = importlib.util.find_spec(top)
@@ -61,7 +63,7 @@ def module_source(module: str) -> Path | None:
         return None
     if not rest:
         return Path(spec.origin) if spec.origin and spec.origin.endswith(".py") else None
-    # several folders, and no file, where it is a namespace package
+    # a namespace package has several folders and no file
     for folder in spec.submodule_search_locations or []:
         base = Path(folder, *rest)
         for path in (base / "__init__.py", base.with_name(f"{base.name}.py")):

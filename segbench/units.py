@@ -1,4 +1,4 @@
-"""Figures for readers."""
+"""Format numbers and text for people."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ NOTHING = "\N{EN DASH}"
 
 
 def count(value: float) -> str:
-    """1234567 -> '1.2 M'."""
+    """Format a count: 1234567 -> '1.2 M'. NaN gives a dash."""
     for size, unit in ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k")):
         if value >= size:
             return f"{value / size:.1f} {unit}"
@@ -16,6 +16,7 @@ def count(value: float) -> str:
 
 
 def duration(seconds: float) -> str:
+    """Format a duration: 5400 -> '1.5 h'. NaN gives a dash."""
     for size, unit in ((86400, "d"), (3600, "h"), (60, "min"), (1, "s")):
         if seconds >= size:
             return f"{seconds / size:.3g} {unit}"
@@ -23,11 +24,12 @@ def duration(seconds: float) -> str:
 
 
 def memory(size: float) -> str:
+    """Format bytes: 3 * 2**30 -> '3 GiB'. NaN gives a dash."""
     return NOTHING if math.isnan(size) else f"{size / 2**30:.2g} GiB"
 
 
 def markdown_text(text: str) -> str:
-    """Free text for one cell of a Markdown table: one line, nothing of it is markup."""
+    """Escape free text for one cell of a Markdown table: one line, without markup."""
     text = " ".join(text.split())
     for character in "\\`*_|[]":
         text = text.replace(character, "\\" + character)

@@ -32,7 +32,7 @@ def shapes(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
     from segbench.contract.view import Category
     from segbench.data.dataset import Converted, Sample
-    from segbench.data.writer import write_dataset
+    from segbench.data.writing.writer import write_dataset
 
     names = [("sky", False), ("ground", False), ("box", True), ("disc", True)]
     categories = [

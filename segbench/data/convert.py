@@ -17,7 +17,7 @@ from segbench.data.converters.common import require
 from segbench.data.dataset import Archives, Converted
 from segbench.data.images import allow_pixels
 from segbench.data.sources.archives import extract, is_archive
-from segbench.data.writer import write_dataset
+from segbench.data.writing.writer import write_dataset
 from segbench.errors import SegbenchError
 from segbench.files import scratch
 from segbench.importing import load_object
@@ -26,7 +26,7 @@ log = logging.getLogger(__name__)
 
 
 class ConvertSpec(BaseModel):
-    """What the step needs to know: keys of the dataset's entry, and the limits of extraction."""
+    """Input of the convert step: keys of the dataset's entry, and the limits of extraction."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -42,7 +42,17 @@ class ConvertSpec(BaseModel):
 
 
 def convert_dataset(name: str, spec: ConvertSpec, archives: Sequence[Path], out: Path) -> None:
-    """Write the canonical dataset `name` to `out`. Archives are extracted beside it, then removed."""
+    """Write a canonical dataset.
+
+    Args:
+        name: name of the dataset.
+        spec: its entry.
+        archives: its archives and other files; archives are extracted beside `out` for the time of the step.
+        out: folder of the dataset.
+
+    Raises:
+        SegbenchError: an archive or the data is not valid, or lacks a task of `spec.tasks`.
+    """
     convert: Callable[[Archives, dict[str, Any]], Converted] = load_object(spec.convert)
     allow_pixels(spec.limits.max_pixels)
     with scratch(out) as folder:
@@ -62,16 +72,16 @@ def convert_dataset(name: str, spec: ConvertSpec, archives: Sequence[Path], out:
                 channels=spec.channels,
                 max_pixels=spec.limits.max_pixels,
             )
-        except SegbenchError as error:  # that folder is gone by then; the archive's name tells more
+        except SegbenchError as error:  # name the archive: its temporary folder is gone
             inside = f"{folder}/"
             where = str(error.where).replace(inside, "") if error.where else f"dataset {name}"
             raise SegbenchError(error.what.replace(inside, ""), where=where, remedy=error.remedy) from error
     if missing := set(spec.tasks) - set(info.tasks):
         shutil.rmtree(out)
         raise SegbenchError(
-            f"the converted data has no {', '.join(sorted(missing))} truth, which its entry promises",
+            f"the converted data has no {', '.join(sorted(missing))} truth, but its entry lists it",
             where=f"dataset {name}",
-            remedy=f"write `tasks: [{', '.join(info.tasks)}]` into the entry, or mend the converter",
+            remedy=f"write `tasks: [{', '.join(info.tasks)}]` in the entry, or fix the converter",
         )
     log.info("%s: %s", name, ", ".join(f"{n} {split}" for split, n in info.splits.items()))
 

@@ -1,16 +1,16 @@
-"""The canonical dataset: what every converter yields, what is on disk, what every later step reads.
+"""The canonical dataset: the format that converters write and all later steps read.
 
-One folder a dataset:
+One folder per dataset:
 
     dataset.json                        `DatasetInfo`
-    <split>/images/*                    the original files, or PNG files where these had to be turned upright;
-                                        pixels count as stored, whatever EXIF says
-    <split>/semantic/<stem>.png         class ids, one channel; 0 = background, 255 = void (65535 in 16 bit)
-    <split>/instances.json              COCO detection format, things only, ids from 1, iscrowd kept
+    <split>/images/*                    the original files, or PNG files of images that had to be turned;
+                                        pixels are read as stored, whatever EXIF says
+    <split>/semantic/<stem>.png         class ids, one channel; 0 = background, 255 = void (65535 in 16 bits)
+    <split>/instances.json              COCO detection format, things only, ids from 1, with `iscrowd`
     <split>/panoptic.json, panoptic/<stem>.png   COCO panoptic format
 
-Every dataset has semantic maps: annotated, or derived from instances (painted large to small, crowd = void)
-or from panoptic segments. A panoptic dataset has all three.
+Every dataset has semantic maps. They are annotated, or derived from instances (painted from large to small,
+crowds as void) or from panoptic segments. A panoptic dataset has all three kinds of truth.
 """
 
 from __future__ import annotations
@@ -41,32 +41,32 @@ class DatasetInfo(BaseModel):
     title: str
     categories: list[Category]
     background: bool
-    """Whether value 0 of a semantic map is a class of its own (background), as in VOC or DRIVE."""
+    """Whether value 0 of a semantic map is the class `background`, as in VOC or DRIVE."""
     tasks: list[Task]
     derived: list[Task]
-    """Tasks of `tasks` whose truth was derived from a richer annotation, not annotated as such."""
+    """Those of `tasks` whose truth was not annotated, but derived from that of another task."""
     splits: dict[str, int]
-    """Number of images per split; `train`, and one of `test` and `val`, always exist."""
+    """Number of images per split. `train`, and one of `test` and `val`, always exist."""
     evaluation_split: str
     """The split that is scored. It is never used for model selection."""
     licence: str
     citation: str
     archives: dict[str, str]
-    """SHA-256 of every archive it was made from, by file name."""
+    """SHA-256 of each source archive, by file name."""
     channels: int
     mean: list[float]
     std: list[float]
     """Channel statistics of the training images, scaled to 0..1."""
     levels: Levels | None
-    """Darkest and brightest value of the training images where these have more than 8 bit."""
+    """Darkest and brightest value of the training images if they have more than 8 bits; else None."""
     partial: bool
     """Whether some classes may be missing from the training images."""
     max_pixels: int
-    """Largest image that was allowed when the set was converted."""
+    """Largest number of pixels of an image that the conversion allowed."""
     max_instances: int
-    """Most objects (crowds not counted) in one image over all splits; 0 without instances."""
+    """Largest number of objects (without crowds) in an image, over all splits; 0 without instances."""
     digest: str
-    """SHA-256 of all images and their truth: this file, which later steps watch, changes with them."""
+    """SHA-256 of all images and their truth. Later steps depend on this file, so it must change with them."""
 
     @property
     def void(self) -> int:
@@ -75,34 +75,38 @@ class DatasetInfo(BaseModel):
 
     @property
     def validation_split(self) -> str | None:
-        """The split for model selection, or None: the evaluation split may not serve for it."""
+        """The split for model selection, or None. The evaluation split is never used for it."""
         return "val" if "val" in self.splits and self.evaluation_split != "val" else None
 
 
 Orientation = Literal["stored", "upright"]
-"""How a truth counts the pixels of a photograph that EXIF says is turned: as the file stores them, or as
-viewers show them. Tools in which people draw outlines show images upright."""
+"""Which pixels an annotation refers to if EXIF says that an image is turned: `stored`, as in the file, or
+`upright`, as viewers show it. Annotation tools show images upright."""
 
 
 @dataclass
 class Sample:
-    """One annotated image, as a converter yields it. Give only what the source annotates.
+    """One annotated image from a converter. Give only what the source annotates.
 
-    semantic: H x W integer map of category ids, 0 = background, -1 = void.
-    instances: COCO annotations without `id` and `image_id`: `category_id`, `segmentation` (polygons, RLE, or
-        an H x W bool array), `iscrowd`; `area` and `bbox` are filled in where they are missing.
-    panoptic: H x W int map of segment ids (0 = void), and COCO `segments_info` (`id`, `category_id`,
-        `iscrowd`).
-    size: width and height of the image that the annotator saw, where the source states them.
-    source: the annotation file, which messages name; None: they name the image.
-    faults: what is wrong with the annotation; the faults of all samples are reported together.
+    Attributes:
+        split: `train`, `val` or `test`.
+        stem: name of the image without suffix, unique in its split.
+        image: the image file, or its contents.
+        semantic: H x W integer map of category ids, 0 = background, -1 = void.
+        instances: COCO annotations without `id` and `image_id`: `category_id`, `segmentation` (polygons, RLE,
+            or an H x W bool array), `iscrowd`; missing `area` and `bbox` are computed.
+        panoptic: H x W integer map of segment ids (0 = void), and COCO `segments_info` (`id`, `category_id`,
+            `iscrowd`).
+        size: width and height of the annotated image, if the source states them.
+        source: the annotation file, which messages name; None: they name the image.
+        faults: errors of the annotation. Those of all samples are reported together.
     """
 
     split: str
     stem: str
     image: Path | bytes
     suffix: str = ""
-    """File name ending of `image` where that is bytes."""
+    """Suffix of the file name if `image` is bytes."""
     semantic: np.ndarray | None = None
     instances: list[dict[str, Any]] | None = None
     panoptic: tuple[np.ndarray, list[dict[str, Any]]] | None = None
@@ -112,7 +116,7 @@ class Sample:
 
     @property
     def where(self) -> Path | str:
-        """What messages about the truth name."""
+        """What messages about the annotation name."""
         if self.source is not None:
             return self.source
         return self.image if isinstance(self.image, Path) else f"{self.split}/{self.stem}{self.suffix}"
@@ -120,7 +124,7 @@ class Sample:
 
 @dataclass
 class Converted:
-    """What a converter returns; `samples` is consumed once, as a stream, in order."""
+    """What a converter returns. `samples` is read once, in order."""
 
     categories: list[Category]
     background: bool
@@ -128,12 +132,12 @@ class Converted:
     samples: Iterable[Sample] = field(repr=False)
     orientation: Orientation = field(kw_only=True)
     partial: bool = field(kw_only=True, default=False)
-    """Whether the archives may hold a part of upstream's images only, in which classes may be missing."""
+    """Whether the archives may contain only a part of the published images, without some classes."""
 
 
 @dataclass(frozen=True)
 class ImageRecord:
-    """One image of a split; `id` counts from 1 in the order of file names, in every file of the split."""
+    """One image of a split. `id` counts from 1 in the order of file names, in all files of the split."""
 
     id: int
     path: Path
@@ -141,7 +145,7 @@ class ImageRecord:
 
 
 class Dataset:
-    """Read access to a canonical dataset on disk."""
+    """Reads a canonical dataset. SegbenchError if `dataset.json` is missing or not valid."""
 
     def __init__(self, root: str | Path) -> None:
         self.root = Path(root)
@@ -157,9 +161,10 @@ class Dataset:
         allow_pixels(self.info.max_pixels)
 
     def __reduce__(self) -> tuple[type[Dataset], tuple[Path]]:
-        return Dataset, (self.root,)  # another process has to allow its images, too
+        return Dataset, (self.root,)  # another process must allow its images, too
 
     def split(self, name: str) -> Split:
+        """Return a split. SegbenchError if the dataset does not have it."""
         if name not in self.info.splits:
             hint = nearest(name, self.info.splits)
             raise SegbenchError(
@@ -170,7 +175,7 @@ class Dataset:
         return Split(self, name)
 
     def view(self, task: Task) -> View:
-        """The classes that a network sees when it trains for `task` on this dataset."""
+        """Return the classes for which a network is trained. SegbenchError if the dataset lacks the task."""
         if task not in self.info.tasks:
             raise SegbenchError(f"has no {task} truth (has: {', '.join(self.info.tasks)})", where=self.root)
         categories = self.info.categories
@@ -182,7 +187,7 @@ class Dataset:
 
 
 class Split:
-    """One split: its images in the order of their ids, and where the truth of each lies."""
+    """One split: its images in the order of their ids, and the files with their truth."""
 
     def __init__(self, dataset: Dataset, name: str) -> None:
         self.dataset, self.name = dataset, name
@@ -215,27 +220,30 @@ class Split:
         return self.root / "semantic" / f"{stem}.png"
 
     def read_image(self, record: ImageRecord) -> np.ndarray:
-        """H x W x channels, as a network sees it: uint8, or float32 in 0..1 where the set has `levels`."""
+        """Read an image: H x W x channels, uint8, or float32 in 0..1 if the dataset has `levels`."""
         info = self.dataset.info
         return read_image(record.path, info.channels, info.levels)
 
     def read_semantic(self, stem: str) -> np.ndarray:
-        """H x W int32 map of category ids; 0 = background, -1 = void."""
+        """Read an H x W int32 map of category ids; 0 = background, -1 = void."""
         ids = read_label_map(self.semantic_path(stem)).astype(np.int32)
         ids[ids == self.dataset.info.void] = -1
         return ids
 
 
 def id_to_rgb(ids: np.ndarray) -> np.ndarray:
-    """COCO panoptic: segment id = R + 256 G + 256² B. H x W -> H x W x 3 uint8."""
+    """Encode segment ids as colours, as COCO's panoptic format: id = R + 256 G + 256² B.
+
+    H x W -> H x W x 3 uint8.
+    """
     return np.stack([ids % 256, ids // 256 % 256, ids // 65536 % 256], axis=-1).astype(np.uint8)
 
 
 def rgb_to_id(rgb: np.ndarray) -> np.ndarray:
-    """Inverse of `id_to_rgb`. H x W x 3 -> H x W int32."""
+    """Decode segment ids from colours, the inverse of `id_to_rgb`. H x W x 3 -> H x W int32."""
     rgb = rgb.astype(np.int32)
     return rgb[..., 0] + 256 * rgb[..., 1] + 65536 * rgb[..., 2]
 
 
 Archives = Mapping[str, Path]
-"""Archive name -> folder with its extracted contents, or the file itself where it is no archive."""
+"""File name -> folder with the extracted contents, or the file itself if it is not an archive."""

@@ -1,4 +1,4 @@
-"""Faults of many files, reported together."""
+"""Collect the errors of many files, to report them together."""
 
 from __future__ import annotations
 
@@ -9,24 +9,25 @@ from segbench.errors import SegbenchError
 
 T = TypeVar("T")
 SHOWN = 20
-"""Faults that the message names."""
+"""Number of errors that the message lists."""
 MOST = 1000
-"""After so many there is no use in looking further."""
+"""Number of errors after which `Faults` stops collecting and raises."""
 
 
 class Faults:
-    """Collects errors, and raises one that lists them; a single one is raised as it is."""
+    """Collects errors and raises them as one that lists them. A single error is raised unchanged."""
 
     def __init__(self) -> None:
         self._found: list[SegbenchError] = []
 
     def add(self, *errors: SegbenchError) -> None:
+        """Collect errors; raise when there are `MOST`."""
         self._found += errors
         if len(self._found) >= MOST:
             self.raise_if_any()
 
     def including(self, values: Iterable[T]) -> Iterator[T]:
-        """The values; an error that ends them comes after those that were found before."""
+        """Yield the values. If their iterator raises SegbenchError, raise it with the errors so far."""
         try:
             yield from values
         except SegbenchError as error:
@@ -34,6 +35,7 @@ class Faults:
             self.raise_if_any()
 
     def raise_if_any(self) -> None:
+        """Raise one SegbenchError for all errors so far."""
         if not self._found:
             return
         if len(self._found) == 1:
@@ -42,6 +44,6 @@ class Faults:
         if len(self._found) > SHOWN:
             lines.append(f"  and {len(self._found) - SHOWN} more")
         raise SegbenchError(
-            f"{len(self._found)} faults in the annotations:\n" + "\n".join(lines),
+            f"{len(self._found)} errors in the annotations:\n" + "\n".join(lines),
             remedy="; ".join(dict.fromkeys(e.remedy for e in self._found[:SHOWN] if e.remedy)) or None,
         )

@@ -1,7 +1,7 @@
-"""Images of more than 8 bit: which values are black and white.
+"""The value range of images of more than 8 bits.
 
-Cameras of 10 to 14 bit store 16, and float images have any range, so the type says nothing. The range is that
-of a set's training images: every image of the set, and every later one, maps alike, and no level is lost.
+Cameras of 10 to 14 bits store 16, and float images have any range, so the type does not tell the range. A
+dataset therefore uses the range of its training images for all of its images, and for images to predict.
 """
 
 from __future__ import annotations
@@ -9,14 +9,14 @@ from __future__ import annotations
 import numpy as np
 
 Levels = tuple[float, float]
-"""The values that become 0 and 1."""
+"""The values that are scaled to 0 and 1."""
 
 
-def reach(values: np.ndarray) -> Levels:
-    """Range of the finite values of an H x W image.
+def value_range(values: np.ndarray) -> Levels:
+    """Return the range of the finite values of an H x W image, without hot and dead pixels.
 
-    A single pixel that lies further outside of the others' range than that range is wide is a fault of the
-    sensor (a hot or dead pixel) and does not count. One with a neighbour like it does.
+    A pixel counts as hot or dead if it has no neighbour like it and its distance to the range of the other
+    pixels exceeds the width of that range.
     """
     finite = values[np.isfinite(values)]
     pairs = [
@@ -36,7 +36,7 @@ def reach(values: np.ndarray) -> Levels:
 
 
 def stretch(values: np.ndarray, levels: Levels) -> np.ndarray:
-    """float32 in 0..1; what is outside of the range takes its ends, and what is no number the lower one."""
+    """Scale to float32 in 0..1. Values outside of the range are clipped; NaN becomes 0."""
     low, high = levels
     span = (high - low) or 1.0
     scaled = (np.nan_to_num(values, nan=low, posinf=high, neginf=low).clip(low, high) - low) / span

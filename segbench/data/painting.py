@@ -1,4 +1,4 @@
-"""Colours of classes and objects over an image; for the report's galleries and for `segbench segment`."""
+"""Draw classes and objects over an image, for the galleries of the report and for `segbench segment`."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ VOID = Category(id=-1, name="void", isthing=False, color=(235, 235, 235))
 
 @dataclass
 class Region:
-    """A class or an object to paint: `mask` is bool, of the image's height and width."""
+    """A class or an object to paint. `mask`: H x W bool."""
 
     category: Category
     mask: np.ndarray
@@ -22,7 +22,10 @@ class Region:
 
 
 def paint(image: np.ndarray, regions: Iterable[Region]) -> np.ndarray:
-    """H x W x 3 uint8 with classes in their own colour, objects in shades of it with an outline."""
+    """Blend regions over an H x W x 3 image; return uint8.
+
+    Classes have their own colour. Objects have shades of the colour of their class, and an outline.
+    """
     canvas = image.astype(np.float32)
     height, width = canvas.shape[:2]
     outlines = []

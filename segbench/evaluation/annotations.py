@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-from segbench.data.masks import objects_of_map
+from segbench.data.coco.masks import objects_of_map
 
 
 @dataclass

@@ -11,7 +11,7 @@ import numpy as np
 from pycocotools import mask as rle
 
 from segbench.contract.view import Task
-from segbench.data.masks import areas
+from segbench.data.coco.masks import areas
 from segbench.evaluation.annotations import Objects, SegmentMap
 
 CONVERSIONS: dict[tuple[Task, Task], str] = {

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from segbench.contract.view import Task
-from segbench.data import coco_lists
+from segbench.data.coco import checks
 from segbench.data.dataset import ImageRecord, Split
 from segbench.errors import SegbenchError
 from segbench.evaluation import conversions
@@ -72,7 +72,7 @@ class PredictionFolder:
         found = PanopticFiles(self.folder / "panoptic.json", self.folder / "panoptic", known)
         own = {i: c["name"] for i, c in found.categories.items()}
         true = {c.id: c.name for c in self._info.categories}
-        coco_lists.check_same_ids(true, own, "category", self._split.panoptic_json, found.path)
+        checks.check_same_ids(true, own, "category", self._split.panoptic_json, found.path)
         return found
 
     def open(self, task: Task) -> None:

@@ -16,10 +16,10 @@ from PIL import Image
 
 from segbench.contract.prediction import Instances, Panoptic, Prediction
 from segbench.contract.view import Task
+from segbench.data.coco.jsonstream import scan
+from segbench.data.coco.masks import to_rle
 from segbench.data.dataset import Dataset, ImageRecord, Split, rgb_to_id
 from segbench.data.images import open_image, read_label_map
-from segbench.data.jsonstream import scan
-from segbench.data.masks import to_rle
 from segbench.importing import load_object
 from segbench.prediction.writer import PredictionWriter
 

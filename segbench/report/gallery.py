@@ -13,9 +13,9 @@ from pycocotools import mask as rle
 
 from segbench.contract.run import Run
 from segbench.contract.view import Category, Task
+from segbench.data.coco.masks import decode
 from segbench.data.dataset import Dataset, ImageRecord, Split
 from segbench.data.images import read_image
-from segbench.data.masks import decode
 from segbench.data.painting import VOID, Region, paint
 from segbench.evaluation.annotations import Objects, SegmentMap
 from segbench.evaluation.instance.files import read_truth

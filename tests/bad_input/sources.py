@@ -14,7 +14,7 @@ import numpy as np
 from PIL import Image
 from scipy.io import savemat
 
-from segbench.data import masks
+from segbench.data.coco import masks
 from segbench.data.dataset import id_to_rgb
 
 Members = dict[str, bytes]

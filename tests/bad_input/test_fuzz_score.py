@@ -18,7 +18,7 @@ from PIL import Image
 from sources import SHAPE, labels, picture
 from typer.testing import CliRunner
 
-from segbench.data import masks
+from segbench.data.coco import masks
 from segbench.data.dataset import id_to_rgb
 from segbench.errors import SegbenchError
 from segbench.evaluation.runner.score import app

@@ -418,7 +418,7 @@ def test_every_python_path_is_checked_with_the_other_mistakes(registry: Path) ->
         resolve({**raw, "device": "cpu"}, registry)
     text = str(error.value)
     assert (
-        f"{registry}/datasets/vessels.yaml: convert: {registry}/torn.py, line 1: is no valid Python" in text
+        f"{registry}/datasets/vessels.yaml: convert: {registry}/torn.py, line 1: is not valid Python" in text
     )
     assert f"{registry}/datasets/cells.yaml: convert: no module 'ext.mime'" in text
     assert f"{registry}/models/unet.yaml: class: module 'm' has no 'CC'; did you mean 'C'?" in text

@@ -1,4 +1,4 @@
-"""Fixtures for what reads and writes canonical datasets."""
+"""Fixtures for tests that read and write canonical datasets."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from pathlib import Path
 import pytest
 
 from segbench.data.dataset import Converted, Dataset
-from segbench.data.writer import write_dataset
+from segbench.data.writing.writer import write_dataset
 
 
 @pytest.fixture
 def write(tmp_path: Path) -> Callable[..., Dataset]:
-    """Writes what a converter returned and opens it."""
+    """Write the result of a converter as a dataset, and open it."""
 
     def run(converted: Converted, channels: int = 3, name: str = "toy", **more: int) -> Dataset:
         root = tmp_path / "datasets" / name

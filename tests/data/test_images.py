@@ -77,7 +77,9 @@ def test_an_image_of_196_megapixels_is_opened_where_that_is_allowed(
 def test_colour_of_16_bit_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "deep.png"
     write_rgb48(path, np.arange(36, dtype=np.uint16).reshape(3, 4, 3) * 900)
-    with pytest.raises(SegbenchError, match=r"deep\.png: has 16 bit in each of 3 channels.*\n  remedy: save"):
+    with pytest.raises(
+        SegbenchError, match=r"deep\.png: has 16 bits in each of 3 channels.*\n  remedy: save"
+    ):
         read_image(path, 3)
 
 

@@ -19,7 +19,7 @@ def test_files_of_other_systems(tmp_path: Path, name: str):
 
 
 def test_others_are_meant(tmp_path: Path):
-    hidden = tmp_path / ".cache" / "set"  # where the folder itself lies is its owner's choice
+    hidden = tmp_path / ".cache" / "set"  # the path of the folder itself does not count
     hidden.mkdir(parents=True)
     (hidden / "thumbs.png").touch()
     assert [p.name for p in listed(hidden)] == ["thumbs.png"]

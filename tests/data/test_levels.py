@@ -11,13 +11,13 @@ from PIL import Image
 from segbench.contract.view import Category
 from segbench.data.dataset import Converted, Sample
 from segbench.data.images import read_image
-from segbench.data.levels import reach, stretch
+from segbench.data.levels import stretch, value_range
 from segbench.data.loading.loader import SegmentationDataset
 from segbench.data.loading.transforms import plain_transform
 from segbench.errors import SegbenchError
 
 RAMP = 1000 + np.arange(600).reshape(20, 30) % 300
-"""300 of the 65,536 levels of 16 bit."""
+"""300 of the 65,536 values of 16 bits."""
 
 
 def encoded(pixels: np.ndarray) -> bytes:
@@ -27,7 +27,7 @@ def encoded(pixels: np.ndarray) -> bytes:
 
 
 def converted(*pixels: np.ndarray) -> Converted:
-    """All but the last image train."""
+    """Write a dataset whose last image is the test split."""
     truth = np.zeros((20, 30), int)
     truth[:5] = 1
     samples = [
@@ -86,8 +86,8 @@ def test_a_set_of_8_bit_stays_so(write):
 def test_faults_of_the_sensor_do_not_count():
     image = RAMP.astype(float)
     image[3, 4], image[10, 10], image[12, 20], image[15, 2] = 65535, -65535, math.nan, math.inf
-    assert reach(image) == (1000, 1299)
-    scaled = stretch(image, reach(image))
+    assert value_range(image) == (1000, 1299)
+    scaled = stretch(image, value_range(image))
     assert [scaled[3, 4], scaled[10, 10], scaled[12, 20], scaled[15, 2]] == [1, 0, 0, 1]
     assert len(np.unique(scaled)) == 300
 
@@ -95,12 +95,12 @@ def test_faults_of_the_sensor_do_not_count():
 def test_what_is_no_fault_counts():
     bright = RAMP.astype(float)
     bright[3, 4:6] = 60000  # two pixels are an object
-    assert reach(bright)[1] == 60000
+    assert value_range(bright)[1] == 60000
     near = RAMP.astype(float)
     near[3, 4] = 1400
-    assert reach(near)[1] == 1400
-    assert reach(np.full((3, 3), 7.0)) == (7, 7) and (stretch(np.full((3, 3), 7.0), (7, 7)) == 0).all()
-    assert reach(np.array([[5.0]])) == (5, 5)
+    assert value_range(near)[1] == 1400
+    assert value_range(np.full((3, 3), 7.0)) == (7, 7) and (stretch(np.full((3, 3), 7.0), (7, 7)) == 0).all()
+    assert value_range(np.array([[5.0]])) == (5, 5)
 
 
 def test_an_image_on_its_own_is_stretched(tmp_path: Path):
@@ -113,5 +113,5 @@ def test_an_image_on_its_own_is_stretched(tmp_path: Path):
 def test_an_image_without_a_number(tmp_path: Path):
     path = tmp_path / "a.tiff"
     path.write_bytes(encoded(np.full((3, 3), np.nan, np.float32)))
-    with pytest.raises(SegbenchError, match=r"a\.tiff: holds no finite number"):
+    with pytest.raises(SegbenchError, match=r"a\.tiff: has no finite pixel value"):
         read_image(path, 1)

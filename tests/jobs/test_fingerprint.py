@@ -72,7 +72,7 @@ def test_unrelated_modules_do_not_count(package) -> None:
 
 DATA = """
 contract.checkpoint contract.limits contract.prediction contract.view
-data.dataset data.images data.junk data.levels data.masks
+data.coco.masks data.dataset data.images data.junk data.levels
 """
 TRAINING = f"""
 {DATA} contract.cell contract.recipe data.loading.loader data.loading.targets data.loading.transforms
@@ -90,7 +90,7 @@ models.losses.set_criterion
 """
 EVALUATION = """
 contract.evaluation contract.limits contract.scores contract.view
-data.coco_lists data.dataset data.images data.jsonstream data.junk data.levels data.masks
+data.coco.checks data.coco.jsonstream data.coco.masks data.dataset data.images data.junk data.levels
 evaluation.annotations evaluation.averages evaluation.bootstrap evaluation.conversions evaluation.evaluate
 evaluation.pooling evaluation.prediction_folder evaluation.statistics
 evaluation.instance.ap evaluation.instance.files evaluation.instance.matching evaluation.instance.objects

@@ -17,7 +17,7 @@ from segbench.contract.view import Category
 from segbench.data.dataset import Converted, Dataset, Sample
 from segbench.data.generated import bubbles, street, vessels
 from segbench.data.images import read_label_map
-from segbench.data.writer import write_dataset
+from segbench.data.writing.writer import write_dataset
 from segbench.evaluation.runner.evaluate import evaluate
 from segbench.files import read_json
 from segbench.prediction.controls import run_control

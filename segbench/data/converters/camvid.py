@@ -31,11 +31,11 @@ CLASSES = {
     "Pedestrian": (64, 64, 0),
     "Bicyclist": (0, 128, 192),
 }
-VOID = 11  # upstream's; its classes count from 0
+VOID = 11  # in the label maps, whose classes count from 0
 
 
 def convert(archives: Archives, options: dict[str, Any]) -> Converted:
-    """No options."""
+    """Convert the archive. It takes no options."""
     parse_options(Options, options)
     return Converted(
         categories=[
@@ -55,9 +55,9 @@ def _samples(root: Path) -> Iterator[Sample]:
         for line in read_lines(root / f"{split}.txt"):
             if len(columns := line.split()) != 2:
                 raise SegbenchError(
-                    f"{line[:80]!r} is no pair of an image and its labels",
+                    f"{line[:80]!r} is not a pair of an image and its labels",
                     where=root / f"{split}.txt",
-                    remedy="mend the line, or fetch the archive again",
+                    remedy="fix the line, or fetch the archive again",
                 )
             image, truth = (_local(root, path) for path in columns)
             ids = read_label_map(truth).astype(np.int32)
@@ -71,5 +71,5 @@ def _samples(root: Path) -> Iterator[Sample]:
 
 
 def _local(root: Path, path: str) -> Path:
-    """The lists hold paths of their author's machine; the last folder and the name are right."""
+    """Return the path of a listed file. Lists have absolute paths, of which the last two parts fit."""
     return require(inside(root, "/".join(Path(path).parts[-2:])))

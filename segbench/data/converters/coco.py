@@ -1,6 +1,6 @@
-"""COCO 2017: panoptic and instance truth; the classes count from 1 in the order of the source's ids.
+"""COCO 2017: panoptic and instance truth. Classes are numbered from 1 in the order of COCO's ids.
 
-Lin et al. 2014; Kirillov et al. 2019. `val` is scored: the truth of upstream's test set is not public.
+Lin et al. 2014; Kirillov et al. 2019. `val` is scored, as the truth of COCO's test set is not public.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from PIL import Image
 from pydantic import BaseModel, ConfigDict
 
 from segbench.contract.view import Category
-from segbench.data import coco_lists, masks
+from segbench.data.coco import checks, masks
 from segbench.data.converters.coco_entries import (
     CategoryEntry,
     ImageEntry,
@@ -42,13 +42,12 @@ class Options(BaseModel):
 
     panoptic: bool = True
     """Read the panoptic files, too. False: the instance files only."""
-    """False reads the instance files alone."""
     scale: bool = False
-    """Whether truth is scaled to its image where the file states another size; else that is an error."""
+    """Scale the annotation if its size is not that of the image. False: that is an error."""
 
 
 def convert(archives: Archives, options: dict[str, Any]) -> Converted:
-    """Options: see `Options`."""
+    """Convert the archives. Options: see `Options`."""
     chosen = parse_options(Options, options)
     source = _Source(archives, chosen)
     return Converted(
@@ -62,7 +61,7 @@ def convert(archives: Archives, options: dict[str, Any]) -> Converted:
 
 
 class _Source:
-    """The JSON files of one kind name the classes; both kinds give truth."""
+    """Reads the JSON files. The reference file defines the classes; the others are matched by name."""
 
     def __init__(self, archives: Archives, options: Options) -> None:
         self.archives, self.options = archives, options
@@ -88,9 +87,9 @@ class _Source:
         return require(inside(self.archives[f"{split}2017.zip"] / f"{split}2017", name))
 
     def numbers(self, entries: Sequence[CategoryEntry], path: Path, *, some: bool = False) -> dict[int, int]:
-        """Category ids of a file -> numbers of the classes, by name; `some`: it may lack classes."""
+        """Map the category ids of a file to class numbers, by name. `some`: the file may lack classes."""
         ids = _ids_by_name(entries, path)
-        coco_lists.check_same_names(ids, path, self.ids, self.reference, some=some)
+        checks.check_same_names(ids, path, self.ids, self.reference, some=some)
         moved = [
             f"{name} {own} (there {self.ids[name]})" for name, own in ids.items() if own != self.ids[name]
         ]
@@ -104,7 +103,7 @@ class _Source:
         return {own: self.number_of[name] for name, own in ids.items()}
 
     def instances(self, split: str) -> tuple[dict[int, ImageEntry], dict[int, list[dict[str, Any]]]]:
-        """Images, and objects by image id."""
+        """Read an instance file: return images by id, and objects by image id."""
         path = self.instances_json(split)
         source = read_checked(path, Instances)
         images = _images(source.images, path)
@@ -133,14 +132,14 @@ class _Source:
             images = _images(source.images, path)
             numbers = self.numbers(source.categories, path)
             known, objects = self.instances(split)
-            coco_lists.unique_ids(
+            checks.unique_ids(
                 ((a.image_id, a.file_name) for a in source.annotations), "annotation of image", path
             )
             if len(source.annotations) < len(images):
                 unused = len(images) - len(source.annotations)
                 log.warning("%s: %d images without an annotation are skipped", path, unused)
             maps = require(path.with_suffix(""))
-            if (maps / maps.name).is_dir():  # the nested archive may hold the folder or its files
+            if (maps / maps.name).is_dir():  # the nested archive may contain the folder or its files
                 maps /= maps.name
             for annotation in source.annotations:
                 entry = _known(annotation.image_id, images, "image", path)
@@ -156,12 +155,12 @@ class _Source:
                 yield Sample(split, image.stem, image, instances=found, panoptic=(ids, segments))
 
     def sizes(self, entry: ImageEntry, image: Path, path: Path) -> tuple[Size, Size]:
-        """The image's size as the file states it, and as it is."""
+        """Return the size of an image as the JSON file states it, and its real size."""
         try:
             with Image.open(image) as file:
                 size = file.height, file.width
         except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
-            size = open_image(image).size[::-1]  # says what is wrong
+            size = open_image(image).size[::-1]  # raises a clear error
         stated = entry.height or size[0], entry.width or size[1]
         if stated != size and not self.options.scale:
             turned = ", which fits an image that is turned by a right angle" if stated[::-1] == size else ""
@@ -174,25 +173,25 @@ class _Source:
 
 
 def _ids_by_name(entries: Sequence[CategoryEntry], path: Path) -> dict[str, int]:
-    coco_lists.unique_ids(((c.id, c.name) for c in entries), "category", path)
-    return coco_lists.unique_names(((c.id, c.name) for c in entries), "category", path)
+    checks.unique_ids(((c.id, c.name) for c in entries), "category", path)
+    return checks.unique_names(((c.id, c.name) for c in entries), "category", path)
 
 
 def _images(entries: Sequence[ImageEntry], path: Path) -> dict[int, ImageEntry]:
-    coco_lists.unique_ids(((i.id, i.file_name) for i in entries), "image", path)
-    coco_lists.unique_names(((i.id, i.file_name) for i in entries), "image", path)
+    checks.unique_ids(((i.id, i.file_name) for i in entries), "image", path)
+    checks.unique_names(((i.id, i.file_name) for i in entries), "image", path)
     return {i.id: i for i in entries}
 
 
 def _check_same_image(entry: ImageEntry, path: Path, known: Mapping[int, ImageEntry], other: Path) -> None:
-    """The panoptic and the instance file mean the same image by an id."""
+    """Check that an id means the same image in the panoptic and in the instance file."""
     name = known[entry.id].file_name if entry.id in known else None
-    if name is None or coco_lists.stem(name) != coco_lists.stem(entry.file_name):
-        is_there = "not listed" if name is None else coco_lists.shown(name)
+    if name is None or checks.stem(name) != checks.stem(entry.file_name):
+        is_there = "not listed" if name is None else checks.shown(name)
         raise SegbenchError(
-            f"image id {entry.id} is {coco_lists.shown(entry.file_name)}, in {other} it is {is_there}",
+            f"image id {entry.id} is {checks.shown(entry.file_name)}, in {other} it is {is_there}",
             where=path,
-            remedy="use two files that were made together",
+            remedy="use two files of the same release",
         )
 
 
@@ -201,9 +200,9 @@ def _check_outlines(annotations: Sequence[ObjectEntry], path: Path) -> None:
     if lacking:
         raise SegbenchError(
             f"{len(lacking)} of {len(annotations)} objects have no outline, first annotation {lacking[0].id} "
-            f"of image {lacking[0].image_id} (segmentation: {coco_lists.shown(lacking[0].segmentation)})",
+            f"of image {lacking[0].image_id} (segmentation: {checks.shown(lacking[0].segmentation)})",
             where=path,
-            remedy="outline these objects or remove them; masks cannot be learned from boxes",
+            remedy="outline these objects or remove them; boxes are not enough to learn masks",
         )
 
 
@@ -215,7 +214,7 @@ def _renumbered(
 
 
 def _fitted(objects: list[dict[str, Any]], stated: Size, size: Size, path: Path) -> list[dict[str, Any]]:
-    """Objects that were drawn on an image of the `stated` size, on one of `size`."""
+    """Scale objects from an image of the `stated` size to one of `size`."""
     if stated == size:
         return objects
     found = []
@@ -232,9 +231,11 @@ def _fitted(objects: list[dict[str, Any]], stated: Size, size: Size, path: Path)
 
 
 def _known(key: int, listed: Mapping[int, T], kind: str, path: Path) -> T:
-    """What `key` stands for; it must be listed."""
+    """Return `listed[key]`. SegbenchError if the key is missing."""
     if key not in listed:
         raise SegbenchError(
-            f"an annotation has {kind} {key}, not in the list", where=path, remedy="fetch the archives again"
+            f"an annotation has {kind} {key}, which is not listed",
+            where=path,
+            remedy="fetch the archives again",
         )
     return listed[key]

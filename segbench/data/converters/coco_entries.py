@@ -1,4 +1,4 @@
-"""What is read of COCO's JSON files. Null is absent; numbers stand without quotes."""
+"""Schemas of COCO's JSON files. A null counts as a missing field; numbers have no quotes."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 from pydantic import BaseModel, model_validator
 
 from segbench.contract.view import Color
-from segbench.data.coco_lists import Flag, Id, Number, Text
+from segbench.data.coco.checks import Flag, Id, Number, Text
 
 
 class Entry(BaseModel):

@@ -1,4 +1,4 @@
-"""DRIVE: retinal vessels. Outside of the camera's field of view all is void. Staal et al. 2004."""
+"""DRIVE: retinal vessels. Pixels outside of the camera's field of view are void. Staal et al. 2004."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ class Options(BaseModel):
     model_config = ConfigDict(extra="forbid", use_attribute_docstrings=True)
 
     observer: Literal[1, 2] = 1
-    """Whose outlines of the test images count. The training images have those of the first observer only."""
+    """Observer whose annotation of the test images is used. Training images have only that of the first."""
 
 
 def convert(archives: Archives, options: dict[str, Any]) -> Converted:
-    """Options: see `Options`."""
+    """Convert the archive. Options: see `Options`."""
     chosen = parse_options(Options, options)
     return Converted(
         categories=categories(["vessel"], isthing=False),

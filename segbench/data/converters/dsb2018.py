@@ -1,7 +1,7 @@
 """DSB 2018 (BBBC038): nuclei, one mask file each. Caicedo et al. 2019.
 
-Masks must not overlap, but some do: a pixel of several masks goes to the smallest of them.
-Test: a fixed fifth of the images, by hash of their names.
+Where masks overlap, a pixel belongs to the smallest one. A fixed fifth of the images, by hash of their names,
+is the test split.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from segbench.data.coco.masks import objects_of_map
 from segbench.data.converters.common import NoOptions as Options
 from segbench.data.converters.common import (
     categories,
@@ -24,13 +25,12 @@ from segbench.data.converters.common import (
 from segbench.data.dataset import Archives, Converted, Sample
 from segbench.data.images import open_image
 from segbench.data.junk import listed
-from segbench.data.masks import objects_of_map
 
 TEST_SHARE = 0.2
 
 
 def convert(archives: Archives, options: dict[str, Any]) -> Converted:
-    """No options."""
+    """Convert the archive. It takes no options."""
     parse_options(Options, options)
     return Converted(
         categories=categories(["nucleus"], isthing=True),
@@ -52,7 +52,7 @@ def _samples(root: Path) -> Iterator[Sample]:
 
 
 def _id_map(image: Path, paths: list[Path]) -> np.ndarray:
-    """H x W, 1 to n for the nuclei from the largest to the smallest."""
+    """Return an H x W map of nuclei, numbered 1 to n from the largest to the smallest."""
     width, height = open_image(image).size
     ids = np.zeros((height, width), np.int32)
     nuclei = []

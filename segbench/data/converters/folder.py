@@ -1,4 +1,4 @@
-"""A user's own annotated folder: where it is, what lies in it, and how it is divided into splits."""
+"""Functions for a user's own annotated folder: its options, files and splits."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ SPLITS = ("train", "val", "test")
 
 
 def _at_home(path: Path) -> Path:
-    with suppress(RuntimeError):  # no such user: a folder of that name
+    with suppress(RuntimeError):  # no such user: a folder with this name
         return path.expanduser()
     return path
 
@@ -37,33 +37,37 @@ def _known_encoding(name: str) -> str:
 
 
 class FolderOptions(BaseModel):
+    """Options of all converters that read a folder."""
+
     model_config = ConfigDict(extra="forbid", use_attribute_docstrings=True)
 
     folder: Annotated[Path, AfterValidator(_at_home)] | None = None
     """The folder with the images and annotations. null: the entry's one archive."""
     labels: list[str] | None = None
-    """The classes, in order. null: all labels that are found, sorted."""
+    """The classes, in order. null: all labels in the annotations, sorted."""
     test_fraction: Annotated[float, Field(gt=0, lt=1)] = 0.25
-    """Fraction of the images to test on, chosen by a hash of their names."""
+    """Fraction of test images, which are selected by a hash of their names."""
     test: list[str] = []
-    """Patterns of the names to test on, such as `video3*`, instead of a fraction: for images that are alike.
-    """
+    """Patterns of the names of test images, such as `video3*`, instead of a fraction: keep similar images in
+    one split."""
     encoding: Annotated[str, AfterValidator(_known_encoding)] = "utf-8"
     """Encoding of annotation files that are not in UTF-8, such as `gbk`."""
     unannotated: Literal["skip", "empty"] = "skip"
-    """What images without an annotation are: skipped, or images without objects."""
+    """Images without an annotation are skipped (skip), or images without objects (empty)."""
 
 
 def root_of(archives: Archives, options: FolderOptions) -> Path:
-    """The folder itself, below folders that only wrap it."""
+    """Return the folder with the data. Folders that contain only another folder are skipped."""
     roots = [options.folder] if options.folder else list(archives.values())
     if len(roots) != 1:
         raise SegbenchError(
-            f"{len(roots)} archives to read", where="options.folder", remedy="name one folder, or one archive"
+            f"there are {len(roots)} archives",
+            where="options.folder",
+            remedy="give one folder or one archive",
         )
     root = require(roots[0], "check `folder` in the dataset's options")
     if not root.is_dir():
-        raise SegbenchError("is no folder", where=root, remedy="check `folder` in the dataset's options")
+        raise SegbenchError("is not a folder", where=root, remedy="check `folder` in the dataset's options")
     while True:
         inner = [p for p in root.iterdir() if not is_junk([p.name])]
         if len(inner) != 1 or not inner[0].is_dir() or inner[0].name in SPLITS:
@@ -72,25 +76,30 @@ def root_of(archives: Archives, options: FolderOptions) -> Path:
 
 
 def split_folders(root: Path) -> dict[str, Path]:
-    """The subfolders train, val, test where there are any; else "" -> `root`, for `divided` to split."""
+    """Return the subfolders train, val and test. If there are none, "" -> `root`, which `divided` splits."""
     return {s: root / s for s in SPLITS if (root / s).is_dir()} or {"": root}
 
 
 def annotation_files(top: Path) -> list[Path]:
-    """All JSON files below a folder."""
+    """Return all JSON files below a folder."""
     return [p for p in listed(top, "**/*") if p.suffix.lower() == ".json" and p.is_file()]
 
 
 def image_named(name: str, file: Path, root: Path) -> Path | None:
-    """The image that the annotation file `file` calls `name`, or None; never one outside of `root`.
+    """Find the image that an annotation file names. Return None if there is none.
 
-    A path of another machine counts by its last part, where an image of that name lies beside the file.
-    Letter case counts only where there are several.
+    If the path does not exist, as on another machine, only its file name is used, beside the annotation file.
+    Upper and lower case may differ if only one image fits.
+
+    Args:
+        name: name or path of the image.
+        file: the annotation file.
+        root: folder of the dataset; images outside of it are ignored.
     """
     name = name.replace("\\", "/")
     inside = root.resolve()
     for path in (file.parent / name, file.parent / PurePosixPath(name).name):
-        with suppress(OSError, ValueError):  # a name that no file can have
+        with suppress(OSError, ValueError):  # not a valid file name
             if path.is_file() and path.resolve().is_relative_to(inside):
                 return path
     last = PurePosixPath(name).name.casefold()
@@ -99,15 +108,16 @@ def image_named(name: str, file: Path, root: Path) -> Path | None:
 
 
 def no_image(name: object, file: Path, root: Path) -> SegbenchError:
+    """Return the error for an image that `image_named` does not find."""
     return SegbenchError(
-        f"the image {name!r} is no file inside of {root}",
+        f"the image {name!r} is not a file inside of {root}",
         where=file,
-        remedy="put the image beside the .json file, or fix its name there",
+        remedy="put the image beside the .json file, or correct its name in the file",
     )
 
 
 def unannotated(root: Path, taken: Iterable[Path], options: FolderOptions) -> Iterator[tuple[str, Path]]:
-    """Split and path of the images that no annotation file speaks of; none where they are to be skipped."""
+    """Yield split and path of the images without an annotation, if the options do not skip them."""
     known = {path.resolve() for path in taken}
     found = [
         (split, path)
@@ -117,8 +127,8 @@ def unannotated(root: Path, taken: Iterable[Path], options: FolderOptions) -> It
     ]
     if found and options.unannotated == "skip":
         log.warning(
-            "%s: %d images without an annotation skipped, such as %s (`unannotated: empty` takes them as "
-            "images without objects)",
+            "%s: skipped %d images without an annotation, such as %s (`unannotated: empty` uses them "
+            "as images without objects)",
             root,
             len(found),
             found[0][1].name,
@@ -128,12 +138,13 @@ def unannotated(root: Path, taken: Iterable[Path], options: FolderOptions) -> It
 
 
 def evaluation_split(splits: Sequence[str]) -> str:
+    """Return the split that is scored: `test` if there is one, else `val`."""
     return "test" if "test" in splits else "val"
 
 
 def divided(names: Sequence[str], options: FolderOptions) -> dict[str, str]:
-    """The split of each name, where folders do not say it."""
-    if options.test:  # a name may hold the signs of a pattern
+    """Return the split of each name, for folders without the subfolders train, val and test."""
+    if options.test:  # a name may contain characters of a pattern
         test = {n for n in names if any(n == pattern or fnmatch(n, pattern) for pattern in options.test)}
     else:
         test = hashed_test(names, options.test_fraction)
@@ -141,13 +152,13 @@ def divided(names: Sequence[str], options: FolderOptions) -> dict[str, str]:
 
 
 def name_another(label: str, labels: Sequence[str], kind: str) -> str:
-    """What to do about a `kind` of annotation whose label is not in the class list."""
+    """Return the remedy for a label that is not in the class list. `kind`: what has the label."""
     hint = nearest(label, labels)
     return f"did you mean '{hint}'?" if hint else f"add it to `labels`, or rename the {kind}"
 
 
 def label_fault(label: Any) -> str | None:
-    """What is wrong with a label that is no text; None: nothing."""
+    """Return what is wrong with a label, as text; None if it is valid."""
     if label is None:
         return "has no label"
     if not isinstance(label, str):
@@ -156,13 +167,13 @@ def label_fault(label: Any) -> str | None:
 
 
 def type_name(value: Any) -> str:
-    """The type of a value in a JSON file, in words."""
+    """Return the type of a value in a JSON file, in words."""
     names = {bool: "true or false", int: "a number", float: "a number", str: "text", list: "a list"}
     return "null" if value is None else names.get(type(value), "an object")
 
 
 def number(value: Any) -> float:
-    """A coordinate; text of a number counts as one. ValueError for anything else."""
+    """Convert a coordinate, a number or text of a number. ValueError for anything else."""
     if isinstance(value, bool) or not isinstance(value, int | float | str):
         raise ValueError(f"{value!r} is {type_name(value)}, not a number")
     try:

@@ -1,7 +1,7 @@
 """ISBI 2012: membranes in electron microscopy, two multi-page TIFFs. Arganda-Carreras et al. 2015.
 
-The challenge keeps the truth of its test stack, so the training stack is divided. Neighbouring slices are
-alike, so it is cut once: the first 70 % of the slices train, the rest test (21 and 9 of upstream's 30).
+The truth of the test stack is not public, so the training stack is divided. As neighbouring slices are alike,
+the first 70 % of the slices are the training split and the rest is the test split (21 and 9 of 30 slices).
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ TRAINING_SHARE = 0.7
 
 
 def convert(archives: Archives, options: dict[str, Any]) -> Converted:
-    """The class is the membrane (0 in the labels); the cells' inside (255) is background. No options."""
+    """Convert the stacks; no options. The class is the membrane (0 in the labels), 255 is background."""
     parse_options(Options, options)
     return Converted(
         categories=categories(["membrane"], isthing=False),

@@ -1,13 +1,14 @@
-"""A labelme folder, images with a JSON file each: the way in for a user's own data.
+"""labelme folders: images with one JSON file each.
 
-Shapes: polygon, rectangle (also a turned one), circle, and mask; points and lines have no area and are
-skipped with a warning. Images are read upright, as labelme shows them.
-Shapes of one label and `group_id` are one object. `__ignore__` is void and `_background_` is background;
-neither is an object. In the semantic map later shapes cover earlier ones, as in labelme's own exports;
-objects keep their whole shapes, so they may overlap. Shapes are drawn as labelme draws them, with Pillow and
-outlines included, so that both truths equal its exports.
+Shapes: polygon, rectangle (also rotated), circle and mask. Points and lines have no area and are skipped with
+a warning. Images are read upright, as labelme shows them. Shapes with the same label and `group_id` are one
+object. `__ignore__` is void and `_background_` is background; neither is an object.
 
-The split: the subfolders train, val, test where there are any; else `test` or `test_fraction`.
+In the semantic map, later shapes cover earlier ones, as in labelme's exports. Objects keep their whole
+shapes, so they may overlap. Shapes are drawn as labelme draws them, with Pillow and including the outline, so
+that semantic maps and objects equal its exports.
+
+Splits: the subfolders train, val and test if there are any; else `test` or `test_fraction`.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from typing import Any, Literal
 import numpy as np
 from PIL import Image, ImageDraw
 
-from segbench.data import masks
+from segbench.data.coco import masks
 from segbench.data.converters.common import categories, parse_options
 from segbench.data.converters.folder import (
     FolderOptions,
@@ -45,8 +46,8 @@ from segbench.data.converters.folder import (
 )
 from segbench.data.dataset import Archives, Converted, Sample
 from segbench.data.faults import Faults
-from segbench.data.frame import framed
 from segbench.data.images import IMAGE_SUFFIXES, open_image, upright
+from segbench.data.orientation import oriented
 from segbench.errors import SegbenchError
 from segbench.files import read_json
 
@@ -55,17 +56,17 @@ log = logging.getLogger(__name__)
 IGNORE, BACKGROUND = "__ignore__", "_background_"
 WITHOUT_AREA = ("point", "points", "line", "linestrip")
 OUTLINES = ("polygon", "rotation", "oriented_rectangle", "quadrilateral")
-"""Shapes whose points are their corners; labelme's forks draw turned rectangles so."""
+"""Shapes whose points are their corners. Forks of labelme write rotated rectangles as such."""
 FIX = "open the file in labelme and save it again, or remove it"
 
 
 class Options(FolderOptions):
     task: Literal["instance", "semantic"] = "instance"
-    """instance: every shape is an object, with a semantic map beside; semantic: class maps only."""
+    """instance: objects and semantic maps; semantic: semantic maps only."""
 
 
 def convert(archives: Archives, options: dict[str, Any]) -> Converted:
-    """Options: see `Options`."""
+    """Convert the folder. Options: see `Options`."""
     chosen = parse_options(Options, options)
     root = root_of(archives, chosen)
     files = _files(root, chosen)
@@ -73,7 +74,7 @@ def convert(archives: Archives, options: dict[str, Any]) -> Converted:
     labels = [label for label in labels if label not in (IGNORE, BACKGROUND)]
     if not labels:
         raise SegbenchError(
-            "no labelled shape in any .json file", where=root, remedy="is it a labelme folder?"
+            "has no labelled shape in any .json file", where=root, remedy="check that it is a labelme folder"
         )
     return Converted(
         categories=categories(labels, isthing=chosen.task == "instance"),
@@ -116,7 +117,7 @@ def _files(root: Path, options: Options) -> list[_File]:
             labels = set()
             for place, shape in enumerate(content["shapes"], 1):
                 is_shape = isinstance(shape, dict)
-                fault = label_fault(shape.get("label")) if is_shape else f"is {type_name(shape)}, no shape"
+                fault = label_fault(shape.get("label")) if is_shape else f"is {type_name(shape)}, not a shape"
                 if fault:
                     faults.add(SegbenchError(f"shape {place} {fault}", where=path, remedy=FIX))
                 else:
@@ -139,7 +140,7 @@ def _samples(files: Sequence[_File], root: Path, labels: Sequence[str], options:
         except SegbenchError as error:
             yield Sample(file.split, file.name, file.path, faults=[error])
     for kind, count in reader.skipped.items():
-        log.warning("%s: %d shapes of type '%s' skipped, they have no area", root, count, kind)
+        log.warning("%s: skipped %d shapes of type '%s', which have no area", root, count, kind)
 
 
 class _Reader:
@@ -149,9 +150,9 @@ class _Reader:
         self.skipped: Counter[str] = Counter()
 
     def empty(self, file: _File) -> Sample:
-        """An image without objects."""
+        """Make the sample of an image without objects."""
         sample = Sample(file.split, file.name, file.path)
-        width, height = framed(open_image(file.path), "upright", sample).size
+        width, height = oriented(open_image(file.path), "upright", sample).size
         sample.semantic = np.zeros((height, width), np.int32)
         sample.instances = [] if self.options.task == "instance" else None
         return sample
@@ -164,7 +165,7 @@ class _Reader:
             _length(content, "imageWidth", file.path) or upright(opened).width,
             _length(content, "imageHeight", file.path) or upright(opened).height,
         )
-        width, height = framed(opened, "upright", sample).size
+        width, height = oriented(opened, "upright", sample).size
         semantic = np.zeros((height, width), np.int32)
         objects: dict[Any, dict[str, Any]] = {}
         for place, shape in enumerate(content["shapes"], 1):
@@ -201,7 +202,7 @@ class _Unknown(ValueError):
 
 
 def _length(content: dict[str, Any], key: str, path: Path) -> int | None:
-    """A side of the image as the file states it; labelme itself leaves it out or null at times."""
+    """Return a side of the image as the file states it. None: labelme may omit it, or write null."""
     if content.get(key) is None:
         return None
     try:
@@ -214,12 +215,14 @@ def _length(content: dict[str, Any], key: str, path: Path) -> int | None:
 
 
 def _mask(shape: dict[str, Any], height: int, width: int) -> np.ndarray | None:
-    """H x W bool; None for a type without area. ValueError (or its like) where the shape is malformed."""
-    kind = shape.get("shape_type") or "polygon"  # labelme before 3.5 knew polygons only
+    """Draw a shape as an H x W bool mask; None for a type without area. Malformed: ValueError or the like."""
+    kind = shape.get("shape_type") or "polygon"  # labelme before 3.5 had only polygons
     if kind in WITHOUT_AREA:
         return None
     points = [(number(x), number(y)) for x, y in shape["points"]]
-    outline = masks.standardise([[v for point in points for v in point]], height, width)  # none is far away
+    outline = masks.standardise(
+        [[v for point in points for v in point]], height, width
+    )  # raises for points far away
     if kind == "mask":
         return _pasted(shape["mask"], points, height, width)
     canvas = Image.new("1", (width, height))
@@ -236,7 +239,9 @@ def _mask(shape: dict[str, Any], height: int, width: int) -> np.ndarray | None:
     elif kind in (*OUTLINES, "rectangle", "circle"):
         raise ValueError(f"a {kind} of {len(points)} points")
     else:
-        raise ValueError(f"shapes of type {kind!r} are not known (but {', '.join(OUTLINES)}, rectangle, ...)")
+        raise ValueError(
+            f"shapes of type {kind!r} are not known (known: {', '.join(OUTLINES)}, rectangle, ...)"
+        )
     mask = np.asarray(canvas)
     if not mask.any():
         place = masks.outside(outline, height, width) or f"points {points}"
@@ -245,20 +250,20 @@ def _mask(shape: dict[str, Any], height: int, width: int) -> np.ndarray | None:
 
 
 def _pasted(text: str, points: list[tuple[float, float]], height: int, width: int) -> np.ndarray:
-    """labelme's `mask` shape: a PNG in base64, and the two corners (inclusive) where it belongs."""
+    """Draw labelme's shape `mask`: a PNG in base64, and the two corners (inclusive) of its place."""
     part = np.asarray(_opened(_decoded(text)).convert("L")) > 0
     x, y = (int(v) for v in points[0])
     if min(x, y) < 0 or y + part.shape[0] > height or x + part.shape[1] > width:
-        raise ValueError(f"mask of {part.shape[1]}x{part.shape[0]} at {x}, {y} leaves the image")
+        raise ValueError(f"mask of {part.shape[1]}x{part.shape[0]} at {x}, {y} exceeds the image")
     mask = np.zeros((height, width), bool)
     mask[y : y + part.shape[0], x : x + part.shape[1]] = part
     return mask
 
 
 def _image(path: Path, content: dict[str, Any], root: Path) -> tuple[Path | bytes, str, Image.Image]:
-    """Image, file name ending (of embedded ones), and the opened image as it is stored.
+    """Return the image (path or contents), the suffix for contents, and the opened image as stored.
 
-    The path in the file is not trusted: it counts only where it leads to a file inside of `root`.
+    The path in the file is not trusted: it is used only if it leads to a file inside of `root`.
     """
     name, embedded = content.get("imagePath"), content.get("imageData")
     if beside := image_named(str(name or ""), path, root):

@@ -1,6 +1,6 @@
-"""Penn-Fudan: pedestrians, one map of object numbers an image. Wang et al. 2007.
+"""Penn-Fudan: pedestrians, one map of object numbers per image. Wang et al. 2007.
 
-Test: a fixed quarter of the images, by hash of their names (upstream names no split).
+A fixed quarter of the images, by hash of their names, is the test split: the dataset defines none.
 """
 
 from __future__ import annotations
@@ -11,18 +11,18 @@ from typing import Any
 
 import numpy as np
 
+from segbench.data.coco.masks import objects_of_map
 from segbench.data.converters.common import NoOptions as Options
 from segbench.data.converters.common import categories, hashed_test, parse_options, require
 from segbench.data.dataset import Archives, Converted, Sample
 from segbench.data.images import read_label_map
 from segbench.data.junk import listed
-from segbench.data.masks import objects_of_map
 
 TEST_SHARE = 0.25
 
 
 def convert(archives: Archives, options: dict[str, Any]) -> Converted:
-    """No options."""
+    """Convert the archive. It takes no options."""
     parse_options(Options, options)
     return Converted(
         categories=categories(["pedestrian"], isthing=True),

@@ -1,10 +1,10 @@
-"""VIA, the VGG Image Annotator: images with one JSON file of regions, as Mask R-CNN's balloons have.
+"""VIA, the VGG Image Annotator: images with one JSON file of regions, such as the balloons of Mask R-CNN.
 
-Dutta and Zisserman 2019. A file is what VIA 1 or 2 exports as JSON, or a project that VIA 2 saves. Regions:
-polygon, rect, circle, ellipse; points and lines have no area and are skipped with a warning. Images are read
-upright, as the browser shows them. One that is listed without regions has no object.
+Dutta and Zisserman 2019. Files are JSON exports of VIA 1 or 2, or projects of VIA 2. Regions: polygon, rect,
+circle, ellipse. Points and lines have no area and are skipped with a warning. Images are read upright, as
+browsers show them. A listed image without regions has no objects.
 
-The split: the subfolders train, val, test where there are any; else `test` or `test_fraction`.
+Splits: the subfolders train, val and test if there are any; else `test` or `test_fraction`.
 """
 
 from __future__ import annotations
@@ -42,19 +42,19 @@ from segbench.files import read_json
 log = logging.getLogger(__name__)
 
 SIDES = 64
-"""Corners of the polygon that stands for an ellipse: it lacks 0.2 % of the area."""
+"""Corners of the polygon that approximates an ellipse: its area is 0.2 % smaller."""
 WITHOUT_AREA = ("point", "polyline", "line")
 FIX = "open the file in VIA and save it again, or remove the entry"
 
 
 class Options(FolderOptions):
     attribute: str | None = None
-    """The region attribute that names the class, such as `type`. null: there is one class."""
+    """The region attribute with the class, such as `type`. null: there is one class."""
 
 
 @dataclass
 class _Entry:
-    """One image: where it is listed, and its regions."""
+    """One image: the file that lists it, and its regions."""
 
     source: Path | None
     image: Path
@@ -68,19 +68,21 @@ class _Entry:
 
 
 def convert(archives: Archives, options: dict[str, Any]) -> Converted:
-    """Options: see `Options`."""
+    """Convert the folder. Options: see `Options`."""
     chosen = parse_options(Options, options)
     root = root_of(archives, chosen)
     entries = _entries(root, chosen)
     found = {e.label(region, chosen) for e in entries for region in e.regions}
     labels = chosen.labels or sorted(found)
     if not found:
-        raise SegbenchError("no region in any .json file", where=root, remedy="is it a VIA folder?")
+        raise SegbenchError(
+            "has no region in any .json file", where=root, remedy="check that it is a VIA folder"
+        )
     if chosen.attribute is None and len(labels) > 1:
         raise SegbenchError(
-            f"{len(labels)} labels, and nothing says which region has which",
+            f"is not set, but there are {len(labels)} labels",
             where="options.attribute",
-            remedy="name the region attribute of the class",
+            remedy="set it to the region attribute that has the class",
         )
     return Converted(
         categories=categories(labels, isthing=True),
@@ -107,7 +109,7 @@ def _entries(root: Path, options: Options) -> list[_Entry]:
                     faults.add(no_image(value["filename"], path, root))
                     continue
                 if other := entries.get(image.resolve()):
-                    again = "twice" if other.source == path else f"which {other.source} lists, too"
+                    again = "twice" if other.source == path else f"which {other.source} also lists"
                     what = f"lists the image {value['filename']!r} {again}"
                     faults.add(SegbenchError(what, where=path, remedy="remove one of the two"))
                     continue
@@ -138,7 +140,7 @@ def _label_faults(entry: _Entry, options: Options) -> Iterator[SegbenchError]:
 
 
 def _regions(entry: dict[str, Any]) -> Any:
-    """VIA 1 numbers them in an object, VIA 2 lists them."""
+    """Return the regions of an entry: an object in VIA 1, a list in VIA 2."""
     regions = entry.get("regions")
     return list(regions.values()) if isinstance(regions, dict) else regions
 
@@ -182,7 +184,7 @@ def _samples(
             objects.append({"category_id": number_of[label], "segmentation": [outline.ravel().tolist()]})
         yield sample
     for kind, count in skipped.items():
-        log.warning("%s: %d regions of type '%s' skipped, they have no area", root, count, kind)
+        log.warning("%s: skipped %d regions of type '%s', which have no area", root, count, kind)
 
 
 class _Unknown(ValueError):
@@ -190,7 +192,7 @@ class _Unknown(ValueError):
 
 
 def _outline(shape: dict[str, Any]) -> np.ndarray | None:
-    """N x 2 corners (x, y); None for a type without area. ValueError (or its like): it is malformed."""
+    """Return N x 2 corners (x, y), or None for a type without area. ValueError or KeyError if malformed."""
     kind = shape["name"]
     if kind in WITHOUT_AREA:
         return None
@@ -212,4 +214,4 @@ def _outline(shape: dict[str, Any]) -> np.ndarray | None:
             along * math.sin(turn) + across * math.cos(turn),
         ]
         return np.stack(turned, axis=1) + np.array([number(shape["cx"]), number(shape["cy"])])
-    raise ValueError(f"regions of type {kind!r} are not known (but polygon, rect, circle, ellipse)")
+    raise ValueError(f"regions of type {kind!r} are not known (known: polygon, rect, circle, ellipse)")

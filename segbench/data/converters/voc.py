@@ -1,7 +1,7 @@
 """PASCAL VOC 2012 and SBD, each alone or joined. Everingham et al. 2010; Hariharan et al. 2011.
 
-Joined, the training images are those of VOC and of SBD, less VOC's `val`, which is scored. An image of both
-is taken once, with VOC's truth.
+Joined, the training images are those of VOC and SBD without VOC's `val`, which is scored. An image that is in
+both has VOC's truth.
 """
 
 from __future__ import annotations
@@ -14,10 +14,10 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict
 from scipy.io import loadmat
 
+from segbench.data.coco.masks import objects_of_map
 from segbench.data.converters.common import categories, inside, parse_options, read_lines, require, same_size
 from segbench.data.dataset import Archives, Converted, Sample
 from segbench.data.images import read_label_map
-from segbench.data.masks import objects_of_map
 from segbench.errors import SegbenchError
 
 CLASSES = [
@@ -46,18 +46,18 @@ VOID = 255
 
 
 class Options(BaseModel):
-    """The sources to take."""
+    """The sources to use."""
 
     model_config = ConfigDict(extra="forbid", use_attribute_docstrings=True)
 
     voc: bool = False
-    """Use the images of VOC's own segmentation set."""
+    """Use the images of VOC's segmentation set."""
     sbd: bool = False
     """Use the images of SBD."""
 
 
 def convert(archives: Archives, options: dict[str, Any]) -> Converted:
-    """Options: see `Options`."""
+    """Convert the archives. Options: see `Options`."""
     chosen = parse_options(Options, options)
     voc = _Voc(archives["VOCtrainval_11-May-2012.tar"]) if chosen.voc else None
     sbd = _Sbd(archives["benchmark.tgz"]) if chosen.sbd else None
@@ -102,7 +102,7 @@ class _Voc:
         for k in np.unique(objects[(objects != 0) & (objects != VOID)]).tolist():
             inner = classes[objects == k]
             counts = np.bincount(inner[(inner != 0) & (inner != VOID)])
-            if counts.any():  # an object whose every pixel is void is none
+            if counts.any():  # objects that are all void are skipped
                 category_of[k] = int(counts.argmax())
         return Sample(
             split,
@@ -133,7 +133,7 @@ class _Sbd:
         )
 
     def _load(self, name: str, folder: str, key: str) -> tuple[np.ndarray, list[int]]:
-        """The map, and the categories of its objects where it has any."""
+        """Return a map and, for maps of objects, the categories of its objects."""
         path = require(inside(self.root, f"{folder}/{name}.mat"))
         try:
             content = loadmat(path, simplify_cells=True)[key]

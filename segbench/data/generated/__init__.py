@@ -1,1 +1,1 @@
-"""Three families of drawn scenes with exact truth, for runs that need no download."""
+"""Three kinds of generated scenes with exact truth, for runs without a download."""

@@ -1,7 +1,7 @@
-"""Translucent bubbles over a mottled backlight: instance truth with full, overlapping outlines.
+"""Translucent bubbles in front of a mottled backlight: instance truth, with masks that overlap.
 
-Truth: the whole outline of every bubble within the frame, also where a nearer one lies over it. Reflections
-on the backlight and specks of dirt are distractors.
+Truth: the whole mask of each bubble inside of the image, also where a nearer one covers it. Spots of light
+and specks of dirt are distractors.
 """
 
 from __future__ import annotations
@@ -34,18 +34,19 @@ class _Bubble:
     row: float
     column: float
     radius: float
-    """Mean radius; the outline's is r(angle) = radius (1 + sum of amplitude cos(order angle + phase))."""
+    """Mean radius. The outline is r(angle) = radius (1 + sum of amplitude cos(order angle + phase))."""
     waves: tuple[tuple[int, float, float], ...]
     """Order, amplitude, phase."""
     tint: np.ndarray
 
 
 def convert(archives: Archives, options: dict[str, Any]) -> Converted:
+    """Generate the dataset. Options: see `Options`."""
     return generate(options, [BUBBLE], True, draw)
 
 
 def draw(rng: np.random.Generator, size: Size) -> tuple[np.ndarray, dict[str, Any]]:
-    """Image H x W x 3 uint8, truth `instances`: one mask a bubble."""
+    """Draw an image (H x W x 3 uint8) and its truth `instances`, one mask per bubble."""
     unit = min(size) / 160
     fine = _backlight(rng, size, unit)
     light = rng.uniform(-2.5, -0.6)  # angle to the light: from above, mostly from the left
@@ -57,7 +58,7 @@ def draw(rng: np.random.Generator, size: Size) -> tuple[np.ndarray, dict[str, An
 
 
 def _backlight(rng: np.random.Generator, size: Size, unit: float) -> np.ndarray:
-    """Fine H x W x 3: two hues in a slanted gradient, soft mottling, light spots and dirt."""
+    """Return the samples of the backlight: a gradient of two hues, mottling, spots of light and dirt."""
     rows, columns = coordinates(size)
     shape = (rows.size, columns.size)
     hue = rng.uniform(0, 1)
@@ -67,7 +68,7 @@ def _backlight(rng: np.random.Generator, size: Size, unit: float) -> np.ndarray:
     ramp = np.clip(ramp + 0.13 * noise(rng, shape, 60 * unit * FINE, 2), 0, 1)[..., None]
     fine = (first * ramp + second * (1 - ramp)).astype(np.float32)
     fine *= 1 + 0.05 * noise(rng, shape, 16 * unit * FINE, 3)[..., None]
-    for _ in range(rng.integers(2, 6)):  # spots out of focus: round and bright, yet no bubbles
+    for _ in range(rng.integers(2, 6)):  # spots out of focus: round and bright, but not bubbles
         radius = rng.uniform(4, 16) * unit
         window, down, right = around(size, rng.uniform(0, 1, 2) * size, radius)
         height = np.clip((radius - np.hypot(down, right)) / (0.5 * radius), 0, 1)
@@ -80,13 +81,13 @@ def _backlight(rng: np.random.Generator, size: Size, unit: float) -> np.ndarray:
 
 
 def _colour(hue: float, saturation: float, value: float) -> np.ndarray:
-    """RGB in 0..1 of a smooth hue circle."""
+    """Return RGB in 0..1 on a smooth hue circle."""
     wheel = 0.5 + 0.5 * np.cos(2 * np.pi * (hue - np.array([0, 1 / 3, 2 / 3])))
     return value * (1 - saturation + saturation * wheel)
 
 
 def _place(rng: np.random.Generator, size: Size, unit: float) -> list[_Bubble]:
-    """From far to near. Many touch or overlap another one, but none hides another's centre."""
+    """Place bubbles, from far to near. Many touch or overlap, but none covers the centre of another."""
     bubbles: list[_Bubble] = []
     wanted = rng.integers(9, 20) * size[0] * size[1] / (160 * unit) ** 2
     for _ in range(int(12 * wanted)):
@@ -112,7 +113,7 @@ def _far_enough(one: _Bubble, row: float, column: float, radius: float) -> bool:
 
 
 def _paint(fine: np.ndarray, size: Size, bubble: _Bubble, light: float, unit: float) -> np.ndarray:
-    """Lay a bubble over `fine` in place: shadow, refraction, rim, highlights. Gives its fine mask."""
+    """Draw a bubble on `fine` in place: shadow, refraction, rim, highlights. Return its mask in samples."""
     radius = bubble.radius
     span, down, right = around(size, (bubble.row, bubble.column), 1.6 * radius + 4 * unit)
     window = fine[span]
@@ -126,7 +127,7 @@ def _paint(fine: np.ndarray, size: Size, bubble: _Bubble, light: float, unit: fl
     shade = np.hypot(down + light_down * shift, right + light_right * shift) / radius
     window *= 1 - 0.3 * (np.clip((1.3 - shade) / 0.5, 0, 1) * ~inside)[..., None]
 
-    bend = 0.75 - 0.9 * np.clip(u, 0, 1) ** 4  # a lens: the middle magnified, the rim turned over
+    bend = 0.75 - 0.9 * np.clip(u, 0, 1) ** 4  # a lens: the middle is magnified, the rim mirrored
     source_row = ((bubble.row + down * bend) * FINE).clip(0, fine.shape[0] - 1).astype(int)
     source_column = ((bubble.column + right * bend) * FINE).clip(0, fine.shape[1] - 1).astype(int)
     body = (0.5 * fine[source_row, source_column] + 0.5 * window) * bubble.tint

@@ -1,7 +1,7 @@
-"""What the families share: options, the random state of each image, supersampling, noise.
+"""Shared by all generated datasets: options, the random state of each image, supersampling, noise.
 
-A scene is drawn `FINE` times finer than the image. A pixel of the image is the mean of its `FINE` x `FINE`
-samples; its truth is the middle one, so the truth says what lies at the centre of the pixel.
+A scene is drawn with `FINE` x `FINE` samples per pixel. The pixel is their mean, and its truth is the middle
+sample: what is at the centre of the pixel.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from segbench.data.dataset import Converted, Sample
 from segbench.errors import SegbenchError
 
 FINE = 3
+"""Samples per pixel and axis."""
 SplitName = Literal["train", "val", "test"]
 SPLITS: tuple[SplitName, ...] = ("train", "val", "test")
 Size = tuple[int, int]
@@ -44,10 +45,17 @@ def generate(
     background: bool,
     draw: Callable[[np.random.Generator, Size], tuple[np.ndarray, dict[str, Any]]],
 ) -> Converted:
-    """A dataset of images that are drawn one by one as they are asked for.
+    """Make a dataset of generated images, which are drawn one by one when they are read.
 
-    `draw(rng, size)` gives an image (uint8) and the truth's fields of `Sample`. Its random state depends on
-    seed, split and index only, so an image does not change with the number of the others.
+    The random state of an image depends only on seed, split and index, not on the number of images.
+
+    Args:
+        options: see `Options`.
+        categories, background: see `Converted`.
+        draw: `draw(rng, size)` returns an image (H x W or H x W x 3 uint8) and truth, as fields of `Sample`.
+
+    Raises:
+        SegbenchError: an option is not valid.
     """
     try:
         checked = Options.model_validate(options)
@@ -78,7 +86,7 @@ def generate(
 
 
 def coordinates(size: Size) -> tuple[np.ndarray, np.ndarray]:
-    """Row and column (fine height x 1, 1 x fine width) of all samples, in pixels of the image."""
+    """Return the rows (fine height x 1) and columns (1 x fine width) of all samples, in pixels."""
     rows, columns = ((np.arange(n * FINE, dtype=np.float32) + 0.5) / FINE for n in size)
     return rows[:, None], columns[None, :]
 
@@ -86,7 +94,7 @@ def coordinates(size: Size) -> tuple[np.ndarray, np.ndarray]:
 def around(
     size: Size, centre: Sequence[float] | np.ndarray, reach: float
 ) -> tuple[tuple[slice, slice], np.ndarray, np.ndarray]:
-    """The fine window within `reach` of `centre`, and its samples' offsets down and right; all in pixels."""
+    """Return the slices of samples within `reach` of `centre`, and their offsets down and right in pixels."""
     spans = tuple(
         slice(*(int(np.clip((at + d) * FINE, 0, n * FINE)) for d in (-reach, reach)))
         for at, n in zip(centre, size)
@@ -99,9 +107,15 @@ def around(
 
 
 def develop(rng: np.random.Generator, fine: np.ndarray, grain: float) -> np.ndarray:
-    """What a camera makes of the scene: fine H x W [x C] in 0..1 -> H x W [x C] uint8.
+    """Simulate a camera: average the samples of each pixel, then add noise.
 
-    `grain` scales a noise that grows with the square root of the light.
+    Args:
+        rng: random generator.
+        fine: samples in 0..1, fine height x fine width [x C].
+        grain: standard deviation of the noise, relative to the square root of the light.
+
+    Returns:
+        H x W [x C] uint8.
     """
     image = sum(fine[i::FINE, j::FINE] for i in range(FINE) for j in range(FINE)) / FINE**2
     image = np.clip(image, 0, 1)
@@ -110,16 +124,20 @@ def develop(rng: np.random.Generator, fine: np.ndarray, grain: float) -> np.ndar
 
 
 def at_centres(fine: np.ndarray) -> np.ndarray:
-    """The middle sample of each pixel, of the first two axes."""
+    """Return the middle sample of each pixel: fine height x fine width x ... -> H x W x ..."""
     return np.ascontiguousarray(fine[FINE // 2 :: FINE, FINE // 2 :: FINE])
 
 
 def noise(
     rng: np.random.Generator, shape: Size, cell: float | tuple[float, float], octaves: int = 1
 ) -> np.ndarray:
-    """Smooth random field of `shape`, deviation about 1.
+    """Return a smooth random field with a standard deviation of about 1.
 
-    `cell` is its coarsest wavelength in samples, or one for rows and one for columns.
+    Args:
+        rng: random generator.
+        shape: height and width in samples.
+        cell: longest wavelength in samples, or one for rows and one for columns.
+        octaves: number of wavelengths; each is half the one before.
     """
     cells = cell if isinstance(cell, tuple) else (cell, cell)
     field = np.zeros(shape, np.float32)

@@ -1,7 +1,7 @@
-"""A street in perspective at some time of the day: panoptic truth, every pixel labelled.
+"""A street in perspective at a random time of day: panoptic truth, without void.
 
-Stuff: sky, road (all of the ground: roadway, markings, pavements), building. Things: car, person, tree.
-Truth: the visible part of each thing and stuff; shadows and lights belong to what they fall on.
+Stuff: sky, road (the whole ground: roadway, markings, pavements), building. Things: car, person, tree.
+Truth: the visible part of each segment. Shadows and lights belong to the surface that they fall on.
 """
 
 from __future__ import annotations
@@ -37,11 +37,12 @@ ID = {c.name: c.id for c in CATEGORIES}
 
 
 def convert(archives: Archives, options: dict[str, Any]) -> Converted:
+    """Generate the dataset. Options: see `Options`."""
     return generate(options, CATEGORIES, False, draw)
 
 
 def draw(rng: np.random.Generator, size: Size) -> tuple[np.ndarray, dict[str, Any]]:
-    """Image H x W x 3 uint8, truth `panoptic`: the stuff's segments bear their category's id."""
+    """Draw an image (H x W x 3 uint8) and its truth `panoptic`; the id of a stuff segment is its class."""
     height, width = size[0] * FINE, size[1] * FINE
     light = draw_light(rng)
     camera = Camera(
@@ -79,7 +80,7 @@ def draw(rng: np.random.Generator, size: Size) -> tuple[np.ndarray, dict[str, An
 
 
 def _cast_shadows(ground: np.ndarray, top: int, things: list[Thing], camera: Camera, light: Light) -> None:
-    """Darken `ground`, which begins at row `top`, in place."""
+    """Darken `ground`, which starts at row `top`, in place."""
     mask = Image.new("L", ground.shape[1::-1])
     pen = ImageDraw.Draw(mask)
     angle = np.linspace(0, 2 * np.pi, 16)

@@ -1,4 +1,4 @@
-"""How the street is seen: the camera, the light of a time of day, and the canvas with its truth."""
+"""The camera, the light of a time of day, and the canvas on which image and truth are drawn."""
 
 from __future__ import annotations
 
@@ -14,9 +14,10 @@ Colour = Sequence[float] | np.ndarray
 
 @dataclass(frozen=True)
 class Camera:
-    """Looks along the street: x to the right, y up from the ground, z ahead, in metres.
+    """A camera that looks along the street.
 
-    The image's positions are in fine samples.
+    Positions in the scene are in metres: x to the right, y up from the ground, z ahead. Positions in the
+    image are in samples.
     """
 
     focal: float
@@ -26,7 +27,7 @@ class Camera:
     height: float
 
     def project(self, points: Sequence[Sequence[float]] | np.ndarray) -> np.ndarray:
-        """N x 3 (x, y, z) -> N x 2 (column, row)."""
+        """Project N x 3 (x, y, z) to N x 2 (column, row)."""
         x, y, z = np.asarray(points, float).T
         scale = self.focal / z
         return np.stack([self.column + x * scale, self.row + (self.height - y) * scale], axis=1)
@@ -39,9 +40,9 @@ class Light:
     zenith: Colour
     horizon: Colour
     sun: Colour
-    """Factor on what faces the sun."""
+    """Factor for faces in the sun."""
     shade: Colour
-    """Factor on what turns away from it."""
+    """Factor for faces in the shade."""
     shadow: float
     """Darkness of cast shadows."""
     windows: float
@@ -49,17 +50,17 @@ class Light:
     clouds: float
     """Cover, 0 to 1."""
     reach: float
-    """Length of a shadow across the street, in heights of what casts it."""
+    """Length of a shadow across the street, relative to the height of the object."""
     side: int = 1
-    """Where the sun stands: -1 left, 1 right."""
+    """Position of the sun: -1 left, 1 right."""
 
     def on(self, colour: Colour, towards_sun: float) -> np.ndarray:
-        """The colour of a face; `towards_sun` is 1 where it faces the sun and 0 where it turns away."""
+        """Return the colour of a face. `towards_sun`: 1 in the sun, 0 in the shade."""
         sun, shade = np.asarray(self.sun, np.float32), np.asarray(self.shade, np.float32)
         return np.asarray(colour, np.float32) * (towards_sun * sun + (1 - towards_sun) * shade)
 
     def through_air(self, colour: np.ndarray, distance: float | np.ndarray) -> np.ndarray:
-        """The colour (... x 3) after `distance` metres of haze."""
+        """Return a colour (... x 3) behind `distance` metres of haze."""
         clear = np.exp(-np.asarray(distance, np.float32) / 130)[..., None]
         return colour * clear + np.asarray(self.horizon, np.float32) * (1 - clear)
 
@@ -107,13 +108,13 @@ DUSK = Light(
 
 
 def draw_light(rng: np.random.Generator) -> Light:
-    """A time of day, with the sun on either side."""
+    """Draw a time of day and the side of the sun."""
     time = (NOON, EVENING, OVERCAST, DUSK)[rng.choice(4, p=[0.35, 0.25, 0.2, 0.2])]
     return replace(time, side=int(rng.choice([-1, 1])))
 
 
 class Canvas:
-    """Draws on the image and, with the same shapes, the current `ident` on the truth."""
+    """Draws shapes on the image and, as the current `ident`, on the truth."""
 
     def __init__(self, fine: np.ndarray, idents: np.ndarray) -> None:
         self._image = Image.fromarray((fine.clip(0, 1) * 255).astype(np.uint8))
@@ -122,6 +123,7 @@ class Canvas:
         self.ident = 0
 
     def polygon(self, points: np.ndarray, colour: Colour) -> None:
+        """Draw a polygon of N x 2 (column, row)."""
         corners = [tuple(p) for p in points.tolist()]
         self._pen.polygon(corners, fill=_bytes(colour))
         self._marker.polygon(corners, fill=self.ident)
@@ -134,14 +136,14 @@ class Canvas:
         self._marker.ellipse(box, fill=self.ident)
 
     def limb(self, start: Sequence[float], end: Sequence[float], width: float, colour: Colour) -> None:
-        """A straight bar with round ends; positions are (column, row)."""
+        """Draw a straight bar with round ends. Positions are (column, row)."""
         for pen, fill in ((self._pen, _bytes(colour)), (self._marker, self.ident)):
             pen.line([*start, *end], fill=fill, width=max(1, round(width)))
         for column, row in (start, end):
             self.ellipse(column, row, width / 2, width / 2, colour)
 
     def arrays(self) -> tuple[np.ndarray, np.ndarray]:
-        """Fine image in 0..1 and fine map of idents."""
+        """Return the image in 0..1 and the map of idents, both in samples."""
         return np.asarray(self._image, np.float32) / np.float32(255), np.asarray(self._idents)
 
 

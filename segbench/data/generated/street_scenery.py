@@ -1,4 +1,4 @@
-"""Sky, ground and houses of the street, computed for every sample by intersecting its ray with planes."""
+"""Sky, ground and houses of the street, computed by intersecting the ray of each sample with planes."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ WALLS = (
 class House:
     near: float
     far: float
-    """Distances between which it stands along the street."""
+    """Distances of its ends along the street."""
     height: float
     wall: Colour
     bay: float
@@ -50,6 +50,7 @@ class Layout:
 
 
 def lay_out(rng: np.random.Generator) -> Layout:
+    """Draw the layout of a street."""
     road = rng.uniform(3.4, 5.0)
     houses: dict[int, list[House]] = {}
     for side in (-1, 1):
@@ -69,6 +70,7 @@ def _house(rng: np.random.Generator, near: float, far: float, height: float) -> 
 
 
 def paint_sky(rng: np.random.Generator, fine: np.ndarray, camera: Camera, light: Light) -> None:
+    """Paint the sky with clouds, in place."""
     height, width = min(int(camera.row) + 8, len(fine)), fine.shape[1]
     zenith, horizon, sun = (np.asarray(c, np.float32) for c in (light.zenith, light.horizon, light.sun))
     up = np.linspace(1, 0, height, dtype=np.float32)[:, None, None] ** 0.8
@@ -86,7 +88,7 @@ def paint_sky(rng: np.random.Generator, fine: np.ndarray, camera: Camera, light:
 def paint_ground(
     rng: np.random.Generator, fine: np.ndarray, camera: Camera, light: Light, street: Layout
 ) -> int:
-    """Gives the first row of the ground."""
+    """Paint the ground, in place. Return its first row."""
     top = int(np.ceil(camera.row + camera.focal * camera.height / FARTHEST))
     rows = np.arange(top, len(fine), dtype=np.float32)[:, None] + 0.5
     z = camera.focal * camera.height / (rows - camera.row)
@@ -123,7 +125,7 @@ def paint_ground(
 
 
 def paint_skyline(rng: np.random.Generator, painter: HousePainter) -> None:
-    """Hazy blocks behind the end of the street."""
+    """Paint hazy blocks behind the end of the street."""
     x = -160.0
     while x < 160:
         width = rng.uniform(8, 26)
@@ -134,7 +136,7 @@ def paint_skyline(rng: np.random.Generator, painter: HousePainter) -> None:
 
 
 class HousePainter:
-    """Paints walls on `fine` and marks them in `idents`; nearer first, as none paints over another."""
+    """Paints walls on `fine` and marks them in `idents`, near walls first: none covers another one."""
 
     def __init__(
         self, fine: np.ndarray, idents: np.ndarray, ident: int, camera: Camera, light: Light
@@ -142,7 +144,7 @@ class HousePainter:
         self.fine, self.idents, self.ident, self.camera, self.light = fine, idents, ident, camera, light
 
     def row_of_houses(self, side: int, wall: float, houses: list[House]) -> None:
-        """The walls along the street, and the ends that face the camera."""
+        """Paint the walls along the street, and the ends that face the camera."""
         for house in houses:
             self._along(house, side, wall)
             if house.near > 2:
@@ -150,7 +152,7 @@ class HousePainter:
                 self.front(house, left, right, house.near, 0.35)
 
     def front(self, house: House, left: float, right: float, z: float, towards_sun: float) -> None:
-        """A wall across the street at distance `z`."""
+        """Paint a wall across the street at distance `z`."""
         scale = self.camera.focal / z
         columns = self._columns(self.camera.column + left * scale, self.camera.column + right * scale)
         x = (columns + 0.5 - self.camera.column) / scale
@@ -164,14 +166,14 @@ class HousePainter:
         self._wall(house, columns, z - house.near, z, 1.0 if side != self.light.side else 0.0)
 
     def _columns(self, left: float, right: float) -> np.ndarray:
-        """Columns whose centre lies between two positions."""
+        """Return the columns whose centre is between two positions."""
         first, last = (int(np.clip(np.ceil(at - 0.5), 0, self.fine.shape[1])) for at in (left, right))
         return np.arange(first, last, dtype=np.float32)
 
     def _wall(
         self, house: House, columns: np.ndarray, along: np.ndarray, z: np.ndarray, towards_sun: float
     ) -> None:
-        """`along` and `z` give each column's place on the wall and its distance, in metres."""
+        """Paint a wall. `along` and `z`: position on the wall and distance of each column, in metres."""
         if not len(columns):
             return
         camera = self.camera
@@ -189,7 +191,7 @@ class HousePainter:
         self.idents[window][seen] = self.ident
 
     def _facade(self, house: House, along: np.ndarray, y: np.ndarray, towards_sun: float) -> np.ndarray:
-        """Colours (N x 3) of N places on a wall."""
+        """Return the colours (N x 3) of N positions on a wall."""
         light = self.light
         bay, storey = np.floor(along / house.bay).astype(int), np.floor(y / house.storey).astype(int)
         u, v = along / house.bay - bay, y / house.storey - storey

@@ -1,4 +1,4 @@
-"""Cars, persons and trees: where they stand, how they are drawn, what shadow they cast."""
+"""Cars, persons and trees: their positions, their drawing and their shadows."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ class Car:
     oncoming: bool
     paint: Colour
     size: float
-    """Factor on a car of 4.1 x 1.75 x 1.47 m."""
+    """Size relative to a car of 4.1 x 1.75 x 1.47 m."""
 
     category: ClassVar[str] = "car"
-    # (distance from the rear, height): of the roof line, and of the side windows
+    # (distance from the rear, height) of the roof line and of the side windows
     profile: ClassVar = np.array(
         [(0, 0.28), (0, 0.75), (0.1, 0.92), (0.6, 1.42), (1.9, 1.47), (2.9, 0.98), (4, 0.82), (4.1, 0.28)]
     )
@@ -35,17 +35,17 @@ class Car:
 
     @property
     def extent(self) -> tuple[float, float]:
-        """Half its width and its height."""
+        """Half the width, and the height, in metres."""
         return 0.88 * self.size, 1.47 * self.size
 
     def footprints(self) -> Iterator[tuple[float, float, float, float]]:
-        """Its outline from above at some heights: height, centre ahead of z, half width, half depth."""
+        """Yield ellipses that cast shadows: height, centre ahead of z, half width, half depth, in metres."""
         for height in (0.0, 0.4, 0.8):
             yield height * self.size, 2.05 * self.size, 0.88 * self.size, 2.05 * self.size
         yield 1.4 * self.size, 1.4 * self.size, 0.7 * self.size, 1.0 * self.size
 
     def _points(self, outline: np.ndarray, side: float) -> np.ndarray:
-        """Points of an outline on the left (-1) to right (1) side, near ones first; the cabin leans in."""
+        """Return the points of an outline on the left (-1) to right (1) side, near ones first."""
         along, height = outline.T
         if self.oncoming:
             along, height = (self.length - along)[::-1], height[::-1]
@@ -53,7 +53,7 @@ class Car:
         return np.stack([side * half, height, along], axis=1) * self.size + (self.x, 0, self.z)
 
     def _plate(self, left: float, right: float, low: float, high: float) -> np.ndarray:
-        """A rectangle on the end that faces the camera."""
+        """Return a rectangle on the end that faces the camera."""
         corners = [(left, low, 0), (right, low, 0), (right, high, 0), (left, high, 0)]
         return np.array(corners) * self.size + (self.x, 0, self.z - 0.01)
 
@@ -75,7 +75,7 @@ class Car:
         face(self._plate(-0.26, 0.26, 0.46, 0.58), (0.9, 0.9, 0.85), 0.5)
 
     def _draw_top(self, face: Callable[[np.ndarray, Colour, float], None]) -> None:
-        """All that lies along the roof line, from far to near."""
+        """Draw the faces along the roof line, from far to near."""
         left, right = self._points(self.profile, -1), self._points(self.profile, 1)
         for i in reversed(range(len(left) - 1)):
             rise, run = np.abs(left[i + 1, 1:] - left[i, 1:])
@@ -100,13 +100,13 @@ class Person:
     z: float
     tall: float
     stride: float
-    """Half the distance of the feet, in heights; the sign says which is ahead."""
+    """Half the distance between the feet, relative to the height. Its sign tells which foot is ahead."""
     top: Colour
     bottom: Colour
     skin: Colour
     hair: Colour
     coat: float
-    """Length of the coat or skirt below the hip, in heights."""
+    """Length of the coat or skirt below the hip, relative to the height."""
 
     category: ClassVar[str] = "person"
 
@@ -165,10 +165,10 @@ class Tree:
     z: float
     tall: float
     wide: float
-    """Half width of the crown, in heights."""
+    """Half width of the crown, relative to the height."""
     leaf: Colour
     clumps: np.ndarray
-    """N x 3: right and up within the crown (-1 to 1), and a random number."""
+    """N x 3: position right and up in the crown (-1 to 1), and a random number."""
 
     category: ClassVar[str] = "tree"
 
@@ -198,7 +198,9 @@ class Tree:
             for right, up, chance in self.clumps:
                 if layer == 2 and chance < 0.35:
                     continue
-                facing = 0.5 + 0.3 * up + 0.3 * right * light.side  # the lower, far side stays dark
+                facing = (
+                    0.5 + 0.3 * up + 0.3 * right * light.side
+                )  # the lower side away from the sun stays dark
                 radius = size * (0.75 + 0.5 * chance) * unit
                 canvas.ellipse(
                     column + (right * self.wide + light.side * shift * 0.045) * 0.85 * unit,
@@ -262,7 +264,7 @@ def _tree(rng: np.random.Generator, street: Layout) -> Tree:
 
 
 def place_things(rng: np.random.Generator, size: Size, camera: Camera, street: Layout) -> list[Thing]:
-    """Things from far to near, none hidden by nearer ones' boxes for more than half."""
+    """Place things, from far to near. The boxes of nearer things cover at most half of each."""
     wanted: list[Thing] = [_car(rng, street) for _ in range(rng.integers(2, 6))]
     wanted += [_person(rng, street) for _ in range(rng.integers(2, 6))]
     wanted += [_tree(rng, street) for _ in range(rng.integers(1, 5))]

@@ -1,7 +1,7 @@
-"""Branching vessels on an unevenly lit fundus, one channel: binary semantic truth.
+"""Branching vessels on an unevenly lit fundus, one channel: semantic truth of one class.
 
-Truth: every vessel down to the thinnest that is drawn, inside the round field of view. The blurred vessels of
-the deeper layer, bleedings, exudates and the optic disc are distractors.
+Truth: all vessels, down to the thinnest one, inside of the round field of view. The blurred vessels of the
+deeper layer, bleedings, exudates and the optic disc are distractors.
 """
 
 from __future__ import annotations
@@ -33,11 +33,12 @@ VESSEL = Category(id=1, name="vessel", isthing=False, color=(220, 50, 60))
 
 
 def convert(archives: Archives, options: dict[str, Any]) -> Converted:
+    """Generate the dataset. Options: see `Options`."""
     return generate(options, [VESSEL], True, draw)
 
 
 def draw(rng: np.random.Generator, size: Size) -> tuple[np.ndarray, dict[str, Any]]:
-    """Image H x W uint8, truth `semantic` H x W."""
+    """Draw an image (H x W uint8) and its truth `semantic` (H x W int32)."""
     rows, columns = coordinates(size)
     unit = min(size) / 160
     shape = (rows.size, columns.size)
@@ -62,7 +63,7 @@ def draw(rng: np.random.Generator, size: Size) -> tuple[np.ndarray, dict[str, An
     distance, strength, radius = _rasterise(*vessels, shape)
     inside = distance < 1
     profile = strength * np.sqrt(np.clip(1 - distance**2, 0, 1)) ** 0.6
-    profile *= 1 - 0.45 * np.exp(-((distance / 0.3) ** 2)) * (radius > 1.7 * unit)  # reflex of wide ones
+    profile *= 1 - 0.45 * np.exp(-((distance / 0.3) ** 2)) * (radius > 1.7 * unit)  # reflex on wide vessels
     light *= 1 - rng.uniform(0.85, 1.3) * _blur(profile, rng.uniform(0.3, 0.6))
 
     view = min(size) * rng.uniform(0.53, 0.62)
@@ -77,14 +78,14 @@ def draw(rng: np.random.Generator, size: Size) -> tuple[np.ndarray, dict[str, An
 
 @dataclass
 class _Branch:
-    """A vessel that is still to grow; `heading` 0 points from the disc to the macula, in radians."""
+    """A vessel to grow. `heading`: in radians, 0 points from the disc to the macula."""
 
     start: np.ndarray
     heading: float
     radius: float
     strength: float
     clear: float
-    """Length over which it may run through others: out of its parent or the disc."""
+    """Length over which it may cross other vessels, to leave its parent or the disc."""
 
 
 def _grow(
@@ -96,12 +97,15 @@ def _grow(
     mains: int,
     thinnest: float,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Points (N x 2), radii and strengths of trees that leave the disc and bend towards the macula.
+    """Grow trees of vessels that start at the disc and bend towards the macula.
 
-    The widest branches grow first; a branch ends where it meets an earlier one, so the trees fill the space.
+    The widest branches grow first. A branch ends where it meets an earlier one.
+
+    Returns:
+        Points (N x 2), radii and strengths.
     """
     cell = 2.6 * unit
-    occupied = np.zeros([int(n / cell) + 5 for n in size], bool)  # cells, two of them beyond each border
+    occupied = np.zeros([int(n / cell) + 5 for n in size], bool)  # two more cells beyond each border
     order = count()
     waiting = [(-b.radius, next(order), b) for b in _mains(rng, disc, mains, unit)]
     heapq.heapify(waiting)
@@ -131,7 +135,7 @@ def _grow(
 
 
 def _mains(rng: np.random.Generator, disc: np.ndarray, number: int, unit: float) -> Iterator[_Branch]:
-    """Roots, in turn up and down: four arcades towards the macula, then two to the other side."""
+    """Yield the roots, alternating up and down: four arcades towards the macula, then two away from it."""
     sign = rng.choice([-1, 1])
     for i in range(number):
         sign = -sign
@@ -148,7 +152,7 @@ def _mains(rng: np.random.Generator, disc: np.ndarray, number: int, unit: float)
 def _path(
     rng: np.random.Generator, branch: _Branch, side: int, unit: float, thinnest: float
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """Centre line (N x 2), its angles and radii, and the length up to each point."""
+    """Draw a centre line (N x 2), its angles and radii, and the length up to each point."""
     step = 0.6 * unit
     length = rng.uniform(32, 60) * branch.radius + 10 * unit
     travelled = np.arange(1, int(length / step)) * step
@@ -163,7 +167,7 @@ def _path(
 def _forks(
     rng: np.random.Generator, travelled: np.ndarray, unit: float, at_end: bool
 ) -> Iterator[tuple[int, float, float]]:
-    """Where a branch sends out others: index of the point, turn in radians, share of the radius there."""
+    """Draw the forks of a branch: index of the point, turn in radians, share of the radius there."""
     turn = rng.choice([-1, 1])
     position = rng.uniform(3, 12) * unit
     while position < travelled[-1]:
@@ -178,7 +182,7 @@ def _forks(
 def _rasterise(
     points: np.ndarray, radii: np.ndarray, strengths: np.ndarray, shape: Size
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Fine fields: distance to the centre line in radii (1 = wall), strength and radius of the vessel."""
+    """Return maps of samples: distance to the centre line in radii (1 = wall), strength, radius."""
     distance = np.full(shape[0] * shape[1], 9.0, np.float32)
     strength, radius = np.zeros_like(distance), np.zeros_like(distance)
     rows, columns = (points * FINE).T.astype(np.float32)
@@ -200,7 +204,7 @@ def _rasterise(
 
 
 def _add_lesions(rng: np.random.Generator, light: np.ndarray, size: Size, unit: float) -> None:
-    """Dark bleedings and clusters of bright exudates, in place."""
+    """Add dark bleedings and clusters of bright exudates, in place."""
     for _ in range(rng.integers(0, 5)):
         bleeding = rng.uniform(1.2, 3.2) * unit
         _add_plate(light, size, rng.uniform(0.15, 0.85, 2) * size, bleeding, unit, -rng.uniform(0.08, 0.16))

@@ -1,9 +1,9 @@
-"""The lint step: what would spoil a training or a score is found before either begins.
+"""The lint step: find errors in a canonical dataset before training and scoring.
 
 Errors stop the dataset: damaged or missing files, sizes that differ, ids and values outside of the class
-list, empty masks, classes that the training images lack, one image (the same bytes) in two splits. Warnings
-are worth a look: much void, classes that another split lacks, more objects than AP counts, one image twice in
-a split, files that belong to nothing.
+list, empty masks, classes without training images, identical images in two splits. Warnings do not: much
+void, classes that another split lacks, more objects than AP counts, identical images in one split, files that
+do not belong to the dataset.
 """
 
 from __future__ import annotations
@@ -36,10 +36,10 @@ from segbench.files import read_json
 log = logging.getLogger(__name__)
 
 VOID_SHARE = 0.5
-"""Share of void in an image or a split from which on it is a warning."""
+"""Share of void pixels in an image or a split above which lint warns."""
 THREADS = 2
 SHOWN = 10
-"""Faults named in an error message."""
+"""Number of errors that the message lists."""
 
 
 class LintReport(Findings):
@@ -49,7 +49,7 @@ class LintReport(Findings):
     images: int = 0
 
     def raise_on_errors(self) -> None:
-        """SegbenchError with the first errors, where there are any."""
+        """Raise SegbenchError with the first errors if there are any."""
         if not self.errors:
             return
         lines = [
@@ -60,7 +60,7 @@ class LintReport(Findings):
         raise SegbenchError(
             f"the converted data has {len(self.errors)} errors:\n" + "\n".join(lines),
             where=f"dataset {self.dataset}",
-            remedy="mend these in the source, or leave the images out, and convert again",
+            remedy="fix these in the source, or exclude the images, and convert again",
         )
 
 
@@ -78,10 +78,16 @@ File = TypeVar("File", InstancesFile, PanopticFile)
 
 
 def lint_dataset(root: Path, void_share: float = VOID_SHARE) -> LintReport:
-    """Check the canonical dataset in the folder `root`; every file is read once.
+    """Check a canonical dataset. Each file is read once.
 
-    Memory holds the JSON files of one split at a time, and no more than a few images.
-    SegbenchError where `dataset.json` itself is missing or invalid.
+    The JSON files of one split, and a few images, are in memory at a time.
+
+    Args:
+        root: folder of the dataset.
+        void_share: share of void pixels, 0 to 1, above which to warn.
+
+    Raises:
+        SegbenchError: `dataset.json` is missing or not valid.
     """
     dataset = Dataset(root)
     report = LintReport(dataset=dataset.info.name)
@@ -94,15 +100,13 @@ def lint_dataset(root: Path, void_share: float = VOID_SHARE) -> LintReport:
             report.error(f"{name}/images", "is missing")
             continue
         if not split.images:
-            report.error(f"{name}/images", "holds no images")
+            report.error(f"{name}/images", "contains no images")
         facts = _lint_split(split, report, void_share)
         _lint_copies(facts, seen, report)
         most_objects = max([most_objects, *(f.objects for f in facts)])
         report.images += len(facts)
     if most_objects != dataset.info.max_instances:
-        report.error(
-            "dataset.json", f"says max_instances {dataset.info.max_instances}; there are {most_objects}"
-        )
+        report.error("dataset.json", f"says max_instances {dataset.info.max_instances}; it is {most_objects}")
     log.info(
         "%s: %d images, %d errors, %d warnings",
         report.dataset,
@@ -126,7 +130,7 @@ def _lint_info(dataset: Dataset, report: LintReport) -> None:
     if "semantic" not in info.tasks:
         report.error(file, "the task 'semantic' is missing, which every dataset has")
     if "instance" in info.tasks and not any(c.isthing for c in info.categories):
-        report.error(file, "the task 'instance' is listed, and no category is a thing")
+        report.error(file, "the task 'instance' is listed, but no category is a thing")
     statistics = [*info.mean, *info.std]
     if not len(info.mean) == len(info.std) == info.channels or not all(map(math.isfinite, statistics)):
         report.error(file, f"mean and std are not {info.channels} finite numbers each")
@@ -139,13 +143,13 @@ def _lint_info(dataset: Dataset, report: LintReport) -> None:
         report.error(file, "the split 'train' is the one that is scored")
     for folder in sorted(p.name for p in dataset.root.iterdir() if p.is_dir()):
         if folder not in info.splits:
-            report.warn(folder, "is no split of dataset.json")
+            report.warn(folder, "is not a split of dataset.json")
 
 
 def _lint_split(split: Split, report: LintReport, void_share: float) -> list[Facts]:
     """Check the files of a split against each other, then each image."""
-    if (said := split.dataset.info.splits[split.name]) != len(split):
-        report.error("dataset.json", f"says that '{split.name}' has {said} images; it has {len(split)}")
+    if (stated := split.dataset.info.splits[split.name]) != len(split):
+        report.error("dataset.json", f"says that '{split.name}' has {stated} images; it has {len(split)}")
     _lint_names(split, report)
     truths = [Truth() for _ in split.images]
     if "instance" in split.dataset.info.tasks:
@@ -169,20 +173,22 @@ def _lint_names(split: Split, report: LintReport) -> None:
     for stem, times in stems.items():
         if times > 1:
             report.error(
-                f"{split.name}/images/{stem}.*", "several images share one name, and so one mask", times
+                f"{split.name}/images/{stem}.*",
+                "several images share one name, and therefore one mask",
+                times,
             )
     images = listed(split.root / "images")
     others = [p.name for p in images if p.suffix.lower() not in IMAGE_SUFFIXES]
     if others:
         report.warn(
-            f"{split.name}/images", f"holds files that are no images, such as {others[0]}", len(others)
+            f"{split.name}/images", f"contains files that are not images, such as {others[0]}", len(others)
         )
     for part in ("semantic", "panoptic"):
         folder = split.root / part
         extra = sorted(p.name for p in folder.iterdir() if p.stem not in stems) if folder.is_dir() else []
         if extra:
             report.warn(
-                f"{split.name}/{part}", f"holds files without an image, such as {extra[0]}", len(extra)
+                f"{split.name}/{part}", f"contains files without an image, such as {extra[0]}", len(extra)
             )
 
 
@@ -202,14 +208,14 @@ def _read(path: Path, model: type[File], split: Split, report: LintReport) -> Fi
         place = ".".join(map(str, first["loc"]))
         report.error(file, f"is not in COCO's format (first: {place}: {first['msg']})", error.error_count())
         return None
-    said = {(entry.id, entry.file_name) for entry in content.images}
-    if len(said) < len(content.images):
-        report.error(file, "lists an image twice", len(content.images) - len(said))
-    if differ := said ^ {(record.id, record.path.name) for record in split.images}:
+    listed_images = {(entry.id, entry.file_name) for entry in content.images}
+    if len(listed_images) < len(content.images):
+        report.error(file, "lists an image twice", len(content.images) - len(listed_images))
+    if differ := listed_images ^ {(record.id, record.path.name) for record in split.images}:
         number, name = min(differ)
         report.error(
             file,
-            f"images and ids are not those of images/ in order (first: id {number}, {name})",
+            f"images and ids do not match images/ in sorted order (first: id {number}, {name})",
             len(differ),
         )
         return None
@@ -259,7 +265,7 @@ def _read_panoptic(split: Split, truths: list[Truth], report: LintReport) -> Non
         number = annotation.image_id
         if not 1 <= number <= len(truths) or annotation.file_name != f"{split.images[number - 1].stem}.png":
             report.error(
-                file, f"the annotation of {annotation.file_name} (image {number}) belongs to no image"
+                file, f"the annotation of {annotation.file_name} (image {number}) does not belong to an image"
             )
         elif truths[number - 1].panoptic is not None:
             report.error(file, f"{annotation.file_name} is annotated twice")
@@ -275,11 +281,11 @@ def _lint_categories(
 ) -> None:
     for category, times in sorted(Counter(used).items()):
         if category not in allowed:
-            report.error(file, f"category {category} is no {what} category", times)
+            report.error(file, f"category {category} is not a {what} category", times)
 
 
 def _lint_classes(split: Split, facts: list[Facts], report: LintReport, void_share: float) -> None:
-    """Void and the classes that never occur, over the whole split."""
+    """Check void and absent classes over the whole split."""
     info = split.dataset.info
     pixels: Counter[int] = Counter()
     for one in facts:
@@ -287,9 +293,9 @@ def _lint_classes(split: Split, facts: list[Facts], report: LintReport, void_sha
     total, void = pixels.total(), pixels[info.void]
     file = f"{split.name}/semantic"
     if total and void == total:
-        report.error(file, "everything is void")
+        report.error(file, "all pixels are void")
     elif total and void > void_share * total:
-        report.warn(file, f"is void to {void / total:.0%}")
+        report.warn(file, f"{void / total:.0%} of the pixels are void")
     if total > void:
         absent = [c.name for c in info.categories if not pixels[c.id]]
         if info.background and not pixels[0]:
@@ -301,7 +307,7 @@ def _lint_classes(split: Split, facts: list[Facts], report: LintReport, void_sha
 
 
 def _lint_copies(facts: list[Facts], seen: dict[str, str], report: LintReport) -> None:
-    """`seen`: digest -> file, of the splits before; those of this split are added."""
+    """Find identical images. `seen`: digest -> file, of earlier splits; those of this split are added."""
     own: dict[str, str] = {}
     for one in facts:
         if one.digest in seen:

@@ -1,4 +1,4 @@
-"""What `lint` checks on one image and its truth."""
+"""Checks of one image and its truth."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ import numpy as np
 from pydantic import BaseModel, FiniteFloat, NonNegativeInt, PositiveInt
 
 from segbench.contract.view import Category
-from segbench.data import masks
+from segbench.data.coco import masks
 from segbench.data.dataset import ImageRecord, Split, rgb_to_id
 from segbench.data.images import has_more_than_8_bit, open_image, read_label_map
 from segbench.errors import SegbenchError
 
 MAX_DETECTIONS = 100
-"""COCO's AP looks at no more objects of an image."""
+"""Largest number of objects per image that COCO's AP counts."""
 
 
 class Finding(BaseModel):
-    """One fault: the file, what is wrong with it, and how often (pixels, annotations, files)."""
+    """One error or warning: the file, what is wrong, and how often (pixels, annotations, files)."""
 
     file: str
     what: str
@@ -30,6 +30,8 @@ class Finding(BaseModel):
 
 
 class Findings(BaseModel):
+    """Errors and warnings."""
+
     errors: list[Finding] = []
     warnings: list[Finding] = []
 
@@ -75,6 +77,8 @@ class Segment(BaseModel):
 
 
 class PanopticAnnotation(BaseModel):
+    """An annotation in panoptic.json."""
+
     image_id: int
     file_name: str
     segments_info: list[Segment]
@@ -82,7 +86,7 @@ class PanopticAnnotation(BaseModel):
 
 @dataclass
 class Truth:
-    """What the JSON files of a split say of one image; None where they do not speak of it."""
+    """The entries of one image in the JSON files of its split; None without an entry."""
 
     entries: list[tuple[str, ImageEntry]] = field(default_factory=list)
     """Name of the JSON file, and its entry for the image."""
@@ -92,7 +96,7 @@ class Truth:
 
 @dataclass
 class Facts:
-    """What is kept of an image: SHA-256 of the file, pixels by value of the semantic map, objects."""
+    """Result for one image: SHA-256 of the file, pixels by value of the semantic map, number of objects."""
 
     file: str
     digest: str = ""
@@ -102,7 +106,7 @@ class Facts:
 
 
 def lint_image(split: Split, record: ImageRecord, truth: Truth, void_share: float) -> Facts:
-    """Read one image with all of its truth. Faults are findings; none is raised."""
+    """Check one image and its truth. Return errors as findings, without raising."""
     return _Image(split, record, void_share).run(truth)
 
 
@@ -128,7 +132,7 @@ class _Image:
         width, height = image.size
         if has_more_than_8_bit(image) and self.info.levels is None:
             self.found.warn(
-                self.facts.file, "has more than 8 bit, unlike the training images: scaled by its own range"
+                self.facts.file, "has more than 8 bits, unlike the training images: scaled by its own range"
             )
         for listing, entry in truth.entries:
             if (entry.width, entry.height) != (width, height):
@@ -145,7 +149,7 @@ class _Image:
         return self.facts
 
     def map_of(self, path: Path, width: int, height: int, *, rgb: bool) -> np.ndarray | None:
-        """The label map at `path`, or None where it is of no use."""
+        """Read a label map. Record an error and return None if it is not valid."""
         file = self.name(path)
         if not path.exists():
             self.found.error(file, "is missing")
@@ -156,7 +160,7 @@ class _Image:
             self.found.error(file, error.what)
             return None
         if rgb and (ids.ndim != 3 or ids.shape[2] != 3):
-            self.found.error(file, f"is no RGB image of 8 bit (shape {ids.shape}, type {ids.dtype})")
+            self.found.error(file, f"is not an RGB image of 8 bits (shape {ids.shape}, type {ids.dtype})")
             return None
         if ids.shape[:2] != (height, width):
             self.found.error(
@@ -177,14 +181,14 @@ class _Image:
             values = ", ".join(map(str, unknown[:5])) + (", ..." if len(unknown) > 5 else "")
             self.found.error(
                 self.name(path),
-                f"holds values outside of the class list: {values}",
+                f"has values outside of the class list: {values}",
                 sum(self.facts.pixels[value] for value in unknown),
             )
         void = self.facts.pixels[self.info.void]
         if void == ids.size:
-            self.found.warn(self.name(path), "is void only", void)
+            self.found.warn(self.name(path), "all pixels are void", void)
         elif void > self.void_share * ids.size:
-            self.found.warn(self.name(path), f"is void to {void / ids.size:.0%}", void)
+            self.found.warn(self.name(path), f"{void / ids.size:.0%} of the pixels are void", void)
 
     def instances(self, objects: list[Annotation], width: int, height: int) -> None:
         file = self.name(self.split.instances_json)
@@ -224,9 +228,7 @@ class _Image:
             self.found.error(file, "has a segment id twice in panoptic.json")
         if unknown := sorted(set(areas) - listed):
             pixels = sum(areas[k] for k in unknown)
-            self.found.error(
-                file, f"holds segment ids that panoptic.json does not list: {unknown[:5]}", pixels
-            )
+            self.found.error(file, f"has segment ids that panoptic.json does not list: {unknown[:5]}", pixels)
         if absent := sorted(listed - set(areas)):
             self.found.error(file, f"lacks segment ids that panoptic.json lists: {absent[:5]}", len(absent))
         wrong = [s.id for s in truth.segments_info if s.id in areas and areas[s.id] != s.area]
@@ -243,7 +245,7 @@ class _Image:
 
 
 def _iou(a: tuple[float, ...], b: list[float]) -> float:
-    """Of two boxes x, y, width, height."""
+    """Return the IoU of two boxes (x, y, width, height)."""
     width = min(a[0] + a[2], b[0] + b[2]) - max(a[0], b[0])
     height = min(a[1] + a[3], b[1] + b[3]) - max(a[1], b[1])
     shared = max(width, 0) * max(height, 0)

@@ -1,7 +1,7 @@
-"""From a split on disk to batches: reading, drawing at random, padding together.
+"""Load a split in batches: read, draw at random, pad.
 
-Item `position` of a training depends on (seed, position) only, so results depend neither on the number of
-loader processes nor on where a training was interrupted: iteration i draws from position i * batch size on.
+Item `position` of a training run depends only on (seed, position), so results depend neither on the number of
+loader processes nor on interruptions. Iteration i starts at position i * batch size.
 """
 
 from __future__ import annotations
@@ -29,17 +29,20 @@ Batch = tuple[Tensor, list[Target]]
 
 
 def image_tensor(array: np.ndarray) -> tv_tensors.Image:
-    """H x W x C uint8, or float32 in 0..1, -> C x H x W."""
+    """Convert H x W x C uint8, or float32 in 0..1, to C x H x W."""
     return tv_tensors.Image(torch.from_numpy(np.array(array.transpose(2, 0, 1))))
 
 
 def derived_seed(seed: int, number: int) -> int:
-    """For torch's generators: another seed for each number."""
+    """Derive a seed for torch's generators from a seed and a number."""
     return int(np.random.SeedSequence([seed, number]).generate_state(1, np.uint64)[0] >> np.uint64(1))
 
 
 class SegmentationDataset(Dataset[Item]):
-    """(image C x H x W float, `Target`) of every image of a split, in the order of their ids."""
+    """The images of a split in the order of their ids, as (C x H x W float32, `Target`).
+
+    An item raises SegbenchError if its file is broken or its truth does not fit.
+    """
 
     def __init__(self, split: Split, view: View, transform: v2.Transform) -> None:
         self.split, self.view, self.transform = split, view, transform
@@ -55,7 +58,7 @@ class SegmentationDataset(Dataset[Item]):
         layers, labels = self._layers(record)
         if layers.shape[1:] != image.shape[:2]:
             raise SegbenchError(
-                f"has height and width {image.shape[:2]}, its truth {layers.shape[1:]}",
+                f"has height and width {image.shape[:2]}, its truth has {layers.shape[1:]}",
                 where=record.path,
                 remedy="convert the dataset again, or remove the image from it",
             )
@@ -67,13 +70,14 @@ class SegmentationDataset(Dataset[Item]):
 
 
 class TrainingStream(Dataset[Item | SegbenchError]):
-    """Endless draws from a dataset, each image once an epoch, in a new order every epoch."""
+    """Endless samples from a dataset: each image once per epoch, in a new order in each epoch."""
 
     def __init__(self, dataset: SegmentationDataset, seed: int) -> None:
         self._dataset, self._seed = dataset, seed
         self._epoch, self._order = -1, np.zeros(0, np.int64)
 
     def index(self, position: int) -> int:
+        """Return the index in the dataset of a position in the stream."""
         epoch, place = divmod(position, len(self._dataset))
         if epoch != self._epoch:
             order = np.random.default_rng([self._seed, epoch]).permutation(len(self._dataset))
@@ -81,10 +85,10 @@ class TrainingStream(Dataset[Item | SegbenchError]):
         return int(self._order[place])
 
     def __getitem__(self, position: int) -> Item | SegbenchError:
-        """Errors of the data are returned, not raised: torch would bury them in a worker's traceback."""
+        """Return errors of the data, not raise them: torch would hide them in a worker's traceback."""
         threads = torch.get_num_threads()
         try:
-            torch.set_num_threads(1)  # as in a loader process: sums over an image depend on the threads
+            torch.set_num_threads(1)  # as in loader processes: sums depend on the number of threads
             with torch.random.fork_rng(devices=[]):
                 torch.default_generator.manual_seed(derived_seed(self._seed, position))
                 return self._dataset[self.index(position)]
@@ -95,9 +99,14 @@ class TrainingStream(Dataset[Item | SegbenchError]):
 
 
 class MicroBatches:
-    """Positions of the images of each forward pass, `accumulate` an iteration, from `start` on.
+    """Batch sampler: the positions of the images of each forward pass.
 
-    `share` (number, of so many): the part of the batch that one of several processes takes.
+    Args:
+        iterations: number of iterations of the training.
+        batch_size: images per iteration, over all processes.
+        accumulate: forward passes per iteration and process.
+        start: first iteration.
+        share: (rank, number of processes); each process has its part of the batch.
     """
 
     def __init__(
@@ -121,7 +130,17 @@ class MicroBatches:
 def training_batches(
     stream: TrainingStream, positions: MicroBatches, *, workers: int, pin_memory: bool = False
 ) -> Iterator[Batch]:
-    """The stream's images, one micro-batch after the other; raises the `SegbenchError` of a broken image."""
+    """Yield the micro-batches of a training run.
+
+    Args:
+        stream: the images.
+        positions: batch sampler.
+        workers: number of loader processes; 0 loads in this process.
+        pin_memory: whether to copy batches to pinned memory.
+
+    Raises:
+        SegbenchError: an image is broken.
+    """
     loader = DataLoader(
         stream,
         batch_sampler=positions,
@@ -129,7 +148,7 @@ def training_batches(
         collate_fn=collate,
         pin_memory=pin_memory,
         worker_init_fn=_ignore_signals,
-        generator=torch.Generator(),  # else torch draws the workers' seed from the training's numbers
+        generator=torch.Generator(),  # else torch draws the workers' seed from the global generator
     )
     for batch in loader:
         if isinstance(batch, SegbenchError):
@@ -138,13 +157,16 @@ def training_batches(
 
 
 def _ignore_signals(_: int) -> None:
-    """Schedulers signal all processes of a job; the training ends its loaders itself."""
+    """Ignore signals, which schedulers send to all processes of a job: the training ends its loaders."""
     for name in (signal.SIGTERM, signal.SIGUSR1, signal.SIGINT):
         signal.signal(name, signal.SIG_IGN)
 
 
 def collate(items: list[Item | SegbenchError]) -> Batch | SegbenchError:
-    """Pad to the largest image of the batch, at the bottom and the right: images with 0, truth with void."""
+    """Pad a batch to its largest image, at the bottom and the right: images with 0, truth with void.
+
+    Return the first SegbenchError among the items, if there is one.
+    """
     good: list[Item] = []
     for item in items:
         if isinstance(item, SegbenchError):

@@ -1,10 +1,10 @@
-"""The truth of one image on its way to a network: integer layers that transforms can change, then a `Target`.
+"""Truth for training: integer layers, which transforms can change, and the `Target` that is made of them.
 
-A layer is an H x W int32 map where 0 is void, padding or nothing:
-    semantic view   one layer, index of the class + 1
-    panoptic view   one layer, number of the segment (from 1)
-    instance view   first a layer that is 1 where the truth is known, then as many layers of object numbers as
-                    are needed for objects that overlap to stand in different ones: 375 cells are a map or two
+A layer is an H x W int32 map where 0 is void, padding or no object:
+    semantic view   one layer: index of the class + 1
+    panoptic view   one layer: number of the segment (from 1)
+    instance view   a layer that is 1 where the truth is known, then layers of object numbers; objects that
+                    overlap are in different layers, so 375 cells need one or two
 """
 
 from __future__ import annotations
@@ -20,22 +20,24 @@ from torch import Tensor
 
 from segbench.contract.prediction import IGNORE, Target
 from segbench.contract.view import Task, View
+from segbench.data.coco.masks import RLE, to_rle
 from segbench.data.dataset import ImageRecord, Split, rgb_to_id
 from segbench.data.images import open_image
-from segbench.data.masks import RLE, to_rle
 from segbench.errors import SegbenchError
 from segbench.files import read_json
 
 Layers = tuple[np.ndarray, np.ndarray]
-"""K x H x W int32 layers, and the class index of every number (N int64; empty in the semantic view)."""
+"""K x H x W int32 layers, and the class index of each number (N int64; empty in the semantic view)."""
 
 
 class LayerReader(Protocol):
+    """Reads the layers of one image."""
+
     def __call__(self, record: ImageRecord) -> Layers: ...
 
 
 def layer_reader(split: Split, view: View) -> LayerReader:
-    """What reads the truth of the split's images as the view needs it."""
+    """Return the reader of a split for the task of a view."""
     readers: dict[Task, Any] = {
         "semantic": SemanticReader,
         "instance": InstanceReader,
@@ -45,9 +47,9 @@ def layer_reader(split: Split, view: View) -> LayerReader:
 
 
 class Packed:
-    """A list of objects, kept as bytes in one array.
+    """A list of objects, stored as bytes in one array.
 
-    Forked loader processes share its memory; lists of Python objects would be copied page by page as their
+    Forked loader processes share its memory. They would copy lists of Python objects page by page, as their
     reference counts change.
     """
 
@@ -61,6 +63,8 @@ class Packed:
 
 
 class SemanticReader:
+    """Reads semantic maps. SegbenchError for a label that is not in the class list."""
+
     def __init__(self, split: Split, view: View) -> None:
         self._split = split
         self._numbers = np.zeros(max(view.index_of) + 2, np.int32)  # by category id + 1, as void is -1
@@ -73,12 +77,14 @@ class SemanticReader:
             raise SegbenchError(
                 f"label {ids.max()} is outside the class list",
                 where=self._split.semantic_path(record.stem),
-                remedy="convert the dataset again, or mend its labels",
+                remedy="convert the dataset again, or fix its labels",
             )
         return self._numbers[ids + 1][None], np.zeros(0, np.int64)
 
 
 class InstanceReader:
+    """Reads the objects of `instances.json`, without crowds, and void from semantic maps."""
+
     def __init__(self, split: Split, view: View) -> None:
         self._split = split
         objects: list[list[tuple[int, Any]]] = [[] for _ in split.images]
@@ -97,6 +103,8 @@ class InstanceReader:
 
 
 class PanopticReader:
+    """Reads panoptic maps, without crowds. Segments of one stuff class become one."""
+
     def __init__(self, split: Split, view: View) -> None:
         self._split = split
         segments: list[list[tuple[int, int]]] = [[] for _ in split.images]
@@ -113,20 +121,28 @@ class PanopticReader:
         ids = rgb_to_id(
             np.asarray(open_image(self._split.panoptic_folder / f"{record.stem}.png").convert("RGB"))
         )
-        number_of: dict[tuple[int, int], int] = {}  # a thing is its own segment, a stuff class one for all
+        number_of: dict[tuple[int, int], int] = {}  # one segment per thing, one per stuff class
         known, numbers = [0], [0]
         for segment, label in sorted(self._segments[record.id - 1]):
             key = (label, segment if label in self._things else 0)
             known.append(segment)
             numbers.append(number_of.setdefault(key, len(number_of) + 1))
         place = np.searchsorted(known, ids).clip(max=len(known) - 1)
-        listed = np.asarray(known)[place] == ids  # not so for crowds
+        listed = np.asarray(known)[place] == ids  # false for crowds
         layer = np.where(listed, np.asarray(numbers, np.int32)[place], 0)
         return layer[None], np.array([label for label, _ in number_of], np.int64)
 
 
 def stack_objects(masks: Iterable[RLE], size: tuple[int, ...]) -> list[np.ndarray]:
-    """Number the objects from 1 into as few H x W int32 layers as a first fit finds; at least one layer."""
+    """Number objects from 1 and distribute them over layers so that none overlap (first fit).
+
+    Args:
+        masks: run lengths.
+        size: height and width.
+
+    Returns:
+        H x W int32 layers, at least one.
+    """
     layers = [np.zeros(size, np.int32)]
     for number, mask in enumerate(masks, 1):
         x, y, width, height = coco.toBbox(mask).astype(int)
@@ -140,7 +156,14 @@ def stack_objects(masks: Iterable[RLE], size: tuple[int, ...]) -> list[np.ndarra
 
 
 def build_target(task: Task, layers: Tensor, labels: Tensor, image_id: int) -> Target:
-    """The `Target` that K x H x W layers stand for; objects of which nothing is left are dropped."""
+    """Build the `Target` of an image. Objects without pixels, for instance after a crop, are dropped.
+
+    Args:
+        task: task of the view.
+        layers: K x H x W integer layers, see the module.
+        labels: N int64, class index of each number in the layers.
+        image_id: id of the image in its split.
+    """
     target: Target = {"image_id": image_id, "valid": layers[0] > 0}
     if task == "semantic":
         target["semantic"] = torch.where(target["valid"], layers[0] - 1, IGNORE).long()
@@ -153,14 +176,17 @@ def build_target(task: Task, layers: Tensor, labels: Tensor, image_id: int) -> T
 
 
 def _objects(layers: Tensor) -> tuple[Tensor, Tensor]:
-    """Numbers that occur (N), and the mask of each (N x H x W bool)."""
+    """Return the numbers that occur (N), and the mask of each (N x H x W bool)."""
     numbers = [torch.bincount(layer.flatten(), minlength=1)[1:].nonzero()[:, 0] + 1 for layer in layers]
     masks = [layer == one[:, None, None] for layer, one in zip(layers, numbers)]
     return torch.cat(numbers), torch.cat(masks)
 
 
 def mask_bounds(masks: Tensor) -> Tensor:
-    """N x 4 float32 (x0, y0, x1, y1) around N x H x W non-empty masks; a single pixel is 1 wide."""
+    """Return the boxes (N x 4 float32: x0, y0, x1, y1) of N x H x W masks that are not empty.
+
+    The box of a single pixel has width and height 1.
+    """
     ends = []
     for dim in (1, 2):  # over rows: extent along x; over columns: extent along y
         hit = masks.any(dim).to(torch.uint8)

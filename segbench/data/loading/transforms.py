@@ -1,7 +1,7 @@
-"""Random changes of training images (torchvision v2): image and truth change alike.
+"""Augmentation of training images and their truth, as torchvision v2 transforms.
 
-Input and output are an `Image` (C x H x W uint8, then float) and a `Mask` (K x H x W integer layers, 0 = void
-or nothing); padding is 0 in both, which is the mean colour and void.
+Input and output are an `Image` (C x H x W uint8, then float32) and a `Mask` (K x H x W integer layers, 0 =
+void or no object). Padding is 0 in both: the mean colour, and void.
 """
 
 from __future__ import annotations
@@ -18,13 +18,18 @@ from segbench.contract.recipe import Augment
 
 
 def plain_transform(mean: Sequence[float], std: Sequence[float]) -> v2.Transform:
-    """To float in 0..1, then normalised by channel; nothing random."""
-    # a channel that never varies has no scale of its own
+    """Return the transform for evaluation: scale to 0..1, then normalise by channel."""
+    # a constant channel has std 0
     return v2.Compose([v2.ToDtype(torch.float32, scale=True), v2.Normalize(mean, [s or 1.0 for s in std])])
 
 
 def training_transform(augment: Augment, mean: Sequence[float], std: Sequence[float]) -> v2.Transform:
-    """All of `augment`; random numbers come from torch's global generator."""
+    """Return the transform for training. Random numbers come from torch's global generator.
+
+    Args:
+        augment: the augmentation of the recipe.
+        mean, std: statistics by channel, in 0..1.
+    """
     steps: list[v2.Transform] = []
     if augment.rotate90:
         steps.append(Rotate90())
@@ -43,7 +48,7 @@ def training_transform(augment: Augment, mean: Sequence[float], std: Sequence[fl
 
 
 class Rotate90(v2.Transform):
-    """Turn by 0, 90, 180 or 270 degrees."""
+    """Rotate by 0, 90, 180 or 270 degrees at random."""
 
     def make_params(self, flat_inputs: list[Any]) -> dict[str, Any]:
         return {"turns": int(torch.randint(4, ()))}
@@ -53,10 +58,14 @@ class Rotate90(v2.Transform):
 
 
 class ScaleCrop(v2.Transform):
-    """Resize by a uniformly drawn factor, then crop at a random place (no padding).
+    """Resize by a random factor, then crop at a random place, without padding.
 
-    Only the window that the crop will show is resized: a whole street scene made twice as large would cost
-    more than a small network's forward pass.
+    Only the window inside of the crop is resized: resizing a whole street scene to twice its size would cost
+    more than the forward pass of a small network.
+
+    Args:
+        scale: smallest and largest factor, drawn uniformly.
+        crop: height and width, or None.
     """
 
     def __init__(self, scale: tuple[float, float], crop: tuple[int, int] | None) -> None:
@@ -74,13 +83,13 @@ class ScaleCrop(v2.Transform):
     def transform(self, inpt: Any, params: dict[str, Any]) -> Any:
         rows, columns = params["window"]
         is_mask = isinstance(inpt, tv_tensors.Mask)
-        # of torchvision's two nearest modes only this one samples where the image's bilinear mode does
+        # of torchvision's two nearest modes, only this one samples at the same places as bilinear mode
         mode = InterpolationMode.NEAREST_EXACT if is_mask else InterpolationMode.BILINEAR
         return tv_tensors.wrap(F.resize_image(inpt[..., rows, columns], params["size"], mode), like=inpt)
 
 
 def _span(length: int, factor: float, limit: int | None) -> tuple[slice, int]:
-    """Along one axis: the pixels to cut out, and the size to give them."""
+    """Draw the window of one axis: the pixels to crop, and the size to resize them to."""
     scaled = max(1, round(length * factor))
     size = min(limit or scaled, scaled)
     start = int(torch.randint(scaled - size + 1, ()))
@@ -89,7 +98,7 @@ def _span(length: int, factor: float, limit: int | None) -> tuple[slice, int]:
 
 
 class PadTo(v2.Transform):
-    """Pad at the bottom and the right with 0 up to a height and width."""
+    """Pad with 0, at the bottom and the right, to at least a height and width."""
 
     def __init__(self, size: tuple[int, int]) -> None:
         super().__init__()

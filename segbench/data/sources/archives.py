@@ -1,8 +1,8 @@
-"""Safe extraction of zip and tar archives, which may come from anywhere.
+"""Safe extraction of zip and tar archives from untrusted sources.
 
-Refused, with the archive and the entry named: entries that would land outside the folder, links of any kind
-(also those that stay inside: none of the known sources has any), devices, two entries of one name (also where
-they differ in case or Unicode form only), encrypted or damaged entries, and anything beyond `Limits`.
+An archive is refused, with an error that names the archive and the entry, for: entries outside of the folder,
+links of any kind, devices, two entries with one name (or names that differ only in case or Unicode form),
+encrypted or damaged entries, and everything beyond `Limits`.
 """
 
 from __future__ import annotations
@@ -28,9 +28,9 @@ from segbench.files import atomic_folder
 
 SUFFIXES = (".zip", ".tar", ".tgz", ".tar.gz", ".tbz2", ".tar.bz2", ".txz", ".tar.xz")
 RATIO_FLOOR = 100 * 2**20
-"""Bytes that may always be extracted: small archives of flat label maps shrink a thousandfold."""
+"""Bytes that any archive may extract to: label maps compress by a factor of a thousand."""
 HEADER_LIMIT = 2**20
-"""Largest long-name or extended header of a tar, which is read into memory."""
+"""Largest long-name or extended header of a tar in bytes. Headers are read into memory."""
 
 _DAMAGED = (
     zipfile.BadZipFile,
@@ -49,29 +49,39 @@ _DEFAULT = Limits()
 
 
 def is_archive(path: Path) -> bool:
-    """Whether `path` is to be extracted: a zip or a tar by content, or one by name, whatever it holds."""
+    """Return whether `path` is a zip or tar, by its content or by its name."""
     return path.name.lower().endswith(SUFFIXES) or _kind(path) is not None
 
 
 def extract(archive: Path, target: Path, limits: Limits = _DEFAULT) -> Path:
-    """Extract a zip or tar (plain, gzip, bzip2, xz), told apart by content, into the folder `target`.
+    """Extract a zip or tar (plain, gzip, bzip2, xz; detected by content).
 
-    A zip inside (`annotations/masks.zip`) is replaced by a folder named after it (`annotations/masks/`) with
-    its contents. Hidden files and those of other systems (`is_junk`) are skipped; permissions and times
-    are not kept. `target` appears (or replaces an older one) when everything is there, else stays as it was.
+    A zip inside (`annotations/masks.zip`) is replaced by a folder of its name (`annotations/masks/`) with its
+    contents. Junk (`is_junk`) is skipped. Permissions and times are not kept.
+
+    Args:
+        archive: the file.
+        target: folder to write; it appears, or is replaced, only when the extraction is complete.
+        limits: largest size, number of files and depth.
+
+    Returns:
+        `target`.
+
+    Raises:
+        SegbenchError: the archive is missing, unsafe, damaged or beyond the limits.
     """
     if not archive.is_file():
-        raise SegbenchError("is not there", where=archive, remedy="fetch it again")
+        raise SegbenchError("does not exist", where=archive, remedy="fetch it again")
     with atomic_folder(target) as partial:
         extraction = _Extraction(archive, partial, limits)
         extraction.run(archive, PurePosixPath(), depth=0)
         if not extraction.written:
-            raise SegbenchError("holds no files", where=archive, remedy="fetch it again")
+            raise SegbenchError("contains no files", where=archive, remedy="fetch it again")
     return target
 
 
 def _kind(path: Path) -> str | None:
-    """'zip', 'tar' or None, by content. A zip is known by its start, so that a truncated one is still one."""
+    """Return 'zip', 'tar' or None, by content. A zip is detected by its start, as it may be truncated."""
     with path.open("rb") as file:
         if file.read(4) in (b"PK\x03\x04", b"PK\x05\x06"):
             return "zip"
@@ -83,7 +93,7 @@ def _kind(path: Path) -> str | None:
 
 
 class _Header(tarfile.TarInfo):
-    """Python ends a tar quietly at the first damaged header; this says so, and refuses huge headers."""
+    """Raises an error for a damaged header, where Python silently ends, and for huge headers."""
 
     @classmethod
     def fromtarfile(cls, tar: tarfile.TarFile) -> _Header:
@@ -101,7 +111,7 @@ class _Header(tarfile.TarInfo):
 
 
 class _Extraction:
-    """One archive on its way into `folder`, and what has come out of it so far."""
+    """Extracts one archive, and counts what it has extracted so far."""
 
     def __init__(self, archive: Path, folder: Path, limits: Limits) -> None:
         self.archive, self.folder, self.limits = archive, folder, limits
@@ -113,7 +123,7 @@ class _Extraction:
         self._spelling: dict[str, str] = {}
         self.written: set[PurePosixPath] = set()
 
-    def refuse(self, what: str, remedy: str = "do not use this archive, or make it anew") -> SegbenchError:
+    def refuse(self, what: str, remedy: str = "do not use this archive, or create it again") -> SegbenchError:
         return SegbenchError(what, where=self.archive, remedy=remedy)
 
     def run(self, path: Path, prefix: PurePosixPath, depth: int) -> None:
@@ -123,15 +133,15 @@ class _Extraction:
             with path.open("rb") as file:
                 start = file.read(16)
             raise self.refuse(
-                f"is no zip or tar archive, or a damaged one (it starts with {start!r})", "fetch it again"
+                f"is not a zip or tar archive, or is damaged (it starts with {start!r})", "fetch it again"
             )
         self._nested = []
         with self._damage_named(inside):
             self._zip(path, prefix) if kind == "zip" else self._tar(path, prefix)
-        for name in self._nested:  # this list, while the recursion below begins its own
+        for name in self._nested:  # the recursion below starts its own list
             if depth == self.limits.max_depth:
                 raise self.refuse(
-                    f"holds archives more than {depth} deep ({name})", "raise `limits.max_depth`"
+                    f"contains archives more than {depth} levels deep ({name})", "raise `limits.max_depth`"
                 )
             self.run(self.folder / name, name.with_suffix(""), depth + 1)
             (self.folder / name).unlink()
@@ -159,7 +169,7 @@ class _Extraction:
                 if info.flag_bits & 0x1:
                     raise self.refuse(
                         f"entry {info.filename!r} is encrypted",
-                        "decrypt the archive and put it there without a password",
+                        "replace the archive with one that has no password",
                     )
                 is_dir = info.filename.endswith(("/", "\\"))
                 name = self._admit(info.filename, prefix, is_dir, info.file_size)
@@ -181,12 +191,13 @@ class _Extraction:
                     assert stream is not None
                     self._write(name, stream, info.size)
             while source.fileobj is not None and source.fileobj.read(2**20):
-                pass  # to the end of the compressed stream, where its checksum stands
+                pass  # read to the end of the compressed stream, where its checksum is
 
     def _check_total(self, entries: int, size: int) -> None:
         if self.entries + entries > self.limits.max_files:
             raise self.refuse(
-                f"holds more than {self.limits.max_files} entries", "raise `limits.max_files` if you trust it"
+                f"contains more than {self.limits.max_files} entries",
+                "raise `limits.max_files` if you trust it",
             )
         if self.bytes + size > self.max_bytes:
             key = "max_bytes" if self.max_bytes == self.limits.max_bytes else "max_ratio"
@@ -196,13 +207,13 @@ class _Extraction:
             )
 
     def _admit(self, raw: str, prefix: PurePosixPath, is_dir: bool, size: int) -> PurePosixPath | None:
-        """The entry's path below the folder; None where it is to be left out. Errors for unsafe names."""
+        """Return the path of an entry in the folder, or None to skip it. SegbenchError for unsafe names."""
         name = raw.replace("\\", "/")  # zips made on Windows
         parts = [p for p in name.split("/") if p not in ("", ".")]
         if name.startswith("/") or re.match("[A-Za-z]:", name) or ".." in parts:
-            raise self.refuse(f"entry {raw!r} would land outside the folder")
+            raise self.refuse(f"entry {raw!r} would be written outside of the folder")
         if re.search(r"[\x00-\x1f\x7f\ud800-\udfff]", name) or (not parts and not is_dir):
-            raise self.refuse(f"entry {raw!r} has no valid name")
+            raise self.refuse(f"entry {raw!r} does not have a valid name")
         if not parts or is_junk(parts):
             return None
         self._check_total(1, size)
@@ -215,18 +226,18 @@ class _Extraction:
         return path
 
     def _check_clash(self, path: PurePosixPath, is_dir: bool) -> None:
-        """One name, one entry: else the later one wins, and what is on disk depends on the file system."""
+        """Refuse two entries with one name: the file system would decide which of them is written."""
         for part in [path, *path.parents][:-1]:
             spelling = str(part)
             key = unicodedata.normalize("NFC", spelling).casefold()
             known = self._spelling.setdefault(key, spelling)
             if known != spelling:
-                raise self.refuse(f"entries {known!r} and {spelling!r} differ in case only")
+                raise self.refuse(f"entries {known!r} and {spelling!r} differ only in case")
         if path in self.written or any(p in self.written for p in path.parents):
-            raise self.refuse(f"entry {str(path)!r} is there twice")
+            raise self.refuse(f"entry {str(path)!r} occurs twice")
         if not is_dir:
             if (self.folder / path).is_dir():
-                raise self.refuse(f"entry {str(path)!r} is there twice, as a file and as a folder")
+                raise self.refuse(f"entry {str(path)!r} occurs twice, as a file and as a folder")
             self.written.add(path)
 
     def _write(self, name: PurePosixPath, stream: IO[Any], size: int) -> None:

@@ -1,4 +1,4 @@
-"""One file over HTTP: resumed where it broke off, tried again where that may help, progress shown."""
+"""Download of one file over HTTP, with retries, resumption and a progress display."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ LOG_EVERY = 5.0
 
 
 class Unreachable(Exception):
-    """The address does not yield the file; `missing` where the server says that it has none (404, 410)."""
+    """The file cannot be downloaded. `missing`: the server does not have it (404, 410)."""
 
     def __init__(self, reason: str, *, missing: bool = False) -> None:
         super().__init__(reason)
@@ -40,7 +40,7 @@ class Unreachable(Exception):
 
 
 class _Remote(BaseModel):
-    """Which version of which file a partial download belongs to; kept beside it."""
+    """The remote file that a partial download belongs to; stored in a note beside it."""
 
     url: str
     validator: str | None
@@ -49,14 +49,22 @@ class _Remote(BaseModel):
 
 
 def download(url: str, part: Path, *, retries: int, timeout: float, pause: float = 1.0) -> None:
-    """Bring `url` to `part`, going on with what stands there from an earlier try or an earlier run.
+    """Download a file, and resume a partial download of it.
 
-    A note beside it says which file that is; call `discard` when the part is renamed or of no use.
+    A partial download is resumed only if the remote file is still the same by its ETag, its date or (if the
+    server gives neither) its size. A note beside it tells which file it is. Call `discard` after the file was
+    renamed or rejected.
 
-    A part is continued only if the remote file is still the same one by its ETag, its date, or (where the
-    server gives neither) its size; else it begins anew. `retries` tries in a row may fail without any
-    progress, with pauses that double from `pause` seconds; `timeout` is the longest silence in seconds.
-    Raises Unreachable, and SegbenchError where the disk is full.
+    Args:
+        url: address of the file.
+        part: path to download to.
+        retries: number of tries that may fail in a row without progress.
+        timeout: seconds without data after which a try fails.
+        pause: seconds before the first retry; doubled for each further one, up to `LONGEST_PAUSE`.
+
+    Raises:
+        Unreachable: the file cannot be downloaded.
+        SegbenchError: the disk is full or not writable.
     """
     part.parent.mkdir(parents=True, exist_ok=True)
     failures, furthest = 0, _size(part)
@@ -81,7 +89,7 @@ def discard(part: Path) -> None:
 
 
 def exists(url: str, *, timeout: float) -> bool:
-    """Whether the server says that it has a file at `url`."""
+    """Return whether the server has a file at `url`."""
     try:
         with _open(url, {}, timeout, method="HEAD"):
             return True
@@ -110,8 +118,8 @@ def _attempt(url: str, part: Path, timeout: float) -> None:
     except urllib.error.HTTPError as error:
         if error.code == 416 and known and have:
             if known.size == have and _range_total(error.headers) == have:
-                return  # broke off after the last byte
-            discard(part)  # shorter than what is here: another file now
+                return  # stopped after the last byte
+            discard(part)  # shorter than the partial download: another file
             raise OSError("the remote file has changed") from error
         raise
     with response:
@@ -159,7 +167,7 @@ def _range_total(headers: Message) -> int | None:
 
 
 def _open(url: str, headers: dict[str, str], timeout: float, method: str = "GET") -> http.client.HTTPResponse:
-    """Without urllib's handlers for ftp:, file: and data:, to which a redirect could lead."""
+    """Send a request, without urllib's handlers for ftp:, file: and data: addresses in redirects."""
     opener = urllib.request.OpenerDirector()
     for handler in (
         urllib.request.ProxyHandler,
@@ -178,7 +186,7 @@ def _open(url: str, headers: dict[str, str], timeout: float, method: str = "GET"
 
 
 def _raise_if_final(error: Exception, part: Path) -> None:
-    """Raise what another try would not mend."""
+    """Raise errors that another try cannot fix."""
     if isinstance(error, urllib.error.HTTPError):
         if error.code < 500 and error.code not in (408, 416, 425, 429):
             raise Unreachable(_reason(error), missing=error.code in (404, 410)) from error
@@ -188,7 +196,7 @@ def _raise_if_final(error: Exception, part: Path) -> None:
     elif isinstance(error, (ValueError, http.client.InvalidURL)):
         raise Unreachable(_reason(error)) from error
     elif isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
-        raise SegbenchError("the disk is full", where=part, remedy="make room and run again") from error
+        raise SegbenchError("the disk is full", where=part, remedy="free disk space and run again") from error
     elif isinstance(error, OSError) and error.errno in (errno.EACCES, errno.EROFS, errno.EPERM):
         raise SegbenchError(
             f"cannot be written ({error.strerror})", where=part, remedy="check the folder's permissions"
@@ -207,15 +215,15 @@ def _check_space(part: Path, total: int | None, have: int) -> None:
     free = shutil.disk_usage(part.parent).free
     if total is not None and total - have > free:
         raise SegbenchError(
-            f"needs {(total - have) / 1e9:.2f} GB more, and {free / 1e9:.2f} GB are free",
+            f"needs {(total - have) / 1e9:.2f} GB more, but only {free / 1e9:.2f} GB are free",
             where=part,
-            remedy="make room and run again; the download goes on where it stopped",
+            remedy="free disk space and run again; the download continues where it stopped",
         )
 
 
 @contextmanager
 def _progress(name: str, total: int | None, have: int) -> Iterator[Callable[[int], None]]:
-    """A bar on a terminal, else a line in the log now and then."""
+    """Show a progress bar on a terminal, else log a line every `LOG_EVERY` seconds."""
     if sys.stderr.isatty():
         from rich import progress as rich
         from rich.console import Console
@@ -231,13 +239,13 @@ def _progress(name: str, total: int | None, have: int) -> Iterator[Callable[[int
             task = bar.add_task(name, total=total, completed=have)
             yield lambda count: bar.advance(task, count)
     else:
-        done, said = have, time.monotonic()
+        done, logged = have, time.monotonic()
 
         def advance(count: int) -> None:
-            nonlocal done, said
+            nonlocal done, logged
             done += count
-            if time.monotonic() - said >= LOG_EVERY:
-                said = time.monotonic()
+            if time.monotonic() - logged >= LOG_EVERY:
+                logged = time.monotonic()
                 log.info(
                     "%s: %.1f MB%s",
                     name,

@@ -1,4 +1,4 @@
-"""The fetch step: an archive from a mirror or from its upstream address, verified before it has its name."""
+"""The fetch step: get an archive from a mirror or from upstream, and verify its checksum."""
 
 from __future__ import annotations
 
@@ -33,75 +33,92 @@ def fetch_archive(
     retries: int = RETRIES,
     timeout: float = TIMEOUT,
 ) -> Provenance:
-    """Bring the archive `name` to the file `out`.
+    """Get an archive from the first source that has it: `out` itself, the mirror, upstream.
 
-    In this order: `out` itself where a file stands there already (put there by hand); the `mirror` (folder,
-    file:// or http address), whose `SHA256SUMS` rule there, as a mirror may hold a set cut small; upstream.
-    From a folder it is a hard link where the file system allows, else a copy. `retries`, `timeout`: as for
-    `download`.
-    Every failure is a SegbenchError that says how else to get the file.
+    Files of the mirror must fit its `SHA256SUMS`, not the checksum of upstream: a mirror may have a smaller
+    version of a dataset. Files of a folder become hard links if the file system allows it, else copies.
+
+    Args:
+        name: file name of the archive.
+        archive: its address and checksum.
+        out: file to write. If it exists, for instance because the user put it there, it is verified and kept.
+        mirror: a folder, or a file:// or http address.
+        retries, timeout: see `download`.
+
+    Returns:
+        Where the archive came from.
+
+    Raises:
+        SegbenchError: no source has the archive, or its checksum is wrong. It says how else to get the file.
     """
     mirrored = _mirror_checksum(name, mirror, out, retries, timeout) if mirror else None
     if out.exists():
-        discard(_part(out))  # of a process that was killed when the download had its name already
-        return _take(name, archive, out, mirrored)
+        discard(_part(out))  # of a process that was killed after the rename
+        return _accept(name, archive, out, mirrored)
     if mirror and mirrored:
         address = _join(mirror, name)
         try:
-            sha256 = _bring(address, out, mirrored, retries, timeout)
+            sha256 = _retrieve(address, out, mirrored, retries, timeout)
             return _provenance(name, "mirror", address, out, sha256, mirrored)
         except Unreachable as error:
             if not error.missing:
                 raise _unusable(mirror, name, error) from error
-            log.warning("%s: the mirror lists it but does not have it; going upstream", name)
-    remedy = f"name a folder or an address that has {name} under `mirror:`, or put the file at {out}"
+            log.warning("%s: the mirror lists it but does not have it; fetching it from upstream", name)
+    remedy = f"set `mirror:` to a folder or an address that has {name}, or put the file at {out}"
     if archive.url is None:
-        raise SegbenchError(f"must be fetched by hand: {archive.manual}", where=name, remedy=remedy)
+        raise SegbenchError(
+            f"cannot be downloaded automatically: {archive.manual}", where=name, remedy=remedy
+        )
     try:
-        sha256 = _bring(archive.url, out, archive.checksum, retries, timeout)
+        sha256 = _retrieve(archive.url, out, archive.checksum, retries, timeout)
     except Unreachable as error:
         raise SegbenchError(
             f"cannot be fetched from {archive.url} ({error})", where=name, remedy=remedy
         ) from error
     if archive.checksum is None:
-        log.warning("%s: no checksum is known for it; got sha256:%s", name, sha256)
+        log.warning("%s: not verified, as no checksum is known; it has sha256:%s", name, sha256)
     return _provenance(name, "upstream", archive.url, out, sha256, archive.checksum)
 
 
-def _take(name: str, archive: Archive, out: Path, mirrored: str | None) -> Provenance:
-    """Accept a file that stands at `out` already: the mirror's or upstream's, where a checksum is known."""
+def _accept(name: str, archive: Archive, out: Path, mirrored: str | None) -> Provenance:
+    """Accept an existing file `out` if it has the checksum of the mirror or of upstream, or none is known."""
     sha256 = _digest(out, "sha256")
     known = [c for c in (mirrored, archive.checksum) if c]
     if not known:
         log.warning(
-            "%s: taken as it stands at %s; no checksum is known for it, got sha256:%s", name, out, sha256
+            "%s: using the existing file %s; not verified, as no checksum is known; it has sha256:%s",
+            name,
+            out,
+            sha256,
         )
         return _provenance(name, "by hand", None, out, sha256, None)
-    got = [_as_in(checksum, out, sha256) for checksum in known]
+    got = [_checksum_by(checksum, out, sha256) for checksum in known]
     for checksum, actual in zip(known, got):
         if actual.startswith(checksum):
             return _provenance(name, "by hand", None, out, sha256, checksum)
-    raise _wrong(out, " or ".join(known), got[-1], "remove it, so that it is fetched anew")
+    raise _wrong(out, " or ".join(known), got[-1], "remove it, so that it is fetched again")
 
 
-def _bring(address: str, out: Path, checksum: str | None, retries: int, timeout: float) -> str:
-    """Link, copy or download `address` to `out`, verified; returns its SHA-256. Raises Unreachable."""
+def _retrieve(address: str, out: Path, checksum: str | None, retries: int, timeout: float) -> str:
+    """Link, copy or download `address` to `out` and verify it. Return its SHA-256. Raises Unreachable."""
     local = _local(address)
     if local is None:
         part = _part(out)
         download(address, part, retries=retries, timeout=timeout)
         sha256 = _digest(part, "sha256")
-        if checksum and not (got := _as_in(checksum, part, sha256)).startswith(checksum):
+        if checksum and not (got := _checksum_by(checksum, part, sha256)).startswith(checksum):
             discard(part)
-            raise _wrong(address, checksum, got, "try again; if it stays so, upstream has changed its file")
+            raise _wrong(
+                address, checksum, got, "try again; if the error persists, the published file has changed"
+            )
         part.replace(out)
         discard(part)
         return sha256
     if not local.is_file():
         raise Unreachable("no such file", missing=True)
     sha256 = _digest(local, "sha256")
-    if checksum and not (got := _as_in(checksum, local, sha256)).startswith(checksum):
-        raise _wrong(local, checksum, got, "replace the file, or mend the checksum if the file is right")
+    if checksum and not (got := _checksum_by(checksum, local, sha256)).startswith(checksum):
+        raise _wrong(local, checksum, got, "replace the file, or correct the checksum if the file is right")
     with atomic_path(out) as partial:
         try:
             os.link(local.resolve(), partial)
@@ -118,12 +135,12 @@ def _bring(address: str, out: Path, checksum: str | None, retries: int, timeout:
 
 
 def _part(out: Path) -> Path:
-    """A download on its way to `out`."""
+    """Return the path of a partial download of `out`."""
     return out.with_name(f"{out.name}.part")
 
 
 def _mirror_checksum(name: str, mirror: str, out: Path, retries: int, timeout: float) -> str | None:
-    """What the mirror's `SHA256SUMS` says of `name`; None where the mirror does not have it."""
+    """Return the checksum of `name` in the mirror's `SHA256SUMS`; None if the mirror does not have it."""
     if urlsplit(mirror).scheme not in ("", "http", "https", "file"):
         raise SegbenchError(
             f"'{mirror}' is neither a folder nor an http, https or file address",
@@ -134,7 +151,7 @@ def _mirror_checksum(name: str, mirror: str, out: Path, retries: int, timeout: f
     with scratch(out) as folder:
         sums = folder / SUMS
         try:
-            _bring(address, sums, None, retries, timeout)
+            _retrieve(address, sums, None, retries, timeout)
         except Unreachable as error:
             raise _unusable(mirror, SUMS, error) from error
         text = sums.read_text(encoding="utf-8", errors="replace")
@@ -144,7 +161,7 @@ def _mirror_checksum(name: str, mirror: str, out: Path, retries: int, timeout: f
     local = _local(archive)
     if name not in checksums and (exists(archive, timeout=timeout) if local is None else local.exists()):
         raise SegbenchError(
-            f"does not list {name}, which is there",
+            f"does not list {name}, which the mirror has",
             where=address,
             remedy=f"if the file is right, add it: sha256sum {name} >> {SUMS}",
         )
@@ -156,7 +173,7 @@ def _join(mirror: str, name: str) -> str:
 
 
 def _local(address: str) -> Path | None:
-    """The path that a folder's name or a file: address means; None for an address on the net."""
+    """Return the path of a folder name or file: address; None for an http address."""
     parts = urlsplit(address)
     if parts.scheme in ("http", "https"):
         return None
@@ -165,9 +182,9 @@ def _local(address: str) -> Path | None:
 
 def _unusable(mirror: str, name: str, error: Unreachable) -> SegbenchError:
     return SegbenchError(
-        f"{name} cannot be read from it ({error})",
+        f"cannot read {name} ({error})",
         where=f"mirror {mirror}",
-        remedy=f"check `mirror:` (a folder or an address with a {SUMS}), or leave it out to go upstream",
+        remedy=f"check `mirror:` (a folder or an address with a {SUMS}), or remove it to fetch from upstream",
     )
 
 
@@ -176,8 +193,8 @@ def _digest(path: Path, algorithm: str) -> str:
         return hashlib.file_digest(file, algorithm).hexdigest()
 
 
-def _as_in(checksum: str, path: Path, sha256: str) -> str:
-    """The checksum of `path` by the algorithm of `checksum`; it begins with `checksum` where they agree."""
+def _checksum_by(checksum: str, path: Path, sha256: str) -> str:
+    """Return the checksum of `path` by the algorithm of `checksum`, of which it may be a prefix."""
     return f"md5:{_digest(path, 'md5')}" if checksum.startswith("md5:") else f"sha256:{sha256}"
 
 

@@ -1,8 +1,8 @@
-"""Whether the files of a user's own folder are those that a dataset was converted from.
+"""Hash of a user's own folder, to detect changes since a dataset was converted.
 
-Times say too little: unpacking, `rsync -t` and `cp -p` bring new content with an old time, and a copy of the
-same content has a new one. So the content decides. A file is read once, and again only where its size or one
-of its times changed; its ctime cannot be set back by a program that copies.
+Times alone are not enough: unpacking, `rsync -t` and `cp -p` keep old times for new content, and a copy of
+the same content has a new time. So the content is hashed. A file is read again only if its size, mtime or
+ctime changed; programs that copy files cannot set ctime.
 """
 
 from __future__ import annotations
@@ -19,9 +19,14 @@ from segbench.files import read_json, write_json
 
 
 def digest(folder: Path, cache: Path) -> str:
-    """Hash of the names and the content of the files below `folder`, without hidden files and junk.
+    """Return a hash of the names and contents of the files below `folder`, without junk.
 
-    `cache`: folder that remembers what was read.
+    Args:
+        folder: the folder.
+        cache: folder that stores the hashes of files that were read before.
+
+    Raises:
+        SegbenchError: a file cannot be read.
     """
     root = folder.absolute()
     remembered = cache / f"{hashlib.sha256(str(root).encode()).hexdigest()[:16]}.json"
@@ -40,7 +45,7 @@ def digest(folder: Path, cache: Path) -> str:
         same = isinstance(known, list) and len(known) == 4 and known[:3] == seen
         found[str(name)] = known if same else [*seen, _content(path)]
     if found != before:
-        with suppress(OSError):  # a cache only
+        with suppress(OSError):  # only a cache
             write_json(remembered, found, indent=None)
     content = json.dumps({name: of[3] for name, of in found.items()})
     return hashlib.sha256(content.encode()).hexdigest()[:16]

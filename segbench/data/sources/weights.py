@@ -1,4 +1,4 @@
-"""Public weights, fetched and verified: of backbones, with timm's own names, and of whole networks."""
+"""Fetch and verify public weights: of backbones, with timm's names, and of whole networks."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from segbench.data.sources.fetch import fetch_archive
 from segbench.errors import SegbenchError, nearest
 from segbench.files import atomic_path, read_json, write_text
 
-if TYPE_CHECKING:  # whoever only reads entries does without torch
+if TYPE_CHECKING:  # torch is not needed to read entries
     from torch import Tensor
 
 
@@ -23,13 +23,24 @@ log = logging.getLogger(__name__)
 
 
 def fetch_weights(entry: WeightsEntry, out: Path, mirror: str | None = None) -> Provenance:
-    """Write the weights as safetensors to `out`.
+    """Fetch weights and write them as safetensors.
 
-    Of a backbone: exactly the state dict of `timm.create_model(entry.timm)`. Of a whole network: the state
-    dict as upstream names it, with the `Checkpoint` as JSON in the file's metadata.
+    For a backbone, the file has exactly the state dict of `timm.create_model(entry.timm)`. For a whole
+    network, it has the published state dict, and the `Checkpoint` as JSON in its metadata.
 
-    Upstream's own file stays in `fetched/<stem of out>/`. Only tensors are read from it, never code.
-    Where the entry knows no checksum, the file's first one is noted beside it, and holds from then on.
+    The published file is kept in `fetched/<stem of out>/`. Only tensors are read from it, never code. If the
+    entry has no checksum, that of the first download is stored beside it and must fit from then on.
+
+    Args:
+        entry: the entry of the weights.
+        out: file to write.
+        mirror: see `fetch_archive`.
+
+    Returns:
+        Where the file came from.
+
+    Raises:
+        SegbenchError: the file cannot be fetched, is damaged, or does not fit the model.
     """
     url = entry.url or _installed(entry).as_uri()
     name = unquote(Path(urlsplit(url).path).name)
@@ -40,7 +51,7 @@ def fetch_weights(entry: WeightsEntry, out: Path, mirror: str | None = None) -> 
         checksum = f"sha256:{Provenance.model_validate(read_json(note)).sha256}"
     provenance = fetch_archive(name, Archive(url=url, checksum=checksum), fetched, mirror)
     if entry.checksum is None:
-        log.warning("%s is trusted on first use; its checksum is noted in %s", name, note)
+        log.warning("%s: not verified, as its entry has no checksum; stored its checksum in %s", name, note)
     write_text(note, provenance.model_dump_json(indent=2) + "\n")
     metadata = {"source": name, "source_sha256": provenance.sha256}
     if entry.checkpoint:
@@ -57,7 +68,7 @@ def fetch_weights(entry: WeightsEntry, out: Path, mirror: str | None = None) -> 
 
 
 def _whole(checkpoint: Checkpoint, content: Any, path: Path) -> tuple[dict[str, Tensor], Checkpoint]:
-    """The state dict, and the `Checkpoint` with what the file itself knows."""
+    """Return the state dict, and the `Checkpoint` completed from the file."""
     if not checkpoint.classes:
         try:
             told = {"classes": [c["name"] for c in content["classes"]]}
@@ -65,7 +76,7 @@ def _whole(checkpoint: Checkpoint, content: Any, path: Path) -> tuple[dict[str, 
             content = content["weights"]
         except (KeyError, TypeError) as error:
             raise SegbenchError(
-                f"is no model.pt of segbench (no {error})",
+                f"is not a model.pt of segbench (lacks {error})",
                 where=path,
                 remedy="give `classes`, `mean` and `std`",
             ) from error
@@ -85,7 +96,9 @@ def _installed(entry: WeightsEntry) -> Path:
         ) from error
     if not path.is_file():
         raise SegbenchError(
-            "is not there", where=path, remedy=f"install {entry.package} anew, or mend `file:` of the entry"
+            "does not exist",
+            where=path,
+            remedy=f"install {entry.package} again, or correct `file:` of the entry",
         )
     return path
 
@@ -101,9 +114,9 @@ def _read(path: Path) -> Any:
         return torch.load(path, map_location="cpu", weights_only=True)
     except (SafetensorError, pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError) as error:
         raise SegbenchError(
-            f"is no file of weights, or a damaged one ({str(error).splitlines()[0]})",
+            f"is not a file of weights, or is damaged ({str(error).splitlines()[0]})",
             where=path,
-            remedy="remove it, so that it is fetched anew",
+            remedy="remove it, so that it is fetched again",
         ) from error
 
 
@@ -118,7 +131,7 @@ def _state_dict(state: Any, path: Path) -> dict[str, Tensor]:
 
 
 def _as_timm(entry: WeightsEntry, state: dict[str, Tensor], path: Path) -> dict[str, Tensor]:
-    """Name and shape the tensors as timm does, by timm's own filter of the model; all of them must fit."""
+    """Return the tensors with timm's names and shapes. timm's own filter converts them; all must fit."""
     import timm
 
     assert entry.timm
@@ -144,16 +157,15 @@ def _as_timm(entry: WeightsEntry, state: dict[str, Tensor], path: Path) -> dict[
     result = {key: value.contiguous() for key, value in model.state_dict().items()}
     for key, value in result.items():
         if not value.isfinite().all() or (key.endswith("running_var") and (value < 0).any()):
-            raise SegbenchError(f"'{key}' holds impossible values", where=path, remedy="fetch it anew")
+            raise SegbenchError(f"'{key}' has impossible values", where=path, remedy="fetch it again")
     return result
 
 
 def _in_order(state: dict[str, Tensor], names: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Rename tensors to those of `names`, in their order. ValueError if they do not fit."""
     if len(state) != len(names):
-        raise ValueError(f"{len(state)} tensors where {len(names)} are needed")
+        raise ValueError(f"{len(state)} tensors, {len(names)} needed")
     for (ours, place), (theirs, value) in zip(names.items(), state.items()):
         if ours.rpartition(".")[2] != theirs.rpartition(".")[2] or place.shape != value.shape:
-            raise ValueError(
-                f"'{theirs}' {tuple(value.shape)} stands where '{ours}' {tuple(place.shape)} should"
-            )
+            raise ValueError(f"'{theirs}' {tuple(value.shape)} does not fit '{ours}' {tuple(place.shape)}")
     return dict(zip(names, state.values()))

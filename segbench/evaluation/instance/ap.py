@@ -18,7 +18,7 @@ from hotcoco.metrics import calibration_error
 from hotcoco.primitives import bbox_iou, mask_iou
 
 from segbench.contract.scores import Contract, Score, ScoreTable
-from segbench.data.masks import areas
+from segbench.data.coco.masks import areas
 from segbench.evaluation.annotations import Objects
 from segbench.evaluation.averages import mean
 from segbench.evaluation.instance.matching import AREAS, THRESHOLDS, Group, match, outside

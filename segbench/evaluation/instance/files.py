@@ -13,10 +13,10 @@ from typing import Any
 import numpy as np
 from pycocotools import mask as rle
 
-from segbench.data import coco_lists
-from segbench.data.coco_lists import column, shown
-from segbench.data.masks import areas as areas_of
-from segbench.data.masks import has_outline, pixels, standardise, to_rle
+from segbench.data.coco import checks
+from segbench.data.coco.checks import column, shown
+from segbench.data.coco.masks import areas as areas_of
+from segbench.data.coco.masks import has_outline, pixels, standardise, to_rle
 from segbench.errors import SegbenchError
 from segbench.evaluation.annotations import Objects
 from segbench.files import read_json
@@ -84,7 +84,7 @@ class InstanceFile:
         try:
             if not all(isinstance(box, list) and len(box) == 4 for box in given):
                 raise ValueError("a bbox is not a list of four numbers")
-            coco_lists.check_finite([*chain.from_iterable(given)], "a bbox")
+            checks.check_finite([*chain.from_iterable(given)], "a bbox")
             boxes = np.asarray(given, float).reshape(len(items), 4)
             if (boxes[:, 2:] < 0).any():
                 raise ValueError("a bbox has a negative width or height")
@@ -168,14 +168,14 @@ def read_truth(
             where=path,
             remedy="it needs images, categories and annotations with their ids",
         )
-    images = coco_lists.listed(coco_lists.records(data["images"], "images", path), "image", "file_name", path)
-    categories = coco_lists.categories(data["categories"], path)
-    annotations = coco_lists.records(data["annotations"], "annotations", path)
-    ids = column(annotations, "annotation", "id", coco_lists.whole, path)
+    images = checks.listed(checks.records(data["images"], "images", path), "image", "file_name", path)
+    categories = checks.categories(data["categories"], path)
+    annotations = checks.records(data["annotations"], "annotations", path)
+    ids = column(annotations, "annotation", "id", checks.whole, path)
     by_image = _by_image(annotations, "annotation", path, images, categories)
-    column(annotations, "annotation", "iscrowd", coco_lists.flag, path)
+    column(annotations, "annotation", "iscrowd", checks.flag, path)
     stated = [a for a in annotations if a.get("area") is not None]
-    column(stated, "annotation", "area", coco_lists.number, path)
+    column(stated, "annotation", "area", checks.number, path)
     _check_shapes(annotations, "annotation", path, masks)
     if 0 in ids:
         log.warning(
@@ -218,7 +218,7 @@ def read_results(
             "or an object with such an array as `annotations`",
         )
     by_image = _by_image(data, "result", path, images, classes)
-    scores = column(data, "result", "score", coco_lists.number, path)
+    scores = column(data, "result", "score", checks.number, path)
     if scores and not 0 <= min(scores) <= max(scores) <= 1:
         log.warning(
             "%s: scores range from %g to %g, not within 0 to 1; AP needs their order only, but calibration "
@@ -262,8 +262,8 @@ def _by_image(
     items: list[dict[str, Any]], kind: str, path: Path, images: Collection[int], classes: Collection[int]
 ) -> dict[int, list[dict[str, Any]]]:
     groups: dict[int, list[dict[str, Any]]] = {}
-    of_image = column(items, kind, "image_id", coco_lists.whole, path)
-    of_class = column(items, kind, "category_id", coco_lists.whole, path)
+    of_image = column(items, kind, "image_id", checks.whole, path)
+    of_class = column(items, kind, "category_id", checks.whole, path)
     for image_id, item in zip(of_image, items):
         groups.setdefault(image_id, []).append(item)
     if unknown_classes := set(of_class) - set(classes):

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from segbench.data import coco_lists
+from segbench.data.coco import checks
+from segbench.data.coco.jsonstream import Records
 from segbench.data.images import open_image
-from segbench.data.jsonstream import Records
 from segbench.errors import SegbenchError
 from segbench.evaluation.annotations import SegmentMap
 from segbench.evaluation.semantic.maps import check_shape
@@ -26,7 +26,7 @@ class PanopticFiles:
     def __init__(self, path: Path, folder: Path, class_ids: Iterable[int] | None = None) -> None:
         self.path, self.folder = path, folder
         self.records = Records(path)
-        self.categories = coco_lists.categories(self.records.categories, path)
+        self.categories = checks.categories(self.records.categories, path)
         self._class_ids = frozenset(self.categories if class_ids is None else class_ids)
         self._table = np.zeros(1 << 24, np.uint16)  # pages take memory only once written
 
@@ -62,15 +62,14 @@ class PanopticFiles:
             )
         record = self.records[image_id]
         segment = f"image {image_id}: segment"
-        coco_lists.column([record], "annotation of image", "file_name", coco_lists.text, self.path)
-        infos = coco_lists.records(record.get("segments_info"), f"image {image_id}: segments_info", self.path)
+        checks.column([record], "annotation of image", "file_name", checks.text, self.path)
+        infos = checks.records(record.get("segments_info"), f"image {image_id}: segments_info", self.path)
         numbers, class_ids = (
-            coco_lists.column(infos, segment, key, coco_lists.whole, self.path)
-            for key in ("id", "category_id")
+            checks.column(infos, segment, key, checks.whole, self.path) for key in ("id", "category_id")
         )
-        crowds = coco_lists.column(infos, segment, "iscrowd", coco_lists.flag, self.path)
+        crowds = checks.column(infos, segment, "iscrowd", checks.flag, self.path)
         scored = [s for s in infos if s.get("score") is not None]
-        coco_lists.column(scored, segment, "score", coco_lists.number, self.path)
+        checks.column(scored, segment, "score", checks.number, self.path)
         for info, number, class_id, crowd in zip(infos, numbers, class_ids, crowds):
             info |= {"id": number, "category_id": class_id, "iscrowd": int(crowd)}
         if unknown := set(class_ids) - self._class_ids:

@@ -12,7 +12,7 @@ import pyarrow as pa
 
 from segbench.contract.evaluation import EvaluationOptions
 from segbench.contract.view import Category, Task
-from segbench.data import coco_lists
+from segbench.data.coco import checks
 from segbench.errors import SegbenchError
 from segbench.evaluation.instance import ap as instance
 from segbench.evaluation.instance import tide
@@ -68,13 +68,13 @@ def check_images(
     missing, unknown = ([i for i in a if i not in b] for a, b in ((true, predicted), (predicted, true)))
     if unknown:
         raise SegbenchError(
-            f"image {unknown[0]} is not in the truth{coco_lists.more(unknown)}",
+            f"image {unknown[0]} is not in the truth{checks.more(unknown)}",
             where=where,
             remedy="score predictions on the split that they were made for",
         )
     if missing and not missing_as_empty:
         raise SegbenchError(
-            f"has nothing for image {missing[0]}{coco_lists.more(missing)}",
+            f"has nothing for image {missing[0]}{checks.more(missing)}",
             where=where,
             remedy="predict every image, or count them as empty with --missing-as-empty",
         )
@@ -83,7 +83,7 @@ def check_images(
             "%s: no prediction for image %s%s; it is scored as empty",
             where,
             missing[0],
-            coco_lists.more(missing),
+            checks.more(missing),
         )
 
 
@@ -96,10 +96,10 @@ class InstancePair:
         self.classes = classes_of(found, truth)
         self.shapes = {i: _shape(image, i, truth) for i, image in self.images.items()}
         self.results, other = read_results(predictions, self.images, found, masks=not boxes)
-        own = coco_lists.records(other.get("images") or [], "images", predictions)
+        own = checks.records(other.get("images") or [], "images", predictions)
         lists = (
-            names(coco_lists.categories(other.get("categories") or [], predictions), "name"),
-            names(coco_lists.listed(own, "image", "file_name", predictions), "file_name"),
+            names(checks.categories(other.get("categories") or [], predictions), "name"),
+            names(checks.listed(own, "image", "file_name", predictions), "file_name"),
         )
         check_lists((names(found, "name"), names(self.images, "file_name")), truth, lists, predictions)
         if not boxes:
@@ -111,7 +111,7 @@ class InstancePair:
         lacking = [i for i, shape in self.shapes.items() if not all(shape) and i in used]
         if lacking:
             raise SegbenchError(
-                f"image {lacking[0]} has no height and width, which masks need{coco_lists.more(lacking)}",
+                f"image {lacking[0]} has no height and width, which masks need{checks.more(lacking)}",
                 where=self.truth.path,
                 remedy="give each image its height and width, or score boxes with --boxes",
             )
@@ -131,11 +131,11 @@ Lists = tuple[Mapping[int, Any], Mapping[int, Any]]
 
 def check_lists(true: Lists, truth: Path, own: Lists, predictions: Path) -> None:
     """Check that the categories and images that predictions list, if any, have the ids of the truth."""
-    coco_lists.check_same_ids(true[0], own[0], "category", truth, predictions)
+    checks.check_same_ids(true[0], own[0], "category", truth, predictions)
     stems, own_stems = (
-        {i: coco_lists.stem(name) for i, name in images.items() if name} for images in (true[1], own[1])
+        {i: checks.stem(name) for i, name in images.items() if name} for images in (true[1], own[1])
     )
-    coco_lists.check_same_ids(stems, own_stems, "image", truth, predictions)
+    checks.check_same_ids(stems, own_stems, "image", truth, predictions)
 
 
 def names(entries: Mapping[int, dict[str, Any]], key: str) -> dict[int, Any]:
@@ -183,11 +183,11 @@ def score_instance(
 
 
 def classes_of(found: Mapping[int, dict[str, Any]], path: Path) -> tuple[Category, ...]:
-    """Return the categories of a COCO file by ascending id. `found` is from `coco_lists.categories`."""
+    """Return the categories of a COCO file by ascending id. `found` is from `checks.categories`."""
     entries = [
         entry if entry.get("isthing") is not None else entry | {"isthing": 1} for entry in found.values()
     ]
-    things = coco_lists.column(entries, "category", "isthing", coco_lists.flag, path)
+    things = checks.column(entries, "category", "isthing", checks.flag, path)
     return tuple(
         Category(id=i, name=c["name"], isthing=thing, color=(0, 0, 0))
         for (i, c), thing in sorted(zip(found.items(), things), key=lambda pair: pair[0][0])

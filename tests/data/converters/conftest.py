@@ -26,13 +26,13 @@ class _Extracted(defaultdict):
 
 @pytest.fixture(scope="session")
 def archives(mirror: Path, tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, Path]:
-    """Archive name -> its extracted folder; each is extracted when it is first asked for."""
+    """Archive name -> extracted folder. An archive is extracted on first access."""
     return _Extracted(mirror, tmp_path_factory.mktemp("extracted"))
 
 
 @pytest.fixture
 def save() -> Callable[..., Path]:
-    """Writes an array (by default an 8 x 8 colour image) as an image file."""
+    """Write an array (by default an 8 x 8 colour image) as an image file."""
 
     def run(path: Path, array: np.ndarray | None = None) -> Path:
         path.parent.mkdir(parents=True, exist_ok=True)

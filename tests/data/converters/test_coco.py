@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 from pycocotools.coco import COCO
 
-from segbench.data import masks
+from segbench.data.coco import masks
 from segbench.data.converters.coco import convert
 from segbench.data.dataset import id_to_rgb, rgb_to_id
 from segbench.errors import SegbenchError
@@ -65,7 +65,7 @@ def test_mirror_instances_alone(archives, write):
 
 
 def tiny(root: Path, save, category: int = 7, nested: bool = False, name: str = "1.jpg") -> dict[str, Path]:
-    """One image a split: half sky (stuff, 40), half dog (thing, 7); the instance files know no stuff."""
+    """One image per split: half sky (stuff, 40), half dog (thing, 7). Instance files do not list stuff."""
     panoptic, instances = root / "panoptic/annotations", root / "instances/annotations"
     panoptic.mkdir(parents=True)
     instances.mkdir(parents=True)
@@ -107,7 +107,7 @@ def test_classes_count_from_one_and_crowds_stay(tmp_path: Path, save, write, nes
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"category": 41}, "instances_train2017.json: an annotation has category 41, not in the list"),
+        ({"category": 41}, "instances_train2017.json: an annotation has category 41, which is not listed"),
         ({"name": "../../secret.jpg"}, "leads out of the"),
         ({"name": "2.jpg"}, r"2\.jpg: is missing"),
     ],
@@ -118,7 +118,7 @@ def test_faults(tmp_path: Path, save, change, message: str):
 
 
 def edit(root: Path, name: str, change: Callable[[dict[str, Any]], None]) -> Path:
-    """Change what a file of `tiny` holds."""
+    """Change the contents of a file of `tiny`."""
     path = root / f"{name.split('_')[0]}/annotations/{name}2017.json"
     content = json.loads(path.read_text())
     change(content)
@@ -134,7 +134,7 @@ def test_classes_go_by_name_where_ids_differ(tmp_path: Path, save, write, caplog
     files = tiny(tmp_path, save)
 
     def swapped(content: dict[str, Any]) -> None:
-        """The same truth, with 7 and 40 exchanged, in another order."""
+        """The same truth, with ids 7 and 40 exchanged, and in another order."""
         for entry in content["categories"]:
             entry["id"] = 47 - entry["id"]
         content["categories"].reverse()
@@ -245,7 +245,7 @@ def test_objects_that_are_wrong(tmp_path: Path, save, change, message):
 
 
 def test_sizes_that_differ(tmp_path: Path, save, write):
-    """Images are 8 x 8; the file says 16 wide and 24 high, and its object is drawn on that."""
+    """Images are 8 x 8, but the file states 16 wide and 24 high, and its object has that size."""
     files = tiny(tmp_path, save)
     outlines = [[[4, 6, 12, 6, 12, 18, 4, 18]], masks.encode(np.kron(np.eye(4), np.ones((6, 4))) > 0)]
     for split, outline in zip(("train", "val"), outlines, strict=True):

@@ -39,6 +39,6 @@ def test_jpeg_and_bool(tmp_path: Path):
 def test_other_masks_are_ambiguous(tmp_path: Path, values: list[int]):
     array = np.resize(np.array(values, np.uint8), (30, 30))
     with pytest.raises(
-        SegbenchError, match=r"mask\.png: is no black and white mask.*\n  remedy: save it as PNG"
+        SegbenchError, match=r"mask\.png: is not a black and white mask.*\n  remedy: save it as PNG"
     ):
         read_binary(saved(tmp_path / "mask.png", array))

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from segbench.data import masks
+from segbench.data.coco import masks
 from segbench.data.converters.dsb2018 import convert
 from segbench.errors import SegbenchError
 
@@ -54,5 +54,5 @@ def test_split_is_fixed_and_without_order(tmp_path: Path, save):
 def test_mask_of_another_size(tmp_path: Path, save):
     save(tmp_path / "x/images/x.png")
     save(tmp_path / "x/masks/a.png", np.zeros((4, 8)))
-    with pytest.raises(SegbenchError, match=r"a\.png: has 8x4 pixels, its image 8x8"):
+    with pytest.raises(SegbenchError, match=r"a\.png: has 8x4 pixels, its image has 8x8"):
         list(convert({"stage1_train.zip": tmp_path}, {}).samples)

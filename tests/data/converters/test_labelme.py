@@ -23,7 +23,7 @@ BACK = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_270,
 }
-"""How a camera stores what is shown upright, by EXIF orientation."""
+"""How a camera stores an upright image, by EXIF orientation."""
 SQUARE = [[0, 0], [4, 0], [4, 4], [0, 4]]
 
 
@@ -32,7 +32,7 @@ def shape(label: str, points=SQUARE, kind: str | None = "polygon", group=None, *
 
 
 def write_one(folder: Path, name: str, *shapes: dict, **more) -> Path:
-    """A labelme file of a 16 x 12 image beside it."""
+    """Write a 16 x 12 image and its labelme file."""
     folder.mkdir(parents=True, exist_ok=True)
     Image.new("RGB", (16, 12), (10, 20, 30)).save(folder / f"{name}.png")
     content = {"shapes": list(shapes), "imagePath": f"{name}.png", "imageData": None} | more
@@ -80,7 +80,7 @@ def test_labelmes_own_exports_are_reproduced(mirror: Path):
         folder = source / "data_dataset_voc"
         classes = read_label_map(folder / f"SegmentationClass/{sample.stem}.png").astype(int)
         differs = np.where(sample.semantic == -1, 255, sample.semantic) != classes
-        assert differs.sum() <= 1  # one pixel, where an older Pillow drew another way
+        assert differs.sum() <= 1  # one pixel, which an older Pillow drew differently
 
         objects = read_label_map(folder / f"SegmentationObject/{sample.stem}.png")
         stated = [a for a in export["annotations"] if a["image_id"] == image_id[sample.stem]]
@@ -92,7 +92,9 @@ def test_labelmes_own_exports_are_reproduced(mirror: Path):
             y, x = np.nonzero(mask)
             box = [x.min(), y.min(), np.ptp(x) + 1, np.ptp(y) + 1]
             assert box == exported["bbox"]
-            assert mask[(objects == k) & ~differs].all()  # the export shows what no later shape covers
+            assert mask[
+                (objects == k) & ~differs
+            ].all()  # the export shows the part that no later shape covers
 
 
 def test_shapes(tmp_path: Path, caplog):
@@ -112,13 +114,13 @@ def test_shapes(tmp_path: Path, caplog):
     )
     sample = one(tmp_path)
     areas = [i["segmentation"].sum() for i in sample.instances]
-    assert areas[0] == 25  # outlines belong to the shape
+    assert areas[0] == 25  # including the outline
     assert areas[1] == 5 * 7
     assert areas[2] == pytest.approx(math.pi * 5.5**2, rel=0.05)
     assert areas[3] == 3
     assert not sample.instances[3]["segmentation"][10, 14]
-    assert "1 shapes of type 'linestrip' skipped" in caplog.text
-    assert "1 shapes of type 'point' skipped" in caplog.text
+    assert "skipped 1 shapes of type 'linestrip'" in caplog.text
+    assert "skipped 1 shapes of type 'point'" in caplog.text
 
 
 def test_group_id_joins_shapes_of_one_label(tmp_path: Path):
@@ -160,7 +162,7 @@ def encoded(size=(16, 12), format="JPEG", exif: Image.Exif | None = None) -> str
 @pytest.mark.parametrize(
     "name", ["gone.png", "C:\\photos\\gone.png", "../../secret.png", "/secret.png", None, ""]
 )
-def test_embedded_image_stands_in_for_a_missing_one(tmp_path: Path, name):
+def test_embedded_image_replaces_a_missing_one(tmp_path: Path, name):
     folder = tmp_path / "own"
     write_one(folder, "a", shape("x"), imagePath=name, imageData=encoded())
     Image.new("RGB", (16, 12)).save(tmp_path / "secret.png")
@@ -185,7 +187,7 @@ def test_windows_path_to_another_subfolder(tmp_path: Path):
 @pytest.mark.parametrize("embedded", [False, True])
 @pytest.mark.parametrize("orientation", range(1, 9))
 def test_photographs_are_stored_upright(tmp_path: Path, write, orientation: int, embedded: bool):
-    """The outline is that of the bright part, as labelme shows it."""
+    """The shape outlines the bright part, as labelme shows it."""
     bright = np.zeros((12, 16), np.uint8)
     bright[1:4, 2:9] = 200
     shown = Image.fromarray(bright)
@@ -206,7 +208,7 @@ def test_photographs_are_stored_upright(tmp_path: Path, write, orientation: int,
     assert Image.open(record.path).getexif().get(0x0112, 1) == 1
 
 
-def test_a_size_that_fits_only_the_stored_image_is_said(tmp_path: Path, write):
+def test_a_size_that_fits_only_the_stored_image_is_explained(tmp_path: Path, write):
     exif = Image.Exif()
     exif[0x0112] = 6
     write_one(tmp_path, "a", shape("x"), imageWidth=16, imageHeight=12)
@@ -246,20 +248,24 @@ def test_other_json_files_are_passed_over(tmp_path: Path, caplog):
 @pytest.mark.parametrize(
     ("content", "options", "message"),
     [
-        ({"imagePath": "../../secret.png"}, {}, "is no file inside of"),
-        ({"imagePath": "gone.png"}, {}, "'gone.png' is no file inside of"),
+        ({"imagePath": "../../secret.png"}, {}, "is not a file inside of"),
+        ({"imagePath": "gone.png"}, {}, "'gone.png' is not a file inside of"),
         ({"imagePath": "", "imageData": "%%%"}, {}, "imageData: not valid base64"),
         ({"imagePath": "", "imageData": "aGVsbG8="}, {}, "imageData: is not a readable image"),
         ({"imageHeight": 99}, {}, "was drawn on 16x99 pixels, the image has 16x12"),
         ({}, {"labels": ["y", "xx"]}, r"label 'x' is not in the class list[\s\S]*did you mean 'xx'"),
-        ({"shapes": [shape("x", [[0, 0], [1, float("nan")], [2, 2]])]}, {}, r"shape 1 \(x\): .* no number"),
+        (
+            {"shapes": [shape("x", [[0, 0], [1, float("nan")], [2, 2]])]},
+            {},
+            r"shape 1 \(x\): .* not a finite number",
+        ),
         ({"shapes": [shape("x", [[0, 0], [1e9, 0], [2, 2]])]}, {}, "far outside"),
         ({"shapes": [shape("x", "abc")]}, {}, "shape 1"),
         ({"shapes": [shape("x", [[0, 0]], "circle")]}, {}, "shape 1"),
         (
             {"shapes": [shape("x", [[15, 11], [16, 12]], "mask", mask=encoded((2, 2), "PNG"))]},
             {},
-            "leaves the",
+            "exceeds the image",
         ),
         ({"shapes": [shape("x", kind="mask", mask="aGVsbG8=")]}, {}, "is not a readable image"),
         ({"shapes": [shape("x", kind="mask")]}, {}, "shape 1"),
@@ -309,7 +315,7 @@ def test_images_without_an_annotation(tmp_path: Path, write, caplog):
     for name in ("c", "d"):
         (tmp_path / "own" / f"{name}.json").unlink()
     assert stems(tmp_path / "own") == ["a", "b"]
-    assert "2 images without an annotation skipped, such as c.png" in caplog.text
+    assert "skipped 2 images without an annotation, such as c.png" in caplog.text
     assert stems(tmp_path / "own", unannotated="empty") == ["a", "b", "c", "d"]
     dataset = write(convert({}, {"folder": tmp_path / "own", "unannotated": "empty", "test": ["d"]}))
     test = dataset.split("test")
@@ -342,14 +348,14 @@ def test_all_files_with_faults_are_listed(tmp_path: Path, write):
     write_one(tmp_path, "b", shape("x"))
     write_one(tmp_path, "c", shape("x", outside))
     write_one(tmp_path, "d", shape("x"), imagePath="gone.png")
-    with pytest.raises(SegbenchError, match="4 faults") as error:
+    with pytest.raises(SegbenchError, match="4 errors") as error:
         write(convert({}, {"folder": tmp_path, "test": ["b"]}))
     lines = str(error.value).splitlines()
     assert lines[1].startswith(f"  {tmp_path}/a.json: shape 2 (x): polygon coordinate 5000")
     where = "lies outside of the image (16x12): x -9 to -2, y 1 to 8"
     assert lines[2] == f"  {tmp_path}/a.json: shape 3 (x): {where}"
     assert lines[3].startswith(f"  {tmp_path}/c.json: shape 1 (x): lies outside")
-    assert lines[4].startswith(f"  {tmp_path}/d.json: the image 'gone.png' is no file inside of")
+    assert lines[4].startswith(f"  {tmp_path}/d.json: the image 'gone.png' is not a file inside of")
 
 
 @pytest.mark.parametrize("kind", ["rotation", "oriented_rectangle", "rectangle", "quadrilateral"])

@@ -24,7 +24,7 @@ def test_mirror(archives, write):
             stated = np.array(boxes, int)  # counts from 1, both corners included
             x, y, w, h = np.array([a["bbox"] for a in found]).T
             written = np.stack([x + 1, y + 1, x + w, y + h], axis=1)
-            assert np.abs(written - stated).max() <= 3  # upstream drew some a little wider
+            assert np.abs(written - stated).max() <= 3  # some published boxes are a little wider
             union = np.any([coco.annToMask(a) for a in found], axis=0)
             assert (split.read_semantic(record.stem) == union).all()
     assert pedestrians == 113

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from segbench.data import masks
+from segbench.data.coco import masks
 from segbench.data.converters.via import convert
 from segbench.errors import SegbenchError
 
@@ -21,7 +21,7 @@ BACK = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_270,
 }
-"""How a camera stores what is shown upright, by EXIF orientation."""
+"""How a camera stores an upright image, by EXIF orientation."""
 BOX = {"name": "rect", "x": 1, "y": 2, "width": 4, "height": 3}
 TRIANGLE = {"name": "polygon", "all_points_x": [0, 6, 0], "all_points_y": [0, 0, 6]}
 
@@ -90,7 +90,7 @@ def test_projects_and_older_exports(tmp_path: Path, save, version: int):
             {"attribute": "kind", "labels": ["nuts"]},
             "label 'nut' is not in.*\n.*did you mean 'nuts'",
         ),
-        (BOX, {"labels": ["a", "b"]}, "options.attribute: 2 labels"),
+        (BOX, {"labels": ["a", "b"]}, "options.attribute: is not set, but there are 2 labels"),
     ],
 )
 def test_faults_are_named(tmp_path: Path, save, write, shape: dict, options: dict, message: str):
@@ -102,13 +102,13 @@ def test_faults_are_named(tmp_path: Path, save, write, shape: dict, options: dic
 
 def test_images_stay_inside(tmp_path: Path):
     save_json(tmp_path / "in", entry("../../a.jpg", region(BOX)))
-    with pytest.raises(SegbenchError, match="is no file inside of"):
+    with pytest.raises(SegbenchError, match="is not a file inside of"):
         convert({"a.zip": tmp_path / "in"}, {})
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
 def test_photographs_are_stored_upright(tmp_path: Path, write, orientation: int):
-    """VIA outlines what the browser shows: here the bright corner of a 16 x 12 image."""
+    """VIA outlines are drawn on the image as browsers show it: here, the bright corner of a 16 x 12 image."""
     bright = np.zeros((12, 16), np.uint8)
     bright[1:4, 2:9] = 200
     shown = Image.fromarray(bright)
@@ -133,7 +133,7 @@ def test_all_files_with_faults_are_listed(tmp_path: Path, save, write):
     listed = entry("a.jpg", region({**BOX, "x": 100}), region({**BOX, "y": 9}))
     listed |= entry("b.jpg", region(BOX)) | entry("c.jpg", region({**BOX, "x": -5}))
     save_json(tmp_path, listed)
-    with pytest.raises(SegbenchError, match="2 faults") as error:
+    with pytest.raises(SegbenchError, match="2 errors") as error:
         write(convert({}, {"folder": tmp_path, "test": ["b"]}))
     lines = str(error.value).splitlines()
     assert "a.jpg" in lines[1] and "coordinate 100.0 lies far outside" in lines[1]
@@ -142,7 +142,9 @@ def test_all_files_with_faults_are_listed(tmp_path: Path, save, write):
 
 def test_missing_images_are_listed(tmp_path: Path, save):
     save_json(tmp_path, entry("x.jpg", region(BOX)) | entry("y.jpg", region(BOX)))
-    with pytest.raises(SegbenchError, match=r"2 faults[\s\S]*'x.jpg' is no file[\s\S]*'y.jpg' is no file"):
+    with pytest.raises(
+        SegbenchError, match=r"2 errors[\s\S]*'x.jpg' is not a file[\s\S]*'y.jpg' is not a file"
+    ):
         convert({}, {"folder": tmp_path})
 
 
@@ -162,7 +164,7 @@ def test_encodings_and_unlisted_images(tmp_path: Path, save, caplog):
     (tmp_path / "via.json").write_text(text, encoding="utf-8-sig")
     converted = convert({}, {"folder": tmp_path, "attribute": "kind"})
     assert [c.name for c in converted.categories] == ["核"]
-    assert "1 images without an annotation skipped, such as b.jpg" in caplog.text
+    assert "skipped 1 images without an annotation, such as b.jpg" in caplog.text
     (tmp_path / "via.json").write_text(text, encoding="gbk")
     with pytest.raises(SegbenchError, match="is not text in UTF-8, perhaps gbk"):
         convert({}, {"folder": tmp_path, "attribute": "kind"})
@@ -174,7 +176,7 @@ def test_an_image_listed_in_two_files(tmp_path: Path, save):
     save(tmp_path / "a.jpg")
     save_json(tmp_path, entry("a.jpg", region(BOX)))
     (tmp_path / "project.json").write_text(json.dumps({"_via_img_metadata": entry("a.jpg", region(BOX))}))
-    with pytest.raises(SegbenchError, match=r"via\.json: lists the image 'a.jpg' .*project\.json lists, too"):
+    with pytest.raises(SegbenchError, match=r"via\.json: lists the image 'a.jpg' .*project\.json also lists"):
         convert({}, {"folder": tmp_path})
 
 
@@ -200,7 +202,7 @@ def test_labels_that_are_no_names(tmp_path: Path, save, value: object, message: 
         ({**TRIANGLE, "all_points_x": [1, 2], "all_points_y": [1, 2]}, "a polygon of 2 x and 2 y"),
         ({**BOX, "x": None}, "None is null, not a number"),
         ({**BOX, "x": "left"}, "'left' is text, not a number"),
-        ({**BOX, "x": "nan"}, "polygon coordinate nan is no number"),
+        ({**BOX, "x": "nan"}, "polygon coordinate nan is not a finite number"),
         ({"name": "star"}, "regions of type 'star' are not known"),
         ({}, "lacks 'name'"),
     ],

@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 from scipy.io import loadmat, savemat
 
-from segbench.data import masks
+from segbench.data.coco import masks
 from segbench.data.converters.common import color
 from segbench.data.converters.voc import CLASSES, convert
 from segbench.errors import SegbenchError

@@ -1,4 +1,4 @@
-"""The generated families: determinism, exact truth, options."""
+"""Generated datasets: determinism, exact truth, options."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from scipy import ndimage
 from segbench.data.dataset import Sample
 from segbench.data.generated import bubbles, street, vessels
 from segbench.data.generated.scene import FINE, at_centres, coordinates, develop
-from segbench.data.writer import write_dataset
+from segbench.data.writing.writer import write_dataset
 from segbench.errors import SegbenchError
 
 FAMILIES = {"vessels": vessels, "bubbles": bubbles, "street": street}
@@ -125,7 +125,7 @@ def test_bubbles_overlap_with_full_outlines():
         masks = np.array([a["segmentation"] for a in sample.instances])
         assert len(masks) >= 5
         assert masks.any(axis=(1, 2)).all()
-        for mask in masks:  # one piece without holes: nothing is cut out where a nearer one lies over it
+        for mask in masks:  # one piece without holes, also where a nearer bubble covers it
             assert ndimage.label(mask)[1] == 1
             assert (ndimage.binary_fill_holes(mask) == mask).all()
         overlaps += int((masks.sum(axis=0) > 1).sum())
@@ -157,7 +157,7 @@ def test_street_is_labelled_everywhere_and_holds_every_class():
 
 
 def test_street_is_seen_in_perspective():
-    """The sky lies above the road, and from top to bottom of a column the sky never follows the road."""
+    """The sky is above the road: in no column does sky follow road from top to bottom."""
     for sample in samples("street", size=(128, 192)):
         segments, _ = sample.panoptic
         for column in segments.T:
@@ -166,7 +166,7 @@ def test_street_is_seen_in_perspective():
 
 
 def test_things_of_a_street_occlude_each_other():
-    """Some thing is cut into pieces or bitten into by a nearer one: neighbours with different ids."""
+    """Some thing is covered in part by a nearer one: neighbours with different ids."""
     touching = 0
     for sample in samples("street", size=(128, 192), images={"train": 6, "test": 1}):
         segments, info = sample.panoptic

@@ -43,7 +43,7 @@ def hash_of(name: str) -> int:
 
 @pytest.fixture
 def street(write: Callable[..., Dataset]) -> Path:
-    """Three training, two validation images with all kinds of truth and no fault."""
+    """Three training and two validation images with all kinds of truth, without errors."""
     samples = [panoptic_sample("train", i) for i in range(3)] + [panoptic_sample("val", i) for i in range(2)]
     return write(Converted(CATEGORIES, False, "val", samples, orientation="stored")).root
 
@@ -101,7 +101,7 @@ def test_what_the_writer_writes_is_clean(street: Path, vessels: Path) -> None:
         (lambda a: a.__setitem__((0, slice(0, 3)), [5, 5, 77]), "", "class list: 5, 77", 3),
         (lambda a: a.__setitem__((0, 0), 0), "", "class list: 0", 1),  # a dataset without background
         (lambda a: a[:, :-1].copy(), "", "has 29x20 pixels, its image has 30x20", 1),
-        (lambda a: np.stack([a] * 3, -1), "", "is no label map", 1),
+        (lambda a: np.stack([a] * 3, -1), "", "is not a label map", 1),
     ],
 )
 def test_semantic_maps(street: Path, change: Any, file: str, what: str, count: int) -> None:
@@ -143,7 +143,7 @@ def test_missing_json(street: Path) -> None:
 
 
 def annotation(change: Callable[[dict[str, Any]], Any]) -> Callable[[Any], None]:
-    """Changes the second of the three images' six annotations."""
+    """Change the second of the six annotations of the three images."""
 
     def on(content: Any) -> None:
         change(content["annotations"][1])
@@ -156,8 +156,8 @@ def annotation(change: Callable[[dict[str, Any]], Any]) -> Callable[[Any], None]
     [
         (annotation(lambda a: a.update(id=1)), "occur twice, such as 1", 1),
         (annotation(lambda a: a.update(id=0)), "below 1", 1),
-        (annotation(lambda a: a.update(category_id=9)), "category 9 is no thing", 1),
-        (annotation(lambda a: a.update(category_id=1)), "category 1 is no thing", 1),
+        (annotation(lambda a: a.update(category_id=9)), "category 9 is not a thing", 1),
+        (annotation(lambda a: a.update(category_id=1)), "category 1 is not a thing", 1),
         (annotation(lambda a: a.update(area=0)), "annotation 2 (train0.png): the mask is empty", 1),
         (annotation(lambda a: a.update(segmentation=[])), "the mask is empty", 1),
         (annotation(lambda a: a.update(segmentation=[[100, 100] * 3])), "lies far outside", 1),
@@ -175,7 +175,7 @@ def annotation(change: Callable[[dict[str, Any]], Any]) -> Callable[[Any], None]
         (lambda c: c["images"].append(c["images"][0]), "lists an image twice", 1),
         (
             lambda c: [c["images"][k].update(id=i) for k, i in ((0, 2), (1, 1))] and None,
-            "not those of images/ in order",
+            "do not match images/ in sorted order",
             4,
         ),
         (annotation(lambda a: a.update(image_id=99)), "annotations of images that it does not list", 1),
@@ -204,11 +204,16 @@ def segment(change: Callable[[dict[str, Any]], Any]) -> Callable[[Any], None]:
 @pytest.mark.parametrize(
     ("file", "change", "what", "count"),
     [
-        ("json", annotation(lambda a: a.update(file_name="x.png")), "x.png (image 2) belongs to no image", 1),
+        (
+            "json",
+            annotation(lambda a: a.update(file_name="x.png")),
+            "x.png (image 2) does not belong to an image",
+            1,
+        ),
         ("json", lambda c: c["annotations"].pop() and None, "train2.png has no annotation", 1),
         ("json", lambda c: c["annotations"].append(c["annotations"][0]), "train0.png is annotated twice", 1),
         ("json", segment(lambda s: s.update(id=0)), "COCO's format", 1),
-        ("json", segment(lambda s: s.update(category_id=7)), "category 7 is no known category", 1),
+        ("json", segment(lambda s: s.update(category_id=7)), "category 7 is not a known category", 1),
         ("png", segment(lambda s: s.update(area=1)), "areas in panoptic.json are wrong: segments [7]", 1),
         ("png", segment(lambda s: s.update(iscrowd=1)), "crowds of a stuff class", 1),
         ("png", annotation(lambda a: a["segments_info"].pop(1) and None), "does not list: [70000]", 36),
@@ -231,7 +236,7 @@ def test_panoptic_json(street: Path, file: str, change: Any, what: str, count: i
     name = "train/panoptic.json" if file == "json" else "train/panoptic/train1.png"
     report = lint_dataset(street)
     missing = [e for e in report.errors if "has no annotation" in e.what]
-    if "belongs to no image" in what:  # and so the image has none
+    if "does not belong to an image" in what:  # so the image has no annotation
         assert len(report.errors) == 2 and len(missing) == 1
         report.errors.remove(missing[0])
     assert [(e.file, e.count) for e in report.errors] == [(name, count)], report.errors
@@ -243,7 +248,7 @@ def test_panoptic_pngs(street: Path) -> None:
     paint(path, lambda a: a[:-1].copy())
     one_error(street, "train/panoptic/train2.png", "has 30x19 pixels")
     Image.fromarray(np.zeros((20, 30), np.uint8)).save(path)
-    one_error(street, "train/panoptic/train2.png", "no RGB image")
+    one_error(street, "train/panoptic/train2.png", "not an RGB image")
 
 
 def test_two_segments_of_one_stuff_class(street: Path) -> None:
@@ -265,14 +270,14 @@ def test_two_segments_of_one_stuff_class(street: Path) -> None:
 def test_void(vessels: Path) -> None:
     path = vessels / "train/semantic/train0.png"
     paint(path, lambda a: a.__setitem__(slice(8, 20), 255))
-    one_warning(vessels, "train/semantic/train0.png", "is void to 65%", 390)
+    one_warning(vessels, "train/semantic/train0.png", "65% of the pixels are void", 390)
     assert not lint_dataset(vessels, void_share=0.7).warnings
     paint(path, lambda a: np.full_like(a, 255))
-    one_warning(vessels, "train/semantic/train0.png", "is void only", 600)
+    one_warning(vessels, "train/semantic/train0.png", "all pixels are void", 600)
     for other in vessels.glob("train/semantic/*.png"):
         paint(other, lambda a: np.full_like(a, 255))
     report = lint_dataset(vessels)
-    assert [(e.file, e.what) for e in report.errors] == [("train/semantic", "everything is void")]
+    assert [(e.file, e.what) for e in report.errors] == [("train/semantic", "all pixels are void")]
 
 
 def test_classes_that_never_occur(vessels: Path) -> None:
@@ -286,7 +291,7 @@ def test_classes_that_never_occur(vessels: Path) -> None:
 
 @pytest.mark.parametrize("partial", [False, True])
 def test_a_class_that_the_training_images_lack(vessels: Path, partial: bool) -> None:
-    """An error, unless the archives may be a part of upstream's."""
+    """An error, unless the archives may contain only a part of the published images."""
     edit(vessels / "dataset.json", lambda c: c.update(partial=partial))
     for path in vessels.glob("train/semantic/*.png"):
         paint(path, lambda a: a.__setitem__(a == 1, 0))
@@ -298,7 +303,7 @@ def test_a_class_that_the_training_images_lack(vessels: Path, partial: bool) -> 
 
 def test_a_deep_image_in_a_set_of_8_bit(vessels: Path) -> None:
     Image.fromarray(np.arange(600, dtype=np.uint16).reshape(20, 30)).save(vessels / "test/images/test0.png")
-    one_warning(vessels, "test/images/test0.png", "has more than 8 bit, unlike the training images", 1)
+    one_warning(vessels, "test/images/test0.png", "has more than 8 bits, unlike the training images", 1)
 
 
 def test_more_objects_than_ap_counts(street: Path) -> None:
@@ -311,7 +316,7 @@ def test_more_objects_than_ap_counts(street: Path) -> None:
     edit(street / "dataset.json", lambda c: c.update(max_instances=122))
     one_warning(street, "val/images/val0.png", "has 122 objects, more than the 100", 122)
     edit(street / "dataset.json", lambda c: c.update(max_instances=2))
-    one_error(street, "dataset.json", "says max_instances 2; there are 122")
+    one_error(street, "dataset.json", "says max_instances 2; it is 122")
 
 
 def test_the_same_image_again(street: Path) -> None:
@@ -329,7 +334,7 @@ def test_names(vessels: Path) -> None:
     one_warning(vessels, "train/semantic", "files without an image, such as x.png")
     (vessels / "train/semantic/x.png").unlink()
     (vessels / "extra").mkdir()
-    one_warning(vessels, "extra", "no split of dataset.json")
+    one_warning(vessels, "extra", "not a split of dataset.json")
     (vessels / "train/images/train0.gif").write_bytes(png(5))
     edit(vessels / "dataset.json", lambda c: c["splits"].update(train=4))
     one_error(vessels, "train/images/train0.*", "share one name", 2)
@@ -368,7 +373,7 @@ def test_splits(vessels: Path) -> None:
     shutil.rmtree(vessels / "train")
     one_error(vessels, "train/images", "is missing")
     (vessels / "train/images").mkdir(parents=True)
-    one_error(vessels, "train/images", "holds no images")
+    one_error(vessels, "train/images", "contains no images")
 
 
 def test_no_dataset(tmp_path: Path) -> None:

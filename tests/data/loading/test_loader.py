@@ -40,11 +40,11 @@ def test_every_epoch_is_a_new_permutation(shapes: Path) -> None:
 
 def test_an_item_depends_on_seed_and_position_only(shapes: Path) -> None:
     first, second = stream(shapes), stream(shapes)
-    list(map(first.__getitem__, range(15)))  # what was drawn before does not matter
+    list(map(first.__getitem__, range(15)))  # earlier samples do not matter
     torch.manual_seed(99)
     before = torch.get_rng_state()
     assert torch.equal(first[17][0], second[17][0])
-    assert torch.equal(torch.get_rng_state(), before)  # and drawing leaves the training's numbers alone
+    assert torch.equal(torch.get_rng_state(), before)  # sampling does not change the global generator
     assert first[17][0].shape != stream(shapes, seed=4)[17][0].shape or not torch.equal(
         first[17][0], stream(shapes, seed=4)[17][0]
     )

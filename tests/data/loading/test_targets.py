@@ -24,7 +24,7 @@ def load(root: Path, task: str) -> SegmentationDataset:
 
 
 def encoded(image: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """What the fixture draws into its images: category id and segment id of every pixel."""
+    """Return the category id and the segment id of each pixel of the fixture."""
     return (image[0] * 255 / 50).round().int(), (image[1] * 255 / 20).round().int()
 
 
@@ -32,7 +32,7 @@ def test_semantic_view(shapes: Path) -> None:
     for image, target in load(shapes, "semantic"):
         category, _ = encoded(image)
         void = category == 0
-        if target["image_id"] == 1:  # the only one with a stripe of void and a crowd, which keeps its class
+        if target["image_id"] == 1:  # the only one with void and with a crowd, which keeps its class
             assert void.any() and (target["semantic"][:, -3:] == IGNORE).all()
         assert (target["semantic"][~void] == category[~void] - 1).all()
         assert (target["semantic"][void] == IGNORE).all()
@@ -75,7 +75,7 @@ def test_stuff_in_two_pieces_is_one_segment(shapes: Path) -> None:
     record = split.images[1]
     _, labels = reader(record)
     ids = np.array(Image.open(split.panoptic_folder / "01.png"))[..., 0].astype(int)
-    reader._segments = [None, [(k, 0) for k in np.unique(ids)]]  # all segments said to be sky
+    reader._segments = [None, [(k, 0) for k in np.unique(ids)]]  # all segments are listed as sky
     merged, one = reader(record)
     assert len(labels) > 2 and one.tolist() == [0] and (merged == 1).all()
 
@@ -115,7 +115,7 @@ def test_bounds_of_a_single_pixel() -> None:
 
 
 def test_many_objects_are_quick() -> None:
-    """375 cells, as the fullest image of DSB2018 has."""
+    """375 cells, the most in an image of DSB 2018."""
     ids = np.kron(np.arange(375).reshape(15, 25) + 1, np.ones((16, 16), np.int32))
     rles = [coco.encode(np.asfortranarray(ids == k, np.uint8)) for k in range(1, 376)]
     started = time.process_time()
@@ -123,7 +123,7 @@ def test_many_objects_are_quick() -> None:
     stack = torch.from_numpy(np.stack([np.ones_like(ids), *layers]))
     target = build_target("instance", stack, torch.zeros(375, dtype=torch.int64), image_id=1)
     assert len(layers) == 1 and len(target["masks"]) == 375
-    assert time.process_time() - started < 2  # of a processor; it takes 0.1
+    assert time.process_time() - started < 2  # CPU time; it takes 0.1 s
 
 
 def test_label_outside_the_class_list(shapes: Path, tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ ALL = Augment(
 
 
 def scene(height: int, width: int) -> tuple[tv_tensors.Image, tv_tensors.Mask]:
-    """An image whose channel 0 is 40 times its mask: four fields of other shapes, values 1 to 4."""
+    """An image whose channel 0 is 40 times its mask: four fields of different shapes, values 1 to 4."""
     y, x = torch.meshgrid(torch.arange(height), torch.arange(width), indexing="ij")
     mask = 1 + (y > height // 3).int() + 2 * (x + y > width // 2).int()
     image = torch.stack([mask * 40, mask * 20, mask * 10]).to(torch.uint8)
@@ -42,7 +42,7 @@ def test_image_and_mask_change_alike(augment: Augment, seed: int) -> None:
 
 @pytest.mark.parametrize("factor", [0.5, 2.0, 3.0])
 def test_scaling_does_not_shift_the_mask_against_the_image(factor: float) -> None:
-    """The edges of fields lie where the image crosses the middle between two values."""
+    """Edges of the mask are where the image crosses the middle between two values."""
     mask = torch.ones(1, 30, 30, dtype=torch.int32)
     mask[:, :, 18:] = 2
     image = (mask.expand(3, -1, -1) * 40).to(torch.uint8)

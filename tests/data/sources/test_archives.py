@@ -39,7 +39,7 @@ def tree(folder: Path) -> dict[str, bytes]:
 
 
 def refused(archive: Path, match: str, limits: Limits | None = None) -> None:
-    """Extraction fails with one clear error and leaves nothing beside the archives."""
+    """Check that extraction fails with one error and leaves no files."""
     before = sorted(archive.parent.iterdir())
     with pytest.raises(SegbenchError, match=match) as caught:
         extract(archive, archive.parent / "out", limits or Limits())
@@ -56,7 +56,7 @@ def test_formats_are_told_by_content(tmp_path: Path, mode: str) -> None:
     assert tree(tmp_path / "out") == FILES
 
 
-def test_nested_zips_become_folders_and_junk_is_left_out(tmp_path: Path) -> None:
+def test_nested_zips_become_folders_and_junk_is_skipped(tmp_path: Path) -> None:
     inner = make_zip(
         tmp_path / "i.zip", {"masks/1.png": b"1", "masks/__MACOSX/x": b"", "more.zip": b"no zip"}
     )
@@ -81,7 +81,7 @@ def test_nested_zips_become_folders_and_junk_is_left_out(tmp_path: Path) -> None
         "ann/middle/inner/more.zip": b"no zip",
         "weights.npz": inner.read_bytes(),
     }
-    refused(outer, "more than 1 deep", Limits(max_depth=1))
+    refused(outer, "more than 1 levels deep", Limits(max_depth=1))
 
 
 def test_windows_separators_and_folder_entries(tmp_path: Path) -> None:
@@ -91,7 +91,7 @@ def test_windows_separators_and_folder_entries(tmp_path: Path) -> None:
     assert (tmp_path / "out/other").is_dir()
 
 
-def test_permissions_are_not_taken(tmp_path: Path) -> None:
+def test_permissions_are_not_kept(tmp_path: Path) -> None:
     info = zipfile.ZipInfo("tool")
     info.external_attr = (stat.S_IFREG | stat.S_ISUID | 0o777) << 16
     with zipfile.ZipFile(tmp_path / "p.zip", "w") as archive:
@@ -106,7 +106,7 @@ def test_permissions_are_not_taken(tmp_path: Path) -> None:
 @pytest.mark.parametrize("make", [make_zip, make_tar])
 def test_traversal_is_refused(tmp_path: Path, name: str, make: object) -> None:
     archive = make(tmp_path / "t.archive", {"fine": b"", name: b"x"})  # type: ignore[operator]
-    refused(archive, "outside the folder")
+    refused(archive, "outside of the folder")
 
 
 def test_links_and_devices_are_refused(tmp_path: Path) -> None:
@@ -127,11 +127,11 @@ def test_links_and_devices_are_refused(tmp_path: Path) -> None:
     ("names", "match"),
     [
         (["a", "a"], "twice"),
-        (["a/b.png", "A/c.png"], "differ in case"),
-        (["caf\u00e9", "cafe\u0301"], "differ in case"),
+        (["a/b.png", "A/c.png"], "differ only in case"),
+        (["caf\u00e9", "cafe\u0301"], "differ only in case"),
         (["a", "a/b"], "twice"),
         (["a/b", "a"], "as a file and as a folder"),
-        (["a.zip/x", "line\nbreak"], "no valid name"),
+        (["a.zip/x", "line\nbreak"], "does not have a valid name"),
     ],
 )
 def test_names_that_clash(tmp_path: Path, names: list[str], match: str) -> None:
@@ -165,7 +165,7 @@ def test_bombs(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("mode", ["zip", "w", "w:gz", "w:bz2", "w:xz"])
 def test_truncated_anywhere_is_an_error(tmp_path: Path, mode: str) -> None:
-    """Also where Python's own tarfile would end quietly: between two entries, and within a header."""
+    """Also where Python's tarfile ends silently: between two entries, and in a header."""
     files = {f"f{i}": random.Random(i).randbytes(700) for i in range(6)}
     path = tmp_path / "cut.zip"
     make_zip(path, files) if mode == "zip" else make_tar(path, files, mode)
@@ -199,7 +199,7 @@ def test_what_is_no_archive(tmp_path: Path) -> None:
     image.write_bytes(b"II*\x00" + bytes(600))
     assert not is_archive(image)
     refused(make_zip(tmp_path / "none.zip", {}), "no files")
-    with pytest.raises(SegbenchError, match="is not there"):
+    with pytest.raises(SegbenchError, match="does not exist"):
         extract(tmp_path / "missing.zip", tmp_path / "out")
 
 

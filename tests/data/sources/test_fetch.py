@@ -25,7 +25,7 @@ def sha256(data: bytes) -> str:
 
 
 class Server(ThreadingHTTPServer):
-    """Serves `files`; `faults` are taken one a request: a status, or the byte after which to cut."""
+    """Serves `files`. Each request takes the next fault: a status, or the byte after which to cut."""
 
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), Handler)
@@ -35,7 +35,7 @@ class Server(ThreadingHTTPServer):
         self.ranges = True
         self.redirect: str | None = None
         self.requests: list[tuple[str, str | None, str | None]] = []
-        """Method and path, Range, If-Range of every request."""
+        """Method and path, Range and If-Range of each request."""
 
     def url(self, path: str = "/set.zip") -> str:
         return f"http://127.0.0.1:{self.server_address[1]}{path}"
@@ -98,7 +98,7 @@ def server() -> Iterator[Server]:
 
 @pytest.fixture(autouse=True)
 def pauses(monkeypatch: pytest.MonkeyPatch) -> list[float]:
-    """Lengths of the pauses between tries, which are not waited for."""
+    """Record the pauses between tries instead of waiting."""
     waited: list[float] = []
     monkeypatch.setenv("no_proxy", "*")
     monkeypatch.setattr(download_module.time, "sleep", waited.append)
@@ -120,7 +120,7 @@ def only(out: Path) -> None:
 
 
 def left_half(server: Server, out: Path) -> None:
-    """A first run that broke off for good halfway."""
+    """Run a download that fails halfway."""
     server.faults = [("cut", 150_000), ("status", 503)]
     with pytest.raises(SegbenchError, match="503"):
         fetch_archive("set.zip", upstream(server), out, retries=1)
@@ -161,7 +161,7 @@ def test_it_gives_up(server: Server, out: Path) -> None:
 
 
 def test_a_cut_connection_is_resumed(server: Server, out: Path, pauses: list[float]) -> None:
-    """And progress resets the count of failures: eight cuts, two retries."""
+    """Progress resets the count of failures: eight cuts, two retries."""
     server.faults = [("cut", 30_000 * i) for i in range(1, 9)]
     fetch_archive("set.zip", upstream(server), out, retries=2)
     only(out)
@@ -208,7 +208,7 @@ def test_a_part_of_another_address_is_not_used(server: Server, out: Path) -> Non
     only(out)
 
 
-def test_a_complete_part_is_taken(server: Server, out: Path) -> None:
+def test_a_complete_part_is_used(server: Server, out: Path) -> None:
     """Killed after the last byte, before the rename."""
     left_half(server, out)
     (out.parent / "set.zip.part").write_bytes(BODY)
@@ -307,7 +307,7 @@ Address = Callable[[Path], str]
 
 @pytest.fixture(params=["folder", "file", "http"])
 def address(request: pytest.FixtureRequest, server: Server) -> Address:
-    """The address of a folder, in each form that `mirror:` may have."""
+    """The address of a folder, in each form that `mirror:` accepts."""
 
     def of(folder: Path) -> str:
         server.files = {f"/mirror/{p.name}": p.read_bytes() for p in folder.iterdir()}
@@ -355,7 +355,7 @@ def test_a_damaged_mirror_file(tmp_path: Path, out: Path, address: Address) -> N
 
 def test_an_unlisted_mirror_file(tmp_path: Path, out: Path, address: Address) -> None:
     mirror = address(make_mirror(tmp_path / "mirror", sums={"other.zip": sha256(BODY)}))
-    with pytest.raises(SegbenchError, match=r"does not list set.zip, which is there\n.*sha256sum"):
+    with pytest.raises(SegbenchError, match=r"does not list set.zip, which the mirror has\n.*sha256sum"):
         fetch_archive("set.zip", GONE, out, mirror)
 
 
@@ -375,7 +375,7 @@ def test_a_mirror_without_the_file_leads_upstream(
 
 def test_a_mirror_that_is_none(tmp_path: Path, out: Path, server: Server) -> None:
     for mirror in (str(tmp_path / "typo"), str(tmp_path), server.url("/typo"), "http://127.0.0.1:1"):
-        with pytest.raises(SegbenchError, match=f"{re.escape(mirror)}: SHA256SUMS cannot be read"):
+        with pytest.raises(SegbenchError, match=f"{re.escape(mirror)}: cannot read SHA256SUMS"):
             fetch_archive("set.zip", upstream(server), out, mirror, retries=0)
     with pytest.raises(SegbenchError, match="'s3://bucket' is neither"):
         fetch_archive("set.zip", upstream(server), out, "s3://bucket")

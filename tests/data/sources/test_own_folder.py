@@ -24,7 +24,7 @@ def test_content_decides_and_times_do_not(folder: Path, tmp_path: Path) -> None:
     stat = file.stat()
     os.utime(file, (1, 1))
     assert digest(folder, cache) == first
-    file.write_text("[]")  # as long as before
+    file.write_text("[]")  # the same length
     os.utime(file, ns=(stat.st_atime_ns, stat.st_mtime_ns))
     assert digest(folder, cache) != first
     file.write_text("{}")

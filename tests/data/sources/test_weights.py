@@ -89,7 +89,7 @@ def test_the_package_needs_no_network_and_fits_strictly(tmp_path: Path) -> None:
     state = load_file(tmp_path / "lite0.safetensors")
     model = timm.create_model("tf_efficientnet_lite0")
     model.load_state_dict(state, strict=True)
-    # statistics of a trained network: neither the initial 0 and 1, nor anything impossible
+    # statistics of a trained network: neither initial (0 and 1) nor impossible values
     for key, value in state.items():
         if key.endswith("running_var"):
             assert (value >= 0).all() and (value - 1).abs().max() > 0.1
@@ -114,7 +114,7 @@ def test_the_package_recognises_photographs(mirror: Path, tmp_path: Path) -> Non
 
 
 def with_statistics(oracle: torch.nn.Module) -> torch.nn.Module:
-    """As if trained: batch norms that do something."""
+    """Make batch norms that change their input, as in a trained network."""
     torch.manual_seed(0)
     for buffer in oracle.buffers():
         if buffer.is_floating_point():
@@ -141,8 +141,13 @@ def test_resnet_from_torchvision(tmp_path: Path, name: str) -> None:
 
 
 def test_vgg16_from_torchvision(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Its linear layers become the convolutions that FCN needs. Without files: they have half a gigabyte."""
-    for name in ("kaiming_normal_", "kaiming_uniform_", "normal_", "uniform_"):  # takes most of the time
+    """The linear layers become the convolutions of FCN. No files are written: they have half a gigabyte."""
+    for name in (
+        "kaiming_normal_",
+        "kaiming_uniform_",
+        "normal_",
+        "uniform_",
+    ):  # initialisation takes most of the time
         monkeypatch.setattr(torch.nn.init, name, lambda tensor, *_, **__: tensor)
     oracle = torchvision.models.vgg16().eval()
     torch.manual_seed(0)
@@ -165,18 +170,18 @@ def test_files_of_other_kinds(tmp_path: Path) -> None:
         return str(caught.value)
 
     good = timm.create_model("resnet10t").state_dict()
-    assert "no file of weights" in fetched(Path("/code/would/run"))  # an object of a class that is not listed
+    assert "not a file of weights" in fetched(Path("/code/would/run"))  # a class that is not a tensor
     assert "not a state dict" in fetched([1, 2])
     assert "does not fit timm's resnet10t" in fetched({k: v for k, v in good.items() if k != "fc.bias"})
     assert "does not fit timm's resnet10t" in fetched({**good, "fc.bias": torch.zeros(7)})
-    assert "'fc.bias' holds impossible values" in fetched({**good, "fc.bias": torch.full((1000,), torch.nan)})
-    assert "3 tensors where" in fetched({f"{i}": torch.zeros(1) for i in range(3)}, layout="ordered")
+    assert "'fc.bias' has impossible values" in fetched({**good, "fc.bias": torch.full((1000,), torch.nan)})
+    assert "3 tensors, " in fetched({f"{i}": torch.zeros(1) for i in range(3)}, layout="ordered")
     swapped = dict(zip(good, [*list(good.values())[::-1]]))
     assert "should" in fetched(swapped, layout="ordered")
     assert "did you mean 'resnet50'" in fetched(good, timm="resnet5o")
 
 
-def test_safetensors_are_taken_too(tmp_path: Path) -> None:
+def test_safetensors_are_accepted(tmp_path: Path) -> None:
     state = timm.create_model("resnet10t").state_dict()
     save_file(state, tmp_path / "w.safetensors")
     url = (tmp_path / "w.safetensors").as_uri()
@@ -190,7 +195,7 @@ def test_a_missing_package_says_what_to_install(tmp_path: Path) -> None:
     with pytest.raises(SegbenchError, match=r"no_such_package.*not installed\n.*extra"):
         fetch_weights(weights, tmp_path / "w.safetensors")
     weights = WeightsEntry(timm="resnet18", package="timm", file="w.pth", **ABOUT)
-    with pytest.raises(SegbenchError, match=r"timm/w.pth: is not there"):
+    with pytest.raises(SegbenchError, match=r"timm/w.pth: does not exist"):
         fetch_weights(weights, tmp_path / "w.safetensors")
 
 
@@ -245,7 +250,7 @@ def test_our_own_models_know_their_classes(tmp_path: Path) -> None:
     assert told == {"class": "m:C", "load": None, "classes": ["a", "b"], "mean": [0.1], "std": [0.2]}
     torch.save(weights, tmp_path / "state.pt")
     bare = entry.model_copy(update={"url": (tmp_path / "state.pt").as_uri()})
-    with pytest.raises(SegbenchError, match="no model.pt of segbench"):
+    with pytest.raises(SegbenchError, match="not a model.pt of segbench"):
         fetch_weights(bare, tmp_path / "other.safetensors")
 
 
@@ -256,7 +261,7 @@ def test_a_file_without_a_known_checksum_is_trusted_on_first_use_only(
     torch.save({"x": torch.zeros(1)}, source)
     entry = whole_network(source.as_uri())
     first = fetch_weights(entry, out)
-    assert first.verified_by is None and "trusted on first use" in caplog.text
+    assert first.verified_by is None and "not verified" in caplog.text
     fetched = tmp_path / "fetched" / "net" / "w.pth"
     assert json.loads(fetched.with_name("w.pth.json").read_text())["sha256"] == first.sha256
     fetched.unlink()

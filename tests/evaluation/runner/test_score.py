@@ -219,7 +219,7 @@ def test_instance(coco, tmp_path):
         ({"image_id": "3"}, 'results.json: result 1: image_id is "3", not a whole number'),
         ({"category_id": "2"}, 'results.json: result 1: category_id is "2", not a whole number'),
         ({"category_id": True}, "results.json: result 1: category_id is true, not a whole number"),
-        ({"bbox": [1, 2, "3", 4]}, r'results.json: image 3: a bbox holds "3", not a finite number'),
+        ({"bbox": [1, 2, "3", 4]}, r'results.json: image 3: a bbox has "3", not a finite number'),
         ({"bbox": [1, 2, -3, 4]}, "results.json: image 3: a bbox has a negative width or height"),
         ({"bbox": [1, 2, 3]}, "results.json: image 3: a bbox is not a list of four numbers"),
     ],

@@ -81,7 +81,7 @@ def test_objects_without_outline_and_box(pair, instance_scores):
         (
             "images",
             {"id": 4},
-            r'truth.json: image id 4 is listed twice: "3.jpg" and "4.jpg"\n.*id of its own',
+            r'truth.json: image id 4 is listed twice: "3.jpg" and "4.jpg"\n.*its own id',
         ),
         (
             "images",

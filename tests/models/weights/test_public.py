@@ -28,7 +28,7 @@ from segbench.data.converters.voc import CLASSES
 from segbench.data.dataset import Converted, Dataset, Sample
 from segbench.data.images import read_image, read_label_map
 from segbench.data.sources.weights import fetch_weights
-from segbench.data.writer import write_dataset
+from segbench.data.writing.writer import write_dataset
 from segbench.errors import SegbenchError
 from segbench.models.saved import build_network, load_model
 from segbench.models.weights.public import public_network, take_over

@@ -1,4 +1,4 @@
-"""Masks in the form that COCO files hold them: polygons or run lengths."""
+"""Masks in COCO's formats: polygons and run lengths (RLE)."""
 
 from __future__ import annotations
 
@@ -16,21 +16,30 @@ Segmentation = RLE | list[list[float]]
 
 
 def encode(mask: np.ndarray) -> RLE:
-    """H x W bool -> run lengths."""
+    """Encode an H x W bool mask as run lengths."""
     return _text(coco.encode(np.asfortranarray(mask, dtype=np.uint8)))
 
 
 def decode(rle: RLE) -> np.ndarray:
-    """Run lengths -> H x W bool."""
+    """Decode run lengths to an H x W bool mask."""
     return coco.decode(rle).astype(bool)
 
 
 def standardise(segmentation: Any, height: int, width: int) -> Segmentation:
-    """A valid COCO segmentation of an H x W image: polygons stay polygons, all else becomes run lengths.
+    """Check a segmentation of an H x W image. Polygons stay polygons, all else becomes run lengths.
 
-    segmentation: polygons, run lengths (compressed or not), or an H x W bool array. Polygons of fewer than
-    three points have no area and are left out. pycocotools trusts its input, reads beyond short run lengths
-    and takes unbounded memory for far points, so everything is checked here: ValueError says what is wrong.
+    pycocotools does not check its input: it reads beyond the end of short run lengths, and needs unbounded
+    memory for points that are far away.
+
+    Args:
+        segmentation: polygons, run lengths (compressed or not), or an H x W bool array.
+        height, width: size of the image.
+
+    Returns:
+        A valid segmentation, without polygons of fewer than three points, which have no area.
+
+    Raises:
+        ValueError: the segmentation is not valid; the message says why.
     """
     if isinstance(segmentation, np.ndarray):
         if segmentation.shape != (height, width):
@@ -45,9 +54,9 @@ def standardise(segmentation: Any, height: int, width: int) -> Segmentation:
 
 
 def has_outline(segmentation: Any) -> bool:
-    """Whether a COCO segmentation is more than nothing: run lengths, or a polygon of three points.
+    """Return whether a COCO segmentation has run lengths or a polygon of at least three points.
 
-    Programs write [], null or two points for objects with a box alone. All else is for `standardise`.
+    Programs write [], null or two points for objects that have only a box. `standardise` checks the rest.
     """
     if type(segmentation) is list:
         return any(type(part) is not list or len(part) >= 6 for part in segmentation)
@@ -55,8 +64,13 @@ def has_outline(segmentation: Any) -> bool:
 
 
 def scaled(segmentation: Segmentation, size: tuple[int, int], new: tuple[int, int]) -> Segmentation:
-    """What `standardise` returned for an image of `size` (height, width), at a new one; run lengths by
-    nearest neighbour."""
+    """Scale a segmentation from `standardise` to a new image size; run lengths by nearest neighbour.
+
+    Args:
+        segmentation: the segmentation.
+        size: height and width of its image.
+        new: height and width of the new image.
+    """
     if isinstance(segmentation, dict):
         return encode(resized(decode(segmentation), new))
     factors = new[1] / size[1], new[0] / size[0]
@@ -64,12 +78,12 @@ def scaled(segmentation: Segmentation, size: tuple[int, int], new: tuple[int, in
 
 
 def resized(values: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """A mask or map of ids at a new size, by nearest neighbour."""
+    """Resize a mask or map of ids to `size` (height, width), by nearest neighbour."""
     return np.asarray(Image.fromarray(values).resize(size[::-1], Image.Resampling.NEAREST))
 
 
 def to_rle(segmentation: Segmentation, height: int, width: int) -> RLE:
-    """What `standardise` returned -> run lengths; several polygons are joined."""
+    """Convert a segmentation from `standardise` to run lengths: the union of its polygons."""
     if isinstance(segmentation, dict):
         return segmentation
     if not segmentation:
@@ -78,7 +92,7 @@ def to_rle(segmentation: Segmentation, height: int, width: int) -> RLE:
 
 
 def outside(segmentation: Segmentation, height: int, width: int) -> str | None:
-    """Where polygons lie that have no point inside of the image; None for others."""
+    """Return the position, as text, of polygons that lie outside of the image; None for all others."""
     if isinstance(segmentation, dict) or not segmentation:
         return None
     xs = [x for polygon in segmentation for x in polygon[0::2]]
@@ -89,30 +103,37 @@ def outside(segmentation: Segmentation, height: int, width: int) -> str | None:
 
 
 def area(rle: RLE) -> int:
+    """Return the number of pixels of a mask."""
     return int(coco.area(rle))
 
 
 def areas(rles: Sequence[RLE]) -> np.ndarray:
-    """Pixels of each mask; pycocotools 2.0.11 itself overflows on more than 255 masks at once."""
+    """Return the number of pixels of each mask. pycocotools 2.0.11 overflows with more than 255 masks."""
     return np.concatenate([np.zeros(0), *(coco.area(rles[i : i + 255]) for i in range(0, len(rles), 255))])
 
 
 def bbox(rle: RLE) -> list[float]:
-    """x, y, width, height."""
+    """Return the box of a mask: x, y, width, height in pixels."""
     return [float(v) for v in coco.toBbox(rle)]
 
 
 def objects_of_map(
     ids: np.ndarray, category_of: Mapping[int, int], crowd: Container[int] = ()
 ) -> list[dict[str, Any]]:
-    """COCO annotations (run lengths) of the objects in an H x W map, in the order of `category_of`.
+    """Return COCO annotations, with run lengths, of the objects in a map.
 
-    category_of: object id in the map -> category id; ids that it lacks are left out.
+    Args:
+        ids: H x W map of object ids.
+        category_of: object id -> category id. Ids that are missing here are skipped.
+        crowd: object ids that are crowds.
+
+    Returns:
+        Annotations with `category_id`, `segmentation` and `iscrowd`, in the order of `category_of`.
     """
-    flat = ids.T.ravel()  # run lengths go down the columns
+    flat = ids.T.ravel()  # run lengths follow the columns
     starts = np.flatnonzero(np.append(True, flat[1:] != flat[:-1]))
     ends = np.append(starts[1:], flat.size)
-    order = np.argsort(flat[starts], kind="stable")  # runs by object, down the columns within each
+    order = np.argsort(flat[starts], kind="stable")  # runs by object, in column order
     values, spans = flat[starts][order], np.stack([starts, ends], axis=1)[order]
     keys = np.array([*category_of], np.int64)
     places = np.searchsorted(values, [keys, keys + 1]).T.tolist()
@@ -121,14 +142,14 @@ def objects_of_map(
         runs = spans[first:last]
         counts = np.diff(runs.ravel(), prepend=0, append=flat.size).tolist()
         if not counts[-1]:
-            counts.pop()  # as COCO writes it: no empty run at the end
+            counts.pop()  # COCO writes no empty run at the end
         rle = coco.frPyObjects({"size": list(ids.shape), "counts": counts}, *ids.shape)
         objects.append({"category_id": category, "segmentation": _text(rle), "iscrowd": int(k in crowd)})
     return objects
 
 
 def paint(target: np.ndarray, rle: RLE, value: int) -> None:
-    """Write `value` into `target`, an H x W array in column order, wherever the mask is."""
+    """Set the pixels of a mask to `value`, in place. `target`: H x W array in column (Fortran) order."""
     flat = target.reshape(-1, order="F")
     assert np.shares_memory(flat, target)
     edges = np.cumsum(_run_lengths(rle["counts"].encode())).tolist()
@@ -137,7 +158,10 @@ def paint(target: np.ndarray, rle: RLE, value: int) -> None:
 
 
 def pixels(packed: Sequence[bytes]) -> np.ndarray:
-    """Sum of the run lengths of each mask, which pycocotools trusts; -1 where the last length is cut off."""
+    """Return the sum of the run lengths of each mask, or -1 if its last length is cut off.
+
+    pycocotools does not check that the sum is the size of the image.
+    """
     value, edges, whole = _differences(packed)
     number = np.diff(edges)
     place = np.arange(len(value)) - np.repeat(edges[:-1], number)
@@ -150,7 +174,7 @@ def _text(rle: RLE) -> RLE:
 
 
 def _is_near(points: list[Any], height: int, width: int) -> bool:
-    """Whether all is well, in a tenth of the time that it takes to find what is not."""
+    """Return whether a polygon is valid, ten times faster than `_checked_polygon` finds what is wrong."""
     axes = (points[0::2], width), (points[1::2], height)
     return (
         set(map(type, points)) in ({int}, {float}, {int, float})
@@ -161,12 +185,12 @@ def _is_near(points: list[Any], height: int, width: int) -> bool:
 
 def _checked_polygon(points: Any, height: int, width: int) -> list[float]:
     if not isinstance(points, list) or len(points) % 2:
-        raise ValueError("a polygon that is no list of x, y pairs")
+        raise ValueError("a polygon that is not a list of x, y pairs")
     if _is_near(points, height, width):
         return points
     for value, extent in zip(points, [width, height] * (len(points) // 2)):
         if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-            raise ValueError(f"polygon coordinate {value!r} is no number")
+            raise ValueError(f"polygon coordinate {value!r} is not a finite number")
         if not -extent <= value <= 2 * extent:
             raise ValueError(f"polygon coordinate {value} lies far outside of the image ({width}x{height})")
     return points
@@ -186,27 +210,32 @@ def _checked_rle(rle: dict[str, Any], height: int, width: int) -> RLE:
 
 
 def _run_lengths(packed: bytes) -> np.ndarray:
-    """Run lengths of one mask; ValueError where the last is cut off."""
+    """Unpack the run lengths of one mask. ValueError if the last one is cut off."""
     if not packed:
         return np.zeros(0, np.int64)
     value, _, whole = _differences([packed])
     if not whole.all():
-        raise ValueError("run lengths that add up to no size, as the last is cut off")
+        raise ValueError("run lengths that do not add up to a size: the last one is cut off")
     value[2::2], value[1::2] = np.cumsum(value[2::2]), np.cumsum(value[1::2])
     return value
 
 
 _LONGEST = 7
-"""Characters of a length: with more it would be beyond any image."""
+"""Most characters of a run length: longer ones exceed any image."""
 
 
 def _differences(packed: Sequence[bytes]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """(numbers of all masks, edges of each mask's numbers, whether each mask's last number is whole).
+    """Unpack masks up to the differences between their run lengths.
 
-    COCO's packing: 5 bits a character, lowest first, and bit 6 says that more follow. The first three numbers
-    are run lengths; from the fourth on, each is the difference to the length before the last.
+    COCO packs a number in characters of 5 bits, lowest bits first; bit 6 says that more characters follow.
+    The first three numbers are run lengths. From the fourth on, a number is the difference to the run length
+    two places before.
+
+    Returns:
+        The numbers of all masks, the start of each mask's numbers (and the end of the last), and whether the
+        last number of each mask is complete.
     """
-    texts = [text or b" " for text in packed]  # a blank is a length that is cut off
+    texts = [text or b" " for text in packed]  # a blank reads as a length that is cut off
     stops = np.cumsum([len(text) for text in texts])
     char = np.frombuffer(b"".join(texts), np.uint8) - np.uint8(48)
     last = (char & 0x20) == 0
@@ -214,7 +243,7 @@ def _differences(packed: Sequence[bytes]) -> tuple[np.ndarray, np.ndarray, np.nd
     ends = np.flatnonzero(last)
     lengths = np.diff(ends, prepend=-1)
     value = np.where(char[ends] & 0x10, -1 << 5, 0)
-    for k in range(min(int(lengths.max()), _LONGEST)):  # from the last character on
+    for k in range(min(int(lengths.max()), _LONGEST)):  # from the last character to the first
         more = np.flatnonzero(lengths > k) if k else slice(None)
         value[more] = (value[more] << 5 if k else value) + (char[ends[more] - k] & 0x1F)
     edges = np.searchsorted(ends, np.append(0, stops))

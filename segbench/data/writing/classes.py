@@ -1,4 +1,4 @@
-"""What the classes of a dataset may be called."""
+"""Check the names of classes."""
 
 from __future__ import annotations
 
@@ -10,9 +10,15 @@ from segbench.errors import SegbenchError
 
 
 def check_categories(categories: Sequence[Category], background: bool, dataset: str) -> None:
-    """Names stand in tables and messages, so each is a text of its own; one SegbenchError lists the others.
+    """Check that class names are unique and printable, as tables and messages show them.
 
-    background: whether the dataset has the implicit class of that name.
+    Args:
+        categories: the classes, with ids from 1.
+        background: whether the dataset has the implicit class `background`.
+        dataset: name of the dataset.
+
+    Raises:
+        SegbenchError: names are not valid. It lists all of them.
     """
     if [c.id for c in categories] != list(range(1, len(categories) + 1)):
         raise ValueError("category ids must count from 1")
@@ -22,17 +28,19 @@ def check_categories(categories: Sequence[Category], background: bool, dataset: 
         if not name.strip():
             faults.append(f"the name of class {category.id} is empty ({name!r})")
         elif name != name.strip() or not name.isprintable():
-            faults.append(f"{name!r} begins or ends with a space, or has letters that cannot be printed")
+            faults.append(f"{name!r} begins or ends with a space, or has characters that cannot be printed")
         elif background and name.casefold() in (BACKGROUND.name, "_background_"):
             faults.append(
                 f"{name!r} is the name of the implicit class 0, to which all unlabelled pixels belong"
             )
     times = Counter(c.name.strip().casefold() for c in categories)
     twice = [name for name, count in times.items() if name and count > 1]
-    faults += [f"{times[name]} classes are named {name!r}, apart from letter case" for name in twice]
+    faults += [
+        f"{times[name]} classes are named {name!r} (upper and lower case count as equal)" for name in twice
+    ]
     if faults:
         raise SegbenchError(
             "class names: " + "; ".join(faults),
             where=f"dataset {dataset}",
-            remedy="rename the label in the source; unlabelled pixels need no class of their own",
+            remedy="rename the label in the source; unlabelled pixels do not need a class",
         )

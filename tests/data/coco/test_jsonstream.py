@@ -6,8 +6,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from segbench.data import jsonstream
-from segbench.data.jsonstream import Records, scan
+from segbench.data.coco import jsonstream
+from segbench.data.coco.jsonstream import Records, scan
 from segbench.errors import SegbenchError
 
 values = st.recursive(
@@ -52,12 +52,12 @@ def test_records(tmp_path, encoding):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("[1, 2]", "the top level is no object"),
+        ("[1, 2]", "the top level is not an object"),
         ('{"annotations": [{"image_id": 1}', "is not valid JSON"),
         ('{"annotations": [{"image_id": 1}, {"image_id', "is not valid JSON"),
         ('{"annotations": [{"id": 1}]}', "annotation 1 has no image_id"),
         ('{"annotations": [{"image_id": 1}, {"image_id": 1}]}', "image 1 is annotated twice"),
-        ("", "the top level is no object"),
+        ("", "the top level is not an object"),
         ('{"annotations": [{"image_id": "1"}]}', 'annotation 1: image_id is "1", not a whole number'),
         ('{"annotations": [{"image_id": 1.5}]}', "annotation 1: image_id is 1.5, not a whole number"),
         ('{"annotations": [{"image_id": null}]}', "annotation 1 has no image_id"),

@@ -1,4 +1,4 @@
-"""The frame of a truth: which way up, and how large, the image is to which its coordinates belong."""
+"""Turn an image so that it fits its annotation, and check that their sizes agree."""
 
 from __future__ import annotations
 
@@ -20,10 +20,16 @@ REMEDY: dict[Orientation, str] = {
 }
 
 
-def framed(image: Image.Image, orientation: Orientation, sample: Sample) -> Image.Image:
-    """What `open_image` opened, the way up that the sample's truth is.
+def oriented(image: Image.Image, orientation: Orientation, sample: Sample) -> Image.Image:
+    """Return the image in the orientation of the sample's annotation.
 
-    Every size that the sample states, or its masks have, must be that of the image.
+    Args:
+        image: image from `open_image`.
+        orientation: how the annotation counts pixels.
+        sample: the sample; every size that it states, and the size of each of its masks, must fit.
+
+    Raises:
+        SegbenchError: a size does not fit. The message says whether it would fit with the image turned.
     """
     other: Orientation = "upright" if orientation == "stored" else "stored"
     views = {"stored": image, "upright": upright(image)}
@@ -32,13 +38,13 @@ def framed(image: Image.Image, orientation: Orientation, sample: Sample) -> Imag
         if size == shown.size:
             continue
         what = f"{phrase} {_times(size)} pixels, the image has {_times(shown.size)}"
-        remedy = "annotate the image at its own size, or remove the pair from the set"
+        remedy = "annotate the image at its own size, or remove image and annotation from the dataset"
         if is_turned(image) and size == views[other].size:
             what += f" {SEEN[orientation]}; it fits only {SEEN[other]} (its EXIF orientation is not 1)"
             remedy = REMEDY[orientation]
         elif size == shown.size[::-1]:
             what += "; it fits only with width and height exchanged"
-            remedy = "turn the image or the annotation, or remove the pair from the set"
+            remedy = "turn the image or the annotation, or remove both from the dataset"
         raise SegbenchError(what, where=sample.where, remedy=remedy)
     return shown
 

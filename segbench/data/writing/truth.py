@@ -1,4 +1,4 @@
-"""Checks what a converter says of one image, and derives what follows from it without loss."""
+"""Check the annotation of one image, and derive the truth of other tasks from it where nothing is lost."""
 
 from __future__ import annotations
 
@@ -10,17 +10,20 @@ import numpy as np
 from scipy import ndimage
 
 from segbench.contract.view import Category
-from segbench.data import masks
+from segbench.data.coco import masks
 from segbench.data.dataset import Sample
 from segbench.errors import SegbenchError
 
 
 @dataclass
 class Truth:
-    """The truth of one image as it goes to disk.
+    """The truth of one image as it is written.
 
-    semantic: H x W int32, 0 = background, -1 = void. instances: COCO annotations without ids.
-    panoptic: H x W map of segment ids and `segments_info`. `dropped` counts masks that had no pixel.
+    Attributes:
+        semantic: H x W int32 map of category ids, 0 = background, -1 = void.
+        instances: COCO annotations without ids.
+        panoptic: H x W int32 map of segment ids, and `segments_info`.
+        dropped: number of masks that were dropped because they had no pixel.
     """
 
     semantic: np.ndarray
@@ -32,14 +35,23 @@ class Truth:
 def complete_truth(
     sample: Sample, height: int, width: int, categories: Sequence[Category], background: bool
 ) -> Truth:
-    """The truth of an H x W image, checked and completed. Rules, beside those of `masks.standardise`:
+    """Check the annotation of an image and derive missing truth.
 
-    - panoptic -> semantic: the class of every segment, crowds included; unlabelled = void.
-    - panoptic -> instances: the thing segments; crowds stay crowds.
-    - instances -> semantic: background 0, crowds void, then objects from large to small, so that small ones
+    - Panoptic to semantic: the class of each segment, crowds included. Unlabelled pixels are void.
+    - Panoptic to instances: the thing segments. Crowds stay crowds.
+    - Instances to semantic: background 0, crowds void, then objects from large to small, so that small ones
       stay visible.
-    - masks without a pixel are dropped and counted; those that lie outside of the image are errors.
-    Anything else that does not fit is a `SegbenchError`.
+    - Masks without a pixel are dropped and counted. Polygons outside of the image are errors.
+
+    Args:
+        sample: the annotated image.
+        height, width: size of the image.
+        categories: the classes of the dataset.
+        background: whether semantic maps have the value 0.
+
+    Raises:
+        SegbenchError: the annotation is not valid (see also `masks.standardise`).
+        ValueError: the converter has a bug.
     """
     image = _Image(sample, height, width, categories)
     panoptic = None if sample.panoptic is None else image.panoptic(*sample.panoptic)
@@ -53,7 +65,9 @@ def complete_truth(
         semantic = image.classes_of(*panoptic)
     elif instances is not None:
         if not background:
-            raise ValueError("objects alone leave a background, which the converter does not declare")
+            raise ValueError(
+                "objects without semantic maps need a background, which the converter does not declare"
+            )
         semantic = image.painted(instances)
     else:
         raise ValueError(f"sample {sample.stem} has no annotation")
@@ -84,7 +98,7 @@ class _Image:
         if number not in self.categories:
             self.fail(
                 f"category {number!r} is not in the class list (1 to {len(self.categories)})",
-                "mend the annotation, or add the class to the dataset's classes",
+                "fix the annotation, or add the class to the dataset's classes",
             )
         return self.categories[number]
 
@@ -96,7 +110,7 @@ class _Image:
             self.fail(
                 f"label {ids[y, x]} at x={x}, y={y} is not in the class list "
                 f"({lowest} to {len(self.categories)}, {np.count_nonzero(wrong)} such pixels)",
-                "mend the mask, or add the class to the dataset's classes",
+                "fix the mask, or add the class to the dataset's classes",
             )
         return ids
 
@@ -110,10 +124,10 @@ class _Image:
         if unknown := set(counts) - {0} - {s["id"] for s in info}:
             self.fail(
                 f"segment id {min(unknown)} of the panoptic mask is not listed in its segments_info",
-                "mend the mask or its JSON entry",
+                "fix the mask or its JSON entry",
             )
         if len({s["id"] for s in info} - {0}) < len(info):
-            self.fail("segments_info lists a segment id twice, or 0", "mend the JSON entry")
+            self.fail("segments_info lists a segment id twice, or 0", "fix the JSON entry")
         segments = []
         for segment in info:
             category = self.category(segment)
@@ -148,11 +162,11 @@ class _Image:
         for number, annotation in enumerate(annotations, 1):
             category = self.category(annotation)
             if not category.isthing:
-                raise ValueError(f"object of the class '{category.name}', which is declared as no thing")
+                raise ValueError(f"object of the class '{category.name}', which is not a thing")
             try:
                 segmentation = masks.standardise(annotation.get("segmentation"), self.height, self.width)
             except ValueError as error:
-                self.fail(f"object {number} ({category.name}): {error}", "mend the annotation or remove it")
+                self.fail(f"object {number} ({category.name}): {error}", "fix the annotation or remove it")
             rle = masks.to_rle(segmentation, self.height, self.width)
             if not (area := masks.area(rle)):
                 if place := masks.outside(segmentation, self.height, self.width):
@@ -172,7 +186,7 @@ class _Image:
             listed = ", ".join(outside[:5]) + (f" and {len(outside) - 5} more" if len(outside) > 5 else "")
             self.fail(
                 f"outside of the image ({self.width}x{self.height} pixels): {listed}",
-                "check that the image is the one that was annotated, the same way up; or remove the objects",
+                "check that this is the annotated image, in the same orientation; or remove the objects",
             )
         return objects
 
@@ -186,6 +200,6 @@ class _Image:
 
 
 def _compact(ids: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The sorted values of a map, and the map with each value's place (faster than `return_inverse`)."""
+    """Return the sorted values of a map, and the map of their indices. Faster than `return_inverse`."""
     found = np.unique(ids)
     return found, np.searchsorted(found, ids)

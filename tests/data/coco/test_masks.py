@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from pycocotools import mask as coco
 
-from segbench.data import masks
+from segbench.data.coco import masks
 
 MASK = np.zeros((10, 12), bool)
 MASK[2:5, 3:9] = True
@@ -47,15 +47,16 @@ RLE = masks.encode(MASK)
 @pytest.mark.parametrize(
     ("segmentation", "message"),
     [
-        ([[1, 1, 5, 5, 1]], "no list of x, y pairs"),
-        ([[1, 1, float("nan"), 5, 1, 5]], "nan is no number"),
-        ([[1, 1, "5", 5, 1, 5]], "'5' is no number"),
+        ([[1, 1, 5, 5, 1]], "not a list of x, y pairs"),
+        ([[1, 1, float("nan"), 5, 1, 5]], "nan is not a finite number"),
+        ([[1, 1, "5", 5, 1, 5]], "'5' is not a finite number"),
         ([[1e7, 1, 5, 5, 1, 5]], "far outside"),
-        (["abcdef"], "no list of x, y pairs"),
+        (["abcdef"], "not a list of x, y pairs"),
         (MASK.T, "mask of shape (12, 10), image of shape (10, 12)"),
         (RLE | {"size": [12, 10]}, "size [12, 10], image of size [10, 12]"),
         (RLE | {"counts": RLE["counts"][:-1]}, "add up to"),
-        (RLE | {"counts": "zzzz"}, "add up to"),
+        (RLE | {"counts": "zzzz"}, "add up to 50 of 120"),
+        (RLE | {"counts": "Z"}, "the last one is cut off"),
         (RLE | {"counts": ""}, "add up to 0 of 120"),
         (RLE | {"counts": [10, 5]}, "add up to 15 of 120"),
         (RLE | {"counts": [-1, 121]}, "neither"),

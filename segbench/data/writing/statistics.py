@@ -1,4 +1,4 @@
-"""Statistics of the training images, which networks need to see them alike."""
+"""Statistics of the training images, with which networks normalise their input."""
 
 from __future__ import annotations
 
@@ -13,27 +13,27 @@ log = logging.getLogger(__name__)
 
 
 class ChannelStatistics:
-    """Mean and standard deviation of each channel, and the range of images of more than 8 bit.
+    """Mean and standard deviation of each channel, and the value range of images of more than 8 bits.
 
-    Of images of 8 bit they are exact, from a histogram; of others they come from the sums of the values.
+    8-bit images are counted in a histogram. Values of other images are summed.
     """
 
     def __init__(self, channels: int, name: str) -> None:
         self._name = name
         self._counts = np.zeros((channels, 256), np.int64)
         self._sums = np.zeros((3, channels))
-        """Pixels, values, squares of the images of more than 8 bit."""
+        """Number of pixels, sum of values, and sum of squares, over images of more than 8 bits."""
         self._levels: Levels | None = None
         self._origin = 0.0
-        """Values count from here: squares of large values would lose what differs between them."""
+        """Subtracted from each value before summing: squares of large values would lose precision."""
 
     def add(self, image: np.ndarray) -> None:
-        """`image`: what `segbench.data.images.pixels` returned."""
+        """Add a training image. `image`: array from `segbench.data.images.pixels`."""
         if image.dtype == np.uint8:
             for channel, counts in enumerate(self._counts):
                 counts += np.bincount(image[:, :, channel].ravel(), minlength=256)
             return
-        low, high = levels.reach(image[:, :, 0])
+        low, high = levels.value_range(image[:, :, 0])
         if self._levels is None:
             self._origin = low
         known = self._levels or (low, high)
@@ -41,13 +41,15 @@ class ChannelStatistics:
         clipped = np.nan_to_num(image, nan=low, posinf=high, neginf=low).clip(low, high)
         if changed := int((clipped != image)[:, :, 0].sum()):
             log.warning(
-                "%s: %d pixels of a training image are no numbers or far off; clipped", self._name, changed
+                "%s: clipped %d pixels of a training image, which are not finite or are outliers",
+                self._name,
+                changed,
             )
         flat = clipped.reshape(-1, clipped.shape[2]) - self._origin
         self._sums += np.stack([np.full(flat.shape[1], len(flat)), flat.sum(axis=0), (flat**2).sum(axis=0)])
 
     def result(self) -> tuple[list[float], list[float], Levels | None]:
-        """Means, deviations (both scaled to 0..1), range."""
+        """Return mean and standard deviation by channel, both scaled to 0..1, and the value range or None."""
         values = np.arange(256) / 255
         pixels = self._counts.sum(axis=1, keepdims=True)
         if self._levels is None:

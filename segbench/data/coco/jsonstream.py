@@ -1,4 +1,4 @@
-"""Read access to large JSON files whose top level holds arrays of records, without holding them."""
+"""Read large JSON files, whose top level has arrays of records, without loading them whole."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from pydantic_core import from_json
 
-from segbench.data import coco_lists
+from segbench.data.coco import checks
 from segbench.errors import SegbenchError
 
 _CHUNK = 1 << 20
@@ -25,7 +25,7 @@ _END = re.compile(r"[\s,:\]}]")
 class _Scanner:
     """Decodes one value after the other.
 
-    The file is read as Latin-1, in which a character is a byte; values beyond ASCII are decoded again.
+    The file is read as Latin-1, in which each byte is a character. Values beyond ASCII are decoded again.
     """
 
     def __init__(self, path: Path) -> None:
@@ -38,7 +38,7 @@ class _Scanner:
         return self._start + self._at
 
     def peek(self) -> str:
-        """The next character that is neither space nor separator; "" at the end."""
+        """Return the next character that is neither space nor separator; "" at the end of the file."""
         while True:
             match = _SPACE.match(self._text, self._at)
             assert match is not None
@@ -50,7 +50,7 @@ class _Scanner:
         self._at += 1
 
     def skip_mark(self) -> None:
-        """A byte order mark, which Windows programs put before the text."""
+        """Skip a byte order mark, which Windows programs write before the text."""
         self.peek()
         if self._text.startswith(_MARK):
             self._at = len(_MARK)
@@ -65,7 +65,7 @@ class _Scanner:
                     continue
                 raise _malformed(self._path, str(error)) from error
             if not _END.match(self._text, end) and self._read():
-                continue  # a number goes on
+                continue  # the number may continue
             if not self._text.isascii():
                 value = self._parse(self._text[self._at : end])
             self._at = end
@@ -88,13 +88,17 @@ class _Scanner:
 
 
 def _malformed(path: Path, why: str) -> SegbenchError:
-    return SegbenchError(f"is not valid JSON ({why})", where=path, remedy="write it again or fetch it again")
+    return SegbenchError(f"is not valid JSON ({why})", where=path, remedy="write or fetch it again")
 
 
 def scan(path: Path) -> Iterator[tuple[str, Any, int, int]]:
-    """(key, value, first byte, last byte + 1) of each entry of the top-level object.
+    """Yield the entries of the top-level object; those of an array one by one.
 
-    A value that is an array comes element by element.
+    Yields:
+        Key, value, first byte and last byte + 1.
+
+    Raises:
+        SegbenchError: the file is unreadable or not valid JSON.
     """
     try:
         scanner = _Scanner(path)
@@ -105,7 +109,7 @@ def scan(path: Path) -> Iterator[tuple[str, Any, int, int]]:
     try:
         scanner.skip_mark()
         if scanner.peek() != "{":
-            raise _malformed(path, "the top level is no object")
+            raise _malformed(path, "the top level is not an object")
         scanner.skip()
         while scanner.peek() != "}":
             key = scanner.value()
@@ -123,20 +127,20 @@ def scan(path: Path) -> Iterator[tuple[str, Any, int, int]]:
 
 
 def _number(entry: Any, key: str, what: str, path: Path) -> int:
-    """An id of an entry."""
+    """Return an id of an entry."""
     value = entry.get(key) if isinstance(entry, dict) else None
     try:
-        return coco_lists.whole(value)
+        return checks.whole(value)
     except ValueError as error:
         raise SegbenchError(
             f"{what} has no {key}" if value is None else f"{what}: {key} is {error}",
             where=path,
-            remedy=f"give each its {key}, as a number without quotes",
+            remedy=f"give each its {key}, a number without quotes",
         ) from error
 
 
 class Records:
-    """The annotations of a file by their `image_id`, each parsed when asked for."""
+    """A mapping from `image_id` to annotation. Each annotation is parsed on access."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -153,7 +157,7 @@ class Records:
                 images.append((number, value.get("file_name")))
             elif key == "categories":
                 self.categories.append(value)
-        self.images = coco_lists.unique_ids(images, "image", path)
+        self.images = checks.unique_ids(images, "image", path)
         """File names by id."""
         table = np.array(sorted(places), np.int64).reshape(-1, 3)
         self.image_ids, self._places = table[:, 0], table[:, 1:]
@@ -163,7 +167,7 @@ class Records:
             raise SegbenchError(
                 f"image {self.image_ids[twice[0]]} is annotated twice",
                 where=path,
-                remedy="keep one of them",
+                remedy="keep one of the annotations",
             )
 
     def __len__(self) -> int:

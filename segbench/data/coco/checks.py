@@ -1,7 +1,7 @@
-"""Checks that every reader of COCO files makes: numbers are numbers, ids are unique, lists agree.
+"""Checks that all readers of COCO files share: types of values, unique ids, lists that agree.
 
-A number in quotes is text and an error, everywhere: other programs compare ids as they stand, and to them 1
-and "1" are two ids. Null and a missing field are the same.
+A number in quotes is an error: other programs compare ids by type, so that 1 and "1" are two ids to them.
+Null and a missing field mean the same.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ from segbench.errors import SegbenchError
 
 T = TypeVar("T")
 log = logging.getLogger(__name__)
-_NUMBERS = "numbers stand without quotes"
+_NUMBERS = "write numbers without quotes"
 
 
 def whole(value: Any) -> int:
-    """A whole number; ValueError says what stands in its place."""
+    """Return a whole number of at most 63 bits. ValueError if `value` is something else."""
     exact = type(value) is int or (type(value) is float and value.is_integer())
     if not exact or abs(value) >= 2**63:
         raise ValueError(f"{shown(value)}, not a whole number")
@@ -31,28 +31,28 @@ def whole(value: Any) -> int:
 
 
 def number(value: Any) -> float:
-    """A finite number."""
+    """Return a finite number. ValueError if `value` is something else."""
     if type(value) not in (int, float) or not abs(value) < 1e300:
         raise ValueError(f"{shown(value)}, not a finite number")
     return float(value)
 
 
 def flag(value: Any) -> bool:
-    """0, 1, true or false; null is false."""
+    """Return 0, 1, true or false as a bool; null is false. ValueError if `value` is something else."""
     if value is not None and (type(value) not in (bool, int) or value not in (0, 1)):
         raise ValueError(f"{shown(value)}, not 0 or 1")
     return bool(value)
 
 
 def text(value: Any) -> str:
-    """A name."""
+    """Return text that is not blank. ValueError if `value` is something else."""
     if not isinstance(value, str) or not value.strip():
         raise ValueError(f"{shown(value)}, not a name")
     return value
 
 
 def shown(value: Any) -> str:
-    """A value as it stands in the file, shortened."""
+    """Format a value as in the file, shortened to 60 characters."""
     try:
         found = json.dumps(value, ensure_ascii=False)
     except (TypeError, ValueError):
@@ -67,7 +67,7 @@ Text = Annotated[str, BeforeValidator(text)]
 
 
 def records(found: Any, kind: str, path: Path) -> list[dict[str, Any]]:
-    """A list of JSON objects."""
+    """Return `found` if it is a list of JSON objects; SegbenchError if not. `kind`: what the entries are."""
     if not isinstance(found, list) or not all(isinstance(entry, dict) for entry in found):
         raise SegbenchError(
             f"{kind} are {shown(found)}, not a list of objects",
@@ -80,7 +80,18 @@ def records(found: Any, kind: str, path: Path) -> list[dict[str, Any]]:
 def column(
     entries: Sequence[Mapping[str, Any]], kind: str, key: str, read: Callable[[Any], T], path: Path
 ) -> list[T]:
-    """`read` of a field of each entry, such as `whole`; all faults are reported at once."""
+    """Read one field of each entry.
+
+    Args:
+        entries: JSON objects.
+        kind: what an entry is, for messages, such as `annotation`.
+        key: name of the field.
+        read: checks and converts a value, such as `whole`.
+        path: the file, for messages.
+
+    Raises:
+        SegbenchError: values are not valid. It shows the first one and counts the others.
+    """
     values: list[Any] = [entry.get(key) for entry in entries]
     if _is_sound(values, read):
         return values
@@ -98,7 +109,7 @@ def column(
 
 
 def _is_sound(values: list[Any], read: Callable[[Any], Any]) -> bool:
-    """Whether all values may stay as they are, in a tenth of the time that it takes to read each."""
+    """Return whether all values are valid and need no conversion. Ten times faster than reading each."""
     kinds = set(map(type, values))
     if read is flag:
         return kinds <= {int} and set(values) <= {0, 1}
@@ -111,23 +122,23 @@ def _are_finite(values: Sequence[Any], kinds: set[type]) -> bool:
     if not kinds <= {int, float}:
         return False
     bounded = not values or (min(values) > -1e300 and max(values) < 1e300)
-    return bounded and math.isfinite(sum(values))  # the sum is none with NaN
+    return bounded and math.isfinite(sum(values))  # NaN makes the sum NaN
 
 
 def more(names: Sequence[Any]) -> str:
-    """How many names there are beyond the first."""
+    """Return ` (and N more)` for a message that shows the first of several names."""
     return f" (and {len(names) - 1} more)" if len(names) > 1 else ""
 
 
 def listed(entries: Sequence[dict[str, Any]], kind: str, key: str, path: Path) -> dict[int, dict[str, Any]]:
-    """Entries by their id, each of which is listed once; `key` is the field with their name."""
+    """Return entries by id. SegbenchError if an id is missing or occurs twice. `key`: field with the name."""
     numbers = column(entries, kind, "id", whole, path)
     unique_ids(((i, entry.get(key)) for i, entry in zip(numbers, entries)), kind, path)
     return dict(zip(numbers, entries))
 
 
 def categories(found: Any, path: Path) -> dict[int, dict[str, Any]]:
-    """A list of categories by id; ids and names are unique."""
+    """Return categories by id. SegbenchError if ids or names are not valid or not unique."""
     entries = records(found, "categories", path)
     by_id = listed(entries, "category", "name", path)
     if any(abs(number) >= 2**31 for number in by_id):
@@ -141,21 +152,21 @@ def categories(found: Any, path: Path) -> dict[int, dict[str, Any]]:
 
 
 def unique_ids(named: Iterable[tuple[int, Any]], kind: str, path: Path) -> dict[int, Any]:
-    """Names by their id, each of which is listed once."""
+    """Return names by id. SegbenchError if an id occurs twice. `kind`: what the ids name, for messages."""
     found: dict[int, Any] = {}
     for number, name in named:
         if number in found:
             raise SegbenchError(
                 f"{kind} id {number} is listed twice: {shown(found[number])} and {shown(name)}",
                 where=path,
-                remedy=f"give each {kind} an id of its own, once",
+                remedy=f"give each {kind} its own id, and list it once",
             )
         found[number] = name
     return found
 
 
 def unique_names(named: Iterable[tuple[int, str]], kind: str, path: Path) -> dict[str, int]:
-    """Ids by their name, each of which is listed once."""
+    """Return ids by name. SegbenchError if a name occurs twice. `kind`: what is named, for messages."""
     found: dict[str, int] = {}
     for number, name in named:
         if name in found:
@@ -171,9 +182,17 @@ def unique_names(named: Iterable[tuple[int, str]], kind: str, path: Path) -> dic
 def check_same_ids(
     truth: Mapping[int, str], other: Mapping[int, str], kind: str, truth_path: Path, path: Path
 ) -> None:
-    """Two files that are compared by id must mean the same by it: a name has one id in both.
+    """Check that a name has the same id in two files that are compared by id.
 
-    Names that only one file knows are no contradiction, unless they share an id: that is a warning.
+    Log a warning if an id has two names of which each is in one file only.
+
+    Args:
+        truth, other: names by id.
+        kind: what is named, for messages.
+        truth_path, path: the files.
+
+    Raises:
+        SegbenchError: a name has different ids.
     """
     id_of = {name: number for number, name in truth.items()}
     moved = [(name, number) for number, name in other.items() if id_of.get(name, number) != number]
@@ -192,14 +211,14 @@ def check_same_ids(
 
 
 def stem(name: Any) -> str:
-    """Name of an image without folder and ending: programs write image.jpg and image.png of the same one."""
+    """Return the name of an image without folder and suffix: a.jpg and a.png may be the same image."""
     return PurePosixPath(str(name).replace("\\", "/")).stem
 
 
 def check_same_names(
     names: Collection[str], path: Path, known: Collection[str], other: Path, *, some: bool = False
 ) -> None:
-    """Two files of one set list the same categories; `some`: `path` may list fewer."""
+    """Check that two files of a dataset list the same category names. `some`: `path` may list fewer."""
     unknown = [name for name in names if name not in known]
     if not unknown and not some:
         unknown, path, other = [name for name in known if name not in names], other, path
@@ -207,16 +226,16 @@ def check_same_names(
         raise SegbenchError(
             f"lists category {shown(unknown[0])}{more(unknown)}, which {other} does not",
             where=path,
-            remedy="give all files of the set the same categories, by name",
+            remedy="give all files of the dataset the same category names",
         )
 
 
 def check_finite(values: Sequence[Any], what: str) -> None:
-    """ValueError where one of `values` is no finite number."""
+    """Raise ValueError if one of `values` is not a finite number. `what`: what has them."""
     if _are_finite(values, set(map(type, values))):
         return
     for value in values:
         try:
             number(value)
         except ValueError as error:
-            raise ValueError(f"{what} holds {error}") from error
+            raise ValueError(f"{what} has {error}") from error

@@ -1,4 +1,4 @@
-"""What panopticapi's own converters made of its two sample images."""
+"""Comparison with panopticapi's converters on its two sample images."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def test_panoptic_to_detection_and_to_semantic(mirror: Path, write):
     root = mirror / "panopticapi_sample/sample_data"
     source = json.loads((root / "panoptic_examples.json").read_text())
     number = {c["id"]: n for n, c in enumerate(source["categories"], 1)}
-    categories = [  # all as things: panopticapi gives every segment as an object
+    categories = [  # all are things: panopticapi converts each segment to an object
         Category(id=number[c["id"]], name=c["name"], isthing=True, color=color(number[c["id"]]))
         for c in source["categories"]
     ]

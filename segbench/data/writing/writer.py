@@ -1,4 +1,4 @@
-"""Writes the canonical dataset (`segbench.data.dataset`) from the stream that a converter yields."""
+"""Write a canonical dataset (`segbench.data.dataset`) from the samples that a converter yields."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from PIL import Image
 
 from segbench.contract.limits import MAX_PIXELS
 from segbench.contract.view import TASKS, Category, Task, void_value
-from segbench.data.classes import check_categories
 from segbench.data.dataset import Converted, DatasetInfo, Orientation, Sample, id_to_rgb
 from segbench.data.faults import Faults
-from segbench.data.frame import framed
 from segbench.data.images import IMAGE_SUFFIXES, open_image, pixels, save_lossless
-from segbench.data.statistics import ChannelStatistics
-from segbench.data.truth import Truth, complete_truth
+from segbench.data.orientation import oriented
+from segbench.data.writing.classes import check_categories
+from segbench.data.writing.statistics import ChannelStatistics
+from segbench.data.writing.truth import Truth, complete_truth
 from segbench.errors import SegbenchError
 from segbench.files import atomic_folder, write_json
 
@@ -43,12 +43,19 @@ def write_dataset(
     channels: int,
     max_pixels: int = MAX_PIXELS,
 ) -> DatasetInfo:
-    """Write the dataset folder `root`, which appears only when it is complete.
+    """Write a dataset folder, which appears only when it is complete. One image is in memory at a time.
 
-    One image is held at a time, so the size of the set does not matter. Samples may come in any order.
-    Raises `SegbenchError` for samples that are not valid (all of them in one), for two images of one name in
-    a split, and where the training or the evaluation split stays empty. The other arguments are copied to
-    `dataset.json`.
+    Args:
+        converted: what the converter returned; samples may come in any order.
+        root: folder to write.
+        name, title, licence, citation, archives, channels, max_pixels: see `DatasetInfo`.
+
+    Returns:
+        The contents of `dataset.json`.
+
+    Raises:
+        SegbenchError: samples are not valid (it lists all of them), two images of a split have the same name,
+            or the training or the evaluation split is empty.
     """
     check_categories(converted.categories, converted.background, name)
     with ExitStack() as stack:
@@ -90,12 +97,12 @@ def write_dataset(
                 raise SegbenchError(
                     f"the split '{needed}' has no image",
                     where=f"dataset {name}",
-                    remedy="check the archive and the dataset's options that divide it",
+                    remedy="check the archive, and the dataset's options for the split",
                 )
         for split in splits.values():
             split.finish()
         if dropped:
-            log.warning("%s: %d masks without a pixel were left out", name, dropped)
+            log.warning("%s: %d masks without a pixel were skipped", name, dropped)
         assert given is not None
         tasks = _offered(given, converted.categories)
         mean, std, levels = statistics.result()
@@ -145,8 +152,11 @@ def _joined(digests: dict[str, str]) -> str:
 
 
 class _SplitWriter:
-    """Files of one split. Ids follow from the sorted file names, which are known only at the end, so the
-    annotations wait in a temporary file, one line an image."""
+    """Writes the files of one split.
+
+    Ids follow the sorted file names, which are known only at the end. Until then, the annotations are in a
+    temporary file, one line per image.
+    """
 
     def __init__(self, folder: Path, categories: list[Category]) -> None:
         self.folder, self.categories = folder, categories
@@ -164,10 +174,10 @@ class _SplitWriter:
         self._spool.close()
 
     def add_image(self, sample: Sample, orientation: Orientation) -> tuple[Path, Image.Image]:
-        """The path of the image in the set, and the image, the way up that its truth is.
+        """Write an image. Return its path in the dataset, and the image in the orientation of its truth.
 
-        The file is the original, or a lossless copy where that had to be turned upright: later steps, and
-        other programs, read pixels as they are stored.
+        The file is the original, or a lossless copy if the image had to be turned: later steps, and other
+        programs, read pixels as they are stored.
         """
         suffix = sample.suffix if isinstance(sample.image, bytes) else sample.image.suffix
         self._check_name(sample, suffix)
@@ -176,17 +186,17 @@ class _SplitWriter:
             path.write_bytes(sample.image)
         else:
             self._link(sample.image, path)
-        # a broken one is named as the source has it
+        # messages name the source file
         name = sample.image if isinstance(sample.image, Path) else sample.where
         opened = open_image(path, where=name)
-        image = framed(opened, orientation, sample)
+        image = oriented(opened, orientation, sample)
         if image is not opened:
             path.unlink()
             path = save_lossless(image, path)
         return path, image
 
     def _link(self, image: Path, path: Path) -> None:
-        source = image.resolve()  # a link to a link would break when its folder goes
+        source = image.resolve()  # a link to a link breaks when its folder is removed
         try:
             os.link(source, path)
         except FileNotFoundError as error:
@@ -212,11 +222,12 @@ class _SplitWriter:
             raise SegbenchError(
                 f"two images of the split '{sample.split}' are named '{stem}'",
                 where=sample.image if isinstance(sample.image, Path) else f"{sample.split}/{stem}{suffix}",
-                remedy="rename one of them (file names without their endings must differ)",
+                remedy="rename one of them (file names must differ without their suffixes)",
             )
         self._stems.add(stem)
 
     def add_truth(self, path: Path, truth: Truth) -> None:
+        """Write the truth of the image at `path`."""
         semantic = np.where(truth.semantic < 0, self.void, truth.semantic).astype(self.dtype)
         self._save_png(semantic, "semantic", path.stem)
         with path.open("rb") as file:
@@ -242,14 +253,14 @@ class _SplitWriter:
         self._digests[path.name] = digest.hexdigest()
 
     def digest(self) -> str:
-        """SHA-256 of the images and their truth, in whatever order they were added."""
+        """Return the SHA-256 of the images and their truth, whatever the order of the samples."""
         return _joined(self._digests)
 
     def _save_png(self, array: np.ndarray, part: str, stem: str) -> None:
         Image.fromarray(array).save(self.folder / part / f"{stem}.png", compress_level=1)
 
     def finish(self) -> None:
-        """Write the JSON files, now that the order of the images is known."""
+        """Write the JSON files; call it after the last sample, when the order of the images is known."""
         self._spool.seek(0)
         first = json.loads(self._spool.readline())
         if first["instances"] is not None:
@@ -259,7 +270,7 @@ class _SplitWriter:
             self._write_json("panoptic.json", self._panoptic(), self.categories)
 
     def _records(self) -> Iterator[dict[str, Any]]:
-        for number, name in enumerate(sorted(self.offsets), 1):  # as `Split.images` counts
+        for number, name in enumerate(sorted(self.offsets), 1):  # the ids of `Split.images`
             self._spool.seek(self.offsets[name])
             record = json.loads(self._spool.readline())
             record["image"] = {"id": number} | record["image"]

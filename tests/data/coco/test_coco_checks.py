@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from segbench.data.coco_lists import check_finite, check_same_ids, column, flag, number, stem, text, whole
+from segbench.data.coco.checks import check_finite, check_same_ids, column, flag, number, stem, text, whole
 from segbench.errors import SegbenchError
 
 PATH = Path("x.json")
@@ -27,7 +27,7 @@ def test_what_is_no_whole_number(value):
 def test_what_is_no_number(value):
     with pytest.raises(ValueError, match="not a finite number"):
         number(value)
-    with pytest.raises(ValueError, match="a bbox holds .*, not a finite number"):
+    with pytest.raises(ValueError, match="a bbox has .*, not a finite number"):
         check_finite([1, 2.5, value], "a bbox")
 
 

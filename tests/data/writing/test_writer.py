@@ -13,7 +13,8 @@ from PIL import Image
 from pycocotools.coco import COCO
 
 from segbench.contract.view import Category
-from segbench.data import images, masks
+from segbench.data import images
+from segbench.data.coco import masks
 from segbench.data.dataset import Converted, Dataset, Sample, rgb_to_id
 from segbench.errors import SegbenchError
 
@@ -172,7 +173,7 @@ def test_ids_follow_sorted_file_names_in_whatever_order_samples_come(write):
 
 
 def test_index_differs_where_the_data_does_and_only_there(write):
-    """Snakemake compares it by checksum: the same index would keep what was trained on other data."""
+    """Snakemake compares the index by checksum: an equal index would keep networks trained on other data."""
 
     def digest(order: str = "abc", image: bytes | None = None, place=0, crowd=0, segment=5) -> str:
         samples = {}
@@ -271,7 +272,7 @@ def test_faults_of_the_data_name_file_and_remedy_and_leave_nothing(
     assert not list((tmp_path / "datasets").iterdir())
 
 
-def test_background_is_no_class_where_the_set_has_none(write):
+def test_background_is_not_a_class_of_a_dataset_without_background(write):
     with pytest.raises(SegbenchError, match="label 0 at x=3, y=2"):
         ids = zeros() + 1
         ids[2, 3] = 0
@@ -299,7 +300,7 @@ def exif(orientation: int) -> Image.Exif:
 
 
 def turned() -> bytes:
-    """Stored 8 wide and 6 high, shown 6 wide and 8 high."""
+    """An image that is stored 8 wide and 6 high, and shown 6 wide and 8 high."""
     file = io.BytesIO()
     Image.fromarray(np.arange(48, dtype=np.uint8).reshape(H, W)).save(file, "PNG", exif=exif(6))
     return file.getvalue()
@@ -353,21 +354,21 @@ def test_objects_outside_of_their_images_are_listed_together(write, tmp_path: Pa
         sample("c", instances=outline(1, H)),
         sample("d", "test", instances=outline(9, 1)),
     ]
-    with pytest.raises(SegbenchError, match="3 faults") as error:
+    with pytest.raises(SegbenchError, match="3 errors") as error:
         write(converted(*samples))
     assert str(error.value).splitlines()[1:4] == [
         "  train/a.png: outside of the image (8x6 pixels): object 1 (c1, x -5 to -3, y 1 to 3)",
         "  train/c.png: outside of the image (8x6 pixels): object 1 (c1, x 1 to 3, y 6 to 8)",
         "  test/d.png: outside of the image (8x6 pixels): object 1 (c1, x 9 to 11, y 1 to 3)",
     ]
-    assert "the same way up" in str(error.value.remedy)
+    assert "same orientation" in str(error.value.remedy)
     assert not list((tmp_path / "datasets").iterdir())
 
 
 def test_objects_between_pixels_are_dropped(write, caplog):
     found = write(converted(*pair(instances=outline(1.1, 1.1, 0.2) + outline(2, 2))))
     assert found.info.max_instances == 1
-    assert "2 masks without a pixel were left out" in caplog.text
+    assert "2 masks without a pixel were skipped" in caplog.text
 
 
 @pytest.mark.parametrize(
@@ -379,7 +380,7 @@ def test_objects_between_pixels_are_dropped(write, caplog):
         (["a", "Background"], True, "'Background' is the name"),
         (["a", "_background_"], True, "'_background_' is the name"),
         (["a", "a"], True, "2 classes are named 'a'"),
-        (["Cat", "cat"], True, "2 classes are named 'cat', apart from letter case"),
+        (["Cat", "cat"], True, "2 classes are named 'cat' (upper and lower case"),
         (["a ", "b"], True, "'a ' begins or ends with a space"),
         (["a\nb", "b"], True, "cannot be printed"),
     ],
@@ -411,5 +412,5 @@ def test_a_large_image_is_allowed_in_every_later_step(write, monkeypatch):
     images.allow_pixels(48)
     dataset = write(converted(*pair(semantic=zeros())), max_pixels=48)
     monkeypatch.setattr(images, "_allowed", 20)
-    again = pickle.loads(pickle.dumps(Dataset(dataset.root))).split("train")  # as a loader process gets it
+    again = pickle.loads(pickle.dumps(Dataset(dataset.root))).split("train")  # as in a loader process
     assert again.read_image(again.images[0]).shape == (H, W, 3)
