@@ -211,7 +211,7 @@ def test_full_disk_at_a_checkpoint_keeps_the_one_before(run, tmp_path: Path, mon
     names = sorted(p.name for p in folder.iterdir())
     assert names == ["checkpoint.pt", "history.partial.csv", "state.json"]
     assert run("b", make_spec(options={"dropout": 0.3}))["weights_digest"] == whole["weights_digest"]
-    assert "going on after iteration 2" in caplog.text
+    assert "continuing after iteration 2" in caplog.text
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="mounts a small disk, as root")
@@ -276,7 +276,7 @@ def test_sigterm_saves_and_the_next_call_goes_on(run, tmp_path: Path, monkeypatc
     folder = tmp_path / "b"
     assert sorted(p.name for p in folder.iterdir()) == ["checkpoint.pt", "history.partial.csv"]
     resumed = run("b", spec)
-    assert f"going on after iteration {when}" in caplog.text
+    assert f"continuing after iteration {when}" in caplog.text
     assert resumed["weights_digest"] == whole["weights_digest"]
     assert resumed["selected_iteration"] == whole["selected_iteration"]
     assert timeless(history(folder)) == timeless(history(tmp_path / "a"))
@@ -313,7 +313,7 @@ def test_a_checkpoint_that_cannot_be_written_does_not_stop(run, tmp_path: Path, 
         patch.setattr(torch, "save", broken)
         patch.setattr(module, "save_model", lambda path, *_: path.write_text("model"))
         run("a", make_spec(), checkpoint_every=0)
-    assert "no checkpoint could be written" in caplog.text
+    assert "the checkpoint cannot be written" in caplog.text
     assert {p.name for p in (tmp_path / "a").iterdir()} == (RESULTS | TO_GO_ON) - {"checkpoint.pt"}
 
 
@@ -325,12 +325,12 @@ def test_a_finished_training_whose_results_were_lost_is_not_repeated(run, tmp_pa
     rows = history(tmp_path / "a")
     with caplog.at_level("INFO"):
         again = run("a", make_spec(options={"dropout": 0.3}))
-    assert "going on after iteration 8" in caplog.text
+    assert "continuing after iteration 8" in caplog.text
     assert again["weights_digest"] == first["weights_digest"] and history(tmp_path / "a") == rows
 
 
 def test_pretrained_recipe_needs_weights(run) -> None:
-    with pytest.raises(SegbenchError, match="asks for the weights 'resnet50'"):
+    with pytest.raises(SegbenchError, match="requires the weights 'resnet50'"):
         run("a", make_spec(pretrained="resnet50"))
 
 
@@ -345,9 +345,7 @@ def test_the_precision_that_auto_means_is_part_of_the_identity(
     monkeypatch.setattr("segbench.training.precision.has_bf16", lambda device: False)
     with pytest.raises(SystemExit):  # the network stops in its third step, again
         run("a", spec)
-    assert (
-        "is of another precision (bf16, here it is fp32; the recipe's `precision` can fix it)" in caplog.text
-    )
+    assert "has another precision (bf16, now fp32; set the recipe's `precision` to keep it)" in caplog.text
     assert len((tmp_path / "a" / "history.partial.csv").read_text().splitlines()) == 1 + 3
     whole = run("a", make_spec("Plain"))
     assert whole["precision"] == "fp32"

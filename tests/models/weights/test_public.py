@@ -271,5 +271,5 @@ def test_a_network_of_another_kind_is_no_beginning(run, tmp_path: Path) -> None:
     run("other", make_spec())
     with pytest.raises(SegbenchError, match="name a network of the same kind"):
         run("16", fcn(16, init_from="other"), weights=tmp_path / "other/model.pt")
-    with pytest.raises(SegbenchError, match="asks for the weights 'other'"):
+    with pytest.raises(SegbenchError, match="requires the weights 'other'"):
         run("16", fcn(16, init_from="other"))

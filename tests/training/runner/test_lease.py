@@ -96,7 +96,7 @@ def test_slurm_jobs_count_their_own_devices_from_zero(start) -> None:
 
 def test_what_cannot_be_had(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
-    with pytest.raises(SegbenchError, match="gpus: 3 asked for, 2 found"), leased("auto", 3):
+    with pytest.raises(SegbenchError, match="gpus: 3 is requested, but 2 are found"), leased("auto", 3):
         pass
     with pytest.raises(SegbenchError, match="is one device, gpus: 2 needs more"), leased("cuda:1", 2):
         pass
