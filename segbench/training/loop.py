@@ -134,7 +134,7 @@ class Training:
         """Make one optimizer step over the whole batch, in `accumulate` parts.
 
         Returns:
-            The row of the history: iteration (from 1), epoch, lr, each loss, their total, gradient norm before
+            Row of the history: iteration (from 1), epoch, lr, each loss, their total, gradient norm before
             clipping, images per second.
 
         Raises:
