@@ -1,8 +1,8 @@
 """Memory and time that a step requests from a scheduler: generous estimates that grow with each attempt.
 
-Attempts 1 to 4 request 1, 1.5, 2 and 2.5 times the memory (a job that fits no node would never run), and 1, 2,
-3 and 4 times the time. A training continues from its checkpoint, so a limit that was too short costs a start,
-not the work.
+Attempts 1 to 4 request 1, 1.5, 2 and 2.5 times the memory (a job that fits no node would never run), and 1,
+2, 3 and 4 times the time. A training continues from its checkpoint, so a limit that was too short costs a
+start, not the work.
 """
 
 from __future__ import annotations

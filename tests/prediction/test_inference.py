@@ -81,5 +81,5 @@ def test_results_have_the_size_of_the_image() -> None:
 
 
 def test_windows_need_logits() -> None:
-    with pytest.raises(SegbenchError, match="Everything gives no map of logits"):
+    with pytest.raises(SegbenchError, match="Everything has no map of logits"):
         predictor(Inference(window=(8, 8)), Everything)
