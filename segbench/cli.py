@@ -276,7 +276,8 @@ def status(
 ) -> None:
     """Show the status of the cells of a run, during and after it.
 
-    Accepts the folder of a run or Snakemake's options, such as --configfile; by default, the run started last.
+    Accepts the folder of a run or Snakemake's options, such as --configfile. Without any, it shows the run
+    that was started last.
     """
     from segbench.report.status import newest_run
     from segbench.report.status import status as show
