@@ -27,8 +27,8 @@ def parameter_groups(network: Network, options: Optimizer) -> list[dict[str, Any
     Raises:
         SegbenchError: `no_weight_decay()` names a parameter that the network does not have.
     """
-    spared = network.no_weight_decay() if options.no_decay_on_norm else set()
-    if unknown := spared - {name for name, _ in network.named_parameters()}:
+    excluded = network.no_weight_decay() if options.no_decay_on_norm else set()
+    if unknown := excluded - {name for name, _ in network.named_parameters()}:
         raise SegbenchError(
             f"no_weight_decay() names {', '.join(sorted(unknown))}, which the network does not have",
             where=type(network).__name__,
@@ -41,7 +41,7 @@ def parameter_groups(network: Network, options: Optimizer) -> list[dict[str, Any
         if lr == 0:
             parameter.requires_grad_(False)
         if parameter.requires_grad:
-            decay = 0.0 if name in spared else options.weight_decay
+            decay = 0.0 if name in excluded else options.weight_decay
             groups.setdefault((lr, decay), []).append(parameter)
     return [{"params": p, "lr": lr, "weight_decay": decay} for (lr, decay), p in groups.items()]
 

@@ -203,10 +203,10 @@ def test_layers_for_other_classes_begin_anew(
     before = {key: value.clone() for key, value in network.state_dict().items()}
     take_over(network, public, spec)
     after, given = network.state_dict(), public.state_dict()
-    anew = {key for key, value in after.items() if value.shape != given[key].shape}
-    assert len(anew) == 2 and "2 of" in caplog.text
+    unshared = {key for key, value in after.items() if value.shape != given[key].shape}
+    assert len(unshared) == 2 and "2 of" in caplog.text
     for key, value in after.items():
-        assert torch.equal(value, before[key] if key in anew else given[key])
+        assert torch.equal(value, before[key] if key in unshared else given[key])
     same = build_network(spec, Dataset(shapes).view("semantic"), 3)
     take_over(same, public_network(spec, same.view, 3, ours)[0], spec)
     assert all(torch.equal(value, given[key]) for key, value in same.state_dict().items())
@@ -234,9 +234,9 @@ def test_weights_that_do_not_suit_are_refused_with_the_reason(
             train(data, spec, tmp_path / "refused", weights=ours, threads=1)
         return str(caught.value)
 
-    assert "knows nothing of background, tvmonitor" in refused(voc)
+    assert "lacks the classes background, tvmonitor" in refused(voc)
     assert "does not fit segbench.models.unet:UNet" in refused(shapes, options={"widths": [4, 6]})
-    with pytest.raises(SegbenchError, match="takes images of 3 channels, the dataset has 1"):
+    with pytest.raises(SegbenchError, match="requires images of 3 channels; the dataset has 1"):
         public_network(CellSpec(**UNET, recipe=AS_IT_IS), Dataset(shapes).view("semantic"), 1, ours)
     backbone = CellSpec(**UNET, recipe=AS_IT_IS)
     with pytest.raises(SegbenchError, match="none are given"):
@@ -253,7 +253,7 @@ def fcn(stride: int, **recipe: Any) -> CellSpec:
 
 
 def test_a_staged_training_goes_on_from_the_coarser_network(run, tmp_path: Path) -> None:
-    """FCN-16s begins as FCN-32s: the skip scores 0, and what is upsampled anew is bilinear."""
+    """FCN-16s begins as FCN-32s: the skip scores 0, and the new upsampling is bilinear."""
     run("32", fcn(32))
     record = run("16", fcn(16, init_from="fcn32s", optimizer={"lr": 1e-12}), weights=tmp_path / "32/model.pt")
     coarse, fine = (load_model(tmp_path / n / "model.pt", torch.device("cpu")).network for n in ("32", "16"))
