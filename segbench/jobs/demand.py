@@ -9,10 +9,10 @@ from __future__ import annotations
 
 from segbench.contract.recipe import Recipe
 
-LONGEST = 24 * 60
-"""Maximum in minutes; partitions rarely allow more."""
-START = 30
-"""Minutes that every job needs to start on a busy file system."""
+MAX_MINUTES = 24 * 60
+"""Longest time that is requested; partitions rarely allow more."""
+START_MINUTES = 30
+"""Time that every job needs to start on a busy file system."""
 
 
 def memory(wildcards: object = None, attempt: int = 1) -> int:
@@ -70,4 +70,4 @@ def _megabytes(first: float, attempt: int) -> int:
 
 
 def _minutes(seconds: float, attempt: int) -> int:
-    return min(LONGEST, round(START + seconds / 60) * attempt)
+    return min(MAX_MINUTES, round(START_MINUTES + seconds / 60) * attempt)

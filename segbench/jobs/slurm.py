@@ -55,7 +55,7 @@ def _queued() -> set[str]:
     return set(done.stdout.split())
 
 
-def tell_time_limit() -> None:
+def set_job_end_time() -> None:
     """Set SLURM_JOB_END_TIME (Unix time) if SLURM did not: before 23.02, and in Snakemake's job step."""
     job = os.environ.get("SLURM_JOB_ID")
     if not job or "SLURM_JOB_END_TIME" in os.environ:
@@ -69,7 +69,7 @@ def tell_time_limit() -> None:
     os.environ["SLURM_JOB_END_TIME"] = str(int(end.timestamp()))
 
 
-def read_cancelled_jobs() -> None:
+def fix_cancelled_status() -> None:
     """Fix Snakemake's executor (2.8.0), which treats sacct's `CANCELLED by 0` as a running job."""
     plugin: Any = sys.modules.get("snakemake_executor_plugin_slurm")
     if plugin is None:
@@ -83,7 +83,7 @@ def read_cancelled_jobs() -> None:
     plugin.query_job_status = query_first_word
 
 
-def leave_marks_to_the_caller() -> None:
+def disable_job_marks() -> None:
     """Stop Snakemake inside a job from marking output files as started and finished.
 
     The Snakemake that submitted the job marks them. The marks of the job are incomplete: they lack the job id

@@ -65,7 +65,7 @@ def _ended_by_sigterm() -> Iterator[None]:
         signal.signal(signal.SIGTERM, before)
 
 
-def in_words(error: BaseException) -> str:
+def _one_line(error: BaseException) -> str:
     """Describe an error in one line for tables; an `OSError` by its file and message, without its number."""
     if isinstance(error, OSError) and error.strerror:
         return f"{error.filename}: {error.strerror}" if error.filename else error.strerror
@@ -129,7 +129,7 @@ def recorded(step: str, folder: Path, log: Path | None) -> Iterator[None]:
             end("interrupted", "the disk is full")
             raise SystemExit(EX_TEMPFAIL) from error
         memory = isinstance(error, MemoryError)
-        end("out-of-memory" if memory else "failed", in_words(error))
+        end("out-of-memory" if memory else "failed", _one_line(error))
         logging.exception("%s failed; this is a bug in segbench or in a network", step)
         raise SystemExit(1) from error
     else:

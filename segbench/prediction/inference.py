@@ -50,7 +50,7 @@ class Predictor:
             One prediction per image, at H x W.
         """
         size = (images.shape[-2], images.shape[-1])
-        fed = F.resize_image(self._normalise(images), list(fed_size(size, self._inference)))
+        fed = F.resize_image(self._normalise(images), list(input_size(size, self._inference)))
         with self._precision.autocast():
             if self._inference.window:
                 return self._slide(self._precision.place(fed), size, self._inference.window)
@@ -67,7 +67,7 @@ class Predictor:
         return [Prediction(semantic=labels_at(logits, size)) for logits in total.div_(count)]
 
 
-def fed_size(size: tuple[int, int], inference: Inference) -> tuple[int, int]:
+def input_size(size: tuple[int, int], inference: Inference) -> tuple[int, int]:
     """Return the (height, width) to which an image is resized; `max_side` overrides `short_side`."""
     scale = inference.short_side / min(size) if inference.short_side else 1.0
     if inference.max_side:

@@ -48,7 +48,7 @@ def predict_split(
     with PredictionWriter(out, split, view) as writer:
         for records, images in batches(split, batch_size):
             for record, found in zip(records, predictor(images)):
-                writer.add(record, known_only(as_arrays(found), view))
+                writer.add(record, drop_unknown_classes(as_arrays(found), view))
             yield records[-1].id
 
 
@@ -95,7 +95,7 @@ def batches(split: Split, batch_size: int) -> Iterator[tuple[list[ImageRecord], 
     yield records, torch.stack(images)
 
 
-def known_only(found: Prediction[np.ndarray], view: View) -> Prediction[np.ndarray]:
+def drop_unknown_classes(found: Prediction[np.ndarray], view: View) -> Prediction[np.ndarray]:
     """Remove objects and segments of classes that the dataset lacks; only public weights have such."""
     unknown = np.array([c.id == UNKNOWN for c in view.classes])
     if (objects := found.instances) is not None and unknown.any():

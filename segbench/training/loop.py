@@ -32,7 +32,12 @@ from segbench.data.loading.transforms import plain_transform, training_transform
 from segbench.errors import SegbenchError
 from segbench.models.network import Network
 from segbench.models.saved import build_network, load_backbone_weights
-from segbench.models.weights.public import check_classes, continue_from, public_network, take_over
+from segbench.models.weights.public import (
+    check_classes,
+    copy_public_weights,
+    copy_shared_weights,
+    public_network,
+)
 from segbench.training import parallel
 from segbench.training.optimizer import build_optimizer, rate_factor, set_rate
 from segbench.training.precision import Precision
@@ -270,7 +275,7 @@ class Training:
             )
         if self.recipe.init_from:
             network = build_network(self.spec, self.view, self.info.channels)
-            continue_from(network, weights)
+            copy_shared_weights(network, weights)
             return network
         if not self.recipe.weights:
             network = build_network(self.spec, self.view, self.info.channels)
@@ -283,5 +288,5 @@ class Training:
             self.view = public.view
             return public
         network = build_network(self.spec, self.view, self.info.channels)
-        take_over(network, public, self.spec)
+        copy_public_weights(network, public, self.spec)
         return network

@@ -10,7 +10,7 @@ from segbench.contract.recipe import Inference
 from segbench.contract.view import Category, View
 from segbench.errors import SegbenchError
 from segbench.models.saved import Model
-from segbench.prediction.inference import Predictor, fed_size, window_spans
+from segbench.prediction.inference import Predictor, input_size, window_spans
 from segbench.training.precision import Precision
 
 CPU = Precision(torch.device("cpu"), bf16=False)
@@ -34,8 +34,8 @@ def predictor(inference: Inference, network=Plain) -> Predictor:
     ],
 )
 def test_fed_size(inference: dict, expected: tuple[int, int]) -> None:
-    assert fed_size((60, 100), Inference(**inference)) == expected
-    assert fed_size((100, 60), Inference(**inference)) == expected[::-1]
+    assert input_size((60, 100), Inference(**inference)) == expected
+    assert input_size((100, 60), Inference(**inference)) == expected[::-1]
 
 
 @pytest.mark.parametrize(

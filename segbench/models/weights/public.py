@@ -111,7 +111,7 @@ def check_classes(names: list[str], view: View, path: Path) -> None:
         )
 
 
-def take_over(network: Network, public: Network, spec: CellSpec) -> None:
+def copy_public_weights(network: Network, public: Network, spec: CellSpec) -> None:
     """Copy public weights into a network; unless the classes are the same, layers per class stay as they are.
 
     Args:
@@ -129,7 +129,7 @@ def take_over(network: Network, public: Network, spec: CellSpec) -> None:
     network.load_state_dict(state, strict=False)
 
 
-def continue_from(network: Network, path: Path) -> None:
+def copy_shared_weights(network: Network, path: Path) -> None:
     """Copy the weights of the same name and shape from another cell's `model.pt`.
 
     Args:

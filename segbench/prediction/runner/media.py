@@ -19,11 +19,11 @@ from segbench.errors import SegbenchError
 from segbench.files import atomic_path
 from segbench.models.saved import load_model
 from segbench.prediction.inference import Predictor
-from segbench.prediction.runner.video import VIDEO_SUFFIXES, repainted
+from segbench.prediction.runner.video import VIDEO_SUFFIXES, repaint_video
 from segbench.training.precision import Precision, memory_errors, pick_device
 
 log = logging.getLogger(__name__)
-LEAST_SCORE = 0.5
+MIN_SCORE = 0.5
 """Objects below this score are not painted."""
 
 
@@ -60,7 +60,7 @@ def predict_files(model: Path, inputs: list[Path], out: Path, *, device: str = "
             if _is_image(path):
                 Image.fromarray(painted(read_upright(path, channels, trained.levels))).save(partial)
             else:
-                repainted(path, partial, channels, painted)
+                repaint_video(path, partial, channels, painted)
         log.info("%s -> %s", path, target)
 
 
@@ -138,7 +138,7 @@ def _regions(found: Prediction, view: View, size: tuple[int, ...]) -> Iterator[R
 def _objects(found: Instances, view: View, size: tuple[int, ...]) -> Iterator[Region]:
     """Yield the objects by rising score, so that the best is on top; without masks, the insides of boxes."""
     for k in found.scores.argsort(stable=True).tolist():
-        if found.scores[k] < LEAST_SCORE:
+        if found.scores[k] < MIN_SCORE:
             continue
         if found.masks is not None:
             mask = found.masks[k].cpu().numpy()

@@ -16,7 +16,7 @@ from segbench.prediction.efficiency import Stopwatch
 from segbench.prediction.inference import Predictor
 from segbench.prediction.predict import check_classes, predict_split, read_tensor
 from segbench.training.precision import Precision, memory_errors
-from segbench.training.runner.checkpoint import forget
+from segbench.training.runner.checkpoint import remove_checkpoint
 from segbench.training.runner.lease import leased
 from segbench.training.runner.provenance import peak_memory, provenance
 
@@ -88,4 +88,4 @@ def _predict(
             **provenance(where),
         },
     )
-    forget(model.parent, trained.identity)  # the training has ended, or this step would not run
+    remove_checkpoint(model.parent, trained.identity)  # the training has ended, or this step would not run

@@ -22,7 +22,9 @@ RATE = 25
 """Frames per second of a video that does not state its rate."""
 
 
-def repainted(source: Path, target: Path, channels: int, paint: Callable[[np.ndarray], np.ndarray]) -> None:
+def repaint_video(
+    source: Path, target: Path, channels: int, paint: Callable[[np.ndarray], np.ndarray]
+) -> None:
     """Change each frame of a video, and write the result as H.264.
 
     Args:

@@ -67,7 +67,7 @@ def load_checkpoint(path: Path, identity: str, precision: str) -> dict[str, Any]
     return state
 
 
-def forget(folder: Path, identity: str) -> None:
+def remove_checkpoint(folder: Path, identity: str) -> None:
     """Remove the checkpoint and the partial history of a training that has ended.
 
     The training does not do this itself: if the workflow was killed meanwhile, it deletes the results and

@@ -54,7 +54,7 @@ def leased(name: str, count: int = 1) -> Iterator[list[torch.device]]:
         )
     with ExitStack() as held:
         waited = False
-        while not (devices := _take(found, count, held)):
+        while not (devices := _lock_gpus(found, count, held)):
             if not waited:
                 log.info("other steps use the %d GPUs; waiting", found)
                 waited = True
@@ -63,7 +63,7 @@ def leased(name: str, count: int = 1) -> Iterator[list[torch.device]]:
         yield devices
 
 
-def _take(found: int, count: int, held: ExitStack) -> list[torch.device]:
+def _lock_gpus(found: int, count: int, held: ExitStack) -> list[torch.device]:
     """Lock `count` GPUs and keep the locks in `held`; return an empty list if fewer are free."""
     folder = _folder()
     devices = []

@@ -1,6 +1,6 @@
 """The train step: run the training loop and save the state that it needs to continue after a kill.
 
-Files in the folder of the cell until its predictions are made (`segbench.training.runner.checkpoint.forget`):
+Files in the folder of the cell until its predictions are made (see `remove_checkpoint`):
     checkpoint.pt          exact state, from which the training continues
     history.partial.csv    one row per iteration
 Files after the training:

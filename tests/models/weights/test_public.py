@@ -31,7 +31,7 @@ from segbench.data.sources.weights import fetch_weights
 from segbench.data.writer import write_dataset
 from segbench.errors import SegbenchError
 from segbench.models.saved import build_network, load_model
-from segbench.models.weights.public import public_network, take_over
+from segbench.models.weights.public import copy_public_weights, public_network
 from segbench.prediction.runner.predict import predict
 from segbench.training.runner.provenance import sha256
 from segbench.training.runner.train import train
@@ -201,14 +201,14 @@ def test_layers_for_other_classes_begin_anew(
     public, _ = public_network(spec, view, 3, ours)
     network = build_network(spec, view, 3)
     before = {key: value.clone() for key, value in network.state_dict().items()}
-    take_over(network, public, spec)
+    copy_public_weights(network, public, spec)
     after, given = network.state_dict(), public.state_dict()
     unshared = {key for key, value in after.items() if value.shape != given[key].shape}
     assert len(unshared) == 2 and "2 of" in caplog.text
     for key, value in after.items():
         assert torch.equal(value, before[key] if key in unshared else given[key])
     same = build_network(spec, Dataset(shapes).view("semantic"), 3)
-    take_over(same, public_network(spec, same.view, 3, ours)[0], spec)
+    copy_public_weights(same, public_network(spec, same.view, 3, ours)[0], spec)
     assert all(torch.equal(value, given[key]) for key, value in same.state_dict().items())
 
 
@@ -220,7 +220,7 @@ def test_classes_of_as_many_but_other_names_are_other_classes(shapes: Path, ours
     network = build_network(spec, turned, 3)
     head = [key for key, value in network.state_dict().items() if value.shape[:1] == (4,)][-1]
     before = network.state_dict()[head].clone()
-    take_over(network, public, spec)
+    copy_public_weights(network, public, spec)
     assert torch.equal(network.state_dict()[head], before)
     assert not torch.equal(public.state_dict()[head], before)
 
