@@ -55,7 +55,7 @@ LIGHT = (
     ],
 )
 def test_steps_import_only_what_they_need(modules: str, unwanted: str) -> None:
-    """Every step is a process, and the workflow reads the configuration in each of them."""
+    """Every step is a separate process, so each unneeded import costs its time again."""
     names = ", ".join(f"segbench.{module}" for module in modules.split())
     code = f"import sys, {names}; found = set({unwanted.split()}) & set(sys.modules); assert not found, found"
     subprocess.run([sys.executable, "-c", code], check=True)

@@ -1,4 +1,4 @@
-"""Controls score what theory says, on every generated family and through the files of the evaluation."""
+"""Controls have the scores that theory predicts, on all generated datasets."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def predict(control: str, root: Path, task: str, out: Path, seed: int = 0) -> Pa
 
 
 def scores(root: Path, predictions: Path) -> dict[tuple[str, str, str, str], float]:
-    """(task, metric, class, pooling) -> value, of those that are defined."""
+    """Return the defined values by (task, metric, class, pooling)."""
     out = predictions.parent / "evaluation"
     evaluate(root, predictions, out, options=EvaluationOptions())
     with (out / "scores.csv").open() as file:
@@ -196,7 +196,7 @@ def test_scores_on_images_of_one_class_each_follow_closed_formulas(tmp_path):
 
 
 def ellipses(rng: np.random.Generator, count: int, side: int) -> np.ndarray:
-    """`count` x side x side bool: as the random control says that it draws them."""
+    """Draw `count` x side x side bool masks as the random control documents it."""
     y, x = ((np.mgrid[:side, :side] + 0.5) / side).reshape(2, -1)
     (cy, cx), (ry, rx) = rng.random((2, count, 1)), rng.uniform(0.02, 0.25, (2, count, 1))
     return (((y - cy) / ry) ** 2 + ((x - cx) / rx) ** 2 < 1).reshape(count, side, side)
@@ -229,7 +229,7 @@ def test_random_objects_are_found_as_often_as_a_simulation_says(tmp_path):
 
 
 def test_truth_with_crowds_and_void(tmp_path):
-    """Crowds and unlabelled pixels are neither copied nor punished."""
+    """Crowds and unlabelled pixels are not copied, and missing them costs nothing."""
     segments = np.zeros((32, 48), np.int32)
     segments[:10], segments[10:20, :30], segments[20:, 5:25], segments[20:, 25:40] = 1, 2, 3, 4
     info = [

@@ -26,7 +26,7 @@ ORIENTATIONS = {
 
 
 def write(path: Path, frames: list[np.ndarray], times: list[int], *, last: int = 1, matrix=None) -> None:
-    """A video whose frames begin at `times`, in hundredths of a second."""
+    """Write a video with frames that start at `times`, in hundredths of a second."""
     with av.open(path, "w") as file:
         stream = file.add_stream("mpeg4", rate=100)
         stream.height, stream.width = frames[0].shape
@@ -45,7 +45,7 @@ def write(path: Path, frames: list[np.ndarray], times: list[int], *, last: int =
 
 
 def read(path: Path) -> tuple[list[np.ndarray], list[float], float]:
-    """Grey frames, their times, and when the last one ends, in seconds."""
+    """Return grey frames, their times, and the end of the last one, in seconds."""
     with av.open(path) as file:
         frames = list(file.decode(video=0))
         end = file.streams.video[0].duration * file.streams.video[0].time_base

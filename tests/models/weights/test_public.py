@@ -1,4 +1,4 @@
-"""Networks from public weights: they predict what the weights' own network does, in the dataset's classes."""
+"""Networks with public weights predict the same as the published network, in the dataset's classes."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def fetched(folder: Path, state: Any, **checkpoint: Any) -> Path:
 
 
 def normalised(pixels: np.ndarray) -> torch.Tensor:
-    """H x W x 3 uint8 -> 1 x 3 x H x W, as torchvision's presets do it."""
+    """Convert H x W x 3 uint8 to 1 x 3 x H x W as torchvision's presets do."""
     mean, std = (torch.tensor(IMAGENET[key])[:, None, None] for key in ("mean", "std"))
     return ((torch.from_numpy(pixels).permute(2, 0, 1) / 255 - mean) / std)[None]
 
@@ -166,7 +166,7 @@ def test_mask_rcnn_of_torchvision_finds_the_same_objects(shapes: Path, tmp_path:
 
 @pytest.fixture(scope="module")
 def ours(shapes: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A model of this package, made public."""
+    """A model of this package as public weights."""
     folder = tmp_path_factory.mktemp("ours")
     train(shapes, CellSpec(**UNET, recipe=Recipe(iterations=1, batch_size=1)), folder / "cell", threads=1)
     state = torch.load(folder / "cell" / "model.pt", weights_only=True)
