@@ -164,7 +164,7 @@ class Training:
             self.recipe.clip_norm or math.inf,
         )
         totals = parallel.summed(torch.stack([*sums.values()]))
-        *values, grad_norm = torch.stack([*totals, norm.float()]).tolist()  # waits for the device once
+        *values, grad_norm = torch.stack([*totals, norm.float()]).tolist()  # one transfer from the device
         named = {f"loss_{name}": value for name, value in zip(sums, values)}
         self._check_finite(named | {"gradient norm": grad_norm})
         self.optimizer.step()

@@ -19,7 +19,8 @@ VIEW = View("semantic", tuple(Category(id=i, name=str(i), isthing=False, color=(
 
 def predictor(inference: Inference, network=Plain) -> Predictor:
     torch.manual_seed(0)
-    return Predictor(Model(network(VIEW, 3).eval(), None, "", "toy", [0.5] * 3, [0.25] * 3), inference, CPU)
+    model = Model(network(VIEW, 3).eval(), None, "", "toy", [0.5] * 3, [0.25] * 3, levels=None)
+    return Predictor(model, inference, CPU)
 
 
 @pytest.mark.parametrize(

@@ -61,7 +61,7 @@ def test_what_a_training_needs_to_go_on_is_removed_after_the_prediction(model: P
 
 
 def test_what_another_training_needs_to_go_on_stays(run, model: Path, shapes: Path) -> None:
-    """The state of an interrupted or running training next to an older model stays, and so do unreadable files."""
+    """The state of another training, interrupted or running, stays, and so do unreadable files."""
     older = model.read_bytes()
     with alone_in(model.parent):
         predict(shapes, model, model.parent / "predictions", threads=1)
