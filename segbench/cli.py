@@ -1,4 +1,7 @@
-"""`segbench`: one subcommand a step of the pipeline. Every step imports only what it needs, when it runs."""
+"""The `segbench` command: one subcommand for each step of the pipeline.
+
+Each subcommand imports what it needs when it runs, so that all start quickly.
+"""
 
 from __future__ import annotations
 
@@ -26,12 +29,12 @@ app = typer.Typer(
     help="Benchmark segmentation networks.",
 )
 
-Log = Annotated[Path | None, typer.Option(help="File that the messages are appended to as well.")]
+Log = Annotated[Path | None, typer.Option(help="Also append the messages to this file.")]
 Spec = Annotated[str, typer.Option(help="The step's configuration as JSON.")]
-Out = Annotated[Path, typer.Option(help="Where the result goes.")]
+Out = Annotated[Path, typer.Option(help="Where to write the result.")]
 Data = Annotated[Path, typer.Option(help="Folder of the converted dataset.")]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:<n>.")]
-Threads = Annotated[int | None, typer.Option(help="Processor threads; none: as torch decides.")]
+Threads = Annotated[int | None, typer.Option(help="Processor threads; by default, torch decides.")]
 Mirror = Annotated[str | None, typer.Option(help="Folder or address with archives and SHA256SUMS.")]
 
 
@@ -59,11 +62,11 @@ def fetch(
     name: str,
     out: Out,
     spec: Spec,
-    record: Annotated[Path, typer.Option(help="JSON file that says where it came from and its checksum.")],
+    record: Annotated[Path, typer.Option(help="JSON file to write with source and checksum of the archive.")],
     mirror: Mirror = None,
     log: Log = None,
 ) -> None:
-    """Fetch one archive and verify it; one that was put there by hand is verified only."""
+    """Fetch one archive and verify it; an archive that is already there is only verified."""
     set_up_logging(log)
     from segbench.contract.sources import Archive
     from segbench.data.sources.fetch import fetch_archive
@@ -77,7 +80,7 @@ def fetch(
 
 @app.command()
 def weights(out: Out, spec: Spec, mirror: Mirror = None, log: Log = None) -> None:
-    """Fetch pretrained weights of a backbone and verify them."""
+    """Fetch public weights of a backbone or a whole network and verify them."""
     set_up_logging(log)
     from segbench.contract.sources import WeightsEntry
     from segbench.data.sources.weights import fetch_weights
@@ -93,12 +96,12 @@ def convert(
     out: Out,
     spec: Spec,
     archive: Annotated[
-        list[Path] | None, typer.Option(help="A fetched archive; give all, one option each.")
+        list[Path] | None, typer.Option(help="A fetched archive; repeat the option for each archive.")
     ] = None,
     state: Annotated[Path | None, typer.Option(help="Folder for state.json.")] = None,
     log: Log = None,
 ) -> None:
-    """Convert a dataset to the canonical form, from its archives or generated."""
+    """Convert a dataset to the canonical form, or generate it."""
     set_up_logging(log)
     with recorded("convert", state or out.parent / f"{name}.state", log):
         from segbench.data.convert import ConvertSpec, convert_dataset
@@ -115,7 +118,7 @@ def lint(
     state: Annotated[Path | None, typer.Option(help="Folder for state.json.")] = None,
     log: Log = None,
 ) -> None:
-    """Check a converted dataset before any training; an error stops this dataset only."""
+    """Check a converted dataset before training; an error stops only this dataset."""
     set_up_logging(log)
     with recorded("lint", state or out.parent, log):
         from segbench.data.lint.dataset import lint_dataset
@@ -132,17 +135,19 @@ def train(
     data: Data,
     out: Out,
     spec: Spec,
-    weights: Annotated[Path | None, typer.Option(help="Pretrained weights of the backbone.")] = None,
+    weights: Annotated[
+        Path | None, typer.Option(help="Weights that the recipe's pretrained, weights or init_from names.")
+    ] = None,
     workers: int = 0,
     threads: Threads = None,
     device: Device = "auto",
     stop_at: Annotated[
         float | None,
-        typer.Option(envvar="SLURM_JOB_END_TIME", help="Unix time of a limit; stops before it."),
+        typer.Option(envvar="SLURM_JOB_END_TIME", help="Unix time of a time limit; stop before it."),
     ] = None,
     log: Log = None,
 ) -> None:
-    """Train one network on one dataset; continues from the last checkpoint in OUT."""
+    """Train one network on one dataset; continue from the last checkpoint in OUT."""
     set_up_logging(log)
     with recorded("train", out, log):
         from segbench.contract.cell import CellSpec
@@ -165,8 +170,10 @@ def predict(
     data: Data,
     out: Out,
     model: Annotated[Path | None, typer.Option(help="A trained model.pt.")] = None,
-    control: Annotated[str, typer.Option(help="JSON of a control instead: class_path, task, seed.")] = "",
-    inference: Annotated[str, typer.Option(help="JSON: how whole images are fed.")] = "{}",
+    control: Annotated[
+        str, typer.Option(help="JSON of a control instead of a model: class_path, task, seed.")
+    ] = "",
+    inference: Annotated[str, typer.Option(help="JSON of the recipe's `inference`.")] = "{}",
     threads: Threads = None,
     device: Device = "auto",
     log: Log = None,
@@ -202,10 +209,10 @@ def evaluate(
     predictions: Annotated[Path, typer.Option(help="Folder that `predict` wrote.")],
     out: Out,
     options: Annotated[str, typer.Option(help="JSON of the evaluation options.")] = "{}",
-    threads: Annotated[int, typer.Option(min=1, help="Processes that score; no more are started.")] = 1,
+    threads: Annotated[int, typer.Option(min=1, help="Number of processes that score.")] = 1,
     log: Log = None,
 ) -> None:
-    """Score predictions against the truth; reads files only."""
+    """Score predictions against the truth."""
     set_up_logging(log)
     with recorded("evaluate", out, log):
         from segbench.contract.evaluation import EvaluationOptions
@@ -250,10 +257,13 @@ def report(
 @app.command(context_settings={"ignore_unknown_options": True, "allow_extra_args": True})
 def plan(
     context: typer.Context,
-    max_hours: Annotated[float | None, typer.Option(help="Instead of the configuration's.")] = None,
-    yes: Annotated[bool, typer.Option("--yes", help="Do not refuse above max_hours.")] = False,
+    max_hours: Annotated[
+        float | None,
+        typer.Option(help="Maximum hours of training; by default, the configuration's."),
+    ] = None,
+    yes: Annotated[bool, typer.Option("--yes", help="Allow more than max_hours.")] = False,
 ) -> None:
-    """What a run would do, why, and at what cost; takes Snakemake's options, such as --configfile."""
+    """Show what a run would do, why, and at what cost; accepts Snakemake's options, such as --configfile."""
     from segbench.jobs.plan import plan as run
 
     run(context.args, ceiling=max_hours, yes=yes)
@@ -262,13 +272,12 @@ def plan(
 @app.command(context_settings={"ignore_unknown_options": True, "allow_extra_args": True})
 def status(
     context: typer.Context,
-    everything: Annotated[
-        bool, typer.Option("--all", help="List finished and pending cells as well.")
-    ] = False,
+    everything: Annotated[bool, typer.Option("--all", help="Also list finished and pending cells.")] = False,
 ) -> None:
-    """How the cells of a run stand, while it goes on or after.
+    """Show the status of the cells of a run, during and after it.
 
-    Takes the folder of a run or Snakemake's options, such as --configfile; without any, the run started last.
+    Accepts the folder of a run or Snakemake's options, such as --configfile. Without any, it shows the run
+    that was started last.
     """
     from segbench.report.status import newest_run
     from segbench.report.status import status as show
@@ -277,7 +286,7 @@ def status(
 
 
 def _run_folder(arguments: list[str]) -> Path:
-    """Of a run given by its folder, its name below results/, or options of Snakemake."""
+    """Return the folder of a run that is given by folder, name below results/, or Snakemake's options."""
     if len(arguments) == 1 and not arguments[0].startswith("-"):
         given = Path(arguments[0])
         return given if given.exists() or len(given.parts) > 1 else Path("results") / given
@@ -290,9 +299,11 @@ def _run_folder(arguments: list[str]) -> Path:
 
 @app.command()
 def overview(
-    run: Annotated[Path | None, typer.Argument(help="Folder of a run; none: the one started last.")] = None,
+    run: Annotated[
+        Path | None, typer.Argument(help="Folder of a run; by default, the run started last.")
+    ] = None,
     csv: Annotated[
-        Path | None, typer.Option("--csv", help="Write all scores and costs to this file.")
+        Path | None, typer.Option("--csv", help="Also write all scores and costs to this file.")
     ] = None,
 ) -> None:
     """Print one table of networks x datasets with the primary metric of each task, as Markdown."""
@@ -315,7 +326,7 @@ def segment(
     out: Out,
     device: Device = "auto",
 ) -> None:
-    """Apply a trained network to your own images or videos; writes overlays."""
+    """Apply a trained network to your own images or videos, and paint the predictions over them."""
     set_up_logging(None)
     from segbench.prediction.runner.media import predict_files
 
@@ -327,7 +338,7 @@ Registry = Annotated[Path, typer.Option("--config", help="Folder of the registri
 
 @app.command()
 def models(
-    name: Annotated[str | None, typer.Argument(help="Key of one; none: all.")] = None,
+    name: Annotated[str | None, typer.Argument(help="Name of a network; by default, all are listed.")] = None,
     registry: Registry = Path("config"),
 ) -> None:
     """List the networks, or show the card of one."""
@@ -338,10 +349,10 @@ def models(
 
 @app.command()
 def datasets(
-    name: Annotated[str | None, typer.Argument(help="Key of one; none: all.")] = None,
+    name: Annotated[str | None, typer.Argument(help="Name of a dataset; by default, all are listed.")] = None,
     registry: Registry = Path("config"),
 ) -> None:
-    """List the datasets, or show one."""
+    """List the datasets, or show the card of one."""
     from segbench.catalogue.listing import dataset_card, dataset_row, datasets, show
 
     show("dataset", datasets(registry), dataset_row, dataset_card, name)
@@ -352,7 +363,7 @@ def cards(
     readme: Annotated[Path, typer.Option(help="File with the two tables.")] = Path("README.md"),
     registry: Registry = Path("config"),
 ) -> None:
-    """Measure the networks anew, note their sizes in their entries, and write the tables of the README."""
+    """Measure the sizes of all networks, write them to their entries, and update the tables in the README."""
     set_up_logging(None)
     from segbench.catalogue.listing import networks, write_readme, write_size
     from segbench.catalogue.size import measure
@@ -384,10 +395,10 @@ def _guarded(command: Callable[[], None]) -> None:
 
 def main() -> None:
     """Entry point of the `segbench` command."""
-    if sys.argv[1:2] in (["score"], ["--help"], []):  # the other commands do without its imports
+    if sys.argv[1:2] in (["score"], ["--help"], []):  # spares the other commands its imports
         from segbench.evaluation.runner.score import app as score
 
-        app.add_typer(score, name="score", help="Score anyone's prediction files.")
+        app.add_typer(score, name="score", help="Score prediction files of any program.")
     _guarded(app)
 
 

@@ -41,7 +41,8 @@ def test_help_lists_every_step() -> None:
 
 
 LIGHT = (
-    "cli config plan evaluation.evaluate evaluation.score data.lint data.fetch models.controls report.status"
+    "cli config.resolve jobs.plan evaluation.runner.evaluate evaluation.runner.score data.lint.dataset "
+    "data.sources.fetch prediction.controls report.status"
 )
 
 
@@ -50,11 +51,11 @@ LIGHT = (
     [
         (LIGHT, "torch matplotlib pandas scipy snakemake"),
         ("data.convert report.summarise", "torch matplotlib snakemake"),
-        ("training.train training.predict", "matplotlib pandas pyarrow snakemake timm"),
+        ("training.runner.train prediction.runner.predict", "matplotlib pandas pyarrow snakemake timm"),
     ],
 )
 def test_steps_import_only_what_they_need(modules: str, unwanted: str) -> None:
-    """Every step is a process, and the workflow reads the configuration in each of them."""
+    """Every step is a separate process, so each unneeded import costs its time again."""
     names = ", ".join(f"segbench.{module}" for module in modules.split())
     code = f"import sys, {names}; found = set({unwanted.split()}) & set(sys.modules); assert not found, found"
     subprocess.run([sys.executable, "-c", code], check=True)

@@ -1,4 +1,4 @@
-"""What there is to choose from: networks and datasets, listed for a terminal and for the README."""
+"""List the available networks and datasets, on a terminal and in the README."""
 
 from __future__ import annotations
 
@@ -20,15 +20,17 @@ Row = dict[str, str]
 
 
 def networks(registry: Path = CONFIG) -> dict[str, ModelEntry]:
-    """All that train."""
+    """Read the entries of all networks, without the controls, by name."""
     return {k: e for k, e in _all(ModelEntry, registry / "models").items() if e.trained}
 
 
 def datasets(registry: Path = CONFIG) -> dict[str, DatasetEntry]:
+    """Read the entries of all datasets, by name."""
     return _all(DatasetEntry, registry / "datasets")
 
 
 def network_row(name: str, entry: ModelEntry) -> Row:
+    """Return the row of a network in the table of networks."""
     paper = None if isinstance(entry.card, str) else entry.card.paper
     size = entry.size
     return {
@@ -41,7 +43,8 @@ def network_row(name: str, entry: ModelEntry) -> Row:
 
 
 def dataset_row(name: str, entry: DatasetEntry) -> Row:
-    images = entry.images or entry.options.get("images", {})  # generated sets are as large as they are told
+    """Return the row of a dataset in the table of datasets."""
+    images = entry.images or entry.options.get("images", {})  # of generated datasets, this is an option
     return {
         "Dataset": name,
         "Title": entry.title,
@@ -52,7 +55,7 @@ def dataset_row(name: str, entry: DatasetEntry) -> Row:
 
 
 def network_card(name: str, entry: ModelEntry) -> Row:
-    """What the entry says, by the words under which a reader looks for it."""
+    """Return the lines of a network's card: name and text."""
     card: Row = {"Title": entry.title, "Tasks": ", ".join(entry.tasks), **entry.notes}
     if size := entry.size:
         height, width = size.image
@@ -72,6 +75,7 @@ def network_card(name: str, entry: ModelEntry) -> Row:
 
 
 def dataset_card(name: str, entry: DatasetEntry) -> Row:
+    """Return the lines of a dataset's card: name and text."""
     return {
         **{k: v for k, v in dataset_row(name, entry).items() if k != "Dataset"},
         "Channels": str(entry.channels),
@@ -90,7 +94,18 @@ def show(
     card: Callable[[str, Any], Row],
     name: str | None,
 ) -> None:
-    """Print all entries as a table, or the card of one."""
+    """Print all entries as a table, or the card of one.
+
+    Args:
+        kind: network or dataset, for messages.
+        entries: entries by name.
+        row: makes a row of the table.
+        card: makes the card.
+        name: entry whose card is printed, or None for the table.
+
+    Raises:
+        SegbenchError: there is no entry of this name.
+    """
     if name is not None and name not in entries:
         hint = nearest(name, entries)
         remedy = f"did you mean '{hint}'?" if hint else f"`segbench {kind}s` lists all"
@@ -110,12 +125,16 @@ def show(
 
 
 def write_readme(path: Path, registry: Path = CONFIG) -> None:
-    """Bring the tables between the markers of a Markdown file up to date."""
+    """Update the tables in a Markdown file, see `with_tables`."""
     write_text(path, with_tables(path.read_text(encoding="utf-8"), registry))
 
 
 def with_tables(text: str, registry: Path = CONFIG) -> str:
-    """The Markdown `text` with new tables after `<!-- networks -->` and `<!-- datasets -->`."""
+    """Replace the tables after `<!-- networks -->` and `<!-- datasets -->` in Markdown text.
+
+    Raises:
+        SegbenchError: a marker is missing.
+    """
     tables = {
         "networks": [network_row(*item) for item in networks(registry).items()],
         "datasets": [dataset_row(*item) for item in datasets(registry).items()],
@@ -130,7 +149,7 @@ def with_tables(text: str, registry: Path = CONFIG) -> str:
 
 
 def write_size(path: Path, size: Mapping[str, Any]) -> None:
-    """Put the line `size:` into an entry of config/models, where it stood or before `recipes:`."""
+    """Write the line `size:` into an entry of config/models, before `published:` or else `recipes:`."""
     text = path.read_text(encoding="utf-8")
     line = "size: {" + ", ".join(f"{k}: {v}" for k, v in size.items()) + "}\n"
     before = re.sub(r"^size: .*\n", "", text, flags=re.MULTILINE)
@@ -143,9 +162,9 @@ def _all(kind: type[Any], folder: Path) -> dict[str, Any]:
     names = sorted(path.stem for path in folder.glob("*.yaml"))
     found = read_entries(kind, folder, names, names, str(folder.parent), problems)
     if problems:
-        raise SegbenchError("; ".join(map(str, problems)), where=folder, remedy="mend the entries")
+        raise SegbenchError("; ".join(map(str, problems)), where=folder, remedy="correct the entries")
     if not found:
-        raise SegbenchError("holds no entries", where=folder, remedy="name the registries with --config")
+        raise SegbenchError("contains no entries", where=folder, remedy="name the registries with --config")
     return found
 
 

@@ -1,4 +1,4 @@
-"""The configuration reference: every key with type, default and meaning, as Markdown, from the schemas."""
+"""Write the configuration reference: every key with type, default and meaning, from the schemas."""
 
 from __future__ import annotations
 
@@ -37,14 +37,14 @@ class Key(NamedTuple):
 
 
 def reference() -> str:
-    """Return the whole page."""
+    """Return the configuration reference as Markdown."""
     return HEAD + "".join(
         f"\n## {title}\n\n{intro}\n\n{_table(keys(model))}" for title, intro, model in sections()
     )
 
 
 def keys(model: type[BaseModel]) -> Iterator[Key]:
-    """Yield every key of a schema, nested ones after the key that holds them."""
+    """Yield every key of a schema; nested keys follow the key that contains them."""
     schema = model.model_json_schema()
     yield from _keys(schema, schema.get("$defs", {}), "")
 
@@ -74,7 +74,7 @@ def _keys(schema: dict[str, Any], shared: dict[str, Any], prefix: str) -> Iterat
         if name in required:
             default = "required"
         elif nested and field["default"]:
-            default = ""  # the nested keys have their own
+            default = ""  # shown with the nested keys
         else:
             default = f"`{json.dumps(field['default'], ensure_ascii=False)}`"
         meaning = " ".join(field.get("description", "").split()).replace("|", "\\|")

@@ -1,4 +1,4 @@
-"""Parameters and operations of a network that is built for the purpose."""
+"""Measure the parameters and operations of a network."""
 
 from __future__ import annotations
 
@@ -20,10 +20,17 @@ def measure(
     image: tuple[int, int] = (512, 512),
     classes: int = 21,
 ) -> Size:
-    """Size of a network for the richest of its `tasks`; half of the classes of a panoptic one are stuff.
+    """Measure a network, built for the richest of its tasks.
 
-    Shapes alone are worked out where they depend on nothing else; a network whose work depends on the values
-    (such as the number of objects found) runs, on random weights and noise drawn with seed 0.
+    If possible, the network runs on the meta device, which computes shapes only. If its work depends on
+    values, such as the number of objects found, it runs with random weights on noise (seed 0).
+
+    Args:
+        class_path: the network, as `package.module:Class`.
+        tasks: tasks of the network.
+        options: options of its constructor.
+        image: height and width of the image in pixels.
+        classes: number of classes; half of those of a panoptic network are stuff.
     """
     view = _view(max(tasks, key=TASKS.index), classes)
     kind = load_object(class_path)

@@ -1,4 +1,4 @@
-"""What public weights of a whole network are made for."""
+"""Description of public weights of a whole network."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 
 class Checkpoint(BaseModel):
-    """What a state dict of a whole network is made for."""
+    """Network, classes and normalisation that a state dict of a whole network belongs to."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 

@@ -1,17 +1,17 @@
-"""Limits on what untrusted archives and images may become."""
+"""Limits on the sizes of untrusted archives and images."""
 
 from __future__ import annotations
 
 from pydantic import BaseModel, ConfigDict, NonNegativeInt, PositiveFloat, PositiveInt
 
 MAX_PIXELS = 178_956_970
-"""Largest image that is opened unless `allow_pixels` says more: as Pillow has it."""
+"""Maximum number of pixels of an image, unless `allow_pixels` raises it; Pillow's default."""
 
 
 class Limits(BaseModel):
-    """How much one archive, with the archives inside it, may become, and how large an image may be.
+    """Limits on the contents of one archive, including nested archives, and on the size of an image.
 
-    The defaults fit COCO ten times over.
+    The defaults are about ten times what COCO needs.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)

@@ -1,4 +1,4 @@
-"""The truth that a network trains on, and what it answers."""
+"""The truth that a network trains on, and its predictions."""
 
 from __future__ import annotations
 
@@ -10,50 +10,51 @@ IGNORE = -100
 
 
 Target = dict[str, Any]
-"""Ground truth of one training image, at the size of its image tensor:
+"""Ground truth of one training image, at the size of the image tensor. The keys depend on the view.
 
-semantic view: `semantic` H x W int64, indices into `View.classes`, `IGNORE` = void.
-instance view: `labels` N int64, `masks` N x H x W bool, `boxes` N x 4 float32 (x0, y0, x1, y1 in pixels),
-    without crowds and empty objects.
-panoptic view: `labels`, `masks` as above, one entry per segment: each object, and each stuff class once.
-Every view has `image_id` int. `valid` H x W bool is False on padding and void.
+semantic: `semantic` H x W int64, indices into `View.classes`, `IGNORE` on void.
+instance: `labels` N int64, `masks` N x H x W bool, `boxes` N x 4 float32 (x0, y0, x1, y1 in pixels), without
+    crowds and empty objects.
+panoptic: `labels` and `masks` as above, with one entry per segment: each object, and each stuff class once.
+All have `image_id`, an int. `valid`, H x W bool, is False on padding and void.
 """
 
 
 Array = TypeVar("Array")
-"""`torch.Tensor` as networks predict, `np.ndarray` as predictions are written."""
+"""`torch.Tensor` in predictions of networks, `np.ndarray` in predictions to be written."""
 
 
 @dataclass
 class Instances(Generic[Array]):
-    """Objects of one image: `scores` N, `labels` N (indices into `View.classes`).
-
-    `masks` N x H x W bool, or a list of N COCO RLEs; None if there are only boxes (then in every image).
-    `boxes` N x 4 (x0, y0, x1, y1), or None for the masks' own bounds.
-    """
+    """Objects of one image."""
 
     scores: Array
+    """N scores, usually in 0..1."""
     labels: Array
+    """N indices into `View.classes`."""
     masks: Array | None
+    """N x H x W bool, or a list of N COCO RLEs; None if the network predicts only boxes, in every image."""
     boxes: Array | None = None
+    """N x 4 (x0, y0, x1, y1) in pixels; None for the bounds of the masks."""
 
 
 @dataclass
 class Panoptic(Generic[Array]):
-    """`segments` H x W int, 0 = nothing, else k + 1 for the k-th entry of `labels` and `scores`."""
+    """Segments of one image."""
 
     segments: Array
+    """H x W int: k + 1 for the k-th entry (from 0) of `labels` and `scores`; 0 for no segment."""
     labels: Array
+    """Indices into `View.classes`."""
     scores: Array
+    """Scores, usually in 0..1."""
 
 
 @dataclass
 class Prediction(Generic[Array]):
-    """Prediction of one image, at the requested size; parts that are not predicted are None.
-
-    `semantic` is H x W int, indices into the classes of the view that the network was trained on.
-    """
+    """Prediction of one image at the requested size; parts that are not predicted are None."""
 
     semantic: Array | None = None
+    """H x W int, indices into the classes of the view that the network was trained on."""
     instances: Instances[Array] | None = None
     panoptic: Panoptic[Array] | None = None

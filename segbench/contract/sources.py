@@ -1,4 +1,4 @@
-"""Where archives and public weights come from: entries of the registries, and limits on what is read."""
+"""Sources of archives and public weights: entries of the registries, and records of downloads."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ Checksum = Annotated[str, AfterValidator(_well_formed)]
 
 
 class Archive(BaseModel):
-    """Where an archive comes from, as the registry says."""
+    """An archive in an entry of config/datasets/: where it comes from."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
@@ -55,18 +55,21 @@ class Archive(BaseModel):
 
 
 class Provenance(BaseModel):
-    """Where an archive came from, and what it was."""
+    """Record of a fetched archive."""
 
     model_config = ConfigDict(frozen=True)
 
     name: str
+    """File name of the archive."""
     source: Literal["mirror", "upstream", "by hand"]
     address: str | None
-    """The file or URL that it was taken from; None where it stood there already."""
+    """File or URL of the source; None if the archive was already in place."""
     sha256: str
+    """SHA-256 of the archive, as hexadecimal digits."""
     size: int
+    """Size in bytes."""
     verified_by: str | None
-    """The checksum that it was compared with, or None where none is known."""
+    """Checksum that the archive was compared with, or None if none is known."""
 
 
 class WeightsEntry(BaseModel):

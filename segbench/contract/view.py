@@ -1,4 +1,4 @@
-"""Classes of a dataset, and what a network trains on."""
+"""Classes of a dataset, and the view of them that a network trains on."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ Color = tuple[Level, Level, Level]
 
 
 class Category(BaseModel):
-    """One class. `id` counts from 1 in the dataset's files; the implicit background has id 0."""
+    """One class. The ids in a dataset's files start at 1; the implicit background has id 0."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -39,22 +39,23 @@ BACKGROUND = Category(id=0, name="background", isthing=False, color=(0, 0, 0))
 
 
 def void_value(categories: int) -> int:
-    """Value of unlabelled pixels in the semantic maps of so many categories: the top of 8 or 16 bit."""
+    """Return the value of void pixels in semantic maps with a number of categories: 255 or 65535."""
     return 255 if categories <= 254 else 65535
 
 
 @dataclass(frozen=True)
 class View:
-    """What a network trains on: a task, and the classes in the order of the network's logits."""
+    """A task and its classes, in the order of the network's logits."""
 
     task: Task
     classes: tuple[Category, ...]
 
     @property
     def thing_indices(self) -> tuple[int, ...]:
+        """Indices of the classes that are things."""
         return tuple(i for i, c in enumerate(self.classes) if c.isthing)
 
     @cached_property
     def index_of(self) -> dict[int, int]:
-        """Category id -> index in the logits."""
+        """Index in the logits by category id."""
         return {c.id: i for i, c in enumerate(self.classes)}

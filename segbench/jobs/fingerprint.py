@@ -1,10 +1,10 @@
 """Fingerprint of the code that decides a step's results: executable changes alter it, comments do not.
 
-Snakemake sees neither an edit inside an imported package nor that an edit was only a comment. So every rule
-passes the fingerprint of its step as a param, and the `code` trigger is off.
+Snakemake does not notice an edit inside an imported package, and cannot tell that an edit changes only a
+comment. Therefore every rule passes the fingerprint of its step as a param, and the `code` trigger is off.
 
-What runs around a result does not count (logs, locks, signals, devices, progress, files, downloads): a step
-is named by its core module, and imports of the modules of `AROUND` are not followed.
+Code that decides no result does not count (logs, locks, signals, devices, progress, files, downloads). A step
+is named by its core module, and imports of the modules in `AROUND` are not followed.
 """
 
 from __future__ import annotations
@@ -17,12 +17,16 @@ from functools import cache
 from segbench.importing import module_source, tree
 
 AROUND = ("errors", "files", "importing", "units", "jobs", "data.sources")
-"""Modules and packages of segbench that decide no result; the packages called `runner` are the others."""
+"""Modules and packages of segbench that decide no result. Packages called `runner` do not either."""
 
 
 @cache
 def fingerprint(*modules: str) -> str:
-    """Hash the code of the named modules and of all that they import: see `covered`."""
+    """Hash the code of the named modules and of all modules that they import, see `covered`.
+
+    Returns:
+        16 hexadecimal digits.
+    """
     digest = hashlib.sha256()
     for name in covered(*modules):
         digest.update(f"{name}={_read(name)[0]};".encode())
@@ -30,10 +34,10 @@ def fingerprint(*modules: str) -> str:
 
 
 def covered(*modules: str) -> list[str]:
-    """Names of the modules that a fingerprint covers, sorted.
+    """List the names of the modules that a fingerprint covers, sorted.
 
-    Imports are followed statically (also those inside functions), within `segbench` and within the top-level
-    packages of the named modules. Packages without code of their own are not listed.
+    Imports are followed statically, including imports inside functions, within `segbench` and the top-level
+    packages of the named modules. Packages without code are not listed.
     """
     packages = {"segbench", *(name.partition(".")[0] for name in modules)}
     seen: set[str] = set()
@@ -60,7 +64,7 @@ def _is_around(module: str) -> bool:
 
 @cache
 def _read(module: str) -> tuple[str, tuple[str, ...]]:
-    """(hash of the module's code, modules that it names in imports)."""
+    """Return the hash of the module's code, and the modules that its imports name."""
     code = tree(module)
     path = module_source(module)
     assert path is not None
@@ -87,7 +91,7 @@ def _without_docstrings(tree: ast.Module) -> ast.Module:
     for node in ast.walk(tree):
         if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
             body = node.body
-            # a string on its own does nothing, wherever it stands (attribute docstrings too)
+            # a string that is a statement does nothing: docstrings of functions, classes and attributes
             node.body = [
                 s for s in body if not (isinstance(s, ast.Expr) and isinstance(s.value, ast.Constant))
             ] or [ast.Pass()]

@@ -1,4 +1,9 @@
-"""Locks that end with the process that holds them, however it ends."""
+"""Locks that end with the process that holds them, however it ends.
+
+`fcntl.flock` instead of `filelock`: here an exclusive lock can become a shared one, and the lock file names
+its holder. `filelock.FileLock` is exclusive only, its `ReadWriteLock` cannot be downgraded, and neither names
+the holder.
+"""
 
 from __future__ import annotations
 
@@ -25,11 +30,21 @@ def hold(
     where: Path | None = None,
     remedy: str = "wait for it, end it, or give this run another name (`run:`)",
 ) -> IO[str] | None:
-    """Claim `folder` for this process while the returned file is open, in every working directory and node.
+    """Claim a folder for this process while the returned file is open.
 
-    `shared`: others may claim it so as well, but not alone; None where the folder can only be read.
-    `where`: what the message names instead of the folder. Raises SegbenchError that names the process that
-    has it.
+    The claim holds on all nodes that share the file system, if this supports locks.
+
+    Args:
+        folder: folder to claim; created if it does not exist.
+        shared: other processes may claim the folder as shared, too, but not exclusively.
+        where: path that the error names instead of the folder.
+        remedy: remedy that the error names.
+
+    Returns:
+        The open lock file, or None if `shared` and the folder is read-only.
+
+    Raises:
+        SegbenchError: another process, which the error names, holds the folder, or it cannot be written.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -45,10 +60,10 @@ def hold(
     except BlockingIOError:
         file.seek(0)
         raise SegbenchError(
-            f"another run is at work here ({file.read().strip()})", where=where or folder, remedy=remedy
+            f"another run uses this folder ({file.read().strip()})", where=where or folder, remedy=remedy
         ) from None
     except OSError as error:
-        log.warning("%s cannot be locked (%s): do not start two runs there", folder, error)
+        log.warning("%s cannot be locked (%s); do not start two runs there", folder, error)
     file.truncate(0)
     file.write(f"process {os.getpid()} on {platform.node()}, since {time.strftime('%Y-%m-%d %H:%M:%S')}\n")
     file.flush()
@@ -56,23 +71,30 @@ def hold(
 
 
 def share(file: IO[str]) -> None:
-    """Let others claim what `hold` gave to this process alone, as `shared`."""
+    """Turn an exclusive claim of `hold` into a shared one."""
     fcntl.flock(file, fcntl.LOCK_SH)
 
 
 def place_of_locks(path: Path) -> Path:
-    """Folder for the locks of what runs share: beside it, as it is replaced when it is made again."""
+    """Return the folder of the locks for a path that runs share.
+
+    It lies next to the path, since the path itself is replaced when it is made again.
+    """
     return path.parent / ".locks" / path.name
 
 
 def alone_with(path: Path) -> AbstractContextManager[bool]:
-    """Wait until no process of this machine makes `path`, which runs share."""
+    """Wait until no other process of this machine makes `path`, then keep others waiting in the block."""
     return alone_in(place_of_locks(path))
 
 
 @contextmanager
 def alone_if_free(folder: Path) -> Iterator[bool]:
-    """Like `alone_in`, without waiting; yields whether no process is in such a block for `folder`."""
+    """Try to lock a folder as `alone_in` does, without waiting.
+
+    Yields:
+        Whether the folder is locked by this process.
+    """
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         try:
@@ -80,7 +102,7 @@ def alone_if_free(folder: Path) -> Iterator[bool]:
         except BlockingIOError:
             yield False
             return
-        except OSError as error:  # file systems that lock files only
+        except OSError as error:  # some file systems cannot lock folders
             log.debug("%s cannot be locked (%s)", folder, error)
         yield True
     finally:
@@ -89,7 +111,11 @@ def alone_if_free(folder: Path) -> Iterator[bool]:
 
 @contextmanager
 def alone_in(folder: Path) -> Iterator[bool]:
-    """Wait until no process of this machine is in such a block for `folder`; yields whether one was."""
+    """Lock a folder in the block; wait while another process of this machine holds it.
+
+    Yields:
+        Whether it had to wait.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     descriptor = os.open(folder, os.O_RDONLY)
     waited = False
@@ -97,10 +123,10 @@ def alone_in(folder: Path) -> Iterator[bool]:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            log.info("%s: another process is at work here; waiting for it", folder)
+            log.info("%s: waiting for another process that uses this folder", folder)
             fcntl.flock(descriptor, fcntl.LOCK_EX)
             waited = True
-        except OSError as error:  # file systems that lock files only
+        except OSError as error:  # some file systems cannot lock folders
             log.debug("%s cannot be locked (%s)", folder, error)
         yield waited
     finally:

@@ -1,7 +1,7 @@
-"""What a run would do and why, and what it would cost, before anything is submitted.
+"""The jobs that a run would execute, the reasons, and the cost.
 
-Which jobs run is Snakemake's own knowledge, from its dry run; the cost is from earlier measurements in the
-results folder.
+The jobs and the reasons come from Snakemake's dry run, the cost from earlier measurements in the results
+folder.
 """
 
 from __future__ import annotations
@@ -32,27 +32,35 @@ class Job:
     rule: str
     wildcards: dict[str, str]
     why: str
-    """Empty where it only follows from another job."""
+    """Reasons to run it; empty if it only follows from another job."""
 
     @property
     def cell(self) -> tuple[str, str, int] | None:
+        """Dataset, network and seed, or None if the job does not belong to a cell."""
         if self.rule not in STEPS:
             return None
         return self.wildcards["dataset"], self.wildcards["model"], int(self.wildcards["seed"])
 
 
 def plan(arguments: list[str], *, ceiling: float | None = None, yes: bool = False) -> None:
-    """Print the jobs of `snakemake <arguments>`, the pairs left out, hours and disk.
+    """Print the jobs of `snakemake <arguments>`, the skipped pairs, hours and disk.
 
-    `ceiling`: hours of training, instead of the configuration's `max_hours`; above it SegbenchError, unless
-    `yes`. Cells without a measurement count nothing, and are named.
+    Cells without a measurement are marked and count as 0 hours.
+
+    Args:
+        arguments: options of Snakemake.
+        ceiling: maximum hours of training; None: `max_hours` of the configuration.
+        yes: allow more hours than that.
+
+    Raises:
+        SegbenchError: the training would take more than the maximum, or Snakemake reports an error.
     """
     run, jobs = pending(arguments)
     print(f"run '{run.config.run}': {_counted(jobs) or 'nothing to be done'}")
     for job in jobs:
         if job.why and job.cell is None:
             print(f"  {' '.join([job.rule, *job.wildcards.values()])}: {job.why}")
-    # the first step of each cell; the next ones follow from it
+    # first step of each cell; the later ones follow from it
     first = {job.cell: job for job in reversed(jobs) if job.cell}
     measured = Measurements(run)
     total, size, unknown, devices = 0.0, 0, 0, set()
@@ -60,7 +68,7 @@ def plan(arguments: list[str], *, ceiling: float | None = None, yes: bool = Fals
         if cell.key not in first:
             continue
         job = first[cell.key]
-        line = f"  {cell.dataset}/{cell.model}/seed{cell.seed}: {job.rule}: {job.why or 'its input is new'}"
+        line = f"  {cell.dataset}/{cell.model}/seed{cell.seed}: {job.rule}: {job.why or 'new input'}"
         if job.rule == "train" and cell.recipe and cell.recipe.iterations:
             if estimate := measured.hours(cell):
                 hours, device = estimate
@@ -80,13 +88,13 @@ def plan(arguments: list[str], *, ceiling: float | None = None, yes: bool = Fals
         f"training: {total:.3g} device-hours{where}"
         + f"; {unknown} cells were never measured" * bool(unknown)
     )
-    print(f"disk: {size / 1e9:.3g} GB more, as finished cells take; {free / 1e9:.3g} GB are free")
+    print(f"disk: {size / 1e9:.3g} GB more, estimated from finished cells; {free / 1e9:.3g} GB are free")
     ceiling = run.config.max_hours if ceiling is None else ceiling
     if ceiling is not None and total > ceiling and not yes:
         raise SegbenchError(
             f"{total:.3g} hours of training are more than max_hours: {ceiling:g}",
             where="segbench plan",
-            remedy="run fewer cells, raise max_hours, or say --yes",
+            remedy="run fewer cells, raise max_hours, or give --yes",
         )
 
 
@@ -99,16 +107,24 @@ def _existing(path: Path) -> Path:
 
 
 def configured(options: Any) -> Run:
-    """The resolved configuration of a call of Snakemake with these `parsed` options. Raises SegbenchError."""
+    """Resolve the configuration of a call of Snakemake.
+
+    Args:
+        options: return value of `parsed`.
+
+    Raises:
+        SegbenchError: Snakemake or the configuration reports an error.
+    """
     with _workflow(options) as workflow:
         run: Run = workflow._workflow.globals["RUN"]
         return run
 
 
 def pending(arguments: list[str]) -> tuple[Run, list[Job]]:
-    """The resolved configuration and the jobs of a dry run of `snakemake <arguments>`, as the rules stand.
+    """Return the resolved configuration and the jobs of a dry run of `snakemake <arguments>`, in rule order.
 
-    Raises SegbenchError: whatever Snakemake says against it.
+    Raises:
+        SegbenchError: Snakemake or the configuration reports an error.
     """
     from snakemake.api import DAGSettings
 
@@ -130,7 +146,7 @@ def pending(arguments: list[str]) -> tuple[Run, list[Job]]:
 
 
 def parsed(arguments: list[str]) -> Any:
-    """Options of Snakemake, those of the profiles included."""
+    """Parse options of Snakemake, including those of its profiles."""
     from snakemake.cli import parse_args
 
     return parse_args(arguments)[1]
@@ -138,13 +154,13 @@ def parsed(arguments: list[str]) -> Any:
 
 @contextmanager
 def _workflow(args: Any) -> Iterator[Any]:
-    """The Snakefile, read with these options; Snakemake is silent, and what it says is a SegbenchError."""
+    """Load the Snakefile with these options, silently; Snakemake's errors become a `SegbenchError`."""
     from snakemake.api import ConfigSettings, OutputSettings, ResourceSettings, SnakemakeApi
     from snakemake.cli import parse_config
     from snakemake.exceptions import WorkflowError
     from snakemake.settings.enums import Quietness
 
-    logging.disable(logging.WARNING)  # the text of a dry run
+    logging.disable(logging.WARNING)  # hides the output of the dry run
     configuration = ConfigSettings(
         config=parse_config(args.config), configfiles=args.configfile, config_args=args.config
     )
@@ -165,7 +181,7 @@ def _job(job: Any, reason: Any, run: Run) -> Job:
 
 
 def _reasons(job: Any, reason: Any, run: Run) -> Iterator[str]:
-    """Snakemake's reasons in the words of a benchmark."""
+    """Translate Snakemake's reasons to those of a benchmark."""
     if reason.forced:
         yield "forced"
     if reason.missing_output or reason.incomplete_output:
@@ -186,7 +202,7 @@ def _reasons(job: Any, reason: Any, run: Run) -> Iterator[str]:
 
 
 def _unfinished(job: Any, run: Run) -> str:
-    """Why an output is not there, from what the last attempt left."""
+    """Explain why an output is missing, from the status of the last attempt."""
     wildcards = dict(job.wildcards.items())
     root = Path(run.config.results, run.config.run)
     if "model" in wildcards:
@@ -196,13 +212,13 @@ def _unfinished(job: Any, run: Run) -> str:
     with suppress(SegbenchError):
         state = read_json(folder / "state.json")
         if state.get("step") == job.rule.name.removesuffix("_dataset") and state["state"] != "ok":
-            going_on = (folder / "checkpoint.pt").exists() and "; goes on from its checkpoint"
+            going_on = (folder / "checkpoint.pt").exists() and "; continues from its checkpoint"
             return f"{state['state']} before: {state['reason'] or 'no reason given'}{going_on or ''}"
     return NEW
 
 
 class Measurements:
-    """What earlier cells took, in every run of the results folder."""
+    """Time and disk space of earlier cells, from all runs in the results folder."""
 
     def __init__(self, run: Run) -> None:
         self._device = run.config.device
@@ -218,10 +234,13 @@ class Measurements:
                 self._sizes.setdefault((dataset, model), []).append(size)
 
     def hours(self, cell: Cell) -> tuple[float, str] | None:
-        """Of the training of a network on one device, and that device; None where it was never measured.
+        """Estimate the hours of a training on one device.
 
-        The median of the same network's trainings, scaled by images and crop: on the same dataset where there
-        are some, on GPUs where there are some.
+        The estimate is the median of earlier trainings of the same network, scaled by images and crop size.
+        Trainings on the same dataset and on GPUs are preferred.
+
+        Returns:
+            Hours and the name of the device, or None if the network was never measured.
         """
         assert cell.recipe
         crop = cell.recipe.augment.crop
@@ -233,23 +252,23 @@ class Measurements:
         return median(rate.seconds for rate in rates) * work / 3600, rates[-1].device
 
     def size(self, cell: Cell) -> int:
-        """Bytes that a finished cell takes; 0 where none like it is there."""
+        """Estimate the bytes of a finished cell; 0 if there is no similar one."""
         return int(median(_nearest(self._sizes, cell) or [0]))
 
 
 @dataclass(frozen=True)
 class _Rate:
-    """What one training took."""
+    """Speed of one training."""
 
     seconds: float
-    """On one device for a pixel, or for an image where they are not cropped."""
+    """Seconds per pixel on one device, or per image if images are not cropped."""
     whole_images: bool
     gpu: bool
     device: str
 
     @classmethod
     def of(cls, measured: dict[str, Any]) -> _Rate:
-        """From training.json."""
+        """Build from the content of a training.json."""
         crop, gpu = measured["crop"], measured["gpu"]
         seconds = measured["seconds"] * measured["gpus"] / (measured["images"] * _pixels(crop))
         return cls(seconds, crop is None, gpu is not None, gpu or measured["processor"])
@@ -260,6 +279,6 @@ def _pixels(crop: Sequence[int] | None) -> int:
 
 
 def _nearest(found: dict[tuple[str, str], list[Any]], cell: Cell) -> list[Any]:
-    """Of the same dataset and network, else of the same network."""
+    """Return the values of the same dataset and network, or else those of the same network."""
     same = found.get((cell.dataset, cell.model))
     return same or [value for (_, model), values in found.items() if model == cell.model for value in values]

@@ -1,4 +1,4 @@
-"""What a run on a SLURM cluster needs beyond Snakemake's executor."""
+"""Additions to Snakemake's executor for runs on a SLURM cluster."""
 
 from __future__ import annotations
 
@@ -13,13 +13,22 @@ from typing import Any
 from segbench.errors import SegbenchError
 
 ENDING_SECONDS = 300
-"""Longest wait for cancelled jobs; between SIGTERM and SIGKILL lies SLURM's KillWait, 30 s by default."""
+"""Longest wait for cancelled jobs. SLURM sends SIGKILL after its KillWait, 30 s by default."""
 
 
 def end_jobs(ids: Iterable[str]) -> list[str]:
-    """Cancel those of these jobs that wait or run, wait until they have ended, and return them.
+    """Cancel jobs that are queued or running, and wait until they have ended.
 
-    A Snakemake that was killed leaves its jobs behind; they would write the same files as the ones to come.
+    A killed Snakemake leaves its jobs behind. They would write the same files as the jobs of the next call.
+
+    Args:
+        ids: SLURM job ids.
+
+    Returns:
+        Ids of the jobs that were cancelled.
+
+    Raises:
+        SegbenchError: the jobs do not end within `ENDING_SECONDS`, or squeue fails.
     """
     if not (left := sorted(set(ids) & _queued())):
         return []
@@ -46,8 +55,8 @@ def _queued() -> set[str]:
     return set(done.stdout.split())
 
 
-def tell_time_limit() -> None:
-    """Set SLURM_JOB_END_TIME where SLURM does not: before 23.02, and within Snakemake's job step."""
+def set_job_end_time() -> None:
+    """Set SLURM_JOB_END_TIME (Unix time) if SLURM did not: before 23.02, and in Snakemake's job step."""
     job = os.environ.get("SLURM_JOB_ID")
     if not job or "SLURM_JOB_END_TIME" in os.environ:
         return
@@ -55,13 +64,13 @@ def tell_time_limit() -> None:
     try:
         answer = subprocess.run(command, capture_output=True, text=True).stdout
         end = datetime.datetime.fromisoformat(answer.strip())
-    except (OSError, ValueError):  # no limit, or no answer: SIGTERM is all the job will hear
+    except (OSError, ValueError):  # no limit or no answer; SIGTERM still tells the job to stop
         return
     os.environ["SLURM_JOB_END_TIME"] = str(int(end.timestamp()))
 
 
-def read_cancelled_jobs() -> None:
-    """Mend Snakemake's executor (2.8.0), which takes sacct's `CANCELLED by 0` for a job that still runs."""
+def fix_cancelled_status() -> None:
+    """Fix Snakemake's executor (2.8.0), which treats sacct's `CANCELLED by 0` as a running job."""
     plugin: Any = sys.modules.get("snakemake_executor_plugin_slurm")
     if plugin is None:
         return
@@ -74,12 +83,12 @@ def read_cancelled_jobs() -> None:
     plugin.query_job_status = query_first_word
 
 
-def leave_marks_to_the_caller() -> None:
-    """In a job: let only the call of Snakemake that submitted it mark its files as begun and as whole.
+def disable_job_marks() -> None:
+    """Stop Snakemake inside a job from marking output files as started and finished.
 
-    Snakemake has jobs do so too, by half: the mark of a file loses the id by which `end_jobs` finds the job,
-    and if the caller was killed, the files count as whole, but made by nobody knows which recipe and code, so
-    that no change of these would make them anew.
+    The Snakemake that submitted the job marks them. The marks of the job are incomplete: they lack the job id
+    by which `end_jobs` finds it. If the submitting Snakemake was killed, they record files as finished
+    without params, and a later change of recipe or code would not make these files again.
     """
     from snakemake import persistence
 

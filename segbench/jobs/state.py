@@ -1,4 +1,4 @@
-"""What became of a step: `state.json` in the folder of the cell or dataset, for tables and people."""
+"""Status of a step: the file `state.json` in the folder of the cell or dataset."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from segbench.errors import OutOfMemory, SegbenchError
 from segbench.files import is_full, write_json
 
 EX_TEMPFAIL = 75
-"""Exit status of a step to run again: it was told to stop and saved a checkpoint, or the disk is full."""
+"""Exit status of a step that should run again: it saved a checkpoint and stopped, or the disk is full."""
 
 
 def set_up_logging(log: Path | None) -> None:
-    """Messages to standard error and, where one is given, to the log file of the step."""
+    """Write log messages to standard error and append them to the file `log`, if it is given."""
     handlers: list[logging.Handler] = [logging.StreamHandler(sys.stderr)]
     if log is not None:
         log.parent.mkdir(parents=True, exist_ok=True)
@@ -37,22 +37,22 @@ def set_up_logging(log: Path | None) -> None:
 
 
 class _Terminated(SystemExit):
-    """SIGTERM came; the status is the one that a shell gives."""
+    """Raised on SIGTERM, with the exit status that a shell reports for it."""
 
 
 @contextmanager
 def _ended_by_sigterm() -> Iterator[None]:
-    """While the block runs, SIGTERM ends it by an exception, so that it is recorded and cleaned up.
+    """Raise an exception in the block on SIGTERM, so that the step is recorded and cleans up.
 
-    A step with a handler of its own, such as a training, sets it within.
+    A step with its own handler, such as a training, sets it inside the block.
     """
-    if threading.current_thread() is not threading.main_thread():  # Python allows handlers nowhere else
+    if threading.current_thread() is not threading.main_thread():  # Python allows handlers there only
         yield
         return
     owner = os.getpid()
 
     def stop(number: int, _: FrameType | None) -> None:
-        if os.getpid() != owner:  # a process that was forked, which inherits this
+        if os.getpid() != owner:  # a forked process inherits this handler
             signal.signal(number, signal.SIG_DFL)
             os.kill(os.getpid(), number)
             return
@@ -65,8 +65,8 @@ def _ended_by_sigterm() -> Iterator[None]:
         signal.signal(signal.SIGTERM, before)
 
 
-def in_words(error: BaseException) -> str:
-    """One line for tables; of a system's error the file and what is wrong, not its number."""
+def _one_line(error: BaseException) -> str:
+    """Describe an error in one line for tables; an `OSError` by its file and message, without its number."""
     if isinstance(error, OSError) and error.strerror:
         return f"{error.filename}: {error.strerror}" if error.filename else error.strerror
     return f"{type(error).__name__}: {error}".splitlines()[0]
@@ -74,7 +74,17 @@ def in_words(error: BaseException) -> str:
 
 @contextmanager
 def recorded(step: str, folder: Path, log: Path | None) -> Iterator[None]:
-    """Keep `folder`/state.json up to date around a step. Errors are logged, recorded, and end the process."""
+    """Keep `folder`/state.json up to date while a step runs in the block.
+
+    Args:
+        step: name of the step.
+        folder: folder of state.json.
+        log: log file of the step, named in state.json.
+
+    Raises:
+        SystemExit: the step failed (status 1), or should run again (`EX_TEMPFAIL`). The error is logged and
+            recorded.
+    """
     path = folder / "state.json"
     state = {
         "step": step,
@@ -119,8 +129,8 @@ def recorded(step: str, folder: Path, log: Path | None) -> Iterator[None]:
             end("interrupted", "the disk is full")
             raise SystemExit(EX_TEMPFAIL) from error
         memory = isinstance(error, MemoryError)
-        end("out-of-memory" if memory else "failed", in_words(error))
-        logging.exception("%s failed; this is a defect of segbench or of a network", step)
+        end("out-of-memory" if memory else "failed", _one_line(error))
+        logging.exception("%s failed; this is a bug in segbench or in a network", step)
         raise SystemExit(1) from error
     else:
         end("ok", "")

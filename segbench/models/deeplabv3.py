@@ -14,7 +14,7 @@ from segbench.models.layers.aspp import ASPP, scaled_rates
 
 
 class DeepLabV3(DilatedNetwork):
-    """Equal to torchvision's `deeplabv3_resnet50`: the paper's, less its multi-grid, plus an auxiliary head.
+    """Equal to torchvision's `deeplabv3_resnet50`: the paper's without multi-grid, with an auxiliary head.
 
     Args:
         view: task and classes to predict.

@@ -20,11 +20,21 @@ from segbench.models.layers.aspp import ASPP, scaled_rates, separable_conv
 class DeepLabV3Plus(DilatedNetwork):
     """ASPP, upsampled and concatenated with features of stride 4, then 3x3 convolutions; all are separable.
 
-    rates: of the ASPP at `output_stride` 16, doubled at 8. low_channels: what the features of stride 4 are
-    reduced to. convolutions: how many before and after the concatenation. depthwise_norm: see
-    `separable_conv`. options: those of `DilatedNetwork`.
-    segmentation_models_pytorch departs from the paper: there `convolutions` is (1, 1), `depthwise_norm`
-    False, `align_corners` True, and the rates are (12, 24, 36) at stride 16.
+    segmentation_models_pytorch differs from the paper: its `convolutions` are (1, 1), `depthwise_norm` is
+    False, `align_corners` is True, and the rates are (12, 24, 36) at stride 16.
+
+    Args:
+        view: task and classes to predict.
+        in_channels: channels of the images.
+        output_stride: see `DilatedNetwork`.
+        rates: dilations of the ASPP at `output_stride` 16; doubled at 8.
+        channels: channels of the ASPP and of the decoder.
+        low_channels: channels to which the features of stride 4 are reduced.
+        convolutions: number of convolutions before and after the concatenation.
+        depthwise_norm: see `separable_conv`.
+        dropout: dropout after the ASPP.
+        auxiliary_weight: see `DilatedNetwork`.
+        options: arguments of `DilatedNetwork`.
     """
 
     def __init__(

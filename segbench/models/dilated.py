@@ -11,7 +11,13 @@ from segbench.models.bases.dilated import DilatedNetwork
 
 
 class DilatedFCN(DilatedNetwork):
-    """Equal to torchvision's `fcn_resnet50`: two convolutions. options: those of `DilatedNetwork`."""
+    """Equal to torchvision's `fcn_resnet50`: a head of two convolutions.
+
+    Args:
+        view: task and classes to predict.
+        in_channels: channels of the images.
+        options: arguments of `DilatedNetwork`.
+    """
 
     def __init__(self, view: View, in_channels: int, **options: Any) -> None:
         super().__init__(view, in_channels, **options)

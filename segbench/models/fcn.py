@@ -15,9 +15,15 @@ from segbench.models.network import SemanticNetwork
 
 
 class BilinearUp(nn.ConvTranspose2d):
-    """Learned upsampling by `factor`, at the start equal to bilinear interpolation (away from the border).
+    """Learned upsampling, initialised as bilinear interpolation (except at the border).
 
-    With kernel 2f, stride f, padding f/2 the output is exactly f times as large and aligned by pixel centres.
+    With kernel 2f, stride f and padding f / 2, the output is exactly f times as large as the input, and
+    aligned by pixel centres.
+
+    Args:
+        channels: channels of input and output.
+        factor: f, an even number.
+        groups: groups of channels that do not mix.
     """
 
     def __init__(self, channels: int, factor: int, groups: int = 1) -> None:
@@ -33,16 +39,27 @@ class BilinearUp(nn.ConvTranspose2d):
 
 
 class FCN(SemanticNetwork):
-    """Class scores at strides 32, 16, 8 down to `stride`, added from coarse to fine, then upsampled at once.
+    """Class scores at strides 32, 16 and 8, down to `stride`, added from coarse to fine, then upsampled.
 
-    On a VGG, `fc6` and `fc7` are the classifier's convolutions (7x7 and 1x1, `fc_channels` wide, dropout
-    after each) and the skips start at pool4 and pool3, as in the paper; other backbones (timm names) give
-    their features of stride 32, 16 and 8. Scoring layers start at zero, as in the paper.
-    The paper pads the input by 100 and crops what comes out with an offset. Here images are padded to a
-    multiple of 32 and fc6 is padded by 3, so all levels are aligned, and any input size gives its own size.
-    With mixed_upsampling, as in the paper, every class contributes to every other's upsampled score; without
-    it, each class has its own filter, which is far cheaper for many classes.
-    Score layers are named by their stride: FCN-16s and 8s can load what they share with the coarser net.
+    With a VGG, `fc6` and `fc7` are the classifier's convolutions (7x7 and 1x1), and the skips start at pool4
+    and pool3, as in the paper. Other backbones provide their features of stride 32, 16 and 8. Score layers
+    are initialised with zeros, as in the paper. They are named by their stride, so that FCN-16s and 8s can
+    load the layers that they share with the coarser network.
+
+    The paper pads the input by 100 pixels and crops the output with an offset. Here, images are padded to a
+    multiple of 32 and fc6 pads by 3. All levels are thus aligned, and images may have any size.
+
+    Args:
+        view: task and classes to predict.
+        in_channels: channels of the images.
+        backbone: timm name of the backbone.
+        stride: stride of the finest scores.
+        fc_channels: channels of fc6 and fc7; used with a VGG only.
+        dropout: dropout after fc6 and fc7, or after the features of stride 32 of other backbones.
+        mixed_upsampling: every class contributes to the upsampled score of every other, as in the paper.
+            False: each class has its own filter, which costs far less with many classes.
+        frozen_norm: see `Backbone`.
+        loss: see `SemanticNetwork`.
     """
 
     def __init__(
@@ -66,7 +83,7 @@ class FCN(SemanticNetwork):
         self.fc: nn.Module = nn.Identity()
         if self.is_vgg:
             self.fc = ConvMlp(channels[32], fc_channels, kernel_size=7, drop_rate=dropout)
-            # timm's features end before each pooling, so that of stride s is the pooled one of stride s / 2
+            # timm's features end before each pooling; pooling those of stride s / 2 gives those of stride s
             channels = {32: fc_channels, 16: channels[8], 8: channels[4]}
         self.dropout = nn.Dropout(dropout)
         self.scores = nn.ModuleDict({str(s): nn.Conv2d(channels[s], classes, 1) for s in self.strides})
@@ -77,7 +94,11 @@ class FCN(SemanticNetwork):
         self.upsample = BilinearUp(classes, stride, groups)
 
     def features(self, images: Tensor) -> dict[int, Tensor]:
-        """B x channels x H / s x W / s for s = 32, 16, 8; the sides of the images must divide by 32."""
+        """Compute features by stride s = 32, 16, 8: B x channels x H / s x W / s.
+
+        Args:
+            images: B x in_channels x H x W, with H and W multiples of 32.
+        """
         by_stride = dict(zip(self.backbone.reductions, self.backbone(images)))
         if self.is_vgg:
             by_stride = {
@@ -96,7 +117,7 @@ class FCN(SemanticNetwork):
         return self.upsample(logits)[..., :height, :width]
 
     def load_backbone(self, state: dict[str, Tensor]) -> None:
-        """Load a timm backbone; weights of a VGG include fc6 and fc7, used if `fc_channels` matches."""
+        """Load a timm backbone, and fc6 and fc7 of a VGG if `fc_channels` matches."""
         super().load_backbone(state)
         fc = {k.removeprefix("pre_logits."): v for k, v in state.items() if k.startswith("pre_logits.")}
         own = self.fc.state_dict()

@@ -12,7 +12,7 @@ from segbench.models.network import SemanticNetwork
 
 
 def up_conv(inputs: int, outputs: int, stride: int) -> nn.Sequential:
-    """3x3 transposed convolution to `stride` times the size, batch norm, ReLU."""
+    """Make a 3x3 transposed convolution to `stride` times the size, with batch norm and ReLU."""
     return nn.Sequential(
         nn.ConvTranspose2d(inputs, outputs, 3, stride, padding=1, output_padding=stride - 1, bias=False),
         nn.BatchNorm2d(outputs),
@@ -35,9 +35,15 @@ class Decoder(nn.Sequential):
 class LinkNet(SemanticNetwork):
     """A network that adds the input of each encoder stage to the output of the matching decoder stage.
 
-    The paper's backbone is ResNet-18; any other needs features of stride 4, 8, 16 and 32. If the first
-    features have stride 4, nothing is added to the output of the last decoder.
-    The input may have any size.
+    The paper's backbone is ResNet-18. Others need features of stride 4, 8, 16 and 32; if they have none of
+    stride 2, nothing is added to the output of the last decoder. Images may have any size.
+
+    Args:
+        view: task and classes to predict.
+        in_channels: channels of the images.
+        backbone: timm name of the backbone.
+        frozen_norm: see `Backbone`.
+        loss: see `SemanticNetwork`.
     """
 
     def __init__(

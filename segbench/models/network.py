@@ -1,4 +1,4 @@
-"""Base classes of all networks, their targets and their predictions."""
+"""Base classes of all networks."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from segbench.models.losses.semantic import semantic_losses
 class Network(nn.Module):
     """Base of all networks.
 
-    A subclass names its options as keyword parameters of its constructor; the YAML entry sets them. A network
-    with a timm backbone has it as its attribute `backbone`.
+    The options of a subclass are keyword parameters of its constructor; the YAML entry sets them. A network
+    with a timm backbone has an attribute `backbone`.
 
     Args:
         view: task and classes to predict.
@@ -59,10 +59,10 @@ class Network(nn.Module):
         raise NotImplementedError
 
     def no_weight_decay(self) -> set[str]:
-        """Name the parameters that are spared from weight decay, as timm's models do.
+        """Name the parameters without weight decay, like the method of the same name in timm.
 
-        By default vectors and scalars (biases, scales and shifts of norms), and what the backbone names, such
-        as position tables. A network whose authors do otherwise overrides this.
+        By default, these are vectors and scalars (biases, scales and shifts of norms), and the parameters
+        that the backbone names, such as position tables. A network whose authors do otherwise overrides this.
 
         Returns:
             Names as in `named_parameters`.
@@ -83,7 +83,7 @@ class Network(nn.Module):
             raise SegbenchError(
                 f"{type(self).__name__} has no backbone to load pretrained weights into",
                 where="pretrained",
-                remedy="leave `pretrained` out, or set the network's option `backbone` where it has one",
+                remedy="remove `pretrained`, or set the network's option `backbone` if it has one",
             )
         backbone.load(state)
 

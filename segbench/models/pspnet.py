@@ -15,7 +15,16 @@ from segbench.models.layers.pooling import PooledConv
 
 
 class PyramidPooling(nn.Module):
-    """Concatenate features with their means over bins x bins parts, reduced to as many channels together."""
+    """Concatenate features with their means over n x n parts, for each n in `bins`.
+
+    Args:
+        channels: channels C of the input; all means together have about as many.
+        bins: numbers of parts along each side.
+        align_corners: how the means are upsampled.
+
+    Shape:
+        B x C x H x W -> B x `self.channels` x H x W.
+    """
 
     def __init__(self, channels: int, bins: Sequence[int], align_corners: bool) -> None:
         super().__init__()
@@ -28,9 +37,17 @@ class PyramidPooling(nn.Module):
 
 
 class PSPNet(DilatedNetwork):
-    """Equal to the authors' PyTorch code; they align corners, so their sides are multiples of 8, plus 1.
+    """Equal to the authors' PyTorch code, which aligns corners and uses sides of a multiple of 8 plus 1.
 
-    bins: parts that the image is cut into, along each side. options: those of `DilatedNetwork`.
+    Args:
+        view: task and classes to predict.
+        in_channels: channels of the images.
+        bins: numbers of parts along each side of the image, over which features are averaged.
+        channels: channels of the head.
+        dropout: dropout before the last layer.
+        auxiliary_weight: see `DilatedNetwork`.
+        align_corners: see `DilatedNetwork`.
+        options: arguments of `DilatedNetwork`.
     """
 
     def __init__(

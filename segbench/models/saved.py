@@ -1,4 +1,4 @@
-"""From a specification to a network, and trained networks on disk (`model.pt`)."""
+"""Build networks from specifications, and save and load trained networks (`model.pt`)."""
 
 from __future__ import annotations
 
@@ -21,7 +21,16 @@ from segbench.models.network import Network
 
 
 def build_network(spec: CellSpec, view: View, in_channels: int) -> Network:
-    """The untrained network; options that its constructor refuses are a `SegbenchError`."""
+    """Build an untrained network.
+
+    Args:
+        spec: network, task and options.
+        view: task and classes to predict.
+        in_channels: channels of the images.
+
+    Raises:
+        SegbenchError: the network cannot be trained for the task, or its constructor rejects an option.
+    """
     kind = load_object(spec.class_path)
     if spec.task not in kind.tasks:
         raise SegbenchError(
@@ -39,26 +48,44 @@ def build_network(spec: CellSpec, view: View, in_channels: int) -> Network:
 
 @dataclass
 class Model:
-    """A trained network and what is needed to apply it."""
+    """A trained network, with the data needed to apply it."""
 
     network: Network
     spec: CellSpec
+    """Specification of the training."""
     identity: str
-    """Of the training that ended in these weights."""
+    """Identity of the training that made the weights."""
     dataset: str
+    """Name of the dataset that the network was trained on."""
     mean: list[float]
+    """Mean of each channel, in 0..1."""
     std: list[float]
+    """Standard deviation of each channel, in 0..1."""
     levels: Levels | None
-    """Range of the training images where these have more than 8 bit: see `segbench.data.images.in_levels`."""
+    """Range of the training images if these have more than 8 bit: see `segbench.data.images.in_levels`."""
 
     @property
     def view(self) -> View:
+        """Task and classes of the network."""
         return self.network.view
 
 
 def save_model(
     path: Path, spec: CellSpec, view: View, info: DatasetInfo, identity: str, weights: dict[str, Tensor]
 ) -> None:
+    """Write a trained network to a `model.pt`.
+
+    Args:
+        path: file to write.
+        spec: specification of the training.
+        view: task and classes of the network.
+        info: dataset that the network was trained on; gives channels and normalisation.
+        identity: identity of the training.
+        weights: state dict of the network.
+
+    Raises:
+        OSError: the file cannot be written.
+    """
     save(
         path,
         {
@@ -77,7 +104,15 @@ def save_model(
 
 
 def load_model(path: Path, device: torch.device) -> Model:
-    """The network of a `model.pt`, in evaluation mode."""
+    """Read a trained network from a `model.pt`, in evaluation mode.
+
+    Args:
+        path: the file.
+        device: device of the network.
+
+    Raises:
+        SegbenchError: the file cannot be read, or does not fit its network.
+    """
     state = load(path)
     try:
         spec = CellSpec.model_validate_json(state["spec"])
@@ -101,23 +136,33 @@ def load_model(path: Path, device: torch.device) -> Model:
 
 
 def save(path: Path, state: dict[str, Any]) -> None:
-    """Write with torch, durably, under the final name only when complete. OSError if that fails."""
+    """Write with `torch.save` to disk; the file gets its final name only when it is complete.
+
+    Raises:
+        OSError: the file cannot be written.
+    """
     with atomic_path(path) as partial:
         try:
             with partial.open("wb") as file:
                 torch.save(state, file)
                 file.flush()
                 os.fsync(file.fileno())
-        except RuntimeError as error:  # what torch makes of a file that it cannot write
+        except RuntimeError as error:  # torch raises this if it cannot write the file
             if isinstance(error.__context__, OSError):
                 raise error.__context__ from None
             raise OSError(str(error).splitlines()[0]) from error
 
 
 def load(path: Path, device: torch.device | str = "cpu", *, mapped: bool = False) -> Any:
-    """What `save` wrote; tensors and plain values only, so no file can run code.
+    """Read a file that `save` wrote; only tensors and plain values, so that no file can run code.
 
-    `mapped`: tensors are read when they are used.
+    Args:
+        path: the file.
+        device: device of the tensors.
+        mapped: map the file into memory, and read tensors when they are used.
+
+    Raises:
+        SegbenchError: the file cannot be read.
     """
     try:
         return torch.load(path, map_location=device, weights_only=True, mmap=mapped)
@@ -130,7 +175,11 @@ def load(path: Path, device: torch.device | str = "cpu", *, mapped: bool = False
 
 
 def load_backbone_weights(path: Path) -> dict[str, Tensor]:
-    """A state dict from a .safetensors file or one that torch wrote."""
+    """Read a state dict from a .safetensors file or a file of `torch.save`.
+
+    Raises:
+        SegbenchError: the file cannot be read.
+    """
     if path.suffix == ".safetensors":
         from safetensors import SafetensorError
         from safetensors.torch import load_file

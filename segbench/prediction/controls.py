@@ -1,6 +1,7 @@
-"""Networks without training: what a score is worth shows beside theirs.
+"""Controls: predictors without training, whose scores put the scores of networks into perspective.
 
-They answer every task that the dataset has truth for, each on its own, so that nothing is derived.
+A control predicts every task that the dataset has truth for, separately, so no prediction is derived from
+another one.
 """
 
 from __future__ import annotations
@@ -27,7 +28,15 @@ Shape = tuple[int, int]
 
 
 def run_control(class_path: str, dataset_root: Path, task: Task, seed: int, out: Path) -> None:
-    """Predict the evaluation split into the folder `out` with the control `package.module:Class`."""
+    """Predict the evaluation split with a control.
+
+    Args:
+        class_path: the control, as `package.module:Class`.
+        dataset_root: folder of the converted dataset.
+        task: task of the view that the predictions have.
+        seed: seed of random controls.
+        out: folder of the predictions.
+    """
     dataset = Dataset(dataset_root)
     control: Control = load_object(class_path)(dataset, task, seed)
     with PredictionWriter(out, control.split, control.view, control.semantic_view) as writer:
@@ -36,7 +45,13 @@ def run_control(class_path: str, dataset_root: Path, task: Task, seed: int, out:
 
 
 class Control:
-    """Base of the controls; `split` is the one that is predicted."""
+    """Base of the controls.
+
+    Args:
+        dataset: dataset whose evaluation split is predicted.
+        task: task of the view that the predictions have.
+        seed: seed of random controls.
+    """
 
     def __init__(self, dataset: Dataset, task: Task, seed: int) -> None:
         self.dataset, self.seed = dataset, seed
@@ -44,7 +59,11 @@ class Control:
         self.split = dataset.split(dataset.info.evaluation_split)
 
     def predict_image(self, record: ImageRecord) -> Prediction:
-        """Labels are indices into the classes of `view`, those of the semantic map into `semantic_view`'s."""
+        """Predict one image.
+
+        Returns:
+            Semantic labels are indices into the classes of `semantic_view`, all others into those of `view`.
+        """
         with Image.open(self.split.semantic_path(record.stem)) as truth:  # reads the header only
             shape = truth.height, truth.width
         tasks = self.dataset.info.tasks
@@ -55,20 +74,23 @@ class Control:
         )
 
     def semantic(self, record: ImageRecord, shape: Shape) -> np.ndarray:
+        """Predict the H x W semantic map."""
         raise NotImplementedError
 
     def instances(self, record: ImageRecord, shape: Shape) -> Instances:
+        """Predict the objects."""
         raise NotImplementedError
 
     def panoptic(self, record: ImageRecord, shape: Shape) -> Panoptic:
+        """Predict the segments."""
         raise NotImplementedError
 
 
 class Constant(Control):
-    """What is most frequent in the training split, everywhere.
+    """Predict the most frequent class of the training split everywhere.
 
-    Semantic map: the class with most pixels. Objects: one over the whole image, of the class with most
-    objects. Panoptic: one segment over the whole image, of the class with most pixels.
+    Semantic: the class with the most pixels. Instances: one object that covers the image, of the class with
+    the most objects. Panoptic: one segment that covers the image, of the class with the most pixels.
     """
 
     def semantic(self, record: ImageRecord, shape: Shape) -> np.ndarray:
@@ -85,7 +107,7 @@ class Constant(Control):
 
     @cached_property
     def _pixels(self) -> Counter[int]:
-        """Pixels of each category in the training split."""
+        """Number of pixels of each category in the training split."""
         train = self.dataset.split("train")
         total = np.zeros(self.dataset.info.void + 1, np.int64)
         for record in train:
@@ -95,17 +117,17 @@ class Constant(Control):
 
     @cached_property
     def _objects(self) -> Counter[int]:
-        """Objects of each category in the training split."""
+        """Number of objects of each category in the training split."""
         found = Counter(o["category_id"] for o in _objects(self.dataset.split("train")))
         return found or Counter(c.id for c in self.view.classes if c.isthing)
 
 
 class Random(Control):
-    """Uniformly random labels, from a random state of each image's own.
+    """Predict uniformly random labels; each image has its own random state.
 
-    Semantic map: a class for each pixel. Objects: ellipses, as many as the training images have in the mean,
-    with random places, sizes, classes and scores. Panoptic: the cells around random points, as many as the
-    training images have segments, each of a random class; the cells of one stuff class are one segment.
+    Semantic: a random class for each pixel. Instances: as many ellipses as training images have objects on
+    average, with random positions, sizes, classes and scores. Panoptic: the Voronoi cells of as many random
+    points as training images have segments, each of a random class; cells of one stuff class are one segment.
     """
 
     def _rng(self, record: ImageRecord, part: int) -> np.random.Generator:
@@ -153,13 +175,13 @@ class Random(Control):
 
 
 class Truth(Control):
-    """A copy of the truth; crowds are left out, void pixels get the first class."""
+    """Copy the truth without crowds; void pixels get the first class."""
 
     def semantic(self, record: ImageRecord, shape: Shape) -> np.ndarray:
         table = np.zeros(self.dataset.info.void + 1, np.int64)
         for category, index in self.semantic_view.index_of.items():
             table[category] = index
-        return table[self.split.read_semantic(record.stem)]  # void is -1, the last entry
+        return table[self.split.read_semantic(record.stem)]  # void is -1 and selects the last entry
 
     def instances(self, record: ImageRecord, shape: Shape) -> Instances:
         objects = self._by_image.get(record.id, [])
@@ -195,12 +217,12 @@ class Truth(Control):
 
 
 def _most_frequent(counts: Counter[int]) -> int:
-    """The most frequent key, the smallest one of equals."""
+    """Return the most frequent key, or the smallest of several."""
     return min(counts, key=lambda k: (-counts[k], k))
 
 
 def _objects(split: Split) -> Iterator[dict[str, Any]]:
-    """Annotations of the split's objects; crowds are none."""
+    """Yield the annotations of the split's objects, without crowds."""
     return (a for a in _annotations(split.instances_json) if not a["iscrowd"])
 
 

@@ -1,4 +1,4 @@
-"""What a prediction costs: time, operations, memory."""
+"""Time and operations of a prediction."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from segbench.prediction.inference import Predictor
 
 
 class Stopwatch:
-    """Measures predictions one by one, from the image in memory to the result on the device."""
+    """Measure the time of each prediction, from the image in memory to the result on the device."""
 
     def __init__(self, predictor: Predictor, device: torch.device) -> None:
         self._predictor, self._device = predictor, device
@@ -23,13 +23,13 @@ class Stopwatch:
         self._flops: dict[str, Any] = {}
 
     def warm_up(self, image: Tensor) -> None:
-        """Predict a C x H x W image without timing it, and count its operations (2 for a multiply-add)."""
+        """Predict a C x H x W image without timing it, and count the operations (a multiply-add counts 2)."""
         with FlopCounterMode(display=False) as counter:
             self._predictor(image[None])
         self._flops = {"flops": counter.get_total_flops(), "flops_image": list(image.shape)}
 
     def __call__(self, images: Tensor) -> list[Prediction]:
-        """Predict B x C x H x W images of one size; only single images count for the latency."""
+        """Predict B x C x H x W images of one size; only batches of one image count for the latency."""
         self._wait()
         started = time.perf_counter()
         found = self._predictor(images)
@@ -43,7 +43,7 @@ class Stopwatch:
             torch.cuda.synchronize(self._device)
 
     def result(self) -> dict[str, Any]:
-        """Latencies in seconds."""
+        """Return the operations, the latencies in seconds, and the number of images that were timed."""
         return {
             **self._flops,
             "latency_median": statistics.median(self._seconds),

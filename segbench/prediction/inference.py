@@ -1,4 +1,4 @@
-"""A trained network on whole images: resizing, sliding windows, results at the images' own size."""
+"""Prediction of whole images: normalise, resize, slide a window, and return results at the original size."""
 
 from __future__ import annotations
 
@@ -16,12 +16,21 @@ from segbench.training.precision import Precision
 
 
 class Predictor:
-    """`model` as `inference` says how it is fed."""
+    """Predict images with a trained network.
+
+    Args:
+        model: the trained network.
+        inference: how images are resized, and the sliding window.
+        precision: device and number format.
+
+    Raises:
+        SegbenchError: `inference` has a window, but the network is not semantic.
+    """
 
     def __init__(self, model: Model, inference: Inference, precision: Precision) -> None:
         if inference.window and not isinstance(model.network, SemanticNetwork):
             raise SegbenchError(
-                f"{type(model.network).__name__} gives no map of logits to average over windows",
+                f"{type(model.network).__name__} has no map of logits to average over windows",
                 where="recipe.inference.window",
                 remedy="set window: null for this network",
             )
@@ -32,9 +41,16 @@ class Predictor:
 
     @torch.inference_mode()
     def __call__(self, images: Tensor) -> list[Prediction]:
-        """B x C x H x W uint8 images of one size -> a prediction of H x W each."""
+        """Predict images of one size.
+
+        Args:
+            images: B x C x H x W, uint8 or float in 0..1.
+
+        Returns:
+            One prediction per image, at H x W.
+        """
         size = (images.shape[-2], images.shape[-1])
-        fed = F.resize_image(self._normalise(images), list(fed_size(size, self._inference)))
+        fed = F.resize_image(self._normalise(images), list(input_size(size, self._inference)))
         with self._precision.autocast():
             if self._inference.window:
                 return self._slide(self._precision.place(fed), size, self._inference.window)
@@ -51,8 +67,8 @@ class Predictor:
         return [Prediction(semantic=labels_at(logits, size)) for logits in total.div_(count)]
 
 
-def fed_size(size: tuple[int, int], inference: Inference) -> tuple[int, int]:
-    """Height and width that an image is resized to; `max_side` prevails over `short_side`."""
+def input_size(size: tuple[int, int], inference: Inference) -> tuple[int, int]:
+    """Return the (height, width) to which an image is resized; `max_side` overrides `short_side`."""
     scale = inference.short_side / min(size) if inference.short_side else 1.0
     if inference.max_side:
         scale = min(scale, inference.max_side / max(size))
@@ -60,7 +76,13 @@ def fed_size(size: tuple[int, int], inference: Inference) -> tuple[int, int]:
 
 
 def window_spans(length: int, window: int, overlap: float) -> list[slice]:
-    """Windows along one axis: evenly `overlap`ping, but for the last, which ends with the image."""
+    """Divide one axis into windows; the last one ends with the image and may overlap more.
+
+    Args:
+        length: length of the axis.
+        window: length of a window; the whole axis if this is shorter.
+        overlap: share of a window that the next one overlaps, 0 to 1.
+    """
     window = min(window, length)
     stride = max(1, round(window * (1 - overlap)))
     return [slice(start, start + window) for start in [*range(0, length - window, stride), length - window]]

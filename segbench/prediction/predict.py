@@ -1,4 +1,4 @@
-"""Predictions of a trained network on a split: what decides them.
+"""Prediction of a split with a trained network.
 
 `segbench.prediction.runner.predict` runs this on a device, times it, and writes `efficiency.json`.
 """
@@ -23,7 +23,7 @@ from segbench.models.weights.public import UNKNOWN
 from segbench.prediction.writer import PredictionWriter
 
 LATENCY_IMAGES = 20
-"""The first images are predicted one by one, to be timed; batches begin after them."""
+"""Number of images that are predicted one by one and timed, before the batches."""
 
 
 def predict_split(
@@ -33,24 +33,39 @@ def predict_split(
     out: Path,
     batch_size: int,
 ) -> Iterator[int]:
-    """Predict a split into the folder `out`, which appears at the end; yields the images done so far.
+    """Predict a split and write the predictions.
 
     Args:
-        predictor: B x C x H x W images of one size -> a prediction of each.
+        predictor: predicts B x C x H x W images of one size.
+        split: images to predict.
         view: classes of the predictor's labels.
+        out: folder of the predictions; it appears when all are written.
+        batch_size: maximum number of images per call of the predictor.
+
+    Yields:
+        Number of images predicted so far.
     """
     with PredictionWriter(out, split, view) as writer:
         for records, images in batches(split, batch_size):
             for record, found in zip(records, predictor(images)):
-                writer.add(record, known_only(as_arrays(found), view))
+                writer.add(record, drop_unknown_classes(as_arrays(found), view))
             yield records[-1].id
 
 
 def check_classes(trained: Model, dataset: Dataset, path: Path) -> None:
-    """Raise SegbenchError unless the network at `path` was trained on the classes of the dataset."""
+    """Check that a network was trained on the classes of a dataset.
+
+    Args:
+        trained: the network.
+        dataset: dataset to predict.
+        path: file of the network, for the message.
+
+    Raises:
+        SegbenchError: the classes differ.
+    """
     wanted = [(c.id, c.name) for c in dataset.view(trained.view.task).classes]
     classes = [(c.id, c.name) for c in trained.view.classes]
-    if not trained.spec.recipe.iterations:  # public weights: in their own order, and some may be unknown here
+    if not trained.spec.recipe.iterations:  # public weights have their own order, and may have more classes
         classes = [c for c in wanted if c in classes]
     if classes != wanted:
         raise SegbenchError(
@@ -61,16 +76,17 @@ def check_classes(trained: Model, dataset: Dataset, path: Path) -> None:
 
 
 def read_tensor(split: Split, record: ImageRecord) -> Tensor:
+    """Read an image as a C x H x W tensor."""
     return image_tensor(split.read_image(record))
 
 
 def batches(split: Split, batch_size: int) -> Iterator[tuple[list[ImageRecord], Tensor]]:
-    """Images in the order of their ids; in a batch all have one size."""
+    """Yield batches of images of one size by rising id; the first `LATENCY_IMAGES` come one by one."""
     records: list[ImageRecord] = []
     images: list[Tensor] = []
     for record in split:
         image = read_tensor(split, record)
-        limit = 1 if record.id <= LATENCY_IMAGES + 1 else batch_size  # of the batch before this image
+        limit = 1 if record.id <= LATENCY_IMAGES + 1 else batch_size  # size of the batch before this image
         if images and (len(images) == limit or image.shape != images[0].shape):
             yield records, torch.stack(images)
             records, images = [], []
@@ -79,8 +95,8 @@ def batches(split: Split, batch_size: int) -> Iterator[tuple[list[ImageRecord], 
     yield records, torch.stack(images)
 
 
-def known_only(found: Prediction[np.ndarray], view: View) -> Prediction[np.ndarray]:
-    """Without the objects and segments of classes that the dataset lacks; only public weights have such."""
+def drop_unknown_classes(found: Prediction[np.ndarray], view: View) -> Prediction[np.ndarray]:
+    """Remove objects and segments of classes that the dataset lacks; only public weights have such."""
     unknown = np.array([c.id == UNKNOWN for c in view.classes])
     if (objects := found.instances) is not None and unknown.any():
         keep = ~unknown[objects.labels]
@@ -97,7 +113,7 @@ def known_only(found: Prediction[np.ndarray], view: View) -> Prediction[np.ndarr
 
 
 def as_arrays(found: Prediction[Tensor]) -> Prediction[np.ndarray]:
-    """Copy tensors on any device to arrays."""
+    """Copy the tensors of a prediction, on any device, to arrays."""
 
     def array(tensor: Tensor) -> np.ndarray:
         return tensor.cpu().numpy()

@@ -1,13 +1,13 @@
-"""What stands in a cell's folder: the predictions of one network on one split, in the formats of the truth.
+"""Write the predictions of one network on one split, in the formats of the truth.
 
     predictions.json                    dataset, split, task (of the view), parts (see below), images, digest
-    semantic/<stem>.png                 category ids, one channel; 8 bit, or 16 where the truth is
+    semantic/<stem>.png                 category ids, one channel; 8 bit, or 16 bit if the truth has 16
     instances.json                      COCO results: image_id, category_id, score, segmentation (RLE), bbox;
-                                        without segmentation where the part is called boxes
-    panoptic.json, panoptic/<stem>.png  COCO panoptic format; every segment carries a score
+                                        no segmentation if the part is `boxes`
+    panoptic.json, panoptic/<stem>.png  COCO panoptic format; every segment has a score
 
-The parts are the same for every image. Scoring reads only these files and the truth. The digest is one of all
-answers: Snakemake compares small files by what they hold, and other answers must not look like old ones.
+The parts are the same for every image. Scoring reads only these files and the truth. The digest covers all
+predictions: Snakemake compares small files by content, so different predictions must give a different file.
 """
 
 from __future__ import annotations
@@ -29,14 +29,17 @@ from segbench.data.dataset import ImageRecord, Split, id_to_rgb
 from segbench.files import atomic_folder, write_json
 
 _OBJECTS = frozenset({"instances", "boxes"})
-"""Parts that stand in instances.json."""
+"""Parts that are stored in instances.json."""
 
 
 class PredictionWriter:
-    """Streams predictions to `folder`, which appears only when the `with` block ends without an error.
+    """Stream predictions to a folder, which appears only when the `with` block ends without an error.
 
-    `view` names the classes of all labels. `semantic_view` does so for the semantic part where it has other
-    classes, such as background beside the objects of an instance view.
+    Args:
+        folder: folder of the predictions.
+        split: the split that is predicted.
+        view: classes of all labels.
+        semantic_view: classes of the semantic labels, if these differ, as an instance view has no background.
     """
 
     def __init__(self, folder: Path, split: Split, view: View, semantic_view: View | None = None) -> None:
@@ -57,7 +60,15 @@ class PredictionWriter:
         return self._stack.__exit__(*error)
 
     def add(self, record: ImageRecord, prediction: Prediction) -> None:
-        """Write one image. Images come in the order of their ids (ValueError), each with the same parts."""
+        """Write the prediction of one image.
+
+        Args:
+            record: the image; ids must increase from call to call.
+            prediction: its prediction at the size of the image; every image must have the same parts.
+
+        Raises:
+            ValueError: the ids or the parts are not as required.
+        """
         given = _parts(prediction)
         if self._parts is None:
             self._start(given)
@@ -120,7 +131,7 @@ class PredictionWriter:
         segments_info = [
             {"id": k, "category_id": int(self._ids[label]), "score": float(score), "area": int(area)}
             for k, (label, score, area) in enumerate(zip(found.labels, found.scores, areas, strict=True), 1)
-            if area  # readers of the format refuse a listed segment that has no pixel
+            if area  # readers of the format reject a listed segment without pixels
         ]
         self._save_png(id_to_rgb(segments), "panoptic", record)
         self._panoptic.append(
@@ -149,7 +160,7 @@ class PredictionWriter:
 
 
 def _parts(prediction: Prediction) -> tuple[str, ...]:
-    """Names of the parts of a prediction; objects without masks are called boxes."""
+    """Return the names of the parts of a prediction; objects without masks are called boxes."""
     objects = prediction.instances
     named = {
         "semantic": prediction.semantic,
@@ -160,14 +171,14 @@ def _parts(prediction: Prediction) -> tuple[str, ...]:
 
 
 def _segmentation(mask: dict[str, Any]) -> dict[str, Any]:
-    """The field `segmentation` of a COCO result."""
+    """Return the field `segmentation` of a COCO result."""
     counts = mask["counts"]
     counts = counts.decode() if isinstance(counts, bytes) else counts
     return {"segmentation": {"size": [int(n) for n in mask["size"]], "counts": counts}}
 
 
 class _JsonArray:
-    """A JSON array written one element at a time, so that none but the last is held."""
+    """A JSON array that is written one element at a time, to keep only one element in memory."""
 
     def __init__(self, file: TextIO, digest: Any) -> None:
         self._file, self._digest, self._separator = file, digest, "[\n"

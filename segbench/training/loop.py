@@ -1,6 +1,6 @@
-"""The training loop, one for all networks: what decides the weights.
+"""The training loop, one for all networks. It decides the weights.
 
-`segbench.training.runner.train` runs it: checkpoints, signals, history and results are its business.
+`segbench.training.runner.train` runs it, and handles checkpoints, signals, history and results.
 """
 
 from __future__ import annotations
@@ -32,7 +32,12 @@ from segbench.data.loading.transforms import plain_transform, training_transform
 from segbench.errors import SegbenchError
 from segbench.models.network import Network
 from segbench.models.saved import build_network, load_backbone_weights
-from segbench.models.weights.public import check_classes, continue_from, public_network, take_over
+from segbench.models.weights.public import (
+    check_classes,
+    copy_public_weights,
+    copy_shared_weights,
+    public_network,
+)
 from segbench.training import parallel
 from segbench.training.optimizer import build_optimizer, rate_factor, set_rate
 from segbench.training.precision import Precision
@@ -42,18 +47,21 @@ log = logging.getLogger(__name__)
 
 
 class Training:
-    """State of one cell's training, and one step of it; the same in every process of a group."""
+    """Hold the state of one cell's training and perform its steps; the same in every process."""
 
     def __init__(
         self, dataset_root: Path, spec: CellSpec, weights: Path | None, device: torch.device
     ) -> None:
-        """Build the network with its first weights, and the optimizer.
+        """Build the network with its initial weights, and the optimizer.
 
         Args:
             dataset_root: folder of the converted dataset.
-            spec: what to train.
-            weights: file that the recipe's `pretrained`, `weights` or `init_from` names.
-            device: where this process computes.
+            spec: cell to train.
+            weights: file that the recipe's `pretrained`, `weights` or `init_from` names; None without these.
+            device: device of this process.
+
+        Raises:
+            SegbenchError: the recipe requires weights and none are given, or they do not fit.
         """
         self.spec, self.recipe = spec, spec.recipe
         self.dataset = Dataset(dataset_root)
@@ -67,16 +75,17 @@ class Training:
         self.network = self.precision.place_network(self._first_network(weights))
         self.losses_in_step = parallel.losses_in_step(self.network)
         if parallel.rank():
-            seed_all(derived_seed(spec.seed, parallel.rank()))  # all start alike, but dropout differs
+            seed_all(derived_seed(spec.seed, parallel.rank()))  # same initial weights, different dropout
         self.optimizer = build_optimizer(self.network, self.recipe.optimizer)
         self.iteration = 0
         self.best: dict[str, Any] | None = None
         self.validation = self._validation_set()
 
     def state(self) -> dict[str, Any]:
-        """All that a training needs to continue in the same bits; collected from all processes.
+        """Return all state that a training needs to continue bit for bit.
 
-        The position of the loader follows from the iteration.
+        Every process must call this, since the random states are collected from all of them. The position of
+        the loader follows from the iteration.
         """
         return {
             "iteration": self.iteration,
@@ -87,7 +96,11 @@ class Training:
         }
 
     def load_state(self, state: dict[str, Any]) -> None:
-        """Continue from what `state` returned. Raises KeyError and the like where it does not fit."""
+        """Continue from a return value of `state`.
+
+        Raises:
+            KeyError, TypeError, ValueError, IndexError, AttributeError, RuntimeError: `state` does not fit.
+        """
         self.network.load_state_dict(state["weights"])
         self.optimizer.load_state_dict(state["optimizer"])
         set_random_state(state["random"][parallel.rank()], self.precision.device)
@@ -96,11 +109,15 @@ class Training:
 
     @property
     def weights(self) -> dict[str, Tensor]:
-        """State dict to predict with: the selected one."""
+        """State dict to predict with: the best one if the recipe selects it, else the current one."""
         return self.best["weights"] if self.best else self.network.state_dict()
 
     def batches(self, workers: int) -> Iterator[Batch]:
-        """Training batches from the present iteration on; `workers` loader processes change no result."""
+        """Yield training batches from the current iteration on.
+
+        Args:
+            workers: number of loader processes; it does not change the batches.
+        """
         recipe = self.recipe
         transform = training_transform(recipe.augment, self.info.mean, self.info.std)
         images = SegmentationDataset(self.dataset.split("train"), self.view, transform)
@@ -119,7 +136,15 @@ class Training:
         )
 
     def step(self, batches: Iterator[Batch]) -> dict[str, Any]:
-        """One optimizer step over the whole batch, in `accumulate` parts. Return its row of the history."""
+        """Make one optimizer step over the whole batch, in `accumulate` parts.
+
+        Returns:
+            Row of the history: iteration (from 1), epoch, lr, each loss, their total, gradient norm before
+            clipping, images per second.
+
+        Raises:
+            SegbenchError: a loss or the gradient norm is not finite, or a norm layer gets a single value.
+        """
         started = time.monotonic()
         factor = rate_factor(self.recipe.schedule, self.iteration, self.recipe.iterations)
         set_rate(self.optimizer, factor)
@@ -129,7 +154,7 @@ class Training:
             images, targets = next(batches)
             losses = self._losses(images, targets)
             share = len(targets) / self.recipe.batch_size
-            # gradients become averages over the processes, and must be sums
+            # DistributedDataParallel averages gradients over the processes; the whole batch needs their sum
             weight = share * parallel.size()
             (torch.stack([loss.float() for loss in losses.values()]).sum() * weight).backward()
             for name, loss in losses.items():
@@ -139,7 +164,7 @@ class Training:
             self.recipe.clip_norm or math.inf,
         )
         totals = parallel.summed(torch.stack([*sums.values()]))
-        *values, grad_norm = torch.stack([*totals, norm.float()]).tolist()  # waits for the device once
+        *values, grad_norm = torch.stack([*totals, norm.float()]).tolist()  # one transfer from the device
         named = {f"loss_{name}": value for name, value in zip(sums, values)}
         self._check_finite(named | {"gradient norm": grad_norm})
         self.optimizer.step()
@@ -182,31 +207,39 @@ class Training:
             )
 
     def train_mode(self) -> None:
+        """Set the network to training mode, except for a frozen backbone."""
         self.network.train()
         backbone = getattr(self.network, "backbone", None)
         if self.recipe.optimizer.backbone_lr_factor == 0 and backbone is not None:
-            backbone.eval()  # frozen: its running statistics stay too
+            backbone.eval()  # keeps the running statistics of a frozen backbone
 
     def _validation_set(self) -> SegmentationDataset | None:
         if self.recipe.validate_every is None:
             return None
         name = self.info.validation_split
         if name is None:
-            log.warning("%s has no split for validation: the last weights count", self.info.name)
+            log.warning("%s has no validation split; the last weights are used", self.info.name)
             return None
         transform = plain_transform(self.info.mean, self.info.std)
         return SegmentationDataset(self.dataset.split(name), self.view, transform)
 
     def validation_due(self) -> bool:
+        """Return whether the current iteration is followed by a validation."""
         every = self.recipe.validate_every
         last = self.iteration == self.recipe.iterations
         return self.validation is not None and every is not None and (last or self.iteration % every == 0)
 
     @torch.no_grad()
     def validate(self, stopped: Callable[[], bool]) -> float | None:
-        """Mean total loss over the validation images; keeps the best weights where they are selected.
+        """Compute the mean total loss over the validation images.
 
-        None where any process was told to stop (`stopped`) before the end.
+        With `select: best`, the weights of the lowest loss so far are kept.
+
+        Args:
+            stopped: returns whether this process was told to stop.
+
+        Returns:
+            The loss, or None if any process was told to stop before the end.
         """
         assert self.validation is not None
         state = random_state(self.precision.device)
@@ -230,19 +263,19 @@ class Training:
         return loss
 
     def _first_network(self, weights: Path | None) -> Network:
-        """Random, with a pretrained backbone, public, or with the weights of another cell."""
+        """Build the network with random weights, a pretrained backbone, public or another cell's weights."""
         wanted = self.recipe.init_from or self.recipe.weights or self.recipe.pretrained
         if not wanted:
             return build_network(self.spec, self.view, self.info.channels)
         if weights is None:
             raise SegbenchError(
-                f"asks for the weights '{wanted}'; none are given",
+                f"requires the weights '{wanted}'; none are given",
                 where="recipe",
-                remedy="give --weights, or leave `pretrained`, `weights` and `init_from` out",
+                remedy="give --weights, or remove `pretrained`, `weights` and `init_from`",
             )
         if self.recipe.init_from:
             network = build_network(self.spec, self.view, self.info.channels)
-            continue_from(network, weights)
+            copy_shared_weights(network, weights)
             return network
         if not self.recipe.weights:
             network = build_network(self.spec, self.view, self.info.channels)
@@ -255,5 +288,5 @@ class Training:
             self.view = public.view
             return public
         network = build_network(self.spec, self.view, self.info.channels)
-        take_over(network, public, self.spec)
+        copy_public_weights(network, public, self.spec)
         return network

@@ -17,18 +17,18 @@ def parameter_groups(network: Network, options: Optimizer) -> list[dict[str, Any
     """Divide the parameters by learning rate and weight decay, as torch's optimizers take them.
 
     Args:
-        network: its attribute `backbone`, where there is one, learns at `lr * backbone_lr_factor`; a factor
-            of 0 freezes it. What `network.no_weight_decay()` names has no weight decay.
-        options: with `no_decay_on_norm` off, every parameter decays.
+        network: its `backbone`, if it has one, learns at `lr * backbone_lr_factor`; a factor of 0 freezes it.
+            Parameters that `network.no_weight_decay()` names have no weight decay.
+        options: if `no_decay_on_norm` is false, every parameter has weight decay.
 
     Returns:
-        Groups with the keys `params`, `lr` and `weight_decay`; frozen parameters are in none.
+        Groups with the keys `params`, `lr` and `weight_decay`, without the frozen parameters.
 
     Raises:
         SegbenchError: `no_weight_decay()` names a parameter that the network does not have.
     """
-    spared = network.no_weight_decay() if options.no_decay_on_norm else set()
-    if unknown := spared - {name for name, _ in network.named_parameters()}:
+    excluded = network.no_weight_decay() if options.no_decay_on_norm else set()
+    if unknown := excluded - {name for name, _ in network.named_parameters()}:
         raise SegbenchError(
             f"no_weight_decay() names {', '.join(sorted(unknown))}, which the network does not have",
             where=type(network).__name__,
@@ -41,13 +41,13 @@ def parameter_groups(network: Network, options: Optimizer) -> list[dict[str, Any
         if lr == 0:
             parameter.requires_grad_(False)
         if parameter.requires_grad:
-            decay = 0.0 if name in spared else options.weight_decay
+            decay = 0.0 if name in excluded else options.weight_decay
             groups.setdefault((lr, decay), []).append(parameter)
     return [{"params": p, "lr": lr, "weight_decay": decay} for (lr, decay), p in groups.items()]
 
 
 def build_optimizer(network: Network, options: Optimizer) -> torch.optim.Optimizer:
-    """Build the optimizer of a recipe; each group keeps the rate it starts from as `initial_lr`."""
+    """Build the optimizer of a recipe; each group has the initial learning rate as `initial_lr`."""
     groups = parameter_groups(network, options)
     for group in groups:
         group["initial_lr"] = group["lr"]
@@ -57,11 +57,16 @@ def build_optimizer(network: Network, options: Optimizer) -> torch.optim.Optimiz
 
 
 def rate_factor(schedule: Schedule, iteration: int, iterations: int) -> float:
-    """Compute the factor on the learning rate of `iteration` (from 0).
+    """Compute the factor by which the learning rate of an iteration is multiplied.
 
-    poly: (1 - t)^power (Liu 2015); cosine: (1 + cos πt) / 2 (Loshchilov 2017); step: gamma at each milestone;
-    t = iteration / iterations. Warm-up multiplies this by a factor that rises linearly from `warmup_factor`
-    to 1.
+    With t = iteration / iterations, poly is (1 - t)^power (Liu 2015), cosine is (1 + cos πt) / 2 (Loshchilov
+    2017), and step multiplies by gamma at each milestone. Warm-up multiplies this by a factor that rises
+    linearly from `warmup_factor` to 1.
+
+    Args:
+        schedule: name and parameters of the schedule.
+        iteration: number of the iteration, from 0.
+        iterations: total number of iterations.
     """
     t = iteration / iterations
     factor = {

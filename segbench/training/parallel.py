@@ -1,8 +1,8 @@
-"""Processes that train in step (data parallel), a device each: what they exchange.
+"""Communication between the processes of one data-parallel training, one process for each device.
 
-Every process has the same weights and its part of each batch; gradients are averaged after every backward
-pass (torch's DistributedDataParallel; Li et al. 2020, https://arxiv.org/abs/2006.15704). With one process,
-these functions return what they are given.
+Every process has the same weights and a part of each batch. Gradients are averaged after every backward pass
+(torch's DistributedDataParallel; Li et al. 2020, https://arxiv.org/abs/2006.15704). With a single process,
+these functions return their arguments unchanged.
 """
 
 from __future__ import annotations
@@ -24,30 +24,31 @@ HOST = "127.0.0.1"
 
 
 def rank() -> int:
-    """Number of this process, from 0; the first one writes the files."""
+    """Return the number of this process, from 0. Process 0 writes the files."""
     return dist.get_rank() if dist.is_initialized() else 0
 
 
 def size() -> int:
+    """Return the number of processes."""
     return dist.get_world_size() if dist.is_initialized() else 1
 
 
 def summed(values: Tensor) -> Tensor:
-    """The sum over all processes, in each."""
+    """Sum a tensor over all processes, in place; every process gets the sum."""
     if dist.is_initialized():
         dist.all_reduce(values)
     return values
 
 
 def any_of(*flags: bool) -> list[bool]:
-    """Of each flag, whether any process set it; the same answer in all."""
+    """Return for each flag whether any process set it; every process gets the same answer."""
     if not dist.is_initialized():
         return list(flags)
     return summed(torch.tensor(flags, dtype=torch.int32)).bool().tolist()
 
 
 def gathered(value: Any) -> list[Any]:
-    """The values of all processes, by rank, in the first process; nothing in the others."""
+    """Return the values of all processes by rank in process 0, and an empty list in the others."""
     if not dist.is_initialized():
         return [value]
     values: list[Any] = [None] * size() if rank() == 0 else []
@@ -61,15 +62,15 @@ def barrier() -> None:
 
 
 def losses_in_step(network: Network) -> Callable[[Tensor, list[Target]], dict[str, Tensor]]:
-    """`network.losses`, after whose backward pass the gradients are averages over the processes."""
+    """Return `network.losses`, made to average the gradients over the processes in the backward pass."""
     if not dist.is_initialized():
         return network.losses
-    # unused parameters: of parts that only some images call for
+    # some parts of a network run on some images only, so their parameters may be unused in one process
     return DistributedDataParallel(_Losses(network), find_unused_parameters=True)
 
 
 class _Losses(nn.Module):
-    """`losses` as `forward`, which DistributedDataParallel wraps."""
+    """Wrap `losses` as `forward`, the only method that DistributedDataParallel supports."""
 
     def __init__(self, network: Network) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""Where a network runs and in which number format."""
+"""The device and the number format of a network."""
 
 from __future__ import annotations
 
@@ -20,17 +20,24 @@ log = logging.getLogger(__name__)
 
 
 def pick_device(name: str) -> torch.device:
-    """auto: the GPU where there is one, else the processor."""
+    """Return the torch device of a name.
+
+    Args:
+        name: auto (the GPU if there is one, else the processor), cpu, cuda or cuda:<n>.
+
+    Raises:
+        SegbenchError: the name is not one of these, or this machine lacks the device.
+    """
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     if not re.fullmatch(r"cpu|cuda(:\d{1,3})?", name):
         raise SegbenchError(
-            f"no such device: '{name}'", where="device", remedy="use auto, cpu, cuda or cuda:<n>"
+            f"unknown device '{name}'", where="device", remedy="use auto, cpu, cuda or cuda:<n>"
         )
     device = torch.device(name)
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
         raise SegbenchError(
-            f"'{name}' asked for, {torch.cuda.device_count()} CUDA devices found",
+            f"'{name}' is requested, but {torch.cuda.device_count()} CUDA devices are found",
             where="device",
             remedy="check the driver and CUDA_VISIBLE_DEVICES, or use device: auto",
         )
@@ -38,7 +45,7 @@ def pick_device(name: str) -> torch.device:
 
 
 def has_bf16(device: torch.device) -> bool:
-    """Whether bf16 runs on units of its own (AMX, AVX512-BF16, GPUs since Ampere), not emulated."""
+    """Return whether a device computes bf16 in hardware (AMX, AVX512-BF16, GPUs since Ampere)."""
     if device.type == "cuda":
         return torch.cuda.is_bf16_supported(including_emulation=False)
     return torch.cpu._is_amx_tile_supported() or torch.cpu._is_avx512_bf16_supported()
@@ -46,16 +53,16 @@ def has_bf16(device: torch.device) -> bool:
 
 @dataclass(frozen=True)
 class Precision:
-    """bf16 autocast with channels_last, or plain fp32."""
+    """The number format of a network on a device: bf16 autocast with channels_last, or fp32."""
 
     device: torch.device
     bf16: bool
 
     @classmethod
     def of(cls, name: str, device: torch.device) -> Precision:
-        """`name` as in `Recipe.precision`."""
+        """Build from `Recipe.precision` (auto, bf16 or fp32); auto is bf16 where the hardware has it."""
         if name == "bf16" and not has_bf16(device):
-            log.warning("bf16 is asked for, but emulated on this device: expect it to be slow")
+            log.warning("bf16 is requested, but emulated on this device, and therefore slow")
         return cls(device, name == "bf16" or (name == "auto" and has_bf16(device)))
 
     @property
@@ -67,9 +74,11 @@ class Precision:
         return torch.channels_last if self.bf16 else torch.contiguous_format
 
     def autocast(self) -> torch.autocast:
+        """Return the context in which the network computes."""
         return torch.autocast(self.device.type, torch.bfloat16, enabled=self.bf16)
 
     def place_network(self, network: Network) -> Network:
+        """Move a network to the device and into the memory format."""
         network = network.to(self.device).to(memory_format=self.memory_format)
         if self.bf16 and self.device.type == "cpu":
             for module in network.modules():
@@ -78,9 +87,12 @@ class Precision:
         return network
 
     def place(self, images: Tensor) -> Tensor:
+        """Move B x C x H x W images to the device and into the memory format."""
         return images.to(self.device, memory_format=self.memory_format, non_blocking=True)
 
     def place_target(self, target: Target) -> Target:
+        """Move the tensors of a target to the device."""
+
         def move(value: Any) -> Any:
             return value.to(self.device, non_blocking=True) if isinstance(value, Tensor) else value
 
@@ -88,15 +100,15 @@ class Precision:
 
 
 def is_depthwise(module: nn.Module) -> bool:
-    """Whether it is a convolution, transposed or not, of each channel by itself."""
+    """Return whether a module is a depthwise convolution, transposed or not."""
     return isinstance(module, nn.Conv2d | nn.ConvTranspose2d) and module.groups == module.in_channels > 1
 
 
 def differentiate_in_fp32(module: nn.Module) -> None:
-    """Let a module compute in fp32, inside autocast too, wherever gradients will be asked of it.
+    """Make a module compute in fp32 while gradients are enabled, even inside autocast.
 
-    oneDNN differentiates depthwise convolutions in bf16 up to ten times slower than in fp32, unless they have
-    3 x 3 taps and stride 1; without gradients bf16 is the faster one.
+    oneDNN differentiates depthwise convolutions in bf16 up to ten times slower than in fp32, unless their
+    kernel is 3 x 3 and their stride 1. Without gradients bf16 is faster.
     """
     forward = module.forward
 
@@ -111,7 +123,7 @@ def differentiate_in_fp32(module: nn.Module) -> None:
 
 @contextmanager
 def memory_errors(where: str, remedy: str) -> Iterator[None]:
-    """Turn every way in which torch and Python run out of memory into `OutOfMemory`."""
+    """Convert the out-of-memory errors of torch and Python to `OutOfMemory`."""
     try:
         yield
     except (torch.OutOfMemoryError, MemoryError) as error:

@@ -1,4 +1,4 @@
-"""States of the global random generators, so that a training continues in the same bits."""
+"""States of the global random generators, so that a training continues bit for bit."""
 
 from __future__ import annotations
 
@@ -10,13 +10,14 @@ import torch
 
 
 def seed_all(seed: int) -> None:
+    """Seed the global generators of Python, NumPy and torch."""
     random.seed(seed)
     np.random.seed(seed % 2**32)
     torch.manual_seed(seed)
 
 
 def random_state(device: torch.device) -> dict[str, Any]:
-    """States of the global random generators, in types that `weights_only` loading accepts."""
+    """Return the states of the global generators, in types that torch loads with `weights_only`."""
     numpy: Any = np.random.get_state(legacy=True)
     return {
         "python": random.getstate(),
@@ -27,6 +28,7 @@ def random_state(device: torch.device) -> dict[str, Any]:
 
 
 def set_random_state(state: dict[str, Any], device: torch.device) -> None:
+    """Restore a return value of `random_state`."""
     random.setstate(state["python"])
     np.random.set_state(tuple(state["numpy"]))
     torch.set_rng_state(state["torch"])

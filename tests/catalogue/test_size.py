@@ -9,7 +9,7 @@ from segbench.catalogue.size import measure
 
 NETWORKS = networks(Path(__file__).parents[2] / "config")
 RUN = {name for name, entry in NETWORKS.items() if entry.tasks == ["instance"]}
-"""Their work depends on what they find, so that they must run."""
+"""The work of these networks depends on the objects that they find, so they must run."""
 
 
 @pytest.mark.parametrize(
@@ -24,6 +24,6 @@ def test_sizes_are_those_of_the_entries(name: str) -> None:
 
 
 def test_operations_count_two_a_multiply_add() -> None:
-    """The first convolution alone: 3 x 3, three channels to eight, at every pixel."""
+    """Only the first convolution: 3 x 3, from three channels to eight, at every pixel."""
     small = measure("segbench.models.unet:UNet", ["semantic"], {"widths": [8]}, (16, 16), 3)
     assert small.flops == 2 * 16 * 16 * (3 * 9 * 8 + 8 * 9 * 8 + 8 * 3)

@@ -15,7 +15,7 @@ ROOT = Path(__file__).parents[2]
 
 @pytest.fixture
 def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    """A package with a network that imports a helper, and a function that writes one of its files."""
+    """A package with a network that imports a helper, and a function to rewrite its files."""
     monkeypatch.syspath_prepend(str(tmp_path))
     folder = tmp_path / "nets"
     folder.mkdir()
@@ -109,7 +109,7 @@ evaluation.semantic.boundary evaluation.semantic.confusion evaluation.semantic.m
     ids=["unet", "mask2former", "evaluation"],
 )
 def test_a_fingerprint_covers_what_decides_the_result(modules: tuple[str, ...], expected: str) -> None:
-    """No other network, no runner, no version: a metric must not retrain, a progress bar repeats nothing."""
+    """No other network, runner or version: a metric must not retrain, and a progress bar repeats nothing."""
     found = module.covered(*(f"segbench.{name}" for name in modules))
     assert found == sorted(f"segbench.{name}" for name in expected.split())
 

@@ -21,7 +21,7 @@ def test_a_claim_names_its_process_and_ends_with_it(tmp_path: Path) -> None:
         [sys.executable, "-c", HOLDER, folder], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     )
     assert holder.stdout is not None and holder.stdout.readline() == "held\n"
-    with pytest.raises(SegbenchError, match=rf"run: another run is at work here \(process {holder.pid} on "):
+    with pytest.raises(SegbenchError, match=rf"run: another run uses this folder \(process {holder.pid} on "):
         hold(folder)
     holder.kill()
     holder.wait()
@@ -44,10 +44,10 @@ def test_alone_waits(tmp_path: Path) -> None:
 def test_many_may_share_what_nobody_has_alone(tmp_path: Path) -> None:
     alone = hold(tmp_path / "data")
     assert alone is not None
-    with pytest.raises(SegbenchError, match="street: another run is at work here .*\\n  remedy: wait$"):
+    with pytest.raises(SegbenchError, match="street: another run uses this folder .*\\n  remedy: wait$"):
         hold(tmp_path / "data", shared=True, where=Path("street"), remedy="wait")
     share(alone)
     with alone, hold(tmp_path / "data", shared=True) as second:
         assert second is not None
-        with pytest.raises(SegbenchError, match="another run is at work here"):
+        with pytest.raises(SegbenchError, match="another run uses this folder"):
             hold(tmp_path / "data")

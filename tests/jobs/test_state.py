@@ -23,7 +23,7 @@ def test_a_step_that_ends_well(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("error", "outcome", "reason"),
     [
-        (SegbenchError("is torn", where="a.png", remedy="mend it"), "failed", "a.png: is torn"),
+        (SegbenchError("is torn", where="a.png", remedy="repair it"), "failed", "a.png: is torn"),
         (OutOfMemory("no memory left"), "out-of-memory", "no memory left"),
         (MemoryError("big"), "out-of-memory", "MemoryError: big"),
         (ZeroDivisionError("x"), "failed", "ZeroDivisionError: x"),

@@ -1,4 +1,4 @@
-"""Weights from one definition of a network to another, and weights that anyone can write down again."""
+"""Copy weights between two definitions of a network, and make weights that can be reproduced anywhere."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 
 def load_in_order(ours: nn.Module, theirs: list[nn.Module]) -> None:
-    """The same tensors in the same order under other names."""
+    """Rename tensors that are in the same order in both definitions."""
     values = [value for module in theirs for value in module.state_dict().values()]
     names = ours.state_dict()
     assert len(names) == len(values)
@@ -30,7 +30,7 @@ def fill(modules: list[nn.Module]) -> None:
 
 
 def waves(height: int, width: int) -> Tensor:
-    """One image of three waves, 1 x 3 x height x width."""
+    """Return one image of three waves, 1 x 3 x height x width."""
     y = torch.arange(height, dtype=torch.float64)[:, None]
     x = torch.arange(width, dtype=torch.float64)
     return torch.stack([torch.sin(0.3 * y + 0.2 * x + channel) for channel in range(3)])[None].float()

@@ -1,4 +1,4 @@
-"""What holds for every network: inherit `NetworkTester`, name the class and small options, and it is tested.
+"""Tests for all networks: inherit `NetworkTester`, and set the class and options of a small network.
 
 Scenes are generated: a sky over ground, discs and boxes on them, every class with its own colour.
 """
@@ -79,7 +79,7 @@ def batch(task: str, count: int, size: tuple[int, int], channels: int = 3) -> tu
 
 
 def empty_target(task: str, size: tuple[int, int], void: bool) -> dict[str, Any]:
-    """An image without objects, or one that is void all over."""
+    """An image without objects, or one that is void everywhere."""
     target: dict[str, Any] = {"image_id": 0, "valid": torch.full(size, not void)}
     if task == "semantic":
         return target | {"semantic": torch.full(size, IGNORE if void else 0)}
@@ -95,7 +95,7 @@ def empty_target(task: str, size: tuple[int, int], void: bool) -> dict[str, Any]
 
 
 def iou(a: Tensor, b: Tensor) -> float:
-    """Of two masks, or of two boxes."""
+    """IoU of two masks or two boxes."""
     if a.dtype != torch.bool:
         return float(box_iou(a[None], b[None]))
     union = (a | b).sum()
@@ -129,7 +129,7 @@ def quality(task: str, prediction: Prediction, target: dict[str, Any]) -> float:
 
 
 def agreement(a: Prediction, b: Prediction) -> float:
-    """Share of what two predictions of one image agree on; objects of low score, tied in rank, left out."""
+    """Share on which two predictions of one image agree, without objects of low, tied scores."""
     shares = []
     if a.semantic is not None:
         shares.append(float((a.semantic == b.semantic).float().mean()))
@@ -153,7 +153,7 @@ def agreement(a: Prediction, b: Prediction) -> float:
 
 
 class NetworkTester:
-    """Every test runs for every task that the network declares."""
+    """Every test runs for each task of the network."""
 
     network: ClassVar[type[Network]]
     options: ClassVar[dict[str, Any]] = {}
@@ -161,9 +161,9 @@ class NetworkTester:
     size: ClassVar[tuple[int, int]] = (64, 64)
     odd_size: ClassVar[tuple[int, int]] = (45, 71)
     backbone: ClassVar[str | None] = None
-    """The timm backbone of `options`; None where the network has none."""
+    """The timm backbone of `options`; None if the network has no backbone."""
     backbones: ClassVar[tuple[str, ...]] = ()
-    """More backbones that it must work with."""
+    """More backbones that must work."""
     steps: ClassVar[int] = 60
     lr: ClassVar[float] = 2e-3
     falls_to: ClassVar[float] = 0.4
@@ -184,7 +184,7 @@ class NetworkTester:
 
     @classmethod
     def fit(cls, task: str, steps: int, **options: Any) -> tuple[Network, list[float], dict[str, float]]:
-        """A network after some steps on one batch of two, its losses, and the largest gradient norms."""
+        """Train a network on a batch of two; return it, the losses, and the largest gradient norms."""
         network = cls.make(task, **options).train()
         images, targets = batch(task, 2, cls.size)
         optimizer = torch.optim.AdamW(network.parameters(), cls.lr)
@@ -206,7 +206,7 @@ class NetworkTester:
     @classmethod
     @functools.cache
     def trained(cls, task: str) -> tuple[Network, list[float], dict[str, float]]:
-        """As `fit`, until the batch is overfitted."""
+        """Train as `fit` does, until the batch is overfitted."""
         return cls.fit(task, cls.steps)
 
     def test_forward_gives_logits_at_the_size_of_the_input(self, task):

@@ -1,4 +1,4 @@
-"""What the heads of other libraries were run on once, and how their answers are written down in the tests."""
+"""Inputs on which heads of other libraries ran once, and the form in which tests contain their outputs."""
 
 import numpy as np
 import torch
@@ -10,13 +10,13 @@ OBJECTS = (  # of each image: class, x0, y0, x1, y1; the last of the first image
 
 
 def pyramid(sizes, channels=32):
-    """Levels of two images' features: normal numbers of NumPy's frozen generator."""
+    """Return the feature levels of two images: normal numbers of NumPy's frozen generator."""
     random = np.random.RandomState(0)
     return [torch.from_numpy(random.standard_normal((2, channels, *size))).float() for size in sizes]
 
 
 def ellipses(height, width):
-    """Targets of two images: the ellipse in each box of `OBJECTS`."""
+    """Return targets of two images: an ellipse in each box of `OBJECTS`."""
     y, x = torch.meshgrid(torch.arange(height), torch.arange(width), indexing="ij")
     targets = []
     for objects in OBJECTS:

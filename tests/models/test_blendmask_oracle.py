@@ -30,7 +30,7 @@ OPTIONS = {
 
 
 def case():
-    """A network with weights that anyone can write down again, five levels of features, and targets."""
+    """A network with reproducible weights, five levels of features, and targets."""
     ours = BlendMask(make_view("instance"), 3, **OPTIONS).eval()
     fill([ours.fcos, ours.bases])
     return ours, pyramid([(12, 20), (6, 10), (3, 5), (2, 3), (1, 2)]), ellipses(*SIZE)

@@ -1,4 +1,4 @@
-"""`torch.compile` takes a network of each kind; graphs may break (boxes), results may not."""
+"""`torch.compile` works for each kind of network; graphs may break (boxes), but results stay the same."""
 
 import pytest
 import torch

@@ -21,7 +21,7 @@ class TestDeepLabV3Plus(NetworkTester):
 
 @pytest.mark.parametrize("output_stride", [16, 8])
 def test_equals_segmentation_models_pytorch(output_stride):
-    """It takes only multiples of the stride; without its last upsampling other sides can be compared."""
+    """The library accepts only multiples of the stride; without its last upsampling, all can be compared."""
     torch.manual_seed(0)
     options = {"upsampling": 4, "encoder_output_stride": output_stride}
     oracle = smp.DeepLabV3Plus("tu-resnet50", encoder_weights=None, classes=21, **options)

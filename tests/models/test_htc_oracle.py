@@ -1,4 +1,4 @@
-"""HTC beside mmdetection's head, whose inputs and outputs are recorded here.
+"""Compare HTC with mmdetection's head, whose inputs and outputs are recorded here.
 
 open-mmlab/mmdetection at c14dd6c (2.28.1): HybridTaskCascadeRoIHead as in configs/htc/htc_r50_fpn_1x_coco.py
 (panoptic) and htc_without_semantic_r50_fpn_1x_coco.py (instance), with 8 channels, 16 in the boxes' linear
@@ -84,7 +84,7 @@ def make_network(task: str) -> HTC:
 
 
 def make_features() -> dict[str, torch.Tensor]:
-    """Waves on five levels, two images."""
+    """Waves on five levels of two images."""
     levels = {}
     for name, stride in zip(("0", "1", "2", "3", "pool"), (4, 8, 16, 32, 64)):
         y = torch.arange(SIZE[0] // stride, dtype=torch.float64)[:, None] * stride / 16

@@ -1,4 +1,4 @@
-"""Who imports whom in segbench/models: an edit of one network must not reach another network's cells."""
+"""Imports between modules of segbench/models: an edit of one network must not retrain another one."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ SHARED = ("layers", "losses", "bases")
 AROUND = {"network", "saved", "weights"}
 """Modules that are no networks: what all networks inherit, and what reads weights or does without."""
 BUILT_ON = {("mask_rcnn", "faster_rcnn")}
-"""Networks that are another one with a part added: (child, parent)."""
+"""Networks that extend another one: (child, parent)."""
 
 
 def imported(path: Path) -> Iterator[str]:

@@ -1,4 +1,4 @@
-"""Mask2Former by what every network must do; `test_mask2former_oracle.py` compares numbers."""
+"""Tests of all networks for Mask2Former; `test_mask2former_oracle.py` compares numbers."""
 
 import pytest
 import torch
@@ -58,7 +58,7 @@ def test_memory_of_a_prediction_is_bounded(monkeypatch):
 
 
 def test_void_and_padding_take_no_part_in_the_mask_losses():
-    """What the truth says where `valid` is False changes nothing."""
+    """The truth where `valid` is False changes nothing."""
     network = TestMask2Former.make("instance").eval()
     image, target = scene("instance", (64, 64), 3)
     valid = torch.ones(64, 64, dtype=torch.bool)

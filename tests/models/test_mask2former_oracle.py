@@ -1,4 +1,4 @@
-"""Mask2Former beside transformers' `Mask2FormerForUniversalSegmentation` with the same weights."""
+"""Compare Mask2Former with transformers' `Mask2FormerForUniversalSegmentation` with the same weights."""
 
 import pytest
 import torch
@@ -75,7 +75,7 @@ def test_logits_of_every_layer_from_the_same_features(pair, size):
 
 @torch.no_grad()
 def test_logits_of_whole_networks(pair):
-    """Images are padded to a multiple of 32, as in the paper's code; transformers leaves it to its user."""
+    """Images are padded to a multiple of 32, as in the authors' code; transformers does not pad."""
     model, network = pair
     images = torch.randn(1, 3, 75, 101)
     theirs = model(torch.nn.functional.pad(images, (0, 27, 0, 21)))
@@ -86,7 +86,7 @@ def test_logits_of_whole_networks(pair):
 
 @torch.no_grad()
 def test_logits_with_a_swin_transformer():
-    """Maps of 19 x 26 and smaller ones: no multiple of the windows' 7 x 7, nor of 2."""
+    """The sides of maps, 19 x 26 and smaller, are multiples neither of the windows' 7 nor of 2."""
     torch.manual_seed(1)
     model, network = both(SWIN_TINY, "swin_tiny_patch4_window7_224")
     images = torch.randn(2, 3, 75, 101)
@@ -143,7 +143,7 @@ def test_losses_and_gradients_at_the_same_points(pair, monkeypatch, seeds):
     ],
 )
 def test_loads_a_checkpoint_of_the_published_size(backbone, name):
-    """Every weight of facebook's architectures has its place, none is left."""
+    """Every weight of facebook's architectures is used."""
     with torch.device("meta"):
         model = Mask2FormerForUniversalSegmentation(
             Mask2FormerConfig(backbone_config=backbone, num_labels=133)

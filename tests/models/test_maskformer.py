@@ -1,4 +1,4 @@
-"""MaskFormer by what every network must do; `test_maskformer_oracle.py` compares numbers."""
+"""Tests of all networks for MaskFormer; `test_maskformer_oracle.py` compares numbers."""
 
 import torch
 from network_tester import NetworkTester, batch, scene
@@ -24,7 +24,7 @@ class TestMaskFormer(NetworkTester):
 
 
 def test_void_and_padding_take_no_part_in_the_mask_losses():
-    """What the truth says where `valid` is False changes nothing."""
+    """The truth where `valid` is False changes nothing."""
     network = TestMaskFormer.make("instance").eval()
     image, target = scene("instance", (64, 64), 3)
     valid = torch.ones(64, 64, dtype=torch.bool)

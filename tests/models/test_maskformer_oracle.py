@@ -1,4 +1,4 @@
-"""MaskFormer beside transformers' `MaskFormerForInstanceSegmentation` with the same weights."""
+"""Compare MaskFormer with transformers' `MaskFormerForInstanceSegmentation` with the same weights."""
 
 import pytest
 import torch
@@ -53,7 +53,7 @@ def pair():
 def layers_of(model, images):
     """Class and mask logits of every layer.
 
-    transformers' own auxiliary logits leave out the norm before the heads, which the authors' code applies to
+    transformers' own auxiliary logits lack the norm before the heads, which the authors' code applies to
     every layer; so the heads are applied to the layers' outputs here.
     """
     outputs = []
@@ -88,7 +88,7 @@ def test_logits_of_every_layer_from_the_same_features(pair, size):
 
 @torch.no_grad()
 def test_logits_of_whole_networks(pair):
-    """Images are padded to a multiple of 32, as in the authors' code; transformers leaves it to its user."""
+    """Images are padded to a multiple of 32, as in the authors' code; transformers does not pad."""
     model, network = pair
     images = torch.randn(1, 3, 75, 101)
     theirs = model(F.pad(images, (0, 27, 0, 21)))
@@ -128,7 +128,7 @@ def test_losses_and_gradients(pair, seeds):
 
 
 def test_loads_a_checkpoint_of_the_published_size():
-    """Every weight of facebook's ResNet-50 architecture has its place; 41 M parameters (paper, table 1)."""
+    """Every weight of facebook's ResNet-50 architecture is used; 41 M parameters (paper, table 1)."""
     with torch.device("meta"):
         model = oracle(150, 256)
         network = MaskFormer(View("semantic", make_view("semantic").classes[:1] * 150), 3)

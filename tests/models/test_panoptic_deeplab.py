@@ -1,4 +1,4 @@
-"""Panoptic-DeepLab by what every network must do, and beside the authors' code."""
+"""Tests of all networks for Panoptic-DeepLab, and comparison with the authors' code."""
 
 import torch
 from mapped_weights import fill, waves
@@ -71,7 +71,7 @@ def test_trains_on_a_single_image():
 
 
 def test_predictions_are_made_in_float32():
-    """8 bits would be steps of a pixel from 128 on."""
+    """bfloat16 has steps of a pixel from 128 on."""
     network = TestPanopticDeepLab.make("panoptic").eval()
     with torch.autocast("cpu", torch.bfloat16):
         maps = network(batch("panoptic", 1, (64, 64))[0])

@@ -29,7 +29,7 @@ NETWORKS = {SOLO: OPTIONS, SOLOv2: OPTIONS | {"mask_channels": 64, "kernel_chann
 
 
 def case(network):
-    """A network with weights that anyone can write down again, five levels of features, and targets."""
+    """A network with reproducible weights, five levels of features, and targets."""
     ours = network(make_view("instance"), 3, **NETWORKS[network]).eval()
     fill([child for name, child in ours.named_children() if name not in ("backbone", "fpn")])
     return ours, pyramid([(24, 40), (12, 20), (6, 10), (3, 5), (2, 3)]), ellipses(*SIZE)

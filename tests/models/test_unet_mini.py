@@ -20,7 +20,7 @@ class TestUNetMini(NetworkTester):
 
 
 def test_has_the_surveys_layers():
-    """8 to 128 channels and back; batch norm after every convolution, transposed ones too, but the last."""
+    """8 to 128 channels and back; batch norm after every convolution, even transposed, except the last."""
     with torch.device("meta"):
         network = UNet(View("semantic", (SKY,)), 1, **ENTRY["options"])
     layers = [m for m in network.modules() if isinstance(m, (nn.Conv2d, nn.ConvTranspose2d, nn.BatchNorm2d))]

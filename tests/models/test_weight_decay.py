@@ -1,4 +1,4 @@
-"""What networks spare from weight decay, by name; numbers in names are replaced by #."""
+"""Parameters that networks exclude from weight decay, by name; numbers in names are replaced by #."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ MASK2FORMER = {
     "query_decoder.query_features",
     "query_decoder.query_places",
 }
-"""Norms, and embeddings of queries and levels; of GroupNorms only, not of the convolutions before them."""
+"""Norms, and embeddings of queries and levels; of GroupNorms, but not of the convolutions before them."""
 
 
 def spared(network: nn.Module) -> set[str]:

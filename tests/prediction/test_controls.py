@@ -1,4 +1,4 @@
-"""Controls score what theory says, on every generated family and through the files of the evaluation."""
+"""Controls have the scores that theory predicts, on all generated datasets."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def predict(control: str, root: Path, task: str, out: Path, seed: int = 0) -> Pa
 
 
 def scores(root: Path, predictions: Path) -> dict[tuple[str, str, str, str], float]:
-    """(task, metric, class, pooling) -> value, of those that are defined."""
+    """Return the defined values by (task, metric, class, pooling)."""
     out = predictions.parent / "evaluation"
     evaluate(root, predictions, out, options=EvaluationOptions())
     with (out / "scores.csv").open() as file:
@@ -151,7 +151,7 @@ def test_constant_and_random_are_far_from_the_truth(roots, tmp_path):
         assert found["panoptic", "pq", "", "dataset"] < 0.2
 
 
-PICTURE = np.random.default_rng(0).integers(0, 256, (24, 24, 3), dtype=np.uint8)
+IMAGE = np.random.default_rng(0).integers(0, 256, (24, 24, 3), dtype=np.uint8)
 
 
 def categories(*things: bool) -> list[Category]:
@@ -166,11 +166,11 @@ def png(pixels: np.ndarray) -> bytes:
     return file.getvalue()
 
 
-def test_scores_on_pictures_of_one_class_each_follow_closed_formulas(tmp_path):
-    """Half of the pictures show one class and nothing else, half the other."""
-    number, picture = 300, png(PICTURE[:8, :8])
+def test_scores_on_images_of_one_class_each_follow_closed_formulas(tmp_path):
+    """Half of the images show one class only, the other half the other class."""
+    number, image = 300, png(IMAGE[:8, :8])
     samples = [
-        Sample(split, f"{i:04}", picture, ".png", panoptic=(np.ones((8, 8), int), [info]))
+        Sample(split, f"{i:04}", image, ".png", panoptic=(np.ones((8, 8), int), [info]))
         for split, count in (("train", 2), ("test", number))
         for i in range(count)
         for info in [{"id": 1, "category_id": 1 + i % 2}]
@@ -191,12 +191,12 @@ def test_scores_on_pictures_of_one_class_each_follow_closed_formulas(tmp_path):
     assert (miou["Constant"], pq["Constant"]) == (pytest.approx(1 / 4), pytest.approx(2 / 3 / 2))
     # a quarter of the pixels is of a class on both sides, three quarters on either
     assert miou["Random"] == pytest.approx(1 / 3, abs=0.02)
-    # one segment a picture; of each class half of the true ones and half of the predicted ones match
+    # one segment per image; of each class half of the true ones and half of the predicted ones match
     assert pq["Random"] == pytest.approx(1 / 2, abs=4 * 0.5 / np.sqrt(number))
 
 
 def ellipses(rng: np.random.Generator, count: int, side: int) -> np.ndarray:
-    """`count` x side x side bool: as the random control says that it draws them."""
+    """Draw `count` x side x side bool masks as the random control documents it."""
     y, x = ((np.mgrid[:side, :side] + 0.5) / side).reshape(2, -1)
     (cy, cx), (ry, rx) = rng.random((2, count, 1)), rng.uniform(0.02, 0.25, (2, count, 1))
     return (((y - cy) / ry) ** 2 + ((x - cx) / rx) ** 2 < 1).reshape(count, side, side)
@@ -207,7 +207,7 @@ def test_random_objects_are_found_as_often_as_a_simulation_says(tmp_path):
     y, x = (np.mgrid[:side, :side] + 0.5) / side - 0.5
     disc = np.hypot(y, x) < 0.17
     samples = [
-        Sample(split, f"{i:03}", png(PICTURE), ".png", instances=[dict(thing) for _ in range(objects)])
+        Sample(split, f"{i:03}", png(IMAGE), ".png", instances=[dict(thing) for _ in range(objects)])
         for split, count, objects in (("train", 1, each), ("test", number, 1))
         for i in range(count)
         for thing in [{"category_id": 1, "segmentation": disc, "iscrowd": 0}]
@@ -220,7 +220,7 @@ def test_random_objects_are_found_as_often_as_a_simulation_says(tmp_path):
     }
     drawn = ellipses(np.random.default_rng(1), 40_000, side)
     iou = (drawn & disc).sum((1, 2)) / (drawn | disc).sum((1, 2))
-    best = iou.reshape(-1, each).max(1)  # of a picture
+    best = iou.reshape(-1, each).max(1)  # of an image
     recalls = (best[:, None] >= np.linspace(0.5, 0.95, 10)).mean(1)
     error = recalls.std() / np.sqrt(number)
     assert 0.02 < recalls.mean() < 0.5
@@ -229,7 +229,7 @@ def test_random_objects_are_found_as_often_as_a_simulation_says(tmp_path):
 
 
 def test_truth_with_crowds_and_void(tmp_path):
-    """Crowds and unlabelled pixels are neither copied nor punished."""
+    """Crowds and unlabelled pixels are not copied, and missing them costs nothing."""
     segments = np.zeros((32, 48), np.int32)
     segments[:10], segments[10:20, :30], segments[20:, 5:25], segments[20:, 25:40] = 1, 2, 3, 4
     info = [
@@ -238,13 +238,13 @@ def test_truth_with_crowds_and_void(tmp_path):
         {"id": 3, "category_id": 4, "iscrowd": 1},
         {"id": 4, "category_id": 5, "iscrowd": 0},
     ]
-    picture = next(
+    image = next(
         iter(street.convert({}, {"size": [32, 48], "images": {"train": 1, "test": 1}}).samples)
     ).image
-    pictures = [Sample(s, "a", picture, ".png", panoptic=(segments, info)) for s in ("train", "test")]
+    images = [Sample(s, "a", image, ".png", panoptic=(segments, info)) for s in ("train", "test")]
     root = write(
         tmp_path / "crowd",
-        Converted(street.CATEGORIES, False, "test", pictures, orientation="stored"),
+        Converted(street.CATEGORIES, False, "test", images, orientation="stored"),
         "crowd",
     )
     out = predict("Truth", root, "panoptic", tmp_path / "cell" / "predictions")

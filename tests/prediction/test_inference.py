@@ -10,7 +10,7 @@ from segbench.contract.recipe import Inference
 from segbench.contract.view import Category, View
 from segbench.errors import SegbenchError
 from segbench.models.saved import Model
-from segbench.prediction.inference import Predictor, fed_size, window_spans
+from segbench.prediction.inference import Predictor, input_size, window_spans
 from segbench.training.precision import Precision
 
 CPU = Precision(torch.device("cpu"), bf16=False)
@@ -19,7 +19,8 @@ VIEW = View("semantic", tuple(Category(id=i, name=str(i), isthing=False, color=(
 
 def predictor(inference: Inference, network=Plain) -> Predictor:
     torch.manual_seed(0)
-    return Predictor(Model(network(VIEW, 3).eval(), None, "", "toy", [0.5] * 3, [0.25] * 3), inference, CPU)
+    model = Model(network(VIEW, 3).eval(), None, "", "toy", [0.5] * 3, [0.25] * 3, levels=None)
+    return Predictor(model, inference, CPU)
 
 
 @pytest.mark.parametrize(
@@ -34,8 +35,8 @@ def predictor(inference: Inference, network=Plain) -> Predictor:
     ],
 )
 def test_fed_size(inference: dict, expected: tuple[int, int]) -> None:
-    assert fed_size((60, 100), Inference(**inference)) == expected
-    assert fed_size((100, 60), Inference(**inference)) == expected[::-1]
+    assert input_size((60, 100), Inference(**inference)) == expected
+    assert input_size((100, 60), Inference(**inference)) == expected[::-1]
 
 
 @pytest.mark.parametrize(
@@ -81,5 +82,5 @@ def test_results_have_the_size_of_the_image() -> None:
 
 
 def test_windows_need_logits() -> None:
-    with pytest.raises(SegbenchError, match="Everything gives no map of logits"):
+    with pytest.raises(SegbenchError, match="Everything has no map of logits"):
         predictor(Inference(window=(8, 8)), Everything)

@@ -132,6 +132,7 @@ def test_folders_of_images_and_videos_without_junk(model: Path, tmp_path: Path) 
     assert sorted(p.name for p in (tmp_path / "out").iterdir()) == ["a.png", "clip.mp4"]
     (folder / "a.PNG").unlink()
     (folder / "clip.MOV").unlink()
-    with pytest.raises(SegbenchError, match=r"in: holds no image and no video .*\n  remedy: name a folder"):
+    message = r"in: contains no image and no video .*\n  remedy: name a folder"
+    with pytest.raises(SegbenchError, match=message):
         predict_files(model, [folder], tmp_path / "none")
     assert not (tmp_path / "none").exists()

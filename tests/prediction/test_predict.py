@@ -62,7 +62,7 @@ def test_what_a_training_needs_to_go_on_is_removed_after_the_prediction(model: P
 
 
 def test_what_another_training_needs_to_go_on_stays(run, model: Path, shapes: Path) -> None:
-    """Of one that was interrupted beside the older model, or that goes on there; and what nobody can read."""
+    """The state of another training, interrupted or running, stays, and so do unreadable files."""
     older = model.read_bytes()
     with alone_in(model.parent):
         predict(shapes, model, model.parent / "predictions", threads=1)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from segbench.errors import SegbenchError
-from segbench.prediction.runner.video import repainted
+from segbench.prediction.runner.video import repaint_video
 
 UPRIGHT = np.zeros((32, 48), np.uint8)
 UPRIGHT[:16, :24], UPRIGHT[:16, 24:], UPRIGHT[16:, :24] = 240, 160, 80
@@ -26,7 +26,7 @@ ORIENTATIONS = {
 
 
 def write(path: Path, frames: list[np.ndarray], times: list[int], *, last: int = 1, matrix=None) -> None:
-    """A video whose frames begin at `times`, in hundredths of a second."""
+    """Write a video with frames that start at `times`, in hundredths of a second."""
     with av.open(path, "w") as file:
         stream = file.add_stream("mpeg4", rate=100)
         stream.height, stream.width = frames[0].shape
@@ -45,7 +45,7 @@ def write(path: Path, frames: list[np.ndarray], times: list[int], *, last: int =
 
 
 def read(path: Path) -> tuple[list[np.ndarray], list[float], float]:
-    """Grey frames, their times, and when the last one ends, in seconds."""
+    """Return grey frames, their times, and the end of the last one, in seconds."""
     with av.open(path) as file:
         frames = list(file.decode(video=0))
         end = file.streams.video[0].duration * file.streams.video[0].time_base
@@ -62,7 +62,7 @@ def test_videos_are_answered_upright(tmp_path: Path, name: str, channels: int) -
     matrix, stored = ORIENTATIONS[name]
     write(tmp_path / "a.mov", [stored(UPRIGHT)] * 2, [0, 10], matrix=matrix)
     seen = []
-    repainted(tmp_path / "a.mov", tmp_path / "b.mp4", channels, lambda p: seen.append(p.shape) or grey(p))
+    repaint_video(tmp_path / "a.mov", tmp_path / "b.mp4", channels, lambda p: seen.append(p.shape) or grey(p))
     assert seen == [(32, 48, channels)] * 2
     frames, _, _ = read(tmp_path / "b.mp4")
     for frame in frames:
@@ -79,7 +79,7 @@ def test_videos_are_answered_upright(tmp_path: Path, name: str, channels: int) -
 def test_every_frame_keeps_its_time(tmp_path: Path, times: list[int], last: int, suffix: str) -> None:
     source = tmp_path / f"a{suffix}"
     write(source, [UPRIGHT] * len(times), times, last=last)
-    repainted(source, tmp_path / "b.mp4", 3, lambda pixels: pixels)
+    repaint_video(source, tmp_path / "b.mp4", 3, lambda pixels: pixels)
     _, found, end = read(tmp_path / "b.mp4")
     assert found == pytest.approx([(t - times[0]) / 100 for t in times], abs=2e-3)
     if suffix == ".mp4":  # the other container does not say how long the last frame is shown
@@ -98,4 +98,4 @@ def test_what_has_no_frame_is_named(tmp_path: Path) -> None:
         with pytest.raises(
             SegbenchError, match=f"{name}: is neither an image nor a video .*\n  remedy: conv"
         ):
-            repainted(tmp_path / name, tmp_path / "out.mp4", 3, lambda pixels: pixels)
+            repaint_video(tmp_path / name, tmp_path / "out.mp4", 3, lambda pixels: pixels)

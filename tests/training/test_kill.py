@@ -1,4 +1,4 @@
-"""Real kills of real processes."""
+"""Kill real processes."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def wait_for(process: subprocess.Popen[bytes], out: Path, iteration: int) -> Non
 
 @pytest.mark.slow
 def test_twenty_kills_at_random_moments_end_in_the_same_bits(run, shapes: Path, tmp_path: Path) -> None:
-    """Each process of a chain is killed some time after its start: while it imports, resumes, trains, saves.
+    """Kill each process of a chain some time after its start: while it imports, resumes, trains or saves.
 
     One process forks the trainings, so that they start at once.
     """
@@ -107,7 +107,7 @@ def check(out: Path, whole: dict[str, Any]) -> None:
 
 @pytest.mark.slow
 def test_what_an_orphan_trains_is_not_trained_twice(shapes: Path, tmp_path: Path) -> None:
-    """As after a kill of the workflow alone: its next call starts the step beside the one that goes on."""
+    """If only the workflow is killed, its next call starts the step while the first one still runs."""
     first, second = (FORK.Process(target=train_here, args=(shapes, tmp_path)) for _ in range(2))
     first.start()
     while rows(tmp_path) < 5:
@@ -127,7 +127,7 @@ def test_what_an_orphan_trains_is_not_trained_twice(shapes: Path, tmp_path: Path
 
 @pytest.mark.slow
 def test_a_signal_to_the_whole_group_ends_with_a_checkpoint(shapes: Path, tmp_path: Path) -> None:
-    """As schedulers send it: to the loader processes as well."""
+    """Schedulers also signal the loader processes."""
     process = start(shapes, tmp_path, workers=1)
     wait_for(process, tmp_path, 10)
     os.killpg(process.pid, signal.SIGUSR1)

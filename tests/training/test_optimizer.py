@@ -17,7 +17,7 @@ TOTAL = 40
 
 
 def torchs(make) -> list[float]:
-    """Learning rates that a scheduler of torch gives from a rate of 1."""
+    """Return the learning rates of one of torch's schedulers, starting at 1."""
     optimizer = torch.optim.SGD([nn.Parameter(torch.zeros(1))], lr=1.0)
     scheduler = make(optimizer)
     rates = []

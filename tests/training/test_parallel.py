@@ -1,4 +1,4 @@
-"""Two processes, one training."""
+"""One training in two processes."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def rows(folder: Path) -> list[dict[str, str]]:
 
 @pytest.mark.parametrize("accumulate", [1, 2])
 def test_two_processes_train_as_one_does(run, tmp_path: Path, accumulate: int) -> None:
-    """With parts of uneven size: 3 + 2 images, or 2 + 1 + 1 + 1."""
+    """The parts have unequal sizes: 3 + 2 images, or 2 + 1 + 1 + 1."""
     run("one", make_spec(**PLAIN))
     result = run("two", make_spec(**PLAIN, gpus=2, accumulate=accumulate))
     assert result["gpus"] == 2 and result["images"] == 8 * 5
@@ -58,7 +58,7 @@ def test_two_processes_train_as_one_does(run, tmp_path: Path, accumulate: int) -
 
 
 def test_a_signal_stops_all_and_the_next_call_ends_in_the_same_bits(run, tmp_path: Path) -> None:
-    """The second process alone is told to stop."""
+    """Only the second process is told to stop."""
     (tmp_path / "told").touch()
     options = {"what": "stop", "rank": 1}
     recipe = {"gpus": 2, "validate_every": 3, "select": "best"}
@@ -108,7 +108,7 @@ if __name__ == "__main__":
 
 @pytest.mark.slow
 def test_signals_to_the_whole_group_reach_a_step_that_has_just_begun(tmp_path: Path) -> None:
-    """SLURM signals all processes of a job. What the step says reaches the log."""
+    """SLURM signals all processes of a job. The messages of the step reach the log."""
     (tmp_path / "group.py").write_text(GROUP)
     process = subprocess.Popen(
         [sys.executable, tmp_path / "group.py", tmp_path],
@@ -151,7 +151,7 @@ def test_processes_end_with_a_parent_that_is_killed(tmp_path: Path) -> None:
 
 
 def test_threads_and_gradients_of_the_parent_do_not_matter(run) -> None:
-    """A process that was forked after a backward pass could not make one."""
+    """A process forked after a backward pass could not make another one."""
     torch.ones(3, requires_grad=True).sum().backward()
     assert run("a", make_spec(gpus=2, iterations=2))["gpus"] == 2
 

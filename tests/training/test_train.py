@@ -79,7 +79,7 @@ def test_checkpoints_do_not_change_the_weights(run) -> None:
 
 
 def test_accumulated_batches_are_one_large_batch(run, tmp_path: Path) -> None:
-    """Without padding or void, and without batch statistics."""
+    """The data has no padding and no void, and the network no batch statistics."""
     augment = {"crop": [24, 24], "scale": [1.0, 1.0]}
     run("a", make_spec(batch_size=6, augment=augment, optimizer={"name": "sgd", "lr": 0.01}))
     run("b", make_spec(batch_size=6, augment=augment, optimizer={"name": "sgd", "lr": 0.01}, accumulate=3))
@@ -91,7 +91,7 @@ def test_accumulated_batches_are_one_large_batch(run, tmp_path: Path) -> None:
 
 
 def test_shares_of_uneven_parts(shapes: Path, tmp_path: Path) -> None:
-    """Five images in two parts: three weigh 3/5, two weigh 2/5."""
+    """Five images in two parts: the part of three has weight 3/5, the part of two 2/5."""
     spec = make_spec(batch_size=5, accumulate=2, optimizer={"name": "sgd", "lr": 1e-9}, clip_norm=1e9)
     training = Training(shapes, spec, tmp_path, None, CPU)
     seen: list[tuple[int, float]] = []
@@ -138,7 +138,7 @@ def test_bf16_trains(run, tmp_path: Path) -> None:
 
 
 def test_validation_and_best_weights(run, tmp_path: Path) -> None:
-    """With a rate that destroys what was learned, the best weights are not the last."""
+    """With a rate that destroys what was learnt, the best weights are not the last."""
     recipe = {"iterations": 12, "validate_every": 4, "schedule": {"name": "constant"}}
     spec = make_spec(optimizer={"lr": 0.5}, select="best", **recipe)
     result = run("a", spec)
@@ -211,12 +211,12 @@ def test_full_disk_at_a_checkpoint_keeps_the_one_before(run, tmp_path: Path, mon
     names = sorted(p.name for p in folder.iterdir())
     assert names == ["checkpoint.pt", "history.partial.csv", "state.json"]
     assert run("b", make_spec(options={"dropout": 0.3}))["weights_digest"] == whole["weights_digest"]
-    assert "going on after iteration 2" in caplog.text
+    assert "continuing after iteration 2" in caplog.text
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="mounts a small disk, as root")
 def test_a_disk_that_is_really_full(shapes: Path, tmp_path: Path) -> None:
-    """Too small for the network's weights: nothing half-written, and the exit status says to try again."""
+    """The disk is too small for the weights: no partial file stays, and the exit status asks to try again."""
     disk = tmp_path / "disk"
     disk.mkdir()
     if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", disk], check=False).returncode:
@@ -232,7 +232,7 @@ def test_a_disk_that_is_really_full(shapes: Path, tmp_path: Path) -> None:
 
 
 def test_the_time_limit_comes_near(run, tmp_path: Path, monkeypatch, caplog) -> None:
-    """A tenth of the time left is kept, so that a training always gets on."""
+    """At most a tenth of the remaining time is reserved, so that a training always makes progress."""
     caplog.set_level(logging.INFO)
     spec = make_spec(options={"dropout": 0.3})
     whole = run("a", spec)
@@ -276,7 +276,7 @@ def test_sigterm_saves_and_the_next_call_goes_on(run, tmp_path: Path, monkeypatc
     folder = tmp_path / "b"
     assert sorted(p.name for p in folder.iterdir()) == ["checkpoint.pt", "history.partial.csv"]
     resumed = run("b", spec)
-    assert f"going on after iteration {when}" in caplog.text
+    assert f"continuing after iteration {when}" in caplog.text
     assert resumed["weights_digest"] == whole["weights_digest"]
     assert resumed["selected_iteration"] == whole["selected_iteration"]
     assert timeless(history(folder)) == timeless(history(tmp_path / "a"))
@@ -313,31 +313,31 @@ def test_a_checkpoint_that_cannot_be_written_does_not_stop(run, tmp_path: Path, 
         patch.setattr(torch, "save", broken)
         patch.setattr(module, "save_model", lambda path, *_: path.write_text("model"))
         run("a", make_spec(), checkpoint_every=0)
-    assert "no checkpoint could be written" in caplog.text
+    assert "the checkpoint cannot be written" in caplog.text
     assert {p.name for p in (tmp_path / "a").iterdir()} == (RESULTS | TO_GO_ON) - {"checkpoint.pt"}
 
 
 def test_a_finished_training_whose_results_were_lost_is_not_repeated(run, tmp_path: Path, caplog) -> None:
-    """As by a workflow that was killed, so that it does not know that the results are whole."""
+    """A killed workflow deletes results, since it does not know that they are complete."""
     first = run("a", make_spec(options={"dropout": 0.3}))
     for name in ("model.pt", "training.json"):
         (tmp_path / "a" / name).unlink()
     rows = history(tmp_path / "a")
     with caplog.at_level("INFO"):
         again = run("a", make_spec(options={"dropout": 0.3}))
-    assert "going on after iteration 8" in caplog.text
+    assert "continuing after iteration 8" in caplog.text
     assert again["weights_digest"] == first["weights_digest"] and history(tmp_path / "a") == rows
 
 
 def test_pretrained_recipe_needs_weights(run) -> None:
-    with pytest.raises(SegbenchError, match="asks for the weights 'resnet50'"):
+    with pytest.raises(SegbenchError, match="requires the weights 'resnet50'"):
         run("a", make_spec(pretrained="resnet50"))
 
 
 def test_the_precision_that_auto_means_is_part_of_the_identity(
     run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Stopped on a device with bf16, gone on with on one without: not half of each."""
+    """A training that stopped on a device with bf16 starts over on one without, and does not mix them."""
     spec = make_spec("Signalled")
     monkeypatch.setattr("segbench.training.precision.has_bf16", lambda device: True)
     with pytest.raises(SystemExit):
@@ -345,9 +345,7 @@ def test_the_precision_that_auto_means_is_part_of_the_identity(
     monkeypatch.setattr("segbench.training.precision.has_bf16", lambda device: False)
     with pytest.raises(SystemExit):  # the network stops in its third step, again
         run("a", spec)
-    assert (
-        "is of another precision (bf16, here it is fp32; the recipe's `precision` can fix it)" in caplog.text
-    )
+    assert "has another precision (bf16, now fp32; set the recipe's `precision` to keep it)" in caplog.text
     assert len((tmp_path / "a" / "history.partial.csv").read_text().splitlines()) == 1 + 3
     whole = run("a", make_spec("Plain"))
     assert whole["precision"] == "fp32"
@@ -364,7 +362,7 @@ def test_batch_normalisation_of_one_value_names_the_recipe(run) -> None:
 
 
 def test_a_training_removes_what_was_left_in_its_place(run, tmp_path: Path) -> None:
-    """By a prediction or a training that was killed; not by a process that still works there."""
+    """Files of a killed prediction or training are removed, but not those of a process that still runs."""
     dead, alive = (tmp_path / "a" / UNFINISHED / name for name in ("dead", "alive"))
     for folder in (dead, alive):
         (folder / "predictions").mkdir(parents=True)

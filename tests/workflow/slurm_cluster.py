@@ -188,7 +188,7 @@ def assert_same_training(project: Project, one: tuple[str, str], other: tuple[st
 def went_on_after(project: Project, run: str, model: str) -> list[int]:
     """The iterations from which its attempts went on."""
     log = (project.root / f"results/{run}/logs/train/toy/{model}-seed0.log").read_text()
-    return [int(number) for number in re.findall(r"going on after iteration (\d+)", log)]
+    return [int(number) for number in re.findall(r"continuing after iteration (\d+)", log)]
 
 
 def stops(project: Project, model: str) -> list[tuple[str, int]]:

@@ -200,7 +200,7 @@ def test_two_runs_on_one_results_folder(project: Project, tmp_path: Path) -> Non
         for one in (other, project):
             result = one.snakemake()
             assert result.returncode != 0 and not (project.root / "results/claimed/run.json").exists()
-            assert f"another run is at work here (process {os.getpid()} on" in result.stdout + result.stderr
+            assert f"another run uses this folder (process {os.getpid()} on" in result.stdout + result.stderr
             assert "Traceback" not in result.stdout + result.stderr
 
 
@@ -212,7 +212,7 @@ def test_two_runs_of_other_names_on_one_folder_of_data(project: Project) -> None
     with hold(place):
         result = project.snakemake()
         assert result.returncode != 0 and "LockException" not in result.stderr
-        assert "results/data/toy: another run is at work here (process" in result.stdout + result.stderr
+        assert "results/data/toy: another run uses this folder (process" in result.stdout + result.stderr
     with hold(place, shared=True):
         assert project.snakemake().returncode == 0
         project.config(run="maker", datasets=["toy"], models=["toy"], limits={"max_files": 10})
@@ -302,7 +302,7 @@ def test_a_plan_of_what_is_done_new_and_failed(project: Project) -> None:
     (folder / "state.json").write_text('{"step": "train", "state": "failed", "reason": "loss is nan"}')
     (folder / "checkpoint.pt").touch()
     text = plan(project, "--config", "run=other", "seeds=[0]", "controls=[]").stdout
-    assert "toy/toy/seed0: train: failed before: loss is nan; goes on from its checkpoint (0:00:0" in text
+    assert "toy/toy/seed0: train: failed before: loss is nan; continues from its checkpoint (0:00:0" in text
     assert "vessels/toy/seed0: train: new (0:00:0" in text
     assert not (project.root / "results/other/run.json").exists()
 

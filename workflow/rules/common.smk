@@ -30,10 +30,10 @@ except SegbenchError as error:
     raise WorkflowError(str(error)) from None
 
 if workflow.remote_exec:
-    slurm.tell_time_limit()
-    slurm.leave_marks_to_the_caller()
+    slurm.set_job_end_time()
+    slurm.disable_job_marks()
 else:
-    slurm.read_cancelled_jobs()
+    slurm.fix_cancelled_status()
 CONFIG = RUN.config
 # every rule calls the `segbench` of the environment that runs this workflow
 os.environ.update(

@@ -1,6 +1,6 @@
-"""The detector in BlendMask: Tian et al. 2019, FCOS (1904.01355), as in the authors' AdelaiDet.
+"""The detector of BlendMask: Tian et al. 2019, FCOS (1904.01355), as in the authors' AdelaiDet.
 
-torchvision's FCOS puts its places on the corners of cells and has other losses; only its towers are the same.
+torchvision's FCOS has its places at the corners of cells and other losses; only its towers are used here.
 """
 
 from __future__ import annotations
@@ -19,18 +19,29 @@ from segbench.models.losses.detection import class_focal, side_giou
 
 
 class Places(NamedTuple):
-    """Of L places, level after level: centre L x 2 (x, y), stride, and least and most reach of objects."""
+    """The L places of all levels, level after level, in pixels of the image."""
 
     centre: Tensor
+    """L x 2, (x, y)."""
     stride: Tensor
+    """L."""
     least: Tensor
+    """L: minimum distance to the farthest side of an object that the place predicts."""
     most: Tensor
+    """L: maximum of this distance."""
 
     def assign(self, boxes: Tensor, radius: float) -> tuple[Tensor, Tensor]:
-        """Object of each place or -1, and the distances to its left, upper, right, lower side: L, L x 4.
+        """Assign objects to places.
 
-        A place takes the smallest of the N x 4 `boxes` that it is in, at most `radius` strides from its
-        middle, with the farthest side in the level's range.
+        A place predicts the smallest object whose box contains it, whose centre is within `radius` strides,
+        and whose farthest side is in the range of the place's level.
+
+        Args:
+            boxes: N x 4 (x0, y0, x1, y1).
+            radius: maximum distance from the centre of the box, along each axis, in strides.
+
+        Returns:
+            Object of each place or -1, L; and its distances to the left, upper, right and lower side, L x 4.
         """
         if not len(boxes):
             nothing = torch.full_like(self.stride, -1, dtype=torch.int64)
@@ -48,7 +59,13 @@ class Places(NamedTuple):
 
 
 def places(levels: list[Tensor], strides: Sequence[int], limits: Sequence[float]) -> Places:
-    """The middle of each cell of the levels' maps; `limits` divide the reach of objects between them."""
+    """Make the places: the centres of all cells of the levels.
+
+    Args:
+        levels: maps B x C x h x w.
+        strides: stride of each level.
+        limits: distances in pixels that divide neighbouring levels, see `Places`; one less than levels.
+    """
     device = levels[0].device
     edges = [-1, *limits, torch.inf]
     centres, of_level = [], []
@@ -61,26 +78,36 @@ def places(levels: list[Tensor], strides: Sequence[int], limits: Sequence[float]
 
 
 class Detections(NamedTuple):
-    """Of L places: class and centreness logits, distances to the sides in strides, and `top` features.
-
-    B x L x classes, B x L, B x L x 4, B x L x channels.
-    """
+    """Predictions of FCOS at L places."""
 
     classes: Tensor
+    """B x L x classes logits."""
     centreness: Tensor
+    """B x L logits."""
     sides: Tensor
+    """B x L x 4 distances to the left, upper, right and lower side, in strides."""
     top: Tensor
+    """B x L x `top_channels` features."""
     places: Places
     counts: list[int]
-    """Places of each level."""
+    """Number of places of each level."""
 
     def best(
         self, image: int, threshold: float, candidates: int, overlap: float, count: int
     ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Boxes, scores, labels and places of the objects of an image, by falling score.
+        """Find the objects of an image by non-maximum suppression.
 
-        A score is the root of class times centreness, the product at least `threshold`. NMS with the IoU
-        `overlap` sees the `candidates` best of each level; `count` remain at most.
+        The score of an object is the square root of class probability times centreness.
+
+        Args:
+            image: index of the image.
+            threshold: minimum of class probability times centreness, before the root.
+            candidates: maximum number of candidates of each level.
+            overlap: IoU above which NMS suppresses.
+            count: maximum number of objects.
+
+        Returns:
+            N x 4 boxes, and N scores, labels and places, by falling score.
         """
         scores = self.classes[image].sigmoid() * self.centreness[image].sigmoid()[:, None]
         found, start = [], 0
@@ -99,9 +126,16 @@ class Detections(NamedTuple):
 
 
 class FCOS(nn.Module):
-    """Levels B x channels x h x w with `strides` -> `Detections`; `top_channels` come from the box tower.
+    """Detect objects on the levels of a feature pyramid.
 
-    limits: sizes in pixels between neighbouring levels, one less than these. radius: see `Places.assign`.
+    Args:
+        channels: channels of the levels, each B x channels x h x w.
+        classes: number of classes.
+        convolutions: convolutions of each tower.
+        top_channels: number of additional features of each place, predicted from the box tower.
+        strides: stride of each level.
+        limits: see `places`.
+        radius: see `Places.assign`.
     """
 
     def __init__(
@@ -133,7 +167,15 @@ class FCOS(nn.Module):
         )
 
     def assign(self, found: Detections, boxes: list[Tensor]) -> tuple[Tensor, Tensor]:
-        """B x L objects of the places, counted through the batch, or -1, and B x L x 4 sides in strides."""
+        """Assign the objects of a batch to places.
+
+        Args:
+            found: the predictions.
+            boxes: N x 4 boxes of the objects of each image.
+
+        Returns:
+            B x L indices of objects, counted over the whole batch, or -1; and B x L x 4 sides in strides.
+        """
         objects, sides, start = [], [], 0
         for one in boxes:
             chosen, distances = found.places.assign(one, self.radius)
@@ -144,7 +186,7 @@ class FCOS(nn.Module):
 
 
 def centreness(sides: Tensor) -> Tensor:
-    """Root of the ratios of opposite sides, nearer by farther: N x 4 -> N."""
+    """Compute the centreness (FCOS, equation 3) from N x 4 distances to the sides: N in 0..1."""
     left, upper, right, lower = sides.unbind(-1)
     ratio = torch.minimum(left, right) / torch.maximum(left, right)
     return (ratio * torch.minimum(upper, lower) / torch.maximum(upper, lower)).sqrt()
@@ -153,9 +195,16 @@ def centreness(sides: Tensor) -> Tensor:
 def detection_losses(
     found: Detections, objects: Tensor, sides: Tensor, labels: Tensor
 ) -> tuple[dict[str, Tensor], Tensor]:
-    """Losses, and the weight of each place that has an object: its share of the sum of their centreness.
+    """Compute the losses of classes, boxes and centreness.
 
-    objects and sides: from `FCOS.assign`; labels: of the objects of the batch.
+    Args:
+        found: the predictions.
+        objects: see `FCOS.assign`.
+        sides: see `FCOS.assign`.
+        labels: labels of the objects of the batch.
+
+    Returns:
+        Losses by name, and the weight of each place that has an object: its share of their total centreness.
     """
     background = labels.new_tensor([found.classes.shape[-1]])
     has = objects >= 0

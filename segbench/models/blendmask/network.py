@@ -1,6 +1,6 @@
 """BlendMask: Chen et al. 2020, "BlendMask: Top-Down Meets Bottom-Up for Instance Segmentation" (2001.00309).
 
-Where the paper leaves a choice, this follows the authors' AdelaiDet, with two exceptions:
+Details that the paper does not specify follow the authors' AdelaiDet, with two exceptions:
 - predicted boxes are clipped to the image before the masks are made, not after;
 - void pixels and padding are excluded from the auxiliary semantic loss.
 """
@@ -28,9 +28,14 @@ BASE_STRIDE = 4
 
 
 class Bases(nn.Module):
-    """Levels of stride 8, 16 and 32 -> `bases` maps of stride 4: B x bases x H / 4 x W / 4.
+    """Predict the bases, maps of the whole image, from the levels of stride 8, 16 and 32.
 
-    semantic: classes of a second head on the finest level, for an auxiliary loss.
+    Args:
+        inputs: channels of the levels.
+        channels: channels of the convolutions.
+        bases: number of bases; the output is B x bases x H / 4 x W / 4.
+        convolutions: convolutions before the bases are upsampled.
+        semantic: number of classes of a second head on the finest level, for an auxiliary loss.
     """
 
     def __init__(self, inputs: int, channels: int, bases: int, convolutions: int, semantic: int) -> None:
@@ -56,10 +61,16 @@ class Bases(nn.Module):
 
 
 def blend(bases: Tensor, attention: Tensor) -> Tensor:
-    """Mask logits of N objects: the sum of their bases, each place weighted by attention.
+    """Compute the mask logits of N objects: the sum of the bases, weighted by attention at each pixel.
 
-    bases N x K x R x R, cut out by the objects' boxes; attention N x K x M x M, enlarged and softmax over K
-    -> N x R x R (paper, equations 3 to 5).
+    See equations 3 to 5 of the paper.
+
+    Args:
+        bases: N x K x R x R, the K bases inside the box of each object.
+        attention: N x K x M x M logits; they are upsampled, and a softmax over K is taken.
+
+    Returns:
+        N x R x R.
     """
     weight = F.interpolate(attention, bases.shape[-2:], mode="bilinear", align_corners=False).softmax(1)
     return (bases * weight).sum(1)
@@ -126,12 +137,17 @@ class BlendMask(PyramidNetwork):
         return LastLevelP6P7(channels, channels)
 
     def forward(self, images: Tensor) -> list[dict[str, Tensor]]:
-        """In the input's pixels: boxes N x 4, labels N (from 1), scores N, masks N x 1 x R x R in 0..1."""
+        """Detect the objects of B x in_channels x H x W images.
+
+        Returns:
+            For each image: boxes N x 4 in pixels, labels N (from 1), scores N, masks N x 1 x R x R in 0..1.
+        """
         levels = list(self.levels(images).values())
         size = (images.shape[2], images.shape[3])
         return self.detect(self.fcos(levels), self.bases(levels[:3]), size)
 
     def detect(self, found: Detections, bases: Tensor, size: tuple[int, int]) -> list[dict[str, Tensor]]:
+        """Make the output of `forward` from the predictions; `size` is the height and width of the images."""
         limits = (self.score_threshold, self.candidates, self.overlap, self.detections_per_image)
         objects = []
         for image in range(len(bases)):
@@ -144,10 +160,11 @@ class BlendMask(PyramidNetwork):
         return objects
 
     def cut(self, bases: Tensor, boxes: list[Tensor]) -> Tensor:
-        """Bases within the boxes of each image: N x K x R x R."""
+        """Crop the bases to the boxes of each image: N x K x R x R."""
         return roi_align(bases.float(), boxes, self.mask_size, 1 / BASE_STRIDE, 1, aligned=True)
 
     def masks(self, bases: Tensor, boxes: list[Tensor], top: Tensor) -> Tensor:
+        """Compute N x R x R mask logits inside boxes; `top` are the features of the boxes' places."""
         return blend(self.cut(bases, boxes), top.unflatten(1, self.attention_shape))
 
     def losses(self, images: Tensor, targets: list[Target]) -> dict[str, Tensor]:
@@ -156,6 +173,7 @@ class BlendMask(PyramidNetwork):
         return losses | {"semantic": self.semantic_weight * self.semantic_loss(levels[0], targets)}
 
     def object_losses(self, found: Detections, bases: Tensor, targets: list[Target]) -> dict[str, Tensor]:
+        """Compute the losses of FCOS and of the masks."""
         boxes = [t["boxes"] for t in targets]
         objects, sides = self.fcos.assign(found, boxes)
         losses, weight = detection_losses(found, objects, sides, torch.cat([t["labels"] for t in targets]))
@@ -170,7 +188,7 @@ class BlendMask(PyramidNetwork):
         return losses | {"mask": (wrong.mean((1, 2)) * weight).sum()}
 
     def semantic_loss(self, finest: Tensor, targets: list[Target]) -> Tensor:
-        """Cross-entropy of classes and background; where objects overlap, the last one's class counts."""
+        """Compute the cross-entropy of classes and background; the last of overlapping objects counts."""
         logits = self.bases.semantic(finest)
         truth = torch.stack([semantic_truth(target, logits.shape[-2:]) for target in targets])
         return cross_entropy(logits, truth)
@@ -182,7 +200,15 @@ class BlendMask(PyramidNetwork):
 
 
 def semantic_truth(target: Target, size: torch.Size) -> Tensor:
-    """Every eighth pixel's class from 1, 0 for background, and `IGNORE` for void and padding: h x w."""
+    """Make the semantic map of every eighth pixel.
+
+    Args:
+        target: target of an instance view.
+        size: height and width of the map.
+
+    Returns:
+        h x w classes from 1, 0 for background, `IGNORE` for void and padding.
+    """
     masks, valid = target["masks"][:, ::8, ::8], target["valid"][::8, ::8]
     order = torch.arange(1, len(masks) + 1, device=masks.device)[:, None, None]
     last = F.pad(masks * order, (0, 0, 0, 0, 1, 0)).amax(0)

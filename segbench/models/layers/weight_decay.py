@@ -1,4 +1,4 @@
-"""Groups of parameters that networks spare from weight decay."""
+"""Groups of parameters that networks exclude from weight decay."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def vectors(network: nn.Module) -> set[str]:
 
 
 def norm_parameters(network: nn.Module) -> set[str]:
-    """Name the scales and shifts of normalisation layers, but no other biases (as detectron2 spares them)."""
+    """Name the scales and shifts of normalisation layers, but no other biases, as in detectron2."""
     return {
         f"{layer}.{name}" if layer else name
         for layer, module in network.named_modules()
@@ -27,8 +27,8 @@ def norm_parameters(network: nn.Module) -> set[str]:
 
 
 def backbone_tables(network: nn.Module) -> set[str]:
-    """Name what the network's timm backbone itself spares, such as Swin's relative position tables."""
+    """Name the parameters that the timm backbone excludes, such as Swin's relative position tables."""
     model: Any = getattr(getattr(getattr(network, "backbone", None), "net", None), "model", None)
-    spared = model.no_weight_decay() if hasattr(model, "no_weight_decay") else set()
+    excluded = model.no_weight_decay() if hasattr(model, "no_weight_decay") else set()
     prefix = "backbone.net.model."
-    return {prefix + name for name in spared} & {name for name, _ in network.named_parameters()}
+    return {prefix + name for name in excluded} & {name for name, _ in network.named_parameters()}

@@ -1,4 +1,4 @@
-"""From class probabilities, centres and offsets to segments (paper, sections 3.2 and 3.3)."""
+"""Group pixels to segments by class probabilities, centres and offsets (paper, sections 3.2 and 3.3)."""
 
 from __future__ import annotations
 
@@ -13,10 +13,18 @@ PAIRS = 2**24
 
 
 def find_centres(heatmap: Tensor, threshold: float, kernel: int, top_k: int) -> tuple[Tensor, Tensor]:
-    """H x W heatmap -> K x 2 (y, x) int64 and K scores, the best first.
+    """Find the centres of objects: maxima of the heatmap above a threshold.
 
-    A centre is above `threshold` and the greatest of the `kernel` x `kernel` pixels around it; of equal
-    neighbours (bilinear enlargement makes them at the border) the first.
+    Of equal neighbours, which bilinear upsampling makes at the border, the first is the centre.
+
+    Args:
+        heatmap: H x W.
+        threshold: minimum value of a centre.
+        kernel: side of the square around a centre of which it is the maximum, in pixels.
+        top_k: maximum number of centres.
+
+    Returns:
+        K x 2 (y, x) int64, and K scores in descending order.
     """
     _, best = F.max_pool2d(heatmap[None, None], kernel, 1, kernel // 2, return_indices=True)
     own = torch.arange(heatmap.numel(), device=heatmap.device).view(heatmap.shape)
@@ -27,9 +35,15 @@ def find_centres(heatmap: Tensor, threshold: float, kernel: int, top_k: int) -> 
 
 
 def nearest_centre(centres: Tensor, offsets: Tensor, things: Tensor) -> Tensor:
-    """Index of the centre that is nearest to where each pixel points.
+    """Find the centre that is nearest to the position that each pixel points to.
 
-    centres K x 2, offsets 2 x H x W, both (y, x); things H x W bool, P pixels of it True -> P int64.
+    Args:
+        centres: K x 2, (y, x).
+        offsets: 2 x H x W, (y, x) in pixels.
+        things: H x W bool, True for P pixels of things.
+
+    Returns:
+        P int64 indices of centres.
     """
     pixels = things.nonzero()
     pointed = pixels + offsets[:, *pixels.T].T
@@ -53,17 +67,27 @@ def group(
     top_k: int,
     stuff_area: int,
 ) -> Panoptic:
-    """classes x H x W probabilities, H x W heatmap, 2 x H x W offsets -> segments.
+    """Group the pixels of an image to segments.
 
-    Every pixel of a thing goes to the centre that it points to; the majority of an object's pixels give its
-    class. Stuff classes of less than `stuff_area` pixels are dropped. Scores are the mean probability of the
-    class within the segment, times the height of the heatmap at the centre for objects.
+    Every pixel of a thing is assigned to the centre that it points to, and the majority class of these pixels
+    is the class of the object. Scores are the mean probability of the class within the segment; for objects,
+    multiplied with the heatmap at the centre.
+
+    Args:
+        probability: classes x H x W, in 0..1.
+        heatmap: H x W, 1 at centres of objects.
+        offsets: 2 x H x W, (y, x) in pixels from each pixel to the centre of its object.
+        things: class indices of things.
+        threshold: see `find_centres`.
+        kernel: see `find_centres`.
+        top_k: see `find_centres`.
+        stuff_area: minimum area of a stuff segment in pixels; smaller ones are dropped.
     """
     classes, semantic = len(probability), probability.argmax(0)
     is_thing = torch.isin(semantic, torch.tensor(things, device=semantic.device))
     centres, heights = find_centres(heatmap, threshold, kernel, top_k)
     count = len(centres)
-    # of the candidates the first are objects, count + c is the stuff of class c, the last one is nothing
+    # candidates below `count` are objects, count + c is stuff of class c, and the last one is no segment
     candidate = torch.where(is_thing, count + classes, count + semantic)
     votes = semantic.new_zeros(count, classes)
     if count:

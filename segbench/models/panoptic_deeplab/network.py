@@ -1,9 +1,9 @@
 """Panoptic-DeepLab: Cheng et al. 2020, "Panoptic-DeepLab: A Simple, Strong, and Fast Baseline for Bottom-Up
 Panoptic Segmentation" (1911.10194).
 
-Where the paper leaves a choice, this follows the authors' code (github.com/bowenc0221/panoptic-deeplab), with
-two exceptions: the pooled branch of the ASPP is normalised, as in DeepLabV3, and void pixels are not counted
-among those of which the hardest are mined.
+Details that the paper does not specify follow the authors' code (github.com/bowenc0221/panoptic-deeplab),
+with two exceptions: the pooled branch of the ASPP is normalised, as in DeepLabV3, and hard pixel mining
+ignores void pixels.
 """
 
 from __future__ import annotations
@@ -31,18 +31,26 @@ conv5 = functools.partial(separable_conv, kernel_size=5)
 
 
 class Maps(NamedTuple):
+    """Output of the network."""
+
     semantic: Tensor
-    """B x classes x H x W logits"""
+    """B x classes x H x W logits."""
     centre: Tensor
-    """B x H x W"""
+    """B x H x W heatmap, 1 at centres of objects."""
     offset: Tensor
-    """B x 2 x H x W, (y, x) in pixels"""
+    """B x 2 x H x W, (y, x) in pixels from each pixel to the centre of its object."""
 
 
 class Decoder(nn.Module):
-    """ASPP on the coarsest features; then, from coarse to fine, enlarged, joined with a level and convolved.
+    """ASPP on the coarsest features, then for each finer level: upsample, concatenate and convolve.
 
-    low_inputs, low_channels: channels of each level before and after its 1x1 convolution.
+    Args:
+        aspp: the ASPP.
+        aspp_channels: channels of its output.
+        low_inputs: channels of each finer level.
+        low_channels: channels of each finer level after its 1x1 convolution.
+        channels: channels of the output.
+        align_corners: how features are upsampled.
     """
 
     def __init__(
@@ -72,7 +80,7 @@ class Decoder(nn.Module):
 
 
 class Head(nn.Module):
-    """A convolution and the prediction, in float32: 8 bits are too few for offsets."""
+    """A convolution and the prediction, in float32, since bfloat16 is too coarse for offsets."""
 
     def __init__(self, inputs: int, channels: int, outputs: int) -> None:
         super().__init__()
@@ -83,19 +91,37 @@ class Head(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         x = self.conv(x)
-        with torch.autocast("cuda" if x.is_cuda else "cpu", enabled=False):  # there is none on "meta"
+        with torch.autocast("cuda" if x.is_cuda else "cpu", enabled=False):  # "meta" has no autocast
             return self.predict(x.float())
 
 
 class PanopticDeepLab(Network):
-    """A class for every pixel, and for those of things where the centre of their object is.
+    """Predict the class of every pixel, and for pixels of things the offset to the centre of their object.
 
-    rates: of the ASPP at `output_stride` 16. low_channels, instance_low_channels: what the levels of stride
-    8 and 4 (three numbers: 16, 8 and 4) are reduced to. channels: of the semantic decoder and both ASPPs.
-    align_corners: how maps are enlarged. sigma: of the Gaussians around centres, in pixels.
-    hardest: share of the pixels whose cross-entropy counts; in it, pixels of objects of less than
-    `small_area` weigh `small_weight`. weights: of the losses of classes, centres and offsets.
-    centre_threshold, nms_kernel, top_k, stuff_area: see `grouping`. frozen_norm: see `Backbone`.
+    Args:
+        view: task and classes to predict.
+        in_channels: channels of the images.
+        backbone: timm name of the backbone.
+        output_stride: stride of the coarsest features, 8, 16 or 32.
+        frozen_norm: see `Backbone`.
+        rates: dilations of the ASPPs at `output_stride` 16.
+        channels: channels of the semantic decoder and of both ASPPs.
+        low_channels: channels to which the semantic decoder reduces the levels of stride 8 and 4 (three
+            numbers: of stride 16, 8 and 4).
+        instance_channels: channels of the instance decoder.
+        instance_low_channels: as `low_channels`, for the instance decoder.
+        instance_head_channels: channels of the heads for centres and offsets.
+        dropout: dropout after the ASPPs.
+        align_corners: how maps are upsampled.
+        sigma: standard deviation of the Gaussians around centres, in pixels.
+        hardest: share of the pixels, 0 to 1, whose cross-entropy counts.
+        small_area: area in pixels below which an object is small.
+        small_weight: weight of the cross-entropy of pixels of small objects.
+        weights: weights of the losses of classes, centres and offsets.
+        centre_threshold: see `find_centres`.
+        nms_kernel: see `find_centres`.
+        top_k: see `find_centres`.
+        stuff_area: see `group`.
     """
 
     tasks = ("panoptic",)
@@ -152,14 +178,14 @@ class PanopticDeepLab(Network):
         }
 
     def decode(self, features: Sequence[Tensor]) -> tuple[Tensor, Tensor, Tensor]:
-        """All features of the backbone -> class logits, centres and offsets (in cells) at stride 4."""
+        """Compute class logits, centres and offsets (in cells) at stride 4 from the backbone's features."""
         levels = [features[i] for i in self.levels]
         semantic = self.semantic_head(self.semantic_decoder(features[-1], levels))
         instance = self.instance_decoder(features[-1], levels)
         return semantic, self.centre_head(instance), self.offset_head(instance)
 
     def enlarge(self, semantic: Tensor, centre: Tensor, offset: Tensor, size: tuple[int, int]) -> Maps:
-        """What `decode` gives, at `size`; offsets grow with the image."""
+        """Resize the output of `decode` to `size` (height, width), and scale the offsets to pixels."""
         cut = int(self.align_corners)
         growth = [(a - cut) / max(1, b - cut) for a, b in zip(size, offset.shape[2:])]
         semantic, centre, offset = (
@@ -169,7 +195,7 @@ class PanopticDeepLab(Network):
         return Maps(semantic, centre[:, 0], offset * offset.new_tensor(growth)[:, None, None])
 
     def forward(self, images: Tensor) -> Maps:
-        """Maps at the size of the images."""
+        """Compute the maps of B x in_channels x H x W images, at their size."""
         return self.enlarge(*self.decode(self.backbone(images)), (images.shape[2], images.shape[3]))
 
     def losses(self, images: Tensor, targets: list[Target]) -> dict[str, Tensor]:

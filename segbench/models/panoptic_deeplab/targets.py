@@ -1,4 +1,4 @@
-"""Training targets of the three heads, from true segments (paper, sections 3.1 and 3.2)."""
+"""Make the training targets of the three heads from true segments (paper, sections 3.1 and 3.2)."""
 
 from __future__ import annotations
 
@@ -12,12 +12,14 @@ from segbench.models.losses.segments import Segments
 
 
 class Targets(NamedTuple):
+    """Targets of the three heads."""
+
     semantic: Tensor
     """B x H x W class indices, `IGNORE` on void."""
     small: Tensor
     """B x H x W bool: pixels of small objects."""
     centre: Tensor
-    """B x H x W: the greatest of Gaussians around the objects' centres, 1 at the top."""
+    """B x H x W: maximum of the Gaussians around the objects' centres, 1 at a centre."""
     offset: Tensor
     """B x 2 x H x W: (y, x) from each pixel of an object to its centre, in pixels."""
     thing: Tensor
@@ -25,7 +27,14 @@ class Targets(NamedTuple):
 
 
 def targets_of(segments: Segments, things: tuple[int, ...], sigma: float, small_area: int) -> Targets:
-    """things: class indices; objects of less than `small_area` pixels are small."""
+    """Make the targets of a batch.
+
+    Args:
+        segments: true segments.
+        things: class indices of things.
+        sigma: standard deviation of the Gaussians around centres, in pixels.
+        small_area: area in pixels below which an object is small.
+    """
     masks, device = segments.masks, segments.masks.device
     semantic = torch.full_like(segments.valid, IGNORE, dtype=torch.int64)
     small, thing = torch.zeros_like(segments.valid), torch.zeros_like(segments.valid)
@@ -52,6 +61,6 @@ def targets_of(segments: Segments, things: tuple[int, ...], sigma: float, small_
 
 
 def _bumps(positions: Tensor, middles: Tensor, sigma: float) -> Tensor:
-    """N x positions: one-dimensional Gaussians around whole pixels, 0 beyond three sigmas and a pixel."""
+    """Compute 1-D Gaussians around whole pixels, 0 beyond three sigmas and a pixel: N x positions."""
     distance = positions - middles.floor()[:, None]
     return torch.exp(-(distance**2) / (2 * sigma**2)) * (distance.abs() <= 3 * sigma + 1)

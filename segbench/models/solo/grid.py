@@ -1,4 +1,4 @@
-"""Assignment of objects to cells of the grids: Wang et al. 2020, SOLO (1912.04488), section 3.3."""
+"""Assign objects to the cells of grids: Wang et al. 2020, SOLO (1912.04488), section 3.3."""
 
 from __future__ import annotations
 
@@ -15,25 +15,28 @@ from segbench.models.losses.segments import Segments
 
 
 class Cells(NamedTuple):
-    """The cells of all grids in one row; objects by their place in `Segments`.
+    """Assignment of objects (indices into `Segments`) to the cells of all grids, concatenated.
 
-    owner B x cells is a cell's object, the last one of those that hit it, or -1. image, cell and object are
-    of length hits: a cell is hit by each object whose centre it is near.
+    A cell is hit by each object whose centre is near it.
     """
 
     owner: Tensor
+    """B x cells: the last object that hits a cell, or -1."""
     image: Tensor
+    """Index of the image of each hit."""
     cell: Tensor
+    """Index of the cell of each hit."""
     object: Tensor
+    """Index of the object of each hit."""
 
     def labels(self, truth: Segments, background: int) -> Tensor:
-        """B x cells: class of each cell's object."""
+        """Return the class of each cell's owner, or `background`: B x cells."""
         labels = torch.cat([truth.labels, truth.labels.new_tensor([background])])
         return labels[self.owner]
 
 
 def centres(masks: Tensor) -> Tensor:
-    """Centre of mass (x, y) of each mask: N x H x W bool -> N x 2."""
+    """Compute the centre of mass (x, y) of each mask: N x H x W bool -> N x 2."""
     across = torch.arange(masks.shape[2], device=masks.device)
     down = torch.arange(masks.shape[1], device=masks.device)
     total = torch.stack([(masks.sum(1) * across).sum(1), (masks.sum(2) * down).sum(1)], 1)
@@ -49,10 +52,19 @@ def assign(
     ranges: Sequence[tuple[float, float]],
     centre_size: float,
 ) -> Cells:
-    """A grid's cells are hit by the objects whose geometric mean of width and height is in the grid's range.
+    """Assign objects to the cells of grids.
 
-    Of these, cells that touch the box of `centre_size` times the object's around its centre of mass, at most
-    3 x 3 of them. boxes: of the objects; size: height and width of the images with their padding.
+    An object hits a grid if the geometric mean of its width and height is in the grid's range. It hits the
+    cells that touch the central region: a box around its centre of mass, `centre_size` times as large as its
+    own box. It hits at most 3 x 3 cells.
+
+    Args:
+        truth: true segments.
+        boxes: N x 4 boxes of the objects.
+        size: height and width of the images with their padding.
+        grids: number of cells along a side of each grid.
+        ranges: minimum and maximum size of the objects of each grid, in pixels.
+        centre_size: size of the central region, as a share of the box.
     """
     extent = boxes[:, 2:] - boxes[:, :2]
     side = extent.prod(1).sqrt()
@@ -61,7 +73,7 @@ def assign(
     near = torch.arange(-1, 2, device=boxes.device)[:, None]
     objects, cells, start = [], [], 0
     for grid, (least, most) in zip(grids, ranges):
-        # the division of the authors' code: another one puts centres on a cell's edge elsewhere
+        # as in the authors' code; other divisions round centres on the edge of a cell differently
         middle, first, last = (
             torch.div(place / whole, 1 / grid, rounding_mode="trunc").long()
             for place in (centre, centre - half, centre + half)
@@ -82,14 +94,14 @@ def assign(
 
 
 def reduced(masks: Tensor, stride: int) -> Tensor:
-    """Pad N x H x W masks and reduce them bilinearly by `stride`; bool."""
+    """Pad N x H x W masks and downsample them bilinearly by `stride`; N x h x w bool."""
     masks = pad_to_multiple(masks[:, None].float(), STRIDE)
     size = (masks.shape[2] // stride, masks.shape[3] // stride)
     return F.interpolate(masks, size, mode="bilinear", align_corners=False)[:, 0] >= 0.5
 
 
 def with_coordinates(features: Tensor) -> Tensor:
-    """Append two channels: x and y from -1 at the first to 1 at the last column and row (Liu et al. 2018)."""
+    """Append two channels, x and y from -1 (first column or row) to 1 (last; CoordConv, Liu et al. 2018)."""
     batch, _, height, width = features.shape
     y = torch.linspace(-1, 1, height, device=features.device, dtype=features.dtype)
     x = torch.linspace(-1, 1, width, device=features.device, dtype=features.dtype)

@@ -27,21 +27,23 @@ RANGES = ((1, 96), (48, 192), (96, 384), (192, 768), (384, 2048))
 
 
 def conv(inputs: int, outputs: int, kernel_size: int = 3) -> nn.Module:
+    """Make a convolution with group norm and ReLU."""
     return Conv2dNormActivation(inputs, outputs, kernel_size, norm_layer=group_norm)
 
 
 def tower(inputs: int, channels: int, length: int) -> nn.Sequential:
+    """Make a sequence of `length` convolutions with `channels` channels."""
     return nn.Sequential(*(conv(inputs if i == 0 else channels, channels) for i in range(length)))
 
 
 def expect_background(*layers: nn.Module, probability: float = 0.01) -> None:
-    """The prior of the focal loss (Lin et al. 2017): all starts at this `probability`."""
+    """Set the biases so that all outputs start at `probability`, the focal loss's prior (Lin et al. 2017)."""
     for layer in layers:
         nn.init.constant_(layer.get_parameter("bias"), math.log(probability / (1 - probability)))
 
 
 class GridNetwork(PyramidNetwork):
-    """Base of SOLO and SOLOv2. Where the papers leave a choice, these follow mmdetection's heads.
+    """Base of SOLO and SOLOv2. Details that the papers do not specify follow mmdetection's heads.
 
     Args:
         view: task and classes to predict.
@@ -102,40 +104,54 @@ class GridNetwork(PyramidNetwork):
         expect_background(self.category)
 
     def decode(self, features: list[Tensor]) -> tuple[list[Tensor], Any]:
-        """Five levels of the pyramid -> class logits, each B x classes x grid x grid, and what masks need."""
+        """Predict classes and masks from the five levels of the pyramid.
+
+        Returns:
+            Class logits of each grid, B x classes x grid x grid; and the subclass's representation of masks.
+        """
         raise NotImplementedError
 
     def dice(self, masks: Any, truth: Segments, cells: Cells) -> Tensor:
-        """Dice loss of the mask of every cell that was hit; `masks` as `decode` gives them."""
+        """Compute the Dice loss of the mask of every cell that was hit; `masks` are from `decode`."""
         raise NotImplementedError
 
     def probabilities(self, masks: Any, image: int, cell: Tensor) -> Tensor:
-        """Masks of some cells (ascending) of an image: N x h x w at `MASK_STRIDE`; `masks` as above."""
+        """Compute mask probabilities of some cells of an image.
+
+        Args:
+            masks: from `decode`.
+            image: index of the image.
+            cell: N indices of cells, ascending.
+
+        Returns:
+            N x h x w at `MASK_STRIDE`.
+        """
         raise NotImplementedError
 
     def forward(self, images: Tensor) -> tuple[list[Tensor], Any]:
-        """As `decode`, of the images padded to a multiple of 32 at the lower and right end."""
+        """Call `decode` on the levels of images, padded to a multiple of 32 below and at the right."""
         return self.decode(list(self.levels(images).values()))
 
     def resized(self, features: list[Tensor]) -> list[Tensor]:
-        """The finest level halved, the coarsest doubled: to those beside them."""
+        """Resize the finest and the coarsest level to the size of their neighbours."""
         first, second, *_, last_but_one, last = features
         first = F.interpolate(first, second.shape[-2:], mode="bilinear", align_corners=False)
         last = F.interpolate(last, last_but_one.shape[-2:], mode="bilinear", align_corners=False)
         return [first, *features[1:-1], last]
 
     def classify(self, features: list[Tensor]) -> list[Tensor]:
-        """Class logits from features that have been resized to the grids."""
+        """Compute class logits from features that were resized to the grids."""
         return [self.category(self.categories(f)).float() for f in features]
 
     def on_grids(self, features: list[Tensor]) -> list[Tensor]:
+        """Resize each level to its grid."""
         return [
             F.interpolate(f, (grid, grid), mode="bilinear", align_corners=False)
             for f, grid in zip(features, self.grids)
         ]
 
     def level(self, cell: Tensor) -> tuple[Tensor, Tensor]:
-        """Level of cells in one row, and their place in it."""
+        """Return the level of each cell, and its index within the level."""
         ends = torch.tensor(self.grids, device=cell.device).square().cumsum(0)
         level = torch.searchsorted(ends, cell, right=True)
         return level, cell - F.pad(ends, (1, 0))[level]
@@ -167,7 +183,15 @@ class GridNetwork(PyramidNetwork):
     def _instances(
         self, scores: Tensor, masks: Any, image: int, covered: tuple[int, int], size: tuple[int, int]
     ) -> Instances:
-        """scores: cells x classes."""
+        """Make the objects of an image.
+
+        Args:
+            scores: cells x classes.
+            masks: from `decode`.
+            image: index of the image.
+            covered: height and width of the network's input without padding.
+            size: height and width of the original image.
+        """
         cell, label = (scores > self.score_threshold).nonzero(as_tuple=True)
         score, mask = scores[cell, label], self.probabilities(masks, image, cell)
         inside = mask > 0.5

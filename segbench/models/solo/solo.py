@@ -17,7 +17,14 @@ from segbench.models.solo.network import GridNetwork, expect_background, tower
 
 
 class SOLO(GridNetwork):
-    """Each level has one mask channel for every cell of its grid. Options: those of `GridNetwork`."""
+    """Each level has one mask channel for every cell of its grid.
+
+    Args:
+        view: task and classes to predict.
+        in_channels: channels of the images.
+        head_channels: see `GridNetwork`.
+        options: arguments of `GridNetwork`.
+    """
 
     def __init__(self, view: View, in_channels: int, *, head_channels: int = 256, **options: Any) -> None:
         super().__init__(view, in_channels, head_channels=head_channels, **options)
@@ -28,7 +35,7 @@ class SOLO(GridNetwork):
         expect_background(*self.mask)
 
     def decode(self, features: list[Tensor]) -> tuple[list[Tensor], list[Tensor]]:
-        """Masks are logits, each B x grid² x h x w at half the stride of its level."""
+        """Predict classes and masks; masks are B x grid² x h x w logits at half the stride of each level."""
         features = self.resized(features)
         masks = []
         for feature, layer in zip(features, self.mask):
@@ -38,7 +45,7 @@ class SOLO(GridNetwork):
         return self.classify(self.on_grids(features)), masks
 
     def dice(self, masks: list[Tensor], truth: Segments, cells: Cells) -> Tensor:
-        """A cell that several objects hit has the mask of its owner."""
+        """Compare the mask of each cell with its owner, even if several objects hit the cell."""
         image, cell = (cells.owner >= 0).nonzero(as_tuple=True)
         objects = cells.owner[image, cell]
         level, place = self.level(cell)

@@ -16,17 +16,25 @@ from segbench.models.solo.network import MASK_STRIDE, GridNetwork, conv, tower
 
 
 class DynamicMasks(NamedTuple):
-    """The mask of a cell is its kernel times the features B x E x h x w; kernels B x E x grid x grid."""
+    """Masks of all cells: the mask of a cell is its kernel times the features."""
 
     kernels: list[Tensor]
+    """B x E x grid x grid of each level."""
     features: Tensor
+    """B x E x h x w."""
 
 
 class MaskFeatures(nn.Module):
-    """Pyramid levels of stride 4 to 32 -> B x outputs x H / 4 x W / 4 (paper, section 3.2 and figure 3).
+    """Compute the mask features, B x outputs x H / 4 x W / 4 (paper, section 3.2 and figure 3).
 
-    Each level is brought to stride 4 by convolutions with a doubling after each, and all are added; the
-    coarsest has coordinates.
+    Each level is upsampled to stride 4, by two after each convolution, and all levels are added. The coarsest
+    level also gets coordinates.
+
+    Args:
+        inputs: channels of the levels.
+        channels: channels of the convolutions.
+        outputs: channels of the mask features.
+        levels: number of levels, from stride 4 on.
     """
 
     def __init__(self, inputs: int, channels: int, outputs: int, levels: int = 4) -> None:
@@ -48,7 +56,7 @@ class MaskFeatures(nn.Module):
 
 
 class SOLOv2(GridNetwork):
-    """Each cell gives a 1x1 convolution, whose result on features of the whole image is the cell's mask.
+    """Each cell predicts a 1x1 convolution; applied to features of the whole image, it gives the mask.
 
     Args:
         view: task and classes to predict.
@@ -92,9 +100,9 @@ class SOLOv2(GridNetwork):
         return categories, DynamicMasks(kernels, masks)
 
     def dice(self, masks: DynamicMasks, truth: Segments, cells: Cells) -> Tensor:
-        """A cell that several objects hit is compared with each of them."""
+        """Compare the mask of each cell with every object that hits the cell."""
         target = reduced(truth.masks, MASK_STRIDE)
-        # a level without objects would send zeros back through all its convolutions
+        # a level without objects would backpropagate zeros through all its convolutions
         hit = set(self.level(cells.cell)[0].tolist()) or {0}
         kernels = rows([k if i in hit else k.detach() for i, k in enumerate(masks.kernels)])
         losses = []

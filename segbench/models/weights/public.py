@@ -1,4 +1,4 @@
-"""Networks that start from public weights of a whole network."""
+"""Initialise networks with public weights of a whole network, or with those of another cell."""
 
 from __future__ import annotations
 
@@ -19,11 +19,18 @@ from segbench.models.saved import build_network, load_model
 log = logging.getLogger(__name__)
 
 UNKNOWN = 0
-"""Id of a class of the checkpoint that the dataset lacks: background in a class map, else left out."""
+"""Id of the classes of a checkpoint that the dataset lacks: background in semantic maps, else removed."""
 
 
 def read_checkpoint(path: Path) -> tuple[dict[str, Tensor], Checkpoint]:
-    """What `fetch_weights` wrote of a whole network."""
+    """Read the weights of a whole network from a file of `fetch_weights`.
+
+    Returns:
+        The state dict and its description.
+
+    Raises:
+        SegbenchError: the file cannot be read, or contains weights of a backbone only.
+    """
     from safetensors import SafetensorError, safe_open
 
     try:
@@ -33,20 +40,29 @@ def read_checkpoint(path: Path) -> tuple[dict[str, Tensor], Checkpoint]:
     except (OSError, SafetensorError) as error:
         raise SegbenchError(f"cannot be read ({error})", where=path, remedy="fetch it again") from error
     if "checkpoint" not in metadata:
-        raise SegbenchError("holds no whole network", where=path, remedy="name it as `pretrained`")
+        raise SegbenchError("contains no whole network", where=path, remedy="name it as `pretrained`")
     return state, Checkpoint.model_validate_json(metadata["checkpoint"])
 
 
 def public_network(spec: CellSpec, view: View, channels: int, path: Path) -> tuple[Network, Checkpoint]:
-    """The network with the public weights, for their own classes, which carry the ids of the dataset's.
+    """Build a network with public weights, for the classes of these weights.
 
-    `view`: the dataset's. Raises SegbenchError when the checkpoint is of other channels or of another
-    network, or knows nothing of a class of the dataset while it is not to be trained.
+    Args:
+        spec: network, task and options.
+        view: view of the dataset. Classes of the same name get the dataset's ids, others `UNKNOWN`.
+        channels: channels of the dataset's images.
+        path: file of `fetch_weights`.
+
+    Returns:
+        The network and the description of the weights.
+
+    Raises:
+        SegbenchError: the weights are for another number of channels or do not fit the network.
     """
     state, checkpoint = read_checkpoint(path)
     if len(checkpoint.mean) != channels:
         raise SegbenchError(
-            f"takes images of {len(checkpoint.mean)} channels, the dataset has {channels}", where=path
+            f"requires images of {len(checkpoint.mean)} channels; the dataset has {channels}", where=path
         )
     known = {category.name: category for category in view.classes}
     classes = tuple(
@@ -63,57 +79,82 @@ def public_network(spec: CellSpec, view: View, channels: int, path: Path) -> tup
         raise SegbenchError(
             f"does not fit {spec.class_path} ({str(error)[:300]})",
             where=path,
-            remedy="set the options of the network that was published",
+            remedy="set the options that the published network has",
         ) from error
     return network, checkpoint
 
 
 def check_classes(names: list[str], view: View, path: Path) -> None:
-    """Raise SegbenchError unless a network for classes of these `names` can answer for all of the view's."""
+    """Check that a network can predict all classes of a view without training.
+
+    Args:
+        names: names of the network's classes.
+        view: view of the dataset.
+        path: file of the weights, for the message.
+
+    Raises:
+        SegbenchError: the network lacks a class, or has more classes and the view no background for them.
+    """
     missing = [c.name for c in view.classes if c.name not in names]
     if missing:
         hint = nearest(missing[0], names)
         raise SegbenchError(
-            f"knows nothing of {', '.join(missing[:5])}" + (f" (of '{hint}', though)" if hint else ""),
+            f"lacks the classes {', '.join(missing[:5])}" + (f" (but has '{hint}')" if hint else ""),
             where=path,
             remedy="train (iterations above 0), or copy the entry and spell `classes` as the dataset does",
         )
     if view.task == "semantic" and view.classes[0].id != UNKNOWN and len(names) > len(view.classes):
         raise SegbenchError(
-            f"has {len(names)} classes, the dataset {len(view.classes)} and no background for the rest",
+            f"has {len(names)} classes; the dataset has {len(view.classes)} and no background for the rest",
             where=path,
             remedy="train (iterations above 0)",
         )
 
 
-def take_over(network: Network, public: Network, spec: CellSpec) -> None:
-    """Copy the public weights; layers for classes stay as they are, unless the classes are the same ones."""
+def copy_public_weights(network: Network, public: Network, spec: CellSpec) -> None:
+    """Copy public weights into a network; unless the classes are the same, layers per class stay as they are.
+
+    Args:
+        network: network for the dataset's classes, changed in place.
+        public: the network with public weights.
+        spec: specification of both.
+    """
     state = public.state_dict()
     if [c.name for c in public.view.classes] != [c.name for c in network.view.classes]:
-        anew = _of_classes(network, spec)
-        log.info("%d of %d tensors are for other classes and begin anew", len(anew), len(state))
-        state = {key: value for key, value in state.items() if key not in anew}
+        unshared = _of_classes(network, spec)
+        log.info(
+            "%d of %d tensors are for other classes and keep their initial values", len(unshared), len(state)
+        )
+        state = {key: value for key, value in state.items() if key not in unshared}
     network.load_state_dict(state, strict=False)
 
 
-def continue_from(network: Network, path: Path) -> None:
-    """Copy what has the same name and shape in another cell's `model.pt`, of the same classes."""
+def copy_shared_weights(network: Network, path: Path) -> None:
+    """Copy the weights of the same name and shape from another cell's `model.pt`.
+
+    Args:
+        network: network to change in place.
+        path: the `model.pt`.
+
+    Raises:
+        SegbenchError: no weights are shared, or the classes differ.
+    """
     earlier = load_model(path, torch.device("cpu"))
     own = network.state_dict()
     state = earlier.network.state_dict()
     shared = {k: v for k, v in state.items() if k in own and own[k].shape == v.shape}
     if earlier.view.classes != network.view.classes or not shared:
         raise SegbenchError(
-            f"shares no weights or other classes with {type(network).__name__}",
+            f"shares no weights with {type(network).__name__}, or has other classes",
             where=path,
             remedy="name a network of the same kind in init_from",
         )
-    log.info("%d of %d tensors taken from %s", len(shared), len(own), path)
+    log.info("%d of %d tensors copied from %s", len(shared), len(own), path)
     network.load_state_dict(shared, strict=False)
 
 
 def _of_classes(network: Network, spec: CellSpec) -> set[str]:
-    """Names of the tensors whose shape depends on the number of classes."""
+    """Return the names of the tensors whose shape depends on the number of classes."""
     view = network.view
     with torch.device("meta"):
         wider = build_network(spec, View(view.task, (*view.classes, view.classes[-1])), network.in_channels)

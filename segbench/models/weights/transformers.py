@@ -1,4 +1,4 @@
-"""State dicts of transformers' MaskFormer and Mask2Former in the names of this package."""
+"""Load state dicts of MaskFormer and Mask2Former from the `transformers` library."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from segbench.models.mask2former import Mask2Former
 from segbench.models.maskformer import MaskFormer
 
 Rules = list[tuple[str, str | Callable[[re.Match[str]], str]]]
-"""Pattern and replacement, applied in turn."""
+"""Patterns and replacements, applied in this order."""
 
 DECODERS: Rules = [
     (r"^class_predictor\.", "query_decoder.classifier."),
@@ -25,7 +25,7 @@ DECODERS: Rules = [
     (r"^pixel_decoder\.encoder\.layers\.", "pixel_decoder.layers."),
     (r"^pixel_decoder\.adapter_1\.", "pixel_decoder.lateral."),
     (r"^pixel_decoder\.layer_1\.", "pixel_decoder.output."),
-    # that of MaskFormer
+    # the pixel decoder of MaskFormer
     (r"^pixel_decoder\.fpn\.stem\.", "pixel_decoder.stem."),
     (r"^pixel_decoder\.fpn\.layers\.(\d)\.proj\.", r"pixel_decoder.laterals.\1."),
     (r"^pixel_decoder\.fpn\.layers\.(\d)\.block\.", r"pixel_decoder.outputs.\1."),
@@ -38,7 +38,7 @@ DECODERS: Rules = [
     (r"^query_decoder\.decoder\.layernorm\.", "query_decoder.norm."),
     (r"\.mask_embedder\.(\d)\.0\.", lambda m: f".mask_embedding.{2 * int(m[1])}."),
     (r"^query_decoder\.decoder\.mask_predictor\.", "query_decoder."),
-    # layers of the pixel decoder have one attention, those of the query decoder two
+    # layers of the pixel decoder have one attention, layers of the query decoder have two
     (r"^(pixel_decoder\.layers\.\d+)\.self_attn\.", r"\1.attention."),
     (r"^(pixel_decoder\.layers\.\d+)\.self_attn_layer_norm\.", r"\1.attention_norm."),
     (r"\.encoder_attn", ".cross_attn"),
@@ -84,7 +84,15 @@ BACKBONE = "model.pixel_level_module.encoder."
 
 
 def load_transformers_state(network: MaskFormer | Mask2Former, state: dict[str, Tensor]) -> None:
-    """Take every weight of a transformers model of the same sizes on a ResNet or a Swin Transformer."""
+    """Load all weights of a `transformers` model with a ResNet or a Swin Transformer.
+
+    Args:
+        network: network of the same sizes, changed in place.
+        state: state dict of the `transformers` model.
+
+    Raises:
+        RuntimeError: the weights do not fit.
+    """
     rules = SWIN if any(".patch_embeddings." in key for key in state) else RESNET
     decoders: dict[str, Tensor] = {}
     backbone: dict[str, Tensor] = {}
@@ -101,7 +109,7 @@ def load_transformers_state(network: MaskFormer | Mask2Former, state: dict[str, 
 
 
 def _join(state: dict[str, Tensor], prefix: str, whole: str) -> None:
-    """Query, key and value, which transformers keeps apart, become one matrix (and one bias), in place."""
+    """Concatenate the weights of query, key and value, which `transformers` stores separately, in place."""
     for key in [key for key in state if key.startswith(prefix) and ".q_proj." in key]:
         parts = [state.pop(key.replace(".q_proj.", f".{part}_proj.")) for part in "qkv"]
         state[key.replace(".q_proj.", f".{whole}.")] = torch.cat(parts)

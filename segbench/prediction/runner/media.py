@@ -1,4 +1,4 @@
-"""A trained network on a user's own images and videos, painted over them."""
+"""Apply a trained network to a user's own images and videos, and paint the predictions over them."""
 
 from __future__ import annotations
 
@@ -19,20 +19,28 @@ from segbench.errors import SegbenchError
 from segbench.files import atomic_path
 from segbench.models.saved import load_model
 from segbench.prediction.inference import Predictor
-from segbench.prediction.runner.video import VIDEO_SUFFIXES, repainted
+from segbench.prediction.runner.video import VIDEO_SUFFIXES, repaint_video
 from segbench.training.precision import Precision, memory_errors, pick_device
 
 log = logging.getLogger(__name__)
-LEAST_SCORE = 0.5
+MIN_SCORE = 0.5
 """Objects below this score are not painted."""
 
 
 def predict_files(model: Path, inputs: list[Path], out: Path, *, device: str = "auto") -> None:
-    """Paint predictions over images (`out`/<name>.png) and videos (`out`/<name>.mp4).
+    """Paint predictions over images and videos.
 
-    `inputs`: images, videos in any format that FFmpeg reads, and folders of both; frames are streamed.
-    Results are upright, as the image's EXIF data or the video's header says.
-    Raises SegbenchError: an input that is missing, unreadable, or named like another; a folder with none.
+    Results are upright, according to the image's EXIF data or the video's header. Frames are streamed.
+
+    Args:
+        model: a trained model.pt.
+        inputs: images, videos in any format that FFmpeg reads, and folders of both.
+        out: folder of the results, `<name>.png` and `<name>.mp4`.
+        device: auto, cpu, cuda or cuda:<n>.
+
+    Raises:
+        SegbenchError: an input is missing or unreadable, a folder has no image and no video, or a result
+            would replace an input or another result.
     """
     where = pick_device(device)
     targets = _targets(_files(inputs), out)
@@ -43,7 +51,7 @@ def predict_files(model: Path, inputs: list[Path], out: Path, *, device: str = "
 
     def painted(pixels: np.ndarray) -> np.ndarray:
         found = predictor(image_tensor(pixels)[None])[0]
-        if pixels.dtype != np.uint8:  # more than 8 bit, scaled to 0..1
+        if pixels.dtype != np.uint8:  # images of more than 8 bit are scaled to 0..1
             pixels = (pixels * 255).round().clip(0, 255).astype(np.uint8)
         return overlay(np.broadcast_to(pixels, (*pixels.shape[:2], 3)), found, predictor.view)
 
@@ -52,7 +60,7 @@ def predict_files(model: Path, inputs: list[Path], out: Path, *, device: str = "
             if _is_image(path):
                 Image.fromarray(painted(read_upright(path, channels, trained.levels))).save(partial)
             else:
-                repainted(path, partial, channels, painted)
+                repaint_video(path, partial, channels, painted)
         log.info("%s -> %s", path, target)
 
 
@@ -61,7 +69,7 @@ def _is_image(path: Path) -> bool:
 
 
 def _files(inputs: list[Path]) -> Iterator[Path]:
-    """Files that were named, whatever they are, and the images and videos of the folders."""
+    """Yield all files that were named, and the images and videos in folders."""
     for path in inputs:
         if not path.exists():
             raise SegbenchError("does not exist", where=path, remedy="check the path")
@@ -72,17 +80,17 @@ def _files(inputs: list[Path]) -> Iterator[Path]:
         known = [p for p in inside if p.suffix.lower() in IMAGE_SUFFIXES | VIDEO_SUFFIXES]
         if not known:
             raise SegbenchError(
-                "holds no image and no video (its own folders are not searched)",
+                "contains no image and no video (folders inside it are not searched)",
                 where=path,
                 remedy="name a folder with images or videos, or the files themselves",
             )
         if others := [p.name for p in inside if p not in known]:
-            log.info("%s: %d other files are passed over, such as %s", path, len(others), others[0])
+            log.info("%s: %d other files are skipped, such as %s", path, len(others), others[0])
         yield from known
 
 
 def _targets(files: Iterator[Path], out: Path) -> dict[Path, Path]:
-    """Input by output. Raises SegbenchError where an output would replace another one, or an input."""
+    """Map outputs to inputs; raise SegbenchError if an output would replace an input or another output."""
     found: dict[Path, Path] = {}
     inputs = list(files)
     originals = {path.resolve() for path in inputs}
@@ -92,7 +100,7 @@ def _targets(files: Iterator[Path], out: Path) -> dict[Path, Path]:
             raise SegbenchError(
                 f"would be written to {target}, as {found[target]} would",
                 where=path,
-                remedy="rename one of them, or segment them one by one, with another --out",
+                remedy="rename one of them, or use one call each with another --out",
             )
         if target.resolve() in originals:
             raise SegbenchError(f"would replace the input {target}", where=path, remedy="give another --out")
@@ -101,7 +109,13 @@ def _targets(files: Iterator[Path], out: Path) -> dict[Path, Path]:
 
 
 def overlay(image: np.ndarray, found: Prediction, view: View) -> np.ndarray:
-    """Paint the richest part of a prediction over an H x W x 3 uint8 image, in the colours of the classes."""
+    """Paint the richest part of a prediction over an image, in the colours of the classes.
+
+    Args:
+        image: H x W x 3 uint8.
+        found: prediction of H x W.
+        view: classes of the prediction's labels.
+    """
     return paint(image, _regions(found, view, image.shape[:2]))
 
 
@@ -122,9 +136,9 @@ def _regions(found: Prediction, view: View, size: tuple[int, ...]) -> Iterator[R
 
 
 def _objects(found: Instances, view: View, size: tuple[int, ...]) -> Iterator[Region]:
-    """Best scores last, on top; what is inside of the box where there are no masks."""
+    """Yield the objects by rising score, so that the best is on top; without masks, the insides of boxes."""
     for k in found.scores.argsort(stable=True).tolist():
-        if found.scores[k] < LEAST_SCORE:
+        if found.scores[k] < MIN_SCORE:
             continue
         if found.masks is not None:
             mask = found.masks[k].cpu().numpy()

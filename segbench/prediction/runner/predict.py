@@ -1,4 +1,4 @@
-"""The predict step: the evaluation split of a dataset, on a device, timed."""
+"""The predict step: predict the evaluation split of a dataset on a device, and measure the cost."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from segbench.prediction.efficiency import Stopwatch
 from segbench.prediction.inference import Predictor
 from segbench.prediction.predict import check_classes, predict_split, read_tensor
 from segbench.training.precision import Precision, memory_errors
-from segbench.training.runner.checkpoint import forget
+from segbench.training.runner.checkpoint import remove_checkpoint
 from segbench.training.runner.lease import leased
 from segbench.training.runner.provenance import peak_memory, provenance
 
@@ -33,11 +33,21 @@ def predict(
     threads: int | None = None,
     device: str = "auto",
 ) -> None:
-    """Predict the evaluation split into the folder `out`, and write `efficiency.json` beside it.
+    """Predict the evaluation split, and write `efficiency.json` next to the predictions.
 
-    `inference`: how images are fed; None: as the recipe of the training says. Latency is measured on single
-    images, after a warm-up, without reading and writing files.
-    Raises SegbenchError: a model that is broken or of other classes, an unreadable image, OutOfMemory.
+    Latency is measured on single images after a warm-up, without reading and writing files.
+
+    Args:
+        dataset_root: folder of the converted dataset.
+        model: a trained model.pt.
+        out: folder of the predictions.
+        inference: how images are resized and batched; None: as in the recipe of the training.
+        threads: processor threads; None: as torch decides.
+        device: auto, cpu, cuda or cuda:<n>.
+
+    Raises:
+        SegbenchError: the model is broken or has other classes, an image is unreadable, or memory runs out
+            (`OutOfMemory`).
     """
     if threads:
         torch.set_num_threads(threads)
@@ -78,4 +88,4 @@ def _predict(
             **provenance(where),
         },
     )
-    forget(model.parent, trained.identity)  # who predicts knows that the training has ended
+    remove_checkpoint(model.parent, trained.identity)  # the training has ended, or this step would not run

@@ -1,4 +1,4 @@
-"""Videos, frame by frame: each upright and at its own time."""
+"""Read and write videos frame by frame, each frame upright and at its own time."""
 
 from __future__ import annotations
 
@@ -17,15 +17,24 @@ VIDEO_SUFFIXES = frozenset(
     {".3gp", ".avi", ".flv", ".m2ts", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".mts", ".mxf", ".ogv"}
     | {".ts", ".vob", ".webm", ".wmv"}
 )
-"""Of the files of a folder; a video that is named itself may have any."""
+"""File name suffixes of videos in folders; a video that is given by name may have any other."""
 RATE = 25
-"""Frames a second where a video does not say."""
+"""Frames per second of a video that does not state its rate."""
 
 
-def repainted(source: Path, target: Path, channels: int, paint: Callable[[np.ndarray], np.ndarray]) -> None:
-    """Write the video `source` as H.264 to `target`, each frame as `paint` returns it.
+def repaint_video(
+    source: Path, target: Path, channels: int, paint: Callable[[np.ndarray], np.ndarray]
+) -> None:
+    """Change each frame of a video, and write the result as H.264.
 
-    `paint`: H x W x channels uint8 -> H x W x 3 uint8.
+    Args:
+        source: video in any format that FFmpeg reads.
+        target: file to write.
+        channels: 1 (grey) or 3 (RGB), as `paint` requires.
+        paint: maps an H x W x channels uint8 frame to an H x W x 3 uint8 frame.
+
+    Raises:
+        SegbenchError: `source` cannot be read or has no frame.
     """
     try:
         with av.open(source) as reader, av.open(target, "w") as writer:
@@ -34,12 +43,10 @@ def repainted(source: Path, target: Path, channels: int, paint: Callable[[np.nda
             first = next(frames)
             sink = writer.add_stream("h264", rate=stream.average_rate or RATE)
             height, width = _upright(first, channels).shape[:2]
-            # H.264 stores colours at half the resolution
+            # H.264 stores colours at half the resolution, so both sides must be even
             sink.width, sink.height = width // 2 * 2, height // 2 * 2
             sink.pix_fmt = "yuv420p"
-            sink.codec_context.max_b_frames = (
-                0  # packets in the order of the frames: each has its frame's time
-            )
+            sink.codec_context.max_b_frames = 0  # so packets come in the order of the frames
             sink.codec_context.time_base = stream.time_base or 1 / Fraction(sink.rate or RATE)
             clock = _Clock(sink.codec_context.time_base, Fraction(stream.average_rate or RATE))
             for frame in chain([first], frames):
@@ -54,12 +61,12 @@ def repainted(source: Path, target: Path, channels: int, paint: Callable[[np.nda
         raise SegbenchError(
             f"is neither an image nor a video that can be read ({str(error) or 'it has no frame'})",
             where=source,
-            remedy="convert it with ffmpeg, or do not give it",
+            remedy="convert it with ffmpeg, or remove it from the inputs",
         ) from error
 
 
 class _Clock:
-    """Times of frames, in ticks of `base` from the first one on; those of a damaged video still grow."""
+    """Times of frames, in ticks of `base` since the first frame; they increase even in a damaged video."""
 
     def __init__(self, base: Fraction, rate: Fraction) -> None:
         self.base = base
@@ -77,16 +84,19 @@ class _Clock:
         return self._last
 
     def timed(self, packets: list[av.Packet]) -> list[av.Packet]:
-        """The last frame is shown for as long as it was; the time of the others ends with the next one."""
+        """Set the durations of packets; players need that of the last frame, the others end with the next."""
         for packet in packets:
             packet.duration = self._lengths.pop(packet.pts or 0, self._step)
         return packets
 
 
 def _upright(frame: av.VideoFrame, channels: int, size: tuple[int, int] | None = None) -> np.ndarray:
-    """H x W x channels, turned and mirrored as the video's header says, in steps of 90 degrees.
+    """Return a frame as H x W x channels, rotated by multiples of 90 degrees and mirrored as its header says.
 
-    `size`: width and height as stored, which some videos change on their way.
+    Args:
+        frame: decoded frame.
+        channels: 1 or 3.
+        size: width and height to convert to before the rotation, since some videos change their size.
     """
     width, height = size or (frame.width, frame.height)
     form = "gray" if channels == 1 else "rgb24"
@@ -94,7 +104,7 @@ def _upright(frame: av.VideoFrame, channels: int, size: tuple[int, int] | None =
     matrix: Any = frame.side_data.get("DISPLAYMATRIX")
     if matrix is None:
         return pixels
-    # a pixel at (x, y) is shown at (a x + c y, b x + d y), but for a shift
+    # a pixel at (x, y) is shown at (a x + c y, b x + d y), plus a shift
     a, b, _, c, d, *_ = np.frombuffer(bytes(matrix), np.int32).tolist()
     if abs(b) > abs(a):
         pixels, a, d = pixels.swapaxes(0, 1), c, b

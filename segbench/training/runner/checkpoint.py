@@ -18,26 +18,38 @@ from segbench.models.saved import load, save
 log = logging.getLogger(__name__)
 
 CHECKPOINT, HISTORY = "checkpoint.pt", "history.partial.csv"
-"""What a training needs to go on; files beside its results."""
+"""Files that a training needs to continue, in the folder of its results."""
 
 
 def save_checkpoint(path: Path, state: dict[str, Any]) -> bool:
-    """False, with a warning, where it cannot be written: the older checkpoint stays and training goes on.
+    """Write a checkpoint, and return whether this succeeded.
 
-    OSError where the disk is full: what comes after could not be written either.
+    A failure is logged as a warning. The previous checkpoint then stays, and training continues.
+
+    Raises:
+        OSError: the disk is full, so that the results could not be written either.
     """
     try:
         save(path, state)
     except OSError as error:
         if is_full(error):
             raise
-        log.warning("%s: no checkpoint could be written (%s); training goes on without it", path, error)
+        log.warning("%s: the checkpoint cannot be written (%s); training continues without it", path, error)
         return False
     return True
 
 
 def load_checkpoint(path: Path, identity: str, precision: str) -> dict[str, Any] | None:
-    """The checkpoint of the training called `identity`; None, with the reason logged, where there is none."""
+    """Read the checkpoint of a training.
+
+    Args:
+        path: the file.
+        identity: identity of the training, see `segbench.training.runner.train.identity`.
+        precision: bf16 or fp32; used in the message only.
+
+    Returns:
+        The state, or None if there is no checkpoint of this training; the reason is logged.
+    """
     if not path.exists():
         return None
     try:
@@ -49,18 +61,22 @@ def load_checkpoint(path: Path, identity: str, precision: str) -> dict[str, Any]
         before = state.get("precision") if isinstance(state, dict) else None
         what = "recipe, dataset or code"
         if before not in (None, precision):
-            what = f"precision ({before}, here it is {precision}; the recipe's `precision` can fix it)"
-        log.warning("%s is of another %s; training starts over", path, what)
+            what = f"precision ({before}, now {precision}; set the recipe's `precision` to keep it)"
+        log.warning("%s has another %s; training starts over", path, what)
         return None
     return state
 
 
-def forget(folder: Path, identity: str) -> None:
-    """Remove what the training `identity` needs to go on, now that its end was seen.
+def remove_checkpoint(folder: Path, identity: str) -> None:
+    """Remove the checkpoint and the partial history of a training that has ended.
 
-    Not the training's own last step: the workflow deletes the results of a training that ended while the
-    workflow was not there to see it, and repeats it, from its end. The state of another training stays, and
-    so does all of it while a process trains there.
+    The training does not do this itself: if the workflow was killed meanwhile, it deletes the results and
+    repeats the training, which then continues from its last checkpoint. Nothing is removed if the checkpoint
+    belongs to another training, or while a process trains in the folder.
+
+    Args:
+        folder: folder of the cell.
+        identity: identity of the training that has ended.
     """
     with alone_if_free(folder) as alone:
         path = folder / CHECKPOINT
@@ -77,7 +93,7 @@ def forget(folder: Path, identity: str) -> None:
 
 
 def weights_digest(weights: dict[str, Tensor]) -> str:
-    """SHA-256 over names and values."""
+    """Return the SHA-256 over names, types, shapes and values, as hexadecimal digits."""
     digest = hashlib.sha256()
     for name, value in sorted(weights.items()):
         digest.update(f"{name} {value.dtype} {tuple(value.shape)};".encode())

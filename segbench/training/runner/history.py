@@ -1,4 +1,4 @@
-"""The course of a training: a CSV row an iteration, in a file that goes on where a checkpoint does."""
+"""The history of a training: a CSV file with one row per iteration, continued from a checkpoint."""
 
 from __future__ import annotations
 
@@ -10,7 +10,12 @@ from segbench.files import write_text
 
 
 class History:
-    """Appends rows to `path`, flushed one by one; rows after iteration `start`, of a lost attempt, go."""
+    """Append rows to a CSV file and flush each one.
+
+    Args:
+        path: the file.
+        start: iteration of the checkpoint that the training continues from; later rows are removed.
+    """
 
     def __init__(self, path: Path, start: int) -> None:
         kept = _rows_until(path, start) if start and path.exists() else []
@@ -21,7 +26,7 @@ class History:
             self._writer = csv.DictWriter(self._file, next(csv.reader(kept[:1])), lineterminator="\n")
 
     def append(self, row: dict[str, Any]) -> None:
-        """The first row names the columns."""
+        """Write one row. The keys of the first row become the header."""
         if self._writer is None:
             self._writer = csv.DictWriter(self._file, list(row), lineterminator="\n")
             self._writer.writeheader()

@@ -1,7 +1,8 @@
-"""Devices of this machine for one step: a GPU goes to one step at a time.
+"""Reserve devices of this machine: one step at a time uses a GPU.
 
-Snakemake counts GPUs (`--resources gpu=2`) but hands none out: every step of the run sees all of them, and
-would take the first. So a step locks a file per GPU; the lock goes with the process, however it ends.
+Snakemake counts GPUs (`--resources gpu=2`) but does not assign them: every step sees all of them and would
+use the first. Therefore a step locks one file per GPU. The lock ends with the process, however it ends.
+`fcntl.flock` suffices: `filelock.FileLock` calls the same function and would add nothing here.
 """
 
 from __future__ import annotations
@@ -26,13 +27,18 @@ log = logging.getLogger(__name__)
 
 @contextmanager
 def leased(name: str, count: int = 1) -> Iterator[list[torch.device]]:
-    """`count` devices as `name` says: auto (GPUs where there are any, else the processor), cpu, cuda[:<n>].
+    """Reserve devices for the duration of the block.
 
-    auto and cuda wait for GPUs that no other step of this user holds, among those that CUDA_VISIBLE_DEVICES
-    leaves; cuda:<n> takes that one, held or not. On the processor all are the same device.
-    Raises SegbenchError: no such device, or fewer of them.
+    Args:
+        name: auto (GPUs if there are any, else the processor), cpu, cuda or cuda:<n>. auto and cuda wait for
+            GPUs that no other step of this user holds, among those that CUDA_VISIBLE_DEVICES shows. cuda:<n>
+            uses that GPU without a reservation.
+        count: number of devices. On the processor, the same device is returned `count` times.
+
+    Raises:
+        SegbenchError: the device does not exist, or there are fewer than `count`.
     """
-    # counted by the driver's library: CUDA itself must not be initialised before the processes fork
+    # device_count() asks the driver's library: CUDA must not be initialised before the processes fork
     found = torch.cuda.device_count() if name in ("auto", "cuda") else 0
     if not found:
         device = pick_device(name)
@@ -42,23 +48,23 @@ def leased(name: str, count: int = 1) -> Iterator[list[torch.device]]:
         return
     if found < count:
         raise SegbenchError(
-            f"gpus: {count} asked for, {found} found",
+            f"gpus: {count} is requested, but {found} are found",
             where="recipe.gpus",
             remedy="use a smaller number of gpus, or check CUDA_VISIBLE_DEVICES",
         )
     with ExitStack() as held:
         waited = False
-        while not (devices := _take(found, count, held)):
+        while not (devices := _lock_gpus(found, count, held)):
             if not waited:
-                log.info("all %d GPUs are taken by other steps; waiting", found)
+                log.info("other steps use the %d GPUs; waiting", found)
                 waited = True
             time.sleep(random.uniform(0.2, 1))
-        log.info("uses %s", ", ".join(map(str, devices)))
+        log.info("using %s", ", ".join(map(str, devices)))
         yield devices
 
 
-def _take(found: int, count: int, held: ExitStack) -> list[torch.device]:
-    """Lock `count` of the GPUs and keep the locks in `held`; nothing where fewer are free."""
+def _lock_gpus(found: int, count: int, held: ExitStack) -> list[torch.device]:
+    """Lock `count` GPUs and keep the locks in `held`; return an empty list if fewer are free."""
     folder = _folder()
     devices = []
     with ExitStack() as locks:
@@ -76,7 +82,10 @@ def _take(found: int, count: int, held: ExitStack) -> list[torch.device]:
 
 
 def _folder() -> Path:
-    """One a user and a SLURM job: jobs share no GPU, and each may count its own from 0."""
+    """Return the folder of the lock files, one for each user and SLURM job.
+
+    SLURM jobs do not share GPUs, and each job may number its own from 0.
+    """
     name = f"segbench-gpus-{os.getuid()}-{os.environ.get('SLURM_JOB_ID', 'local')}"
     folder = Path(tempfile.gettempdir()) / name
     folder.mkdir(mode=0o700, exist_ok=True)
@@ -84,7 +93,7 @@ def _folder() -> Path:
 
 
 def _names(found: int) -> list[str]:
-    """Of the visible GPUs, the same in every step whatever part of them it sees."""
+    """Name the visible GPUs; a GPU has the same name in every step, whichever GPUs the step sees."""
     visible = os.environ.get("CUDA_VISIBLE_DEVICES")
     names = visible.split(",") if visible is not None else [str(i) for i in range(found)]
     return [name.strip().replace("/", "_") for name in names[:found]]

@@ -1,8 +1,8 @@
 """Start the processes of one training, one for each device of this machine.
 
-They are forked by the forkserver of Python, which has imported all modules and done nothing else: threads,
-CUDA and locks of this process do not reach them, and the imports are made once. `torchrun` cannot replace
-this: it passes on neither SIGUSR1 nor the exit status.
+Python's forkserver forks them. It has imported all modules and done nothing else, so the processes do not
+inherit threads, CUDA or locks of this process, and imports happen once. `torchrun` cannot replace this, since
+it forwards neither SIGUSR1 nor the exit status.
 """
 
 from __future__ import annotations
@@ -31,11 +31,14 @@ HOST = "127.0.0.1"
 
 
 def run_on(devices: list[torch.device], step: Callable[..., None], *arguments: Any) -> None:
-    """Call `step(device, *arguments)` for every device at once; for one device, in this process.
+    """Call `step(device, *arguments)` for all devices in parallel; for one device, in this process.
 
-    With several, `step` and its arguments are pickled, and the main module must be importable. SIGTERM and
-    SIGUSR1 reach all processes, log messages come back. Raises what the first process that failed raised, and
-    SystemExit with status 75 where they stopped to go on later.
+    With several devices, `step` and its arguments are pickled, and the main module must be importable. This
+    process forwards SIGTERM and SIGUSR1 to the others, and shows their log messages.
+
+    Raises:
+        SegbenchError, OSError, RuntimeError: the error of the first process that failed.
+        SystemExit: with status 75, if the processes saved a checkpoint and stopped.
     """
     if len(devices) == 1:
         step(devices[0], *arguments)
@@ -44,7 +47,8 @@ def run_on(devices: list[torch.device], step: Callable[..., None], *arguments: A
     context.set_forkserver_preload([__name__, step.__module__])
     store = dist.TCPStore(HOST, 0, is_master=True, wait_for_workers=False)
     root = logging.getLogger()
-    # schedulers signal all processes: the step handles that, and those that Python starts must ignore it
+    # Schedulers signal all processes of a job. The step handles the signal; Python's helper processes must
+    # survive it.
     with postponed():
         errors, records = context.SimpleQueue(), context.Queue()
     with postponed():  # again: Python lets SIGTERM through once it has started its resource tracker
@@ -93,8 +97,8 @@ def _process(
     root.addHandler(QueueHandler(records))
     device = devices[index]
     if index:
-        logging.disable(logging.WARNING)  # the first says it for all
-    os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo")  # one machine, whatever its name resolves to
+        logging.disable(logging.WARNING)  # process 0 logs for all
+    os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo")  # the host name may resolve to an unreachable address
     backend = "cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo"
     store = dist.TCPStore(HOST, port, is_master=False)
     dist.init_process_group(backend, store=store, rank=index, world_size=len(devices))
@@ -104,7 +108,7 @@ def _process(
         errors.put(error)
         sys.exit(1)
     except Exception as error:
-        if errors.empty():  # else this one has only lost the one that failed
+        if errors.empty():  # otherwise another process failed first, and this one lost its connection
             log.exception("process %d of %d failed", index + 1, len(devices))
         errors.put(RuntimeError(f"{type(error).__name__}: {error}"))
         sys.exit(1)
@@ -112,7 +116,7 @@ def _process(
 
 
 def _end_with_parent() -> None:
-    """The locks of a training are its parent's: where that is killed, no process may go on."""
+    """End this process when its parent ends: the parent holds the locks of the training."""
     parent = parent_process()
     if parent:
         parent.join()

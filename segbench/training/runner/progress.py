@@ -1,4 +1,4 @@
-"""What a person sees of a training: a bar on a terminal, a line every few seconds in a log."""
+"""Progress of a training: a bar on a terminal, or a log line every few seconds."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ LOG_SECONDS = 5.0
 
 
 class TrainingProgress:
-    """Shows iterations `start` to `total`."""
+    """Show the progress from iteration `start` to iteration `total`."""
 
     def __init__(self, start: int, total: int) -> None:
         self._start, self._total = start, total
@@ -39,7 +39,7 @@ class TrainingProgress:
             self._bar.stop()
 
     def show(self, iteration: int, loss: float, images_per_second: float) -> None:
-        """`iteration` of them are done."""
+        """Show that `iteration` iterations are done."""
         text = f"loss {loss:.4g}, {images_per_second:.3g} images/s"
         if self._bar:
             self._bar.start()

@@ -1,4 +1,4 @@
-"""Where and from what a result was made."""
+"""The machine and the software that made a result."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ PACKAGES = ("segbench", "torch", "torchvision", "timm", "numpy")
 
 
 def provenance(device: torch.device) -> dict[str, Any]:
-    """Machine, processor or GPU, versions, and the commit of the code where it is a git checkout."""
+    """Return machine, processor or GPU, versions, and the commit if the code is a git checkout."""
     found: dict[str, Any] = {
         "node": platform.node(),
         "processor": _processor(),
@@ -38,12 +38,13 @@ def provenance(device: torch.device) -> dict[str, Any]:
 
 
 def sha256(path: Path) -> str:
+    """Return the SHA-256 of a file, as hexadecimal digits."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def peak_memory(device: torch.device) -> int:
-    """Bytes: of the GPU's memory as torch allocated it, or resident in this process."""
+    """Return the peak memory in bytes: allocated by torch on a GPU, or resident in this process."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device)
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024

@@ -1,4 +1,4 @@
-"""Being told to stop: SIGTERM (schedulers, `scancel`), SIGUSR1 (before a time limit), the limit itself."""
+"""Requests to stop: SIGTERM (schedulers, `scancel`), SIGUSR1 (before a time limit), and the limit itself."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from types import FrameType
 
 Handler = Callable[[int, FrameType | None], None]
 MARGIN_SECONDS = 120.0
-"""Left before a time limit for the last step and the checkpoint; never more than a tenth of the time."""
+"""Reserved before a time limit for the last step and the checkpoint, but at most a tenth of the time."""
 STOPPING = (signal.SIGTERM, signal.SIGUSR1)
 
 
 @contextmanager
 def handling(handler: Handler) -> Iterator[None]:
-    """While the block runs, SIGTERM and SIGUSR1 only call `handler`; also those that were `postponed`."""
+    """Make SIGTERM and SIGUSR1 call only `handler` in the block, including signals that were `postponed`."""
     before = {}
-    if threading.current_thread() is threading.main_thread():  # Python allows handlers nowhere else
+    if threading.current_thread() is threading.main_thread():  # Python allows handlers in this thread only
         before = {number: signal.signal(number, handler) for number in STOPPING}
         signal.pthread_sigmask(signal.SIG_UNBLOCK, STOPPING)
     try:
@@ -32,7 +32,7 @@ def handling(handler: Handler) -> Iterator[None]:
 
 @contextmanager
 def postponed() -> Iterator[None]:
-    """While the block runs, SIGTERM and SIGUSR1 wait; in processes started in it, until they handle them."""
+    """Block SIGTERM and SIGUSR1; processes started in the block keep them blocked until `handling`."""
     mask = signal.pthread_sigmask(signal.SIG_BLOCK, STOPPING)
     try:
         yield
@@ -41,20 +41,25 @@ def postponed() -> Iterator[None]:
 
 
 class StopSignals:
-    """Why to stop, if there is a reason by now; a `handling` block feeds it."""
+    """Record the first request to stop; use `receive` as the handler of a `handling` block.
+
+    Args:
+        stop_at: Unix time at which the process will be killed.
+    """
 
     def __init__(self, stop_at: float | None = None) -> None:
-        """`stop_at`: Unix time at which the process will be ended."""
         self._signal: str | None = None
         self._deadline = math.inf
         if stop_at is not None:
             self._deadline = stop_at - min(MARGIN_SECONDS, max(0.0, stop_at - time.time()) / 10)
 
     def receive(self, number: int, _: FrameType | None) -> None:
+        """Handle a signal."""
         self._signal = signal.Signals(number).name
 
     @property
     def received(self) -> str | None:
+        """The reason to stop, or None."""
         if self._signal is None and time.time() >= self._deadline:
             return "the time limit is near"
         return self._signal

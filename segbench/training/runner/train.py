@@ -1,14 +1,14 @@
-"""The train step: runs the loop, and keeps what it needs to continue after any end.
+"""The train step: run the training loop and save the state that it needs to continue after a kill.
 
-In the folder of the cell, until its predictions are made (`segbench.training.runner.checkpoint.forget`):
-    checkpoint.pt          exact state; a training that finds its own goes on from there
-    history.partial.csv    a row an iteration
-and when it is done:
+Files in the folder of the cell until its predictions are made (see `remove_checkpoint`):
+    checkpoint.pt          exact state, from which the training continues
+    history.partial.csv    one row per iteration
+Files after the training:
     model.pt               weights, specification, classes, normalisation
     history.csv            iteration, epoch, lr, loss_<name>, total, grad_norm, validation, seconds, ...
-    training.json          time, memory, speed, and where and from what it was made
-The first two are no outputs of the workflow, which deletes those of a job that failed, and of one that ended
-while the workflow was not there to see it: such a training is repeated, from its end.
+    training.json          time, memory, speed, machine, versions and checksums of the sources
+The first two are not outputs of the workflow. Snakemake deletes the outputs of a job that failed, or that
+ended after Snakemake itself was killed. Such a training runs again, and continues from its checkpoint.
 """
 
 from __future__ import annotations
@@ -64,19 +64,29 @@ def train(
     checkpoint_every: float = 60.0,
     stop_at: float | None = None,
 ) -> None:
-    """Train one cell into `out`, going on from its checkpoint where there is one.
+    """Train one cell; continue from its checkpoint if there is one.
 
-    `weights`: state dict of the backbone, where the recipe asks for a pretrained one. `workers` never changes
-    the result, `threads` (of all processes together) can, in the last bits. `checkpoint_every` is in seconds,
-    `stop_at` the Unix time of a limit, before which the training stops.
-    Raises SegbenchError (a loss that is not finite, OutOfMemory, bad data); after SIGTERM, SIGUSR1 or near
-    a limit, SystemExit with status 75 once a checkpoint is written: the same call goes on from there;
-    OSError where the disk is full: the checkpoint before that stays.
+    Args:
+        dataset_root: folder of the converted dataset.
+        spec: cell to train.
+        out: folder of the cell, see the top of this module.
+        weights: file that the recipe's `pretrained`, `weights` or `init_from` names; None without these.
+        workers: number of loader processes per device; it does not change the result.
+        threads: processor threads of all processes together; it can change the last bits of the result.
+        device: auto, cpu, cuda or cuda:<n>, see `leased`.
+        checkpoint_every: seconds between checkpoints.
+        stop_at: Unix time of a limit; the training stops before it.
+
+    Raises:
+        SegbenchError: a loss is not finite, the data is bad, or memory runs out (`OutOfMemory`).
+        SystemExit: with status 75, when a checkpoint is written after SIGTERM, SIGUSR1 or before `stop_at`.
+            The same call then continues from it.
+        OSError: the disk is full; the previous checkpoint stays.
     """
     dataset_root, out = Path(dataset_root), Path(out)
     with alone_in(out) as waited:
         if waited and _is_done(out, spec, sources(dataset_root, spec, weights), device):
-            log.info("%s: the other process has trained this", out)
+            log.info("%s: another process has trained this cell meanwhile", out)
             return
         with leased(device, spec.recipe.gpus) as devices:
             options = (weights, workers, threads, checkpoint_every, stop_at)
@@ -84,7 +94,16 @@ def train(
 
 
 def sources(dataset_root: Path, spec: CellSpec, weights: Path | None) -> dict[str, Any]:
-    """Checksums of all that a training is made from, beside its specification."""
+    """Return the checksums of all inputs of a training except its specification.
+
+    Args:
+        dataset_root: folder of the converted dataset.
+        spec: the cell; its network decides which code counts.
+        weights: file of the initial weights, or None.
+
+    Returns:
+        Checksums of the dataset, its archives, the weights, and the fingerprint of the code.
+    """
     return {
         "data": sha256(dataset_root / "dataset.json"),
         "archives": Dataset(dataset_root).info.archives,
@@ -94,7 +113,13 @@ def sources(dataset_root: Path, spec: CellSpec, weights: Path | None) -> dict[st
 
 
 def identity(spec: CellSpec, sources: dict[str, Any], precision: str) -> str:
-    """The same for trainings that end in the same weights. `precision`: bf16 or fp32, never auto."""
+    """Return an identifier that is the same for trainings that end in the same weights.
+
+    Args:
+        spec: the cell.
+        sources: return value of `sources`.
+        precision: bf16 or fp32, not auto.
+    """
     return hashlib.sha256(f"{spec.model_dump_json()} {sources} {precision}".encode()).hexdigest()
 
 
@@ -133,7 +158,7 @@ def _train(
 
 
 class Attempt:
-    """One attempt at a training: continues it, saves it, and writes its results."""
+    """One attempt at a training: load its checkpoint, run it, save it, and write its results."""
 
     def __init__(self, training: Training, out: Path, sources: dict[str, Any]) -> None:
         self.training, self.recipe, self.out = training, training.recipe, out
@@ -141,7 +166,7 @@ class Attempt:
         self.sources = sources
         self.identity = identity(training.spec, sources, training.precision.name)
         self.seconds, self.memory = 0.0, 0
-        self.row: dict[str, Any] | None = None  # of an iteration whose validation is not done yet
+        self.row: dict[str, Any] | None = None  # row of the last iteration until its validation is done
         self._resume()
         log.info(
             "%d images a step, in %d x %d parts (processes x accumulate); learning rate %g",
@@ -149,7 +174,7 @@ class Attempt:
         )
 
     def run(self, signals: StopSignals, workers: int, checkpoint_every: float) -> None:
-        """Do all iterations that are left."""
+        """Run the remaining iterations, with validation, history and checkpoints."""
         training, iterations = self.training, self.recipe.iterations
         batches = training.batches(workers)
         began = saved = time.monotonic()
@@ -182,7 +207,7 @@ class Attempt:
         self._checkpoint()
 
     def finish(self) -> None:
-        """Write the results; model.pt goes last, so that a kill in between loses nothing."""
+        """Write the results; model.pt comes last, so that a kill in between leaves no model without them."""
         training, trained = self.training, bool(self.recipe.iterations)
         images = self.recipe.iterations * self.recipe.batch_size
         if trained:
@@ -218,9 +243,9 @@ class Attempt:
 
     def _stop(self, signals: StopSignals) -> None:
         self._checkpoint()
-        parallel.barrier()  # the first process that ends takes the others with it
-        reason = signals.received or "another process is to stop"
-        log.info("%s: stopped after iteration %d; run again to go on", reason, self.training.iteration)
+        parallel.barrier()  # when one process ends, the others are killed
+        reason = signals.received or "another process was told to stop"
+        log.info("%s: stopped after iteration %d; run again to continue", reason, self.training.iteration)
         raise SystemExit(os.EX_TEMPFAIL)
 
     def _checkpoint(self) -> None:
@@ -249,7 +274,7 @@ class Attempt:
                 where=self.checkpoint_path,
                 remedy="remove it; the training then starts over",
             ) from error
-        log.info("%s: going on after iteration %d", self.checkpoint_path, self.training.iteration)
+        log.info("%s: continuing after iteration %d", self.checkpoint_path, self.training.iteration)
 
     def _peak_memory(self) -> int:
         return max(self.memory, peak_memory(self.training.precision.device))

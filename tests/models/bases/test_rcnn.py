@@ -1,4 +1,4 @@
-"""Faster and Mask R-CNN beside torchvision's, with the same weights."""
+"""Compare Faster and Mask R-CNN with torchvision's, with the same weights."""
 
 import pytest
 import torch

@@ -1,4 +1,4 @@
-"""Networks from public weights: they predict what the weights' own network does, in the dataset's classes."""
+"""Networks with public weights predict the same as the published network, in the dataset's classes."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from segbench.data.sources.weights import fetch_weights
 from segbench.data.writing.writer import write_dataset
 from segbench.errors import SegbenchError
 from segbench.models.saved import build_network, load_model
-from segbench.models.weights.public import public_network, take_over
+from segbench.models.weights.public import copy_public_weights, public_network
 from segbench.prediction.runner.predict import predict
 from segbench.training.runner.provenance import sha256
 from segbench.training.runner.train import train
@@ -57,7 +57,7 @@ def fetched(folder: Path, state: Any, **checkpoint: Any) -> Path:
 
 
 def normalised(pixels: np.ndarray) -> torch.Tensor:
-    """H x W x 3 uint8 -> 1 x 3 x H x W, as torchvision's presets do it."""
+    """Convert H x W x 3 uint8 to 1 x 3 x H x W as torchvision's presets do."""
     mean, std = (torch.tensor(IMAGENET[key])[:, None, None] for key in ("mean", "std"))
     return ((torch.from_numpy(pixels).permute(2, 0, 1) / 255 - mean) / std)[None]
 
@@ -166,7 +166,7 @@ def test_mask_rcnn_of_torchvision_finds_the_same_objects(shapes: Path, tmp_path:
 
 @pytest.fixture(scope="module")
 def ours(shapes: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A model of this package, made public."""
+    """A model of this package as public weights."""
     folder = tmp_path_factory.mktemp("ours")
     train(shapes, CellSpec(**UNET, recipe=Recipe(iterations=1, batch_size=1)), folder / "cell", threads=1)
     state = torch.load(folder / "cell" / "model.pt", weights_only=True)
@@ -201,14 +201,14 @@ def test_layers_for_other_classes_begin_anew(
     public, _ = public_network(spec, view, 3, ours)
     network = build_network(spec, view, 3)
     before = {key: value.clone() for key, value in network.state_dict().items()}
-    take_over(network, public, spec)
+    copy_public_weights(network, public, spec)
     after, given = network.state_dict(), public.state_dict()
-    anew = {key for key, value in after.items() if value.shape != given[key].shape}
-    assert len(anew) == 2 and "2 of" in caplog.text
+    unshared = {key for key, value in after.items() if value.shape != given[key].shape}
+    assert len(unshared) == 2 and "2 of" in caplog.text
     for key, value in after.items():
-        assert torch.equal(value, before[key] if key in anew else given[key])
+        assert torch.equal(value, before[key] if key in unshared else given[key])
     same = build_network(spec, Dataset(shapes).view("semantic"), 3)
-    take_over(same, public_network(spec, same.view, 3, ours)[0], spec)
+    copy_public_weights(same, public_network(spec, same.view, 3, ours)[0], spec)
     assert all(torch.equal(value, given[key]) for key, value in same.state_dict().items())
 
 
@@ -220,7 +220,7 @@ def test_classes_of_as_many_but_other_names_are_other_classes(shapes: Path, ours
     network = build_network(spec, turned, 3)
     head = [key for key, value in network.state_dict().items() if value.shape[:1] == (4,)][-1]
     before = network.state_dict()[head].clone()
-    take_over(network, public, spec)
+    copy_public_weights(network, public, spec)
     assert torch.equal(network.state_dict()[head], before)
     assert not torch.equal(public.state_dict()[head], before)
 
@@ -234,9 +234,9 @@ def test_weights_that_do_not_suit_are_refused_with_the_reason(
             train(data, spec, tmp_path / "refused", weights=ours, threads=1)
         return str(caught.value)
 
-    assert "knows nothing of background, tvmonitor" in refused(voc)
+    assert "lacks the classes background, tvmonitor" in refused(voc)
     assert "does not fit segbench.models.unet:UNet" in refused(shapes, options={"widths": [4, 6]})
-    with pytest.raises(SegbenchError, match="takes images of 3 channels, the dataset has 1"):
+    with pytest.raises(SegbenchError, match="requires images of 3 channels; the dataset has 1"):
         public_network(CellSpec(**UNET, recipe=AS_IT_IS), Dataset(shapes).view("semantic"), 1, ours)
     backbone = CellSpec(**UNET, recipe=AS_IT_IS)
     with pytest.raises(SegbenchError, match="none are given"):
@@ -253,7 +253,7 @@ def fcn(stride: int, **recipe: Any) -> CellSpec:
 
 
 def test_a_staged_training_goes_on_from_the_coarser_network(run, tmp_path: Path) -> None:
-    """FCN-16s begins as FCN-32s: the skip scores 0, and what is upsampled anew is bilinear."""
+    """FCN-16s begins as FCN-32s: the skip scores 0, and the new upsampling is bilinear."""
     run("32", fcn(32))
     record = run("16", fcn(16, init_from="fcn32s", optimizer={"lr": 1e-12}), weights=tmp_path / "32/model.pt")
     coarse, fine = (load_model(tmp_path / n / "model.pt", torch.device("cpu")).network for n in ("32", "16"))
@@ -271,5 +271,5 @@ def test_a_network_of_another_kind_is_no_beginning(run, tmp_path: Path) -> None:
     run("other", make_spec())
     with pytest.raises(SegbenchError, match="name a network of the same kind"):
         run("16", fcn(16, init_from="other"), weights=tmp_path / "other/model.pt")
-    with pytest.raises(SegbenchError, match="asks for the weights 'other'"):
+    with pytest.raises(SegbenchError, match="requires the weights 'other'"):
         run("16", fcn(16, init_from="other"))

@@ -1,4 +1,4 @@
-"""Who gets which GPU, with real processes and a driver that counts as told."""
+"""Reservation of GPUs, with real processes and a fake driver that reports a given number of GPUs."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ FORK = multiprocessing.get_context("fork")
 
 
 class Step:
-    """A process that holds its devices until `end`."""
+    """A process that holds its devices until `end` is called."""
 
     def __init__(self, found: int, name: str = "auto", count: int = 1, **variables: str) -> None:
         self._mine, theirs = FORK.Pipe()
@@ -84,7 +84,7 @@ def test_a_step_of_two_devices_waits_for_both(start) -> None:
 
 
 def test_steps_that_see_different_devices_do_not_mix_them_up(start) -> None:
-    """`1` alone is its step's cuda:0."""
+    """The only visible GPU, `1`, is cuda:0 in the step."""
     assert start(1, CUDA_VISIBLE_DEVICES="1").devices() == "cuda:0"
     assert start(2, CUDA_VISIBLE_DEVICES="1,0").devices() == "cuda:1"
 
@@ -96,7 +96,7 @@ def test_slurm_jobs_count_their_own_devices_from_zero(start) -> None:
 
 def test_what_cannot_be_had(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
-    with pytest.raises(SegbenchError, match="gpus: 3 asked for, 2 found"), leased("auto", 3):
+    with pytest.raises(SegbenchError, match="gpus: 3 is requested, but 2 are found"), leased("auto", 3):
         pass
     with pytest.raises(SegbenchError, match="is one device, gpus: 2 needs more"), leased("cuda:1", 2):
         pass
