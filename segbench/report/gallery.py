@@ -11,7 +11,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 from pycocotools import mask as rle
 
-from segbench.contract.run import Run
+from segbench.contract.run import RunDescription
 from segbench.contract.view import Category, Task
 from segbench.data.dataset import Dataset, ImageRecord, Split
 from segbench.data.images import read_image
@@ -40,7 +40,7 @@ Reader = Callable[[ImageRecord, Size], Iterator[Region]]
 
 
 def gallery(
-    run: Run, dataset: str, task: Task, models: Sequence[str], hardest: Sequence[str], path: Path
+    run: RunDescription, dataset: str, task: Task, models: Sequence[str], hardest: Sequence[str], path: Path
 ) -> str | None:
     """Draw a gallery as JPEG; returns its caption, or None where there is nothing to show.
 

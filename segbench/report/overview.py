@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pandas as pd
 
-from segbench.contract.run import Run
+from segbench.contract.run import RunDescription
 from segbench.contract.view import TASKS
 from segbench.errors import SegbenchError
 from segbench.report.summarise import collect, comparisons
@@ -22,7 +22,7 @@ from segbench.units import NOTHING, markdown_text
 KEYS = ["dataset", "task", "model", "title", "control", "derived", "status", "seeds", "planned", "primary"]
 
 
-def overview(run: Run) -> pd.DataFrame:
+def overview(run: RunDescription) -> pd.DataFrame:
     """Return one row for each network, dataset and task, in the order of the configuration.
 
     Columns: those of `segbench.report.tables.compare`, and `dataset`, `task`, `title` of the model, and

@@ -12,7 +12,7 @@ from typing import Any
 import pandas as pd
 from markupsafe import Markup
 
-from segbench.contract.run import Run
+from segbench.contract.run import RunDescription
 from segbench.contract.scores import CONTRACT_KEYS
 from segbench.contract.view import TASKS, Task
 from segbench.data.dataset import Dataset
@@ -48,7 +48,7 @@ COSTS: dict[str, Callable[[float], str]] = {
 }
 CONTRACT_WORDS = {
     "pooling": "Pooling",
-    "ignored": "Left out before counting",
+    "ignored": "Ignored",
     "absent": "A class without truth and prediction",
     "resolution": "Compared at the size of",
     "match": "Match",
@@ -62,7 +62,7 @@ def report(run_json: Path, summary: Path, out: Path) -> None:
 
     index.html: the page, whole in itself. plots/*.{svg,png}, gallery/*.jpg: its pictures, for use elsewhere.
     """
-    run = Run.read(run_json)
+    run = RunDescription.read(run_json)
     scores, cells = read_summary(summary)
     tables = comparisons(run, scores, cells)
     with atomic_folder(out) as folder:
@@ -77,7 +77,7 @@ def report(run_json: Path, summary: Path, out: Path) -> None:
             places=_places(cells),
             progress=_progress(run, cells),
             troubles=cells[~cells["status"].isin(["ok", "not-applicable"])].to_dict("records"),
-            left_out=cells[cells["status"] == "not-applicable"].to_dict("records"),
+            skipped=cells[cells["status"] == "not-applicable"].to_dict("records"),
             ranks=_ranks(tables),
             enough=ENOUGH_DATASETS,
             controls=_controls(run, tables),
@@ -93,7 +93,7 @@ def data_uri(path: Path) -> str:
     return f"data:{MEDIA[path.suffix[1:]]};base64,{data}"
 
 
-def _galleries(run: Run, tables: Tables, folder: Path) -> dict[tuple[str, Task], dict[str, str]]:
+def _galleries(run: RunDescription, tables: Tables, folder: Path) -> dict[tuple[str, Task], dict[str, str]]:
     drawn = {}
     for (dataset, task), table in tables.items():
         path = folder / f"{dataset}_{task}.jpg"
@@ -109,7 +109,7 @@ def _galleries(run: Run, tables: Tables, folder: Path) -> dict[tuple[str, Task],
     return drawn
 
 
-def _hardest(run: Run, dataset: str, task: Task, networks: list[str]) -> list[str]:
+def _hardest(run: RunDescription, dataset: str, task: Task, networks: list[str]) -> list[str]:
     """Images that the best network does worst on."""
     for cell in run.cells:
         path = run.folder(cell) / "per_image.parquet"
@@ -119,7 +119,7 @@ def _hardest(run: Run, dataset: str, task: Task, networks: list[str]) -> list[st
 
 
 def _dataset(
-    run: Run,
+    run: RunDescription,
     name: str,
     tables: Tables,
     plots: list[Plot],
@@ -160,7 +160,7 @@ def _dataset(
     }
 
 
-def _answer(run: Run, table: pd.DataFrame) -> dict[str, Any] | None:
+def _answer(run: RunDescription, table: pd.DataFrame) -> dict[str, Any] | None:
     """The best network of a table, what it cost, and how far ahead of the next it is."""
     metric = metrics_of(table)[0]
     networks = table[~table["control"] & table[metric].notna()]
@@ -183,7 +183,7 @@ def _answer(run: Run, table: pd.DataFrame) -> dict[str, Any] | None:
     return answer
 
 
-def _networks(run: Run, cells: pd.DataFrame) -> list[dict[str, Any]]:
+def _networks(run: RunDescription, cells: pd.DataFrame) -> list[dict[str, Any]]:
     """What each network is, and its cost as the range over the datasets."""
     rows = []
     for model in run.networks:
@@ -223,7 +223,7 @@ def _places(cells: pd.DataFrame) -> list[dict[str, Any]]:
     ]
 
 
-def _progress(run: Run, cells: pd.DataFrame) -> dict[str, Any]:
+def _progress(run: RunDescription, cells: pd.DataFrame) -> dict[str, Any]:
     planned = cells[cells["status"] != "not-applicable"]
     return {
         "planned": len(planned),
@@ -241,7 +241,7 @@ def _ranks(tables: Tables) -> list[dict[str, Any]]:
     ]
 
 
-def _controls(run: Run, tables: Tables) -> list[dict[str, Any]]:
+def _controls(run: RunDescription, tables: Tables) -> list[dict[str, Any]]:
     """The primary score of each control, and the networks that do not beat the untrained ones."""
     found = []
     for (dataset, task), table in tables.items():
@@ -263,7 +263,7 @@ def _controls(run: Run, tables: Tables) -> list[dict[str, Any]]:
     return found
 
 
-def _contracts(run: Run, scores: pd.DataFrame, tables: Tables) -> list[dict[str, Any]]:
+def _contracts(run: RunDescription, scores: pd.DataFrame, tables: Tables) -> list[dict[str, Any]]:
     """The contracts of the compared metrics, each once, with what they hold for."""
     found: dict[tuple[str, ...], dict[str, list[str]]] = {}
     for dataset, task in tables:

@@ -20,7 +20,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator, NullFormatter
 
-from segbench.contract.run import Run
+from segbench.contract.run import RunDescription
 from segbench.contract.view import Task
 from segbench.report.tables import DERIVED, header, main_scores, metrics_of
 from segbench.units import duration
@@ -72,14 +72,14 @@ class Look:
     marker: str
 
 
-def looks(run: Run) -> dict[str, Look]:
+def looks(run: RunDescription) -> dict[str, Look]:
     """The same look for a network in every plot; beyond seven networks colours return with another marker."""
     pairs = zip(cycle(PALETTE), (m for m in cycle(MARKERS) for _ in PALETTE))
     return {model: Look(*pair) for model, pair in zip(run.networks, pairs)}
 
 
 def draw(
-    run: Run,
+    run: RunDescription,
     scores: pd.DataFrame,
     cells: pd.DataFrame,
     tables: Mapping[tuple[str, Task], pd.DataFrame],
@@ -103,7 +103,10 @@ def draw(
 
 
 def _figures(
-    run: Run, scores: pd.DataFrame, cells: pd.DataFrame, tables: Mapping[tuple[str, Task], pd.DataFrame]
+    run: RunDescription,
+    scores: pd.DataFrame,
+    cells: pd.DataFrame,
+    tables: Mapping[tuple[str, Task], pd.DataFrame],
 ) -> Iterator[tuple[Plot, Figure]]:
     look = looks(run)
     for (dataset, task), table in tables.items():
@@ -162,7 +165,7 @@ def _figures(
 
 
 def by_model(
-    run: Run, look: Mapping[str, Look], table: pd.DataFrame, rows: pd.DataFrame, metric: str
+    run: RunDescription, look: Mapping[str, Look], table: pd.DataFrame, rows: pd.DataFrame, metric: str
 ) -> Figure:
     """Score on x, a row a network, best on top."""
     networks = table[~table["control"] & table[metric].notna()].iloc[::-1]
@@ -217,7 +220,7 @@ def _reference_lines(ax: Axes, controls: pd.Series) -> None:
         )
 
 
-def against_time(run: Run, look: Mapping[str, Look], rows: pd.DataFrame, metric: str) -> Figure:
+def against_time(run: RunDescription, look: Mapping[str, Look], rows: pd.DataFrame, metric: str) -> Figure:
     """Score on y, seconds of training on a logarithmic x."""
     figure, ax = plt.subplots(figsize=(6.2, max(3.3, 0.24 * rows["model"].nunique())))
     means = rows.groupby("model", sort=False)[["train_seconds", "value"]].mean()
@@ -282,7 +285,7 @@ def _apart(x: np.ndarray, y: np.ndarray, width: float, gap: float) -> np.ndarray
     return y
 
 
-def by_class(run: Run, rows: pd.DataFrame, order: list[str]) -> Figure:
+def by_class(run: RunDescription, rows: pd.DataFrame, order: list[str]) -> Figure:
     """Heat map, a row a class in the order of the dataset, a column a model."""
     wide = rows.pivot_table("value", "class", "model", "mean", sort=False, dropna=False)
     wide = wide[[m for m in order if m in wide]]
@@ -312,7 +315,7 @@ def by_class(run: Run, rows: pd.DataFrame, order: list[str]) -> Figure:
     return figure
 
 
-def read_histories(run: Run, dataset: str) -> pd.DataFrame:
+def read_histories(run: RunDescription, dataset: str) -> pd.DataFrame:
     """Losses of all trainings on a dataset: model, seed, iteration, total, validation; thinned."""
     found = []
     for cell in run.cells:
@@ -331,7 +334,7 @@ def read_histories(run: Run, dataset: str) -> pd.DataFrame:
     return pd.concat(found, ignore_index=True) if found else pd.DataFrame(columns=["model", "seed"])
 
 
-def learning(run: Run, look: Mapping[str, Look], histories: pd.DataFrame) -> Figure:
+def learning(run: RunDescription, look: Mapping[str, Look], histories: pd.DataFrame) -> Figure:
     """A panel a network, a line a seed."""
     models = [m for m in look if m in set(histories["model"])]
     columns = min(4, len(models))
@@ -356,7 +359,7 @@ def learning(run: Run, look: Mapping[str, Look], histories: pd.DataFrame) -> Fig
     return figure
 
 
-def _name(run: Run, model: str, derived: bool) -> str:
+def _name(run: RunDescription, model: str, derived: bool) -> str:
     return _short(run.title(model)) + (f" {DERIVED}" if derived else "")
 
 

@@ -6,11 +6,11 @@ from typing import Any
 
 import pandas as pd
 
-from segbench.contract.run import Run
+from segbench.contract.run import RunDescription
 from segbench.report.tables import header
 
 
-def published(run: Run, scores: pd.DataFrame) -> list[dict[str, Any]]:
+def published(run: RunDescription, scores: pd.DataFrame) -> list[dict[str, Any]]:
     """One row a published score: of a dataset of this run, or of any data where the recipe is `paper`.
 
     `ours`, `sd`: mean and deviation over the seeds, NaN where nothing was scored on the same data.

@@ -13,9 +13,9 @@ from typing import Any
 
 import yaml
 
-from segbench.contract.run import Run
+from segbench.contract.run import RunDescription
 from segbench.errors import SegbenchError
-from segbench.report.outcome import FAULTS, Outcome, outcome
+from segbench.report.cell_status import FAULTS, CellStatus, cell_status
 
 TAIL_BYTES = 8192
 """Of a history or a log: what the newest rows and the last line are looked for in."""
@@ -31,8 +31,8 @@ def status(run: Path, *, everything: bool = False) -> None:
         raise SegbenchError(
             "there is no such run", where=run, remedy="start it, or name the folder of another one"
         )
-    planned = Run.read(run / "run.json" if run.is_dir() else run)
-    found = {cell: outcome(planned, cell) for cell in planned.cells}
+    planned = RunDescription.read(run / "run.json" if run.is_dir() else run)
+    found = {cell: cell_status(planned, cell) for cell in planned.cells}
     counts = Counter(one.status for one in found.values())
     print(f"run '{planned.name}': {len(found)} cells: {', '.join(f'{n} {s}' for s, n in counts.items())}")
     iterations = _iterations(planned)
@@ -57,13 +57,13 @@ def newest_run(results: Path = Path("results")) -> Path:
     return runs[-1]
 
 
-def _iterations(run: Run) -> dict[tuple[str, str], int]:
+def _iterations(run: RunDescription) -> dict[tuple[str, str], int]:
     """By (model, dataset), as the run was configured."""
     recipes = (yaml.load(run.config_yaml, yaml.CSafeLoader) or {}).get("recipes", {})
     return {(m, d): recipe["iterations"] for m, entry in recipes.items() for d, recipe in entry.items()}
 
 
-def _progress(folder: Path, one: Outcome, total: int | None) -> str:
+def _progress(folder: Path, one: CellStatus, total: int | None) -> str:
     parts = [one.step]
     rows = _newest_rows(folder / "history.partial.csv") if one.step == "train" else []
     if rows:

@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from segbench.contract.run import Run
+from segbench.contract.run import RunDescription
 from segbench.contract.scores import CONTRACT_KEYS, METRICS
 from segbench.contract.view import Task
 from segbench.units import NOTHING, count, duration, markdown_text
@@ -19,7 +19,7 @@ DERIVED = "†"
 DERIVED_NOTE = f"{DERIVED} derived: not the network's own output, but converted from that for another task."
 
 
-def main_scores(run: Run, scores: pd.DataFrame, dataset: str, task: Task) -> pd.DataFrame:
+def main_scores(run: RunDescription, scores: pd.DataFrame, dataset: str, task: Task) -> pd.DataFrame:
     """Scores over all classes of the metrics that are compared, with the `column` that each belongs to.
 
     A metric that was measured under unlike contracts has a column a contract, named by what differs.
@@ -38,7 +38,9 @@ def main_scores(run: Run, scores: pd.DataFrame, dataset: str, task: Task) -> pd.
     return rows.sort_values("metric", key=lambda metric: metric.map(order), kind="stable")
 
 
-def compare(run: Run, scores: pd.DataFrame, cells: pd.DataFrame, dataset: str, task: Task) -> pd.DataFrame:
+def compare(
+    run: RunDescription, scores: pd.DataFrame, cells: pd.DataFrame, dataset: str, task: Task
+) -> pd.DataFrame:
     """One row a model, networks by their primary score, then controls in the order of the configuration.
 
     Columns: model, control, derived, status ("ok" where any seed is), seeds (those scored), planned, for each
@@ -92,7 +94,7 @@ def _precisions(cells: pd.DataFrame) -> str:
     return ", ".join(sorted({str(value) for values in known for value in values if value}))
 
 
-def precision_note(run: Run, table: pd.DataFrame) -> str:
+def precision_note(run: RunDescription, table: pd.DataFrame) -> str:
     """Who computed in which number format, where the rows differ in that."""
     formats = table.loc[table["precision"] != ""].groupby("precision", sort=True)["model"]
     if formats.ngroups < 2 and not table["precision"].str.contains(",").any():
@@ -138,7 +140,7 @@ def environment() -> Environment:
     return env
 
 
-def _shown(run: Run, table: pd.DataFrame) -> list[dict[str, Any]]:
+def _shown(run: RunDescription, table: pd.DataFrame) -> list[dict[str, Any]]:
     """The cells of the table as text, for Markdown and HTML alike."""
     metrics = metrics_of(table)
     best = {m: set(best_of(table, m).index) if (~table["control"]).sum() > 1 else set() for m in metrics}
@@ -155,7 +157,7 @@ def _shown(run: Run, table: pd.DataFrame) -> list[dict[str, Any]]:
     ]
 
 
-def to_html(run: Run, table: pd.DataFrame) -> str:
+def to_html(run: RunDescription, table: pd.DataFrame) -> str:
     """A `<table>` without a page around it; the page of the report takes it as it is."""
     template = environment().get_template("table.html.j2")
     return template.render(
@@ -168,7 +170,7 @@ def to_html(run: Run, table: pd.DataFrame) -> str:
     )
 
 
-def to_markdown(run: Run, table: pd.DataFrame) -> str:
+def to_markdown(run: RunDescription, table: pd.DataFrame) -> str:
     metrics = metrics_of(table)
     heads = ["Model", *map(header, metrics), "Seeds", *COSTS.values()]
     lines = [heads, ["---"] + ["---:"] * (len(heads) - 1)]

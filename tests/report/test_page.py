@@ -114,7 +114,7 @@ def test_hostile_words_are_only_words(tmp_path):
     run = json.loads(path.read_text())
     run["datasets"]["vessels"]["title"] = run["models"]["unet"]["title"] = HOSTILE
     run["models"]["unet"]["card"] = {HOSTILE: HOSTILE}
-    run["left_out"] = [{"dataset": "vessels", "model": HOSTILE, "reason": HOSTILE}]
+    run["skipped"] = [{"dataset": "vessels", "model": HOSTILE, "reason": HOSTILE}]
     run["config_yaml"] = HOSTILE
     path.write_text(json.dumps(run))
     cell = path.parent / "cells" / "vessels" / "fcn8s_vgg16" / "seed0" / "state.json"
@@ -140,7 +140,7 @@ def test_a_run_that_has_just_begun_has_a_page(tmp_path):
     page = build(fresh)
     assert "0 of 9 cells scored" in page.text
     assert "No network has a score." in page.text
-    assert "not begun" in page.text
+    assert "not started" in page.text
 
 
 def test_the_report_stands_when_predictions_are_broken(tmp_path):

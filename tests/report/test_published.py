@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 from fake_run import make_run
 
-from segbench.contract.run import Run
+from segbench.contract.run import RunDescription
 from segbench.report.page import report
 from segbench.report.published import published
 from segbench.report.summarise import collect, summarise
@@ -26,7 +26,7 @@ def run(tmp_path: Path) -> Path:
 
 
 def test_ours_stands_beside_the_published_score_of_the_same_data(run):
-    found = Run.read(run)
+    found = RunDescription.read(run)
     scores, _ = collect(found)
     reached, missed = published(found, scores)
     own = scores[(scores["model"] == "unet") & (scores["metric"] == "miou") & (scores["class"] == "")]
@@ -36,7 +36,7 @@ def test_ours_stands_beside_the_published_score_of_the_same_data(run):
 
 
 def test_the_paper_recipe_shows_scores_on_other_data_too(run):
-    found = Run.read(run).model_copy(update={"recipe": "paper"})
+    found = RunDescription.read(run).model_copy(update={"recipe": "paper"})
     other = published(found, collect(found)[0])[-1]
     assert other["where"] == "other vessels, test"
     assert other["reproduced"] is None and other["ours"] != other["ours"]

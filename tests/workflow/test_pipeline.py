@@ -289,7 +289,7 @@ def test_a_plan_says_why_and_at_what_cost(project: Project) -> None:
     assert re.search(r"toy/unet/seed0: train: code changed \(0:00:\d\d\)", text)
     assert re.search(r"vessels/unet/seed0: train: code changed \(0:00:\d\d\)", text)
     assert "vessels/toy" not in text and "control" not in text
-    assert "left out: mask_rcnn_resnet50_fpn on toy: needs instance truth" in text
+    assert "skipped: mask_rcnn_resnet50_fpn on toy: needs instance truth" in text
     assert re.search(r"training: \S+ device-hours, as on \S+", text)
     assert result.returncode == 1 and "are more than max_hours: 1e-09" in result.stderr
     assert plan(project, "--yes", "--config", "seeds=[0]").returncode == 0

@@ -11,10 +11,12 @@ from pathlib import Path
 
 from snakemake.exceptions import WorkflowError
 
-from segbench.jobs import demand, slurm
-from segbench.data.sources import own_folder
+from segbench.config.describe import describe
 from segbench.config.resolve import resolve
+from segbench.data.sources import own_folder
 from segbench.errors import SegbenchError
+from segbench.files import write_json
+from segbench.jobs import demand, slurm
 from segbench.jobs.fingerprint import fingerprint
 from segbench.jobs.locks import hold, place_of_locks, share
 
@@ -35,6 +37,7 @@ if workflow.remote_exec:
 else:
     slurm.read_cancelled_jobs()
 CONFIG = RUN.config
+DESCRIPTION = describe(RUN).model_dump(mode="json")
 # every rule calls the `segbench` of the environment that runs this workflow
 os.environ.update(
     PATH=os.pathsep.join([str(Path(sys.executable).parent), os.getenv("PATH", "")])
@@ -121,48 +124,9 @@ def dumps(model):
     )
 
 
-@functools.cache
-def run_description():
-    return {
-        "name": CONFIG.run,
-        "recipe": CONFIG.recipe,
-        "cells": [
-            {
-                "dataset": c.dataset,
-                "model": c.model,
-                "seed": c.seed,
-                "task": c.task,
-                "control": c.control,
-            }
-            for c in RUN.cells
-        ],
-        "left_out": [
-            dict(zip(("dataset", "model", "reason"), entry)) for entry in RUN.left_out
-        ],
-        "datasets": {
-            name: {
-                "root": f"{DATA}/{name}",
-                "title": entry.title,
-                "state": f"{RESULTS}/datasets/{name}",
-            }
-            for name, entry in RUN.datasets.items()
-        },
-        "models": {
-            name: {
-                "title": entry.title,
-                "card": entry.notes,
-                "published": [p.model_dump(mode="json") for p in entry.published],
-            }
-            for name, entry in RUN.models.items()
-        },
-        "config_yaml": RUN.as_yaml(),
-        "options": CONFIG.report.model_dump(mode="json"),
-    }
-
-
 def digest(*keys):
-    """Changes with these parts of the description of the run, which a step shows."""
-    shown = json.dumps([run_description()[key] for key in keys])
+    """Changes with these parts of the description of the run, and with nothing else."""
+    shown = json.dumps([DESCRIPTION[key] for key in keys])
     return hashlib.sha256(shown.encode()).hexdigest()[:16]
 
 
@@ -211,12 +175,6 @@ def share_what_is_made(claims):
         claims = [c for c in claims if c not in done]
 
 
-def write_run_description():
-    from segbench.files import write_json
-
-    write_json(f"{RESULTS}/run.json", run_description())
-
-
 def end_jobs_left_over():
     """End the cluster's jobs of an earlier call that was killed and did not do so itself."""
     ids = {
@@ -232,11 +190,6 @@ def end_jobs_left_over():
             )
     except SegbenchError as error:
         raise WorkflowError(str(error)) from None
-
-
-def left_out_lines():
-    for dataset, model, reason in RUN.left_out:
-        yield f"left out: {model} on {dataset}: {reason}"
 
 
 def cancel_timers():
