@@ -22,9 +22,9 @@ from segbench.contract.view import Name, Task
 
 
 def _folder(path: str) -> str:
-    """A folder's name as it can stand in Snakemake's patterns; `~` is the home folder."""
+    """Normalise a path and expand `~`. Refuses characters that Snakemake gives a meaning."""
     if wrong := [c for c in path if c in "{}" or not c.isprintable()]:
-        raise ValueError(f"a path may not hold {wrong[0]!r}")
+        raise ValueError(f"a path may not contain {wrong[0]!r}")
     if not path.strip():
         raise ValueError("a path may not be empty")
     return os.path.normpath(Path(path).expanduser())
@@ -51,13 +51,13 @@ class DatasetEntry(Strict):
     convert: Annotated[str, Field(pattern=r"^[\w.]+:\w+$")]
     """Python path of the converter, `package.module:function`."""
     tasks: list[Task]
-    """What the converted dataset offers: semantic, instance, panoptic."""
+    """Tasks that the converted dataset has truth for: semantic, instance, panoptic."""
     channels: Literal[1, 3]
     """Channels of the images: 1 (grey) or 3 (RGB)."""
     options: dict[str, Any] = {}
     """Options of the converter."""
     archives: dict[Name, Archive] = {}
-    """Files that the dataset is made from, by file name."""
+    """Files that the dataset is converted from, by file name."""
     images: dict[str, PositiveInt] = {}
     """Number of images in each split of the full dataset, shown by `segbench datasets`."""
     address: Address | None = None
@@ -67,8 +67,8 @@ class DatasetEntry(Strict):
     citation: str
     """How to cite the dataset."""
     recipe: dict[str, Any] = {}
-    """Recipe keys for this dataset, merged over the recipe of every network: what the data allow, such as
-    flips."""
+    """Recipe keys for this dataset, such as the flips that its images allow. They override the recipe of
+    every network."""
 
 
 class ModelEntry(Strict):
@@ -85,19 +85,19 @@ class ModelEntry(Strict):
     trained: bool = True
     """False for controls, which have no recipes."""
     card: Card | str
-    """Paper and notes, shown by `segbench models`. A network without a paper, and a control, has one line of
-    text instead."""
+    """Paper and notes, shown by `segbench models`. One line of text for controls and networks without a
+    paper."""
     size: Size | None = None
     """Parameters and FLOPs; `segbench cards` measures and writes them."""
     published: list[Published] = []
-    """Scores from papers, shown in the report in a table of their own."""
+    """Scores from papers, shown in a separate table of the report."""
     recipes: dict[str, dict[str, Any]] = {}
-    """Recipes by name, such as `demo`, `budget` and `paper`; `public` scores public weights of the whole
-    network."""
+    """Recipes by name, such as `demo`, `budget` and `paper`. `public` scores public weights of the whole
+    network without training."""
 
     @property
     def notes(self) -> dict[str, str]:
-        """The card, by the words under which it is shown."""
+        """The card as text by heading, as it is shown."""
         if isinstance(self.card, str):
             return {"Note": self.card}
         return {
@@ -109,22 +109,25 @@ class ModelEntry(Strict):
 
 
 class Override(Strict):
-    """Laid over the recipe of the cells that it names; without `datasets` or `models`, of all."""
+    """Changes to the recipe of some cells."""
 
     datasets: list[str] | None = None
-    """Datasets that it applies to; without this key, all."""
+    """Datasets that it applies to. Default: all."""
     models: list[str] | None = None
-    """Networks that it applies to; without this key, all."""
+    """Networks that it applies to. Default: all."""
     recipe: dict[str, Any] = {}
-    """Recipe keys, merged over the recipe of these cells."""
+    """Recipe keys that override those of these cells."""
     threads: PositiveInt | None = None
-    """Processor threads of one training, instead of the run's `threads`."""
+    """CPU threads of one training, instead of the run's `threads`."""
 
     def applies(self, dataset: str, model: str) -> bool:
+        """Return whether it changes the cells of this dataset and model."""
         return dataset in (self.datasets or [dataset]) and model in (self.models or [model])
 
 
 class Exclusion(Strict):
+    """A pair of dataset and model to skip."""
+
     dataset: str
     """Name of the dataset."""
     model: str
@@ -137,7 +140,7 @@ class RunConfig(Strict):
     run: Name = "default"
     """Name of the run. Its results go to `<results>/<run>/`."""
     results: Folder = "results"
-    """Folder of all results."""
+    """Folder of the results of all runs."""
     data: Folder = "results/data"
     """Folder of the converted datasets. Runs that name the same folder share them."""
     archives: Folder = "results/archives"
@@ -145,38 +148,38 @@ class RunConfig(Strict):
     weights: Folder = "results/weights"
     """Folder of the pretrained weights."""
     mirror: Annotated[str, AfterValidator(_place)] | None = None
-    """Folder or address with archives and `SHA256SUMS`, searched before the upstream addresses."""
+    """Folder or address with archives and `SHA256SUMS`. Archives are fetched from there if it has them, else
+    from their own addresses."""
     datasets: list[Name]
     """Names of entries of `config/datasets/`."""
     models: list[Name]
     """Names of networks in `config/models/`. A network runs on each dataset with which it shares a task."""
     controls: list[Name] = ["control_constant", "control_random", "control_truth"]
-    """Names of controls in `config/models/`: they run like networks, without training."""
+    """Names of controls in `config/models/`. They run like networks, but are not trained."""
     seeds: Annotated[list[NonNegativeInt], Field(min_length=1)] = [0]
     """Every cell is trained once for each seed. Controls run with the first seed only."""
     recipe: str = "demo"
-    """Which of the networks' recipes to train with."""
+    """Name of the recipe that the networks are trained with."""
     exclude: list[Exclusion] = []
     """Pairs of dataset and network to skip."""
     overrides: list[Override] = []
     """Changes to the recipes of some cells, applied in order."""
     dataset_options: dict[str, dict[str, Any]] = {}
-    """By dataset: options merged over those of the dataset's entry, such as the number of generated images.
-    """
+    """By dataset: options that override those of its entry, such as the number of generated images."""
     allow_non_commercial: bool = False
     """Allow weights whose licence forbids commercial use."""
     device: Annotated[str, AfterValidator(_device)] = "auto"
-    """`auto` (GPUs if there are any, else the processor), `cpu`, `cuda`, or `cuda:<n>`."""
+    """`auto` (GPUs if there are any, else the CPU), `cpu`, `cuda`, or `cuda:<n>`."""
     threads: PositiveInt = 1
-    """Processor threads of one training or prediction, and processes of one scoring. Training is reproducible
-    to the bit for the same number of threads."""
+    """CPU threads of one training or prediction, and processes of one evaluation. With the same number of
+    threads, training is reproducible bit by bit."""
     workers: NonNegativeInt = 0
-    """Loader processes of one training. They never change a result."""
+    """Processes that load the data of one training. They do not change the results."""
     max_hours: PositiveFloat | None = None
-    """`segbench plan` refuses a run with more estimated hours of training on one device."""
+    """`segbench plan` refuses a run with more estimated hours of training, summed over the devices."""
     limits: Limits = Limits()
-    """How large extracted archives and images may be."""
+    """Largest size of extracted archives and of images."""
     evaluation: EvaluationOptions = EvaluationOptions()
-    """Options of the evaluation. A change repeats the scoring only."""
+    """Options of the evaluation. A change repeats only the evaluation."""
     report: ReportOptions = ReportOptions()
-    """Options of the report. A change repeats the report only."""
+    """Options of the report. A change repeats only the report."""

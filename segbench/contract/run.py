@@ -107,10 +107,10 @@ class RunDescription(BaseModel):
 
     @property
     def networks(self) -> list[str]:
-        """Models that are trained, in the order of the configuration."""
+        """Models that are trained, in the order of their cells."""
         return list(dict.fromkeys(c.model for c in self.cells if not c.control))
 
     @property
     def controls(self) -> list[str]:
-        """Controls, in the order of the configuration."""
+        """Controls, in the order of their cells."""
         return list(dict.fromkeys(c.model for c in self.cells if c.control))

@@ -162,7 +162,7 @@ def killed(folder: Path) -> None:
     [
         (spoil_nothing, "pending", "not started"),
         (only_trained, "pending", "train is done, evaluation is not"),
-        (still_running, "pending", "train has begun"),
+        (still_running, "pending", "train is running"),
         (killed, "failed", "train was killed"),
         (spoil_state, "failed", "is not valid JSON"),
         (spoil_scores, "failed", "has no column"),
