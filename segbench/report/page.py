@@ -1,4 +1,4 @@
-"""The report: one HTML file with everything in it, which opens without a network."""
+"""The report: one self-contained HTML file, which opens offline."""
 
 from __future__ import annotations
 
@@ -49,18 +49,23 @@ COSTS: dict[str, Callable[[float], str]] = {
 CONTRACT_WORDS = {
     "pooling": "Pooling",
     "ignored": "Ignored",
-    "absent": "A class without truth and prediction",
-    "resolution": "Compared at the size of",
+    "absent": "Class without truth and prediction",
+    "resolution": "Resolution",
     "match": "Match",
-    "max_detections": "Most detections",
-    "min_score": "Least score",
+    "max_detections": "Maximum detections",
+    "min_score": "Minimum score",
 }
 
 
 def report(run_json: Path, summary: Path, out: Path) -> None:
-    """Write the report of a run, from its cells and the folder that `summarise` wrote, to the folder `out`.
+    """Write the report of a run to the folder `out`.
 
-    index.html: the page, whole in itself. plots/*.{svg,png}, gallery/*.jpg: its pictures, for use elsewhere.
+    index.html: the page, self-contained. plots/*.{svg,png}, gallery/*.jpg: its images as files.
+
+    Args:
+        run_json: The description of the run, next to its cells.
+        summary: Folder that `summarise` wrote.
+        out: Folder to write; replaced if it exists.
     """
     run = RunDescription.read(run_json)
     scores, cells = read_summary(summary)
@@ -76,7 +81,7 @@ def report(run_json: Path, summary: Path, out: Path) -> None:
             published=published(run, scores),
             places=_places(cells),
             progress=_progress(run, cells),
-            troubles=cells[~cells["status"].isin(["ok", "not-applicable"])].to_dict("records"),
+            unscored=cells[~cells["status"].isin(["ok", "not-applicable"])].to_dict("records"),
             skipped=cells[cells["status"] == "not-applicable"].to_dict("records"),
             ranks=_ranks(tables),
             enough=ENOUGH_DATASETS,
@@ -89,6 +94,7 @@ def report(run_json: Path, summary: Path, out: Path) -> None:
 
 
 def data_uri(path: Path) -> str:
+    """Return an image file as a data URI."""
     data = base64.b64encode(path.read_bytes()).decode("ascii")
     return f"data:{MEDIA[path.suffix[1:]]};base64,{data}"
 
@@ -110,7 +116,7 @@ def _galleries(run: RunDescription, tables: Tables, folder: Path) -> dict[tuple[
 
 
 def _hardest(run: RunDescription, dataset: str, task: Task, networks: list[str]) -> list[str]:
-    """Images that the best network does worst on."""
+    """Return the images on which the best network scores lowest."""
     for cell in run.cells:
         path = run.folder(cell) / "per_image.parquet"
         if (cell.dataset, cell.model) == (dataset, networks[0] if networks else None) and path.exists():
@@ -126,13 +132,13 @@ def _dataset(
     galleries: Mapping[tuple[str, Task], dict[str, str]],
     folder: Path,
 ) -> dict[str, Any]:
-    """All that the page shows of one dataset."""
+    """Return everything that the page shows about one dataset."""
     try:
         info = Dataset(run.datasets[name].root).info
     except SegbenchError:
         info = None
 
-    def pictures(kind: str, task: Task | None) -> list[dict[str, str]]:
+    def embedded(kind: str, task: Task | None) -> list[dict[str, str]]:
         suffix = run.options.formats[0]
         return [
             {"uri": data_uri(folder / "plots" / f"{p.stem}.{suffix}"), "caption": p.caption, "kind": kind}
@@ -144,14 +150,14 @@ def _dataset(
         "name": name,
         "title": run.dataset_title(name),
         "info": info,
-        "learning": pictures("learning", None),
+        "learning": embedded("learning", None),
         "tasks": [
             {
                 "task": task,
-                "answer": _answer(run, table),
+                "best": _best(run, table),
                 "table": Markup(to_html(run, table)),  # escaped by its own template
-                "plots": pictures("scores", task) + pictures("cost", task),
-                "classes": pictures("classes", task),
+                "plots": embedded("scores", task) + embedded("cost", task),
+                "classes": embedded("classes", task),
                 "gallery": galleries.get((name, task)),
             }
             for (dataset, task), table in tables.items()
@@ -160,8 +166,8 @@ def _dataset(
     }
 
 
-def _answer(run: RunDescription, table: pd.DataFrame) -> dict[str, Any] | None:
-    """The best network of a table, what it cost, and how far ahead of the next it is."""
+def _best(run: RunDescription, table: pd.DataFrame) -> dict[str, Any] | None:
+    """Return the best network of a table, its costs, and its margin over the second best."""
     metric = metrics_of(table)[0]
     networks = table[~table["control"] & table[metric].notna()]
     if networks.empty:
@@ -184,7 +190,7 @@ def _answer(run: RunDescription, table: pd.DataFrame) -> dict[str, Any] | None:
 
 
 def _networks(run: RunDescription, cells: pd.DataFrame) -> list[dict[str, Any]]:
-    """What each network is, and its cost as the range over the datasets."""
+    """Return the card of each network, and the range of its costs over datasets and seeds."""
     rows = []
     for model in run.networks:
         own = cells[cells["model"] == model]
@@ -199,7 +205,7 @@ def _networks(run: RunDescription, cells: pd.DataFrame) -> list[dict[str, Any]]:
 
 
 def _places(cells: pd.DataFrame) -> list[dict[str, Any]]:
-    """Where the trained cells ran: machine and versions, and how many cells each."""
+    """Return the hardware and software versions of the trained cells, and the number of cells for each."""
     words = {
         "train_processor": "Processor",
         "train_gpu": "GPU",
@@ -242,7 +248,10 @@ def _ranks(tables: Tables) -> list[dict[str, Any]]:
 
 
 def _controls(run: RunDescription, tables: Tables) -> list[dict[str, Any]]:
-    """The primary score of each control, and the networks that do not beat the untrained ones."""
+    """Return the primary score of each control, and the networks that do not beat the controls.
+
+    `control_truth`, which copies the truth, is not among the controls to beat.
+    """
     found = []
     for (dataset, task), table in tables.items():
         metric = metrics_of(table)[0]
@@ -264,7 +273,7 @@ def _controls(run: RunDescription, tables: Tables) -> list[dict[str, Any]]:
 
 
 def _contracts(run: RunDescription, scores: pd.DataFrame, tables: Tables) -> list[dict[str, Any]]:
-    """The contracts of the compared metrics, each once, with what they hold for."""
+    """Return each contract of the compared metrics once, with its metrics and datasets."""
     found: dict[tuple[str, ...], dict[str, list[str]]] = {}
     for dataset, task in tables:
         rows = main_scores(run, scores, dataset, task)

@@ -1,4 +1,4 @@
-"""From many cells to one summary: all scores, the status of every cell, comparison tables, ranks."""
+"""Summarise the cells of a run: all scores, the status of every cell, comparison tables and ranks."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ logger = logging.getLogger(__name__)
 def summarise(run_json: Path, out: Path) -> None:
     """Write the summary of a run to the folder `out`.
 
-    scores.csv: every score of every finished cell, tidy.
-    cells.csv: every planned cell and every skipped pair, with status, reason, and what it cost.
+    scores.csv: every score of every finished cell, one a row.
+    cells.csv: every planned cell and every skipped pair, with status, reason and costs.
     tables/<dataset>_<task>.{csv,md,html}: the comparison of the models.
     ranks.csv: mean rank of the networks over the datasets of each task.
 
-    A cell that failed, is missing or cannot be read is a row in the tables, never an error.
+    A cell that failed, is missing or cannot be read becomes a row of the tables, not an error.
     """
     run = RunDescription.read(run_json)
     scores, cells = collect(run)
@@ -49,7 +49,7 @@ def summarise(run_json: Path, out: Path) -> None:
 
 
 def collect(run: RunDescription) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """(all scores, all cells) of a run; see `summarise`."""
+    """Return all scores and all cells of a run as data frames; see `summarise` for their contents."""
     found, cells = [], []
     for cell in run.cells:
         status, reason, scores = _status_and_scores(run, cell)
@@ -69,14 +69,14 @@ def collect(run: RunDescription) -> tuple[pd.DataFrame, pd.DataFrame]:
 def comparisons(
     run: RunDescription, scores: pd.DataFrame, cells: pd.DataFrame
 ) -> dict[tuple[str, Task], pd.DataFrame]:
-    """The table of every dataset and task that was scored, or planned and failed; see `compare`."""
+    """Return the table of every dataset and task with scores or planned cells; see `compare`."""
     have = set(zip(scores["dataset"], scores["task"])) | {(c.dataset, c.task) for c in run.cells}
     pairs = [(d, t) for d in run.datasets for t in TASKS if (d, t) in have]
     return {pair: compare(run, scores, cells, *pair) for pair in pairs}
 
 
 def read_summary(folder: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """(all scores, all cells) as `summarise` wrote them."""
+    """Read the scores and cells that `summarise` wrote to a folder."""
     text = ["dataset", "model", "task", "status", "reason"]
     cells = pd.read_csv(folder / "cells.csv", dtype=dict.fromkeys(text, "str"), low_memory=False)
     cells[text] = cells[text].fillna("")
@@ -86,7 +86,7 @@ def read_summary(folder: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
 
 
 def _status_and_scores(run: RunDescription, cell: CellDescription) -> tuple[str, str, pd.DataFrame | None]:
-    """Status, the last message, and the scores of a cell; only a finished cell has scores."""
+    """Return status, reason and scores of a cell. The scores are None unless the status is ok."""
     found = cell_status(run, cell)
     if found.status != "ok":
         return "pending" if found.status == "running" else found.status, found.reason, None
@@ -104,14 +104,14 @@ def _status_and_scores(run: RunDescription, cell: CellDescription) -> tuple[str,
 
 
 def _intervals(found: dict[str, Any], scores: pd.DataFrame) -> dict[str, list[float]]:
-    """`low` and `high`, the 95 % interval over the images, of the scores that have one."""
+    """Return `low` and `high`, the bounds of the 95 % interval over the images, or NaN."""
     whole = zip(scores["task"], scores["metric"], scores["class"] == "")
     bounds = [(found.get(t, {}).get(m) if mean else None) or (math.nan, math.nan) for t, m, mean in whole]
     return {"low": [low for low, _ in bounds], "high": [high for _, high in bounds]}
 
 
 def _costs(run: RunDescription, cell: CellDescription) -> dict[str, Any]:
-    """Plain values of training.json as train_<key> and of efficiency.json as predict_<key>."""
+    """Return the scalar values of training.json as train_<key> and of efficiency.json as predict_<key>."""
     costs: dict[str, Any] = {}
     for name, prefix in (("training.json", "train"), ("efficiency.json", "predict")):
         path = run.folder(cell) / name
@@ -126,7 +126,12 @@ def _costs(run: RunDescription, cell: CellDescription) -> dict[str, Any]:
 
 
 def read_scores(path: Path) -> pd.DataFrame:
-    """Tidy scores; `class` is "" for the mean over the classes. Raises OSError or ValueError."""
+    """Read a scores.csv. `class` is "" for means over the classes.
+
+    Raises:
+        OSError: The file cannot be read.
+        ValueError: It is not a table of scores.
+    """
     scores = pd.read_csv(path, dtype=str, keep_default_na=False)  # a class may be called NA
     missing = set(SCORE_COLUMNS) - set(scores)
     if missing:

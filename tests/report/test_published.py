@@ -46,6 +46,6 @@ def test_the_page_shows_it_apart_from_our_scores(run):
     summarise(run, run.parent / "summary")
     report(run, run.parent / "summary", run.parent / "report")
     page = (run.parent / "report" / "index.html").read_text()
-    assert "Published elsewhere" in page and "0.990" in page.partition("Published elsewhere")[2]
-    assert "0.990" not in page.partition("Published elsewhere")[0]
+    assert "Published scores" in page and "0.990" in page.partition("Published scores")[2]
+    assert "0.990" not in page.partition("Published scores")[0]
     assert "0.990" not in (run.parent / "summary" / "tables" / "vessels_semantic.md").read_text()

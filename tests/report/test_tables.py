@@ -46,7 +46,7 @@ def test_a_table_of_two_precisions_says_so(vessels):
     one["precision"] = ["bf16", "bf16", *[""] * (len(table) - 2)]
     two["precision"] = ["bf16", "fp32", *[""] * (len(table) - 2)]
     first, second = (run.title(m) for m in table["model"][:2])
-    note = f"Precision differs: bf16: {first}; fp32: {second}. Scores and times are comparable within one"
+    note = f"Precision differs: bf16: {first}; fp32: {second}. Compare scores and times only within one"
     for write in (to_markdown, to_html):
         assert "Precision differs" not in write(run, one)
         assert note in write(run, two).replace("\\_", "_")

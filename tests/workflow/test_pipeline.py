@@ -218,7 +218,7 @@ def test_two_runs_of_other_names_on_one_folder_of_data(project: Project) -> None
         project.config(run="maker", datasets=["toy"], models=["toy"], limits={"max_files": 10})
         result = project.snakemake()
         assert result.returncode != 0
-        assert "remedy: wait until it has made what both need" in result.stdout + result.stderr
+        assert "remedy: wait until the other run has written it" in result.stdout + result.stderr
     assert (project.root / "results/data/toy/dataset.json").stat().st_mtime_ns == before
 
 

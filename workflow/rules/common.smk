@@ -1,4 +1,4 @@
-# Names, paths and look-ups that the rules share. The configuration is checked here, before the DAG is built.
+# Names, paths and functions that the rules share. The configuration is checked here, before the DAG is built.
 import functools
 import hashlib
 import json
@@ -23,10 +23,10 @@ from segbench.jobs.locks import hold, place_of_locks, share
 try:
     RUN = resolve(
         config,
-        # of the project, wherever it is called from
+        # the registries of the project, from whichever folder Snakemake is called
         Path(os.path.relpath(PROJECT / "config")),
         source=", ".join(map(str, workflow.configfiles)) or "--config",
-        check_code=not workflow.remote_exec,  # who submitted this job has
+        check_code=not workflow.remote_exec,  # the submitting process has checked it
     )
 except SegbenchError as error:
     raise WorkflowError(str(error)) from None
@@ -38,18 +38,18 @@ else:
     slurm.read_cancelled_jobs()
 CONFIG = RUN.config
 DESCRIPTION = describe(RUN).model_dump(mode="json")
-# every rule calls the `segbench` of the environment that runs this workflow
+# rules call the `segbench` of the environment that runs this workflow
 os.environ.update(
     PATH=os.pathsep.join([str(Path(sys.executable).parent), os.getenv("PATH", "")])
 )
 DATA, ARCHIVES, WEIGHTS = CONFIG.data, CONFIG.archives, CONFIG.weights
-# by wildcard, what runs share, and the rules that make it
+# folders that runs share, by wildcard, and the rules that write to them
 STORES = {"dataset": DATA, "archive": ARCHIVES, "weights": WEIGHTS}
 MAKERS = {"fetch_archive", "fetch_weights", "convert_dataset", "lint_dataset"}
 RESULTS = f"{CONFIG.results}/{CONFIG.run}"
 CELL = f"{RESULTS}/cells/{{dataset}}/{{model}}/seed{{seed}}"
 LOGS = f"{RESULTS}/logs"
-# short jobs of one cell, or of one dataset, are one job on a cluster
+# on a cluster, the short jobs of one cell or one dataset are submitted as one job
 CELL_GROUP, DATASET_GROUP = "{dataset}_{model}_seed{seed}", "{dataset}"
 CELL_LOG = "{dataset}/{model}-seed{seed}.log"
 MIRROR = ["--mirror", CONFIG.mirror] if CONFIG.mirror else []
@@ -66,7 +66,7 @@ def cell_of(wildcards):
 
 
 def weights_of(wildcards):
-    """What a training starts from: another cell, public weights, or nothing."""
+    """Weights that a training starts from: those of another cell, public ones, or none."""
     cell = cell_of(wildcards)
     if cell.earlier:
         return paths_of_cells(f"{CELL}/model.pt", [RUN.by_key[cell.earlier]])
@@ -78,7 +78,7 @@ def model_of(wildcards):
 
 
 def gpus_to_train(wildcards):
-    """`device: cpu` asks for none."""
+    """Number of GPUs of a training; 0 with `device: cpu`."""
     return cell_of(wildcards).recipe.gpus if CONFIG.device != "cpu" else 0
 
 
@@ -87,17 +87,19 @@ def gpus_to_predict(wildcards):
 
 
 def images_of(dataset_json):
-    """Number of images that are scored; not known (and asked again) until the dataset is converted."""
+    """Number of images in the evaluation split. Raises FileNotFoundError until the dataset is converted;
+    Snakemake then calls it again.
+    """
     info = json.loads(Path(dataset_json).read_text())
     return info["splits"][info["evaluation_split"]]
 
 
 @functools.cache
 def own_files_of(dataset):
-    """Digest of the folder that the user's own dataset is converted from."""
+    """Digest of the source folder of a user's own dataset; empty for other datasets."""
     folder = RUN.datasets[dataset].options.get("folder")
     if workflow.remote_exec or not isinstance(folder, str):
-        return ""  # who submitted this job has compared it
+        return ""  # the submitting process has compared it
     try:
         return own_folder.digest(Path(folder), Path(".snakemake/segbench"))
     except SegbenchError as error:
@@ -111,14 +113,14 @@ def paths_of_cells(pattern, cells=RUN.cells):
 
 
 def code_of(step, *paths):
-    """Fingerprint of a step, and of the network, converter or loader that it calls."""
-    if workflow.remote_exec:  # who submitted this job has compared it
+    """Fingerprint of the code of a step, and of the network, converter or loader that it calls."""
+    if workflow.remote_exec:  # the submitting process has compared it
         return ""
     return fingerprint(step, *(path.partition(":")[0] for path in paths if path))
 
 
 def dumps(model):
-    """The keys that differ from the defaults, as JSON: what a job gets, and nothing that it does not use."""
+    """JSON of the keys that differ from the defaults. A new key with a default repeats no job."""
     return json.dumps(
         model.model_dump(mode="json", by_alias=True, exclude_defaults=True)
     )
@@ -131,12 +133,12 @@ def digest(*keys):
 
 
 def claim():
-    """Keep other runs off: from the results, and from what this run has yet to fetch and to convert.
+    """Lock the results, and the archives, weights and datasets that this run writes, against other runs.
 
-    Snakemake's own lock is off (`nolock` in the profiles): it outlives a process that was killed. These end
-    with the process. What is there already may be read by many runs at once.
+    Files that this run only reads are locked for reading, which many runs can do at once. The profiles switch
+    Snakemake's own lock off (`nolock`), as it remains if the process is killed. These locks end with the process.
     """
-    global CLAIMS  # held while they are open
+    global CLAIMS  # the locks are held while these files are open
     own = {}
     for job in workflow.dag.jobs:
         for kind, store in STORES.items():
@@ -152,7 +154,7 @@ def claim():
                     place_of_locks(place),
                     shared=not jobs,
                     where=place,
-                    remedy="wait until it has made what both need, or name another folder for this run",
+                    remedy="wait until the other run has written it, or set another folder for this run",
                 )
             )
     except SegbenchError as error:
@@ -162,11 +164,11 @@ def claim():
         for lock, jobs in zip(CLAIMS[1:], (own[p] for p in sorted(own)))
         if jobs
     ]
-    threading.Thread(target=share_what_is_made, args=[made], daemon=True).start()
+    threading.Thread(target=share_finished, args=[made], daemon=True).start()
 
 
-def share_what_is_made(claims):
-    """Let other runs read a dataset as soon as its jobs are done, not only when this run ends."""
+def share_finished(claims):
+    """Let other runs read a dataset as soon as its jobs are done, before this run ends."""
     while claims:
         time.sleep(1)
         done = [c for c in claims if all(map(workflow.dag.finished, c[1]))]
@@ -175,8 +177,8 @@ def share_what_is_made(claims):
         claims = [c for c in claims if c not in done]
 
 
-def end_jobs_left_over():
-    """End the cluster's jobs of an earlier call that was killed and did not do so itself."""
+def end_orphaned_jobs():
+    """Cancel cluster jobs that an earlier call submitted before it was killed."""
     ids = {
         str(id)
         for job in workflow.dag.needrun_jobs()
@@ -185,7 +187,7 @@ def end_jobs_left_over():
     try:
         if ids and (ended := slurm.end_jobs(ids)):
             print(
-                f"ended jobs left over from an earlier call: {', '.join(ended)}",
+                f"cancelled jobs of an earlier call: {', '.join(ended)}",
                 file=sys.stderr,
             )
     except SegbenchError as error:
@@ -193,13 +195,13 @@ def end_jobs_left_over():
 
 
 def cancel_timers():
-    """End with the last job: Python would wait for what the scheduler left of `max-jobs-per-timespan`."""
+    """Let the process end after the last job, without waiting for timers of `max-jobs-per-timespan`."""
     for thread in threading.enumerate():
         if isinstance(thread, threading.Timer):
             thread.cancel()
 
 
-def report_what_there_is():
+def report_finished_cells():
     if Path(RESULTS, "run.json").exists():
         for step in (
             ["summarise", f"{RESULTS}/run.json", "--out", f"{RESULTS}/summary"],
@@ -214,6 +216,6 @@ def report_what_there_is():
         ):
             subprocess.run(["segbench", *step], check=False)
         print(
-            f"Something failed; {RESULTS}/report/index.html shows what and the rest.",
+            f"Some jobs failed. {RESULTS}/report/index.html shows which, and the results of the others.",
             file=sys.stderr,
         )

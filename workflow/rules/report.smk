@@ -1,4 +1,4 @@
-# All cells into tables, plots and one page.
+# Collect all cells in tables, plots and one page.
 
 
 localrules:
