@@ -50,7 +50,7 @@ CONTRACT_WORDS = {
     "pooling": "Pooling",
     "ignored": "Ignored",
     "absent": "Class without truth and prediction",
-    "resolution": "Resolution",
+    "resolution": "At the resolution of",
     "match": "Match",
     "max_detections": "Maximum detections",
     "min_score": "Minimum score",
@@ -81,8 +81,8 @@ def report(run_json: Path, summary: Path, out: Path) -> None:
             published=published(run, scores),
             places=_places(cells),
             progress=_progress(run, cells),
-            unscored=cells[~cells["status"].isin(["ok", "not-applicable"])].to_dict("records"),
-            skipped=cells[cells["status"] == "not-applicable"].to_dict("records"),
+            unscored=cells[~cells["status"].isin(["ok", "skipped"])].to_dict("records"),
+            skipped=cells[cells["status"] == "skipped"].to_dict("records"),
             ranks=_ranks(tables),
             enough=ENOUGH_DATASETS,
             controls=_controls(run, tables),
@@ -173,7 +173,7 @@ def _best(run: RunDescription, table: pd.DataFrame) -> dict[str, Any] | None:
     if networks.empty:
         return None
     best = networks.iloc[0]
-    answer = {
+    found = {
         "title": run.title(best["model"]),
         "metric": header(metric),
         "score": score(best[metric], best[f"{metric}_sd"]),
@@ -185,8 +185,8 @@ def _best(run: RunDescription, table: pd.DataFrame) -> dict[str, Any] | None:
         second = networks.iloc[1]
         spread = max(best[f"{metric}_sd"], second[f"{metric}_sd"])  # NaN with one seed
         margin = best[metric] - second[metric]
-        answer |= {"next": run.title(second["model"]), "margin": margin, "within_spread": margin <= spread}
-    return answer
+        found |= {"next": run.title(second["model"]), "margin": margin, "within_spread": margin <= spread}
+    return found
 
 
 def _networks(run: RunDescription, cells: pd.DataFrame) -> list[dict[str, Any]]:
@@ -230,7 +230,7 @@ def _places(cells: pd.DataFrame) -> list[dict[str, Any]]:
 
 
 def _progress(run: RunDescription, cells: pd.DataFrame) -> dict[str, Any]:
-    planned = cells[cells["status"] != "not-applicable"]
+    planned = cells[cells["status"] != "skipped"]
     return {
         "planned": len(planned),
         "ok": int((planned["status"] == "ok").sum()),
