@@ -307,13 +307,13 @@ def overview(
     ] = None,
 ) -> None:
     """Print one table of networks x datasets with the primary metric of each task, as Markdown."""
-    from segbench.contract.run import Run
+    from segbench.contract.run import RunDescription
     from segbench.files import write_text
     from segbench.report.overview import overview as gather
     from segbench.report.overview import to_markdown
     from segbench.report.status import newest_run
 
-    frame = gather(Run.read((run or newest_run()) / "run.json"))
+    frame = gather(RunDescription.read((run or newest_run()) / "run.json"))
     if csv is not None:
         write_text(csv, frame.to_csv(index=False))
     print(to_markdown(frame), end="")

@@ -11,7 +11,9 @@ from rich.console import Console
 from rich.table import Column, Table
 from rich.text import Text
 
-from segbench.config.resolve import CONFIG, DatasetEntry, ModelEntry, Problem, read_entries
+from segbench.config.problems import Problem
+from segbench.config.registry import CONFIG, entry_names, read_entries
+from segbench.config.schema import DatasetEntry, ModelEntry
 from segbench.errors import SegbenchError, nearest
 from segbench.files import write_text
 from segbench.units import NOTHING, count, markdown_text
@@ -159,8 +161,7 @@ def write_size(path: Path, size: Mapping[str, Any]) -> None:
 
 def _all(kind: type[Any], folder: Path) -> dict[str, Any]:
     problems: list[Problem] = []
-    names = sorted(path.stem for path in folder.glob("*.yaml"))
-    found = read_entries(kind, folder, names, names, str(folder.parent), problems)
+    found = read_entries(kind, folder, entry_names(folder), str(folder.parent), problems)
     if problems:
         raise SegbenchError("; ".join(map(str, problems)), where=folder, remedy="correct the entries")
     if not found:

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 from pydantic import BaseModel
 
-from segbench.config.resolve import DatasetEntry, ModelEntry, RunConfig
+from segbench.config.schema import DatasetEntry, ModelEntry, RunConfig
 from segbench.contract.recipe import Recipe
 from segbench.contract.sources import WeightsEntry
 from segbench.data import converters

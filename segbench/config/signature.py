@@ -1,6 +1,6 @@
-"""What a class or function named by Python path takes, read from its source: nothing is imported or run.
+"""Options that a class or function accepts, read from its source. Nothing is imported or run.
 
-A configuration is checked before anything runs, so it may neither wait for torch nor run a user's module.
+The configuration is checked first, so the check must neither wait for torch nor run a user's module.
 """
 
 from __future__ import annotations
@@ -21,12 +21,14 @@ from segbench.errors import SegbenchError, nearest
 from segbench.importing import module_source, tree
 
 ANY_NAME = "**"
-"""Key of `Options` that says that other names may be taken as well."""
+"""Key of `Options` if other names may be accepted as well."""
 Options = dict[str, "Option"]
 
 
 @dataclass(frozen=True)
 class Option:
+    """One option that is accepted."""
+
     type: Any
     required: bool = False
 
@@ -37,11 +39,12 @@ class Definition:
 
     module: str
     node: ast.AST | None
-    """None where it is made in another way, so that nothing is known of it."""
+    """None if it is defined in another way, so that its options are unknown."""
 
 
 def find(path: str) -> Definition:
-    """What `package.module:name` means. Raises SegbenchError: no such module, or no such name in it."""
+    """Find the definition of `package.module:name`. Raises SegbenchError if the module or the name does not
+    exist."""
     module, _, name = path.partition(":")
     tree(module)
     found = _lookup(module, name, set())
@@ -55,7 +58,8 @@ def find(path: str) -> Definition:
 
 @cache
 def constructor_options(path: str, given: int) -> Options:
-    """Options of a class's constructor after its first `given` parameters, those of its bases included."""
+    """Return the options of a constructor, including those of base classes, after its first `given`
+    parameters."""
     found = find(path)
     if not isinstance(found.node, ast.ClassDef):
         return {ANY_NAME: Option(Any)}
@@ -64,7 +68,7 @@ def constructor_options(path: str, given: int) -> Options:
 
 @cache
 def model_options(path: str) -> Options:
-    """Fields of the pydantic model `Options` beside a function; any name where there is no such model."""
+    """Return the fields of the pydantic model `Options` in a function's module; any name if there is none."""
     module, _, _ = path.partition(":")
     found = _lookup(module, "Options", set())
     if found is None or not isinstance(found.node, ast.ClassDef):
@@ -73,9 +77,13 @@ def model_options(path: str) -> Options:
 
 
 def faults(options: Options, values: Mapping[str, Any], *, strict: bool) -> Iterator[tuple[str, str]]:
-    """(key, what is wrong) of names that are not taken, and of values of another type.
+    """Compare option values with the accepted options.
 
-    `strict`: nothing will convert the values, so "3" is no number.
+    Args:
+        strict: Refuse values of another type even if they could be converted, such as "3" for a number.
+
+    Yields:
+        Key and mistake: unknown and missing names, and values of the wrong type.
     """
     for name, value in values.items():
         option = options.get(name)
@@ -89,7 +97,7 @@ def faults(options: Options, values: Mapping[str, Any], *, strict: bool) -> Iter
         if adapter is None:
             continue
         try:
-            # as JSON, since YAML has lists where Python has tuples
+            # as JSON, as YAML has lists instead of tuples
             adapter.validate_json(pydantic_core.to_json(value), strict=strict)
         except pydantic.ValidationError as error:
             for one in error.errors():
@@ -105,12 +113,12 @@ def faults(options: Options, values: Mapping[str, Any], *, strict: bool) -> Iter
 def _adapter(kind: Any) -> pydantic.TypeAdapter[Any] | None:
     try:
         return None if kind is Any else pydantic.TypeAdapter(kind)
-    except Exception:  # a type that pydantic knows nothing of
+    except Exception:  # a type that pydantic does not support
         return None
 
 
 def _is_key(value: Any, part: Any) -> bool:
-    """Whether part of pydantic's location is a key or index; it names branches of unions as well."""
+    """Return whether part of a pydantic location is a key or index, not a branch of a union."""
     return isinstance(part, int) or (isinstance(value, Mapping) and part in value)
 
 
@@ -140,7 +148,7 @@ def _bound(statement: ast.stmt) -> Iterator[str]:
 
 
 def _lookup(module: str, name: str, seen: set[tuple[str, str]]) -> Definition | None:
-    """The last definition of `name` at the top of a module, through imports; None where there is none."""
+    """Find the last top-level definition of a name, following imports; None if there is none."""
     if (module, name) in seen:
         return Definition(module, None)
     seen.add((module, name))
@@ -164,7 +172,7 @@ def _lookup(module: str, name: str, seen: set[tuple[str, str]]) -> Definition | 
 
 
 def _absolute(statement: ast.ImportFrom, module: str) -> str:
-    """Name of the module that a `from ... import` names."""
+    """Return the name of the module of a `from ... import`."""
     base = statement.module or ""
     if not statement.level:
         return base
@@ -210,7 +218,7 @@ def _constructor(module: str, node: ast.ClassDef, given: int, seen: frozenset[st
 def _handed_on(
     module: str, node: ast.ClassDef, initial: ast.FunctionDef, rest: str, seen: frozenset[str]
 ) -> Options:
-    """What `**rest` may hold: what the base's constructor takes and is not given already."""
+    """Return the options that `**rest` passes to the constructor of the base class."""
     for call in (n for n in ast.walk(initial) if isinstance(n, ast.Call)):
         splat = any(
             k.arg is None and isinstance(k.value, ast.Name) and k.value.id == rest for k in call.keywords
@@ -231,7 +239,7 @@ def _of_bases(module: str, node: ast.ClassDef, given: int, seen: frozenset[str])
 
 
 def _fields(module: str, node: ast.ClassDef, seen: frozenset[str]) -> Options:
-    """Of a pydantic model and its bases."""
+    """Return the fields of a pydantic model and its bases."""
     if f"{module}:{node.name}" in seen:
         return {ANY_NAME: Option(Any)}
     seen |= {f"{module}:{node.name}"}
@@ -268,7 +276,7 @@ KNOWN_TYPES: dict[str, Any] = {
 
 
 class _Names(dict[str, Any]):
-    """Names in an annotation: known types, and what the module binds them to; others may be anything."""
+    """Values of the names in an annotation: known types, type aliases of the module, and Any for others."""
 
     def __init__(self, module: str, depth: int) -> None:
         super().__init__(KNOWN_TYPES)
@@ -282,7 +290,7 @@ class _Names(dict[str, Any]):
 
 
 def _type(module: str, annotation: ast.expr | None, depth: int = 5) -> Any:
-    """The type that an annotation means; Any where it needs more than names of types."""
+    """Return the type of an annotation; Any if it cannot be evaluated."""
     if annotation is None or (isinstance(annotation, ast.Constant) and isinstance(annotation.value, str)):
         return Any
     try:

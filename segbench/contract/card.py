@@ -1,4 +1,4 @@
-"""What a reader should know of a network: paper, notes, size, and what others have measured."""
+"""Facts about a network for readers: paper, notes, size, and published scores."""
 
 from __future__ import annotations
 
@@ -26,6 +26,7 @@ class Paper(Strict):
 
     @property
     def short(self) -> str:
+        """Authors, venue and year, such as `Long et al., CVPR 2015`."""
         first, *others = self.authors.split(", ")
         who = f"{first} et al." if len(others) > 1 else " and ".join([first, *others])
         return f"{who}, {self.venue} {self.year}"
@@ -35,29 +36,29 @@ class Paper(Strict):
 
 
 class Card(Strict):
-    """In a few words of our own."""
+    """Paper, strengths and weaknesses of a network."""
 
     paper: Paper
     """The paper that describes the network."""
     good: str
-    """What it is good at, in a few words."""
+    """Strengths of the network, in a few words."""
     bad: str
-    """What it is bad at, in a few words."""
+    """Weaknesses of the network, in a few words."""
     licence: str
     """Licence of the public weights."""
 
 
 class Size(Strict):
-    """Of the network with the `options` of its entry, as `segbench cards` measures it."""
+    """Size of the network with the `options` of its entry, measured by `segbench cards`."""
 
     parameters: PositiveInt
     """Number of parameters."""
     flops: PositiveInt
-    """FLOPs of one `forward` of one image, untrained; 2 for a multiply-add."""
+    """FLOPs of a forward pass of one image through the untrained network. A multiply-add counts 2."""
     image: tuple[PositiveInt, PositiveInt]
-    """Height and width of that image; three channels."""
+    """Height and width of that image, which has three channels."""
     classes: PositiveInt
-    """Number of classes, including the background where it is a class of the network."""
+    """Number of classes, including the background if the network predicts it as a class."""
 
 
 def _known_metric(name: str) -> str:
@@ -69,29 +70,30 @@ def _known_metric(name: str) -> str:
 
 
 class Published(Strict):
-    """A score from elsewhere. Shown beside ours, never among them: it was measured in another way."""
+    """A published score. The report shows it in a separate table, because it was measured in another way."""
 
     dataset: str | None = None
-    """Entry of `config/datasets/` with the same images and classes, if there is one."""
+    """Entry of `config/datasets/` with the same images and classes, if one exists."""
     data: str = ""
-    """What it was measured on, if that is no entry; or how it differs from the entry."""
+    """Dataset that it was measured on, if it has no entry, or how that differs from the entry."""
     split: str
-    """Split that it was measured on."""
+    """Split that the score was measured on."""
     metric: Annotated[str, AfterValidator(_known_metric)]
     """Name of the metric in `scores.csv`."""
     value: Fraction
     """The score, from 0 to 1."""
     tolerance: Fraction
-    """How far below the score a training by the `paper` recipe may end and still count as reproduced."""
+    """A training with the `paper` recipe reproduces the score if its own is at most this much lower."""
     source: str
-    """Where the score is stated."""
+    """Where the score is published."""
 
     @property
     def where(self) -> str:
+        """Dataset that the score was measured on, in words."""
         return f"{self.dataset} ({self.data})" if self.dataset and self.data else self.dataset or self.data
 
     @model_validator(mode="after")
     def _is_of_data(self) -> Published:
         if not self.dataset and not self.data:
-            raise ValueError("give `dataset`, or say in `data` what it was measured on")
+            raise ValueError("give `dataset`, or describe the dataset in `data`")
         return self

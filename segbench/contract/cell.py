@@ -1,4 +1,4 @@
-"""What a cell trains, fully resolved; importable without torch."""
+"""What `segbench train` and `segbench predict` get of a cell. This module does not import torch."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from segbench.contract.view import Task
 
 
 class ControlSpec(Strict):
-    """What a control without training needs."""
+    """What the prediction of a control depends on."""
 
     class_path: str
     task: Task
@@ -17,12 +17,15 @@ class ControlSpec(Strict):
 
 
 class CellSpec(Strict):
-    """Everything that decides the weights beside the data; `Recipe.inference` stands apart, at prediction."""
+    """What the weights of a trained network depend on, apart from the dataset.
+
+    The prediction gets `Recipe.inference` separately.
+    """
 
     class_path: str
     """`package.module:Class` of the network."""
     options: dict[str, Any] = {}
-    """Constructor options, the recipe's laid over the entry's already."""
+    """Arguments of the constructor, those of the recipe included."""
     task: Task
     recipe: Recipe
     seed: int

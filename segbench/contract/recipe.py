@@ -1,4 +1,4 @@
-"""How a network is trained and applied: the part of the configuration that a training depends on."""
+"""Recipes: how a network is trained, and how it predicts."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ Fraction = Annotated[float, Field(ge=0, le=1)]
 
 
 class Strict(BaseModel):
+    """Base of all schemas. Unknown keys are mistakes; the docstrings of fields describe them."""
+
     model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
 
@@ -23,16 +25,16 @@ class Optimizer(Strict):
     momentum: Fraction = 0.9
     """Momentum of SGD; AdamW ignores it."""
     backbone_lr_factor: Annotated[float, Field(ge=0)] = 1.0
-    """Multiplies the learning rate of the backbone; 0 freezes it."""
+    """Factor on the learning rate of the backbone. 0 freezes it."""
     no_decay_on_norm: bool = True
     """No weight decay for the parameters that the network names in `no_weight_decay()`, such as biases and
-    norms. False: everything decays."""
+    norms. false: all parameters decay."""
 
 
 class Schedule(Strict):
     name: Literal["poly", "cosine", "step", "constant"] = "poly"
-    """Learning rate at the fraction t of all iterations: poly: (1 - t)^power; cosine: (1 + cos πt) / 2; step:
-    times `gamma` at each milestone; constant."""
+    """Factor on the learning rate at the fraction t of all iterations. poly: (1 - t)^power. cosine: (1 + cos
+    πt) / 2. step: multiplied by `gamma` at each milestone. constant: 1."""
     power: PositiveFloat = 0.9
     """Exponent of `poly`."""
     milestones: list[Fraction] = []
@@ -46,10 +48,10 @@ class Schedule(Strict):
 
 
 class Augment(Strict):
-    """Random changes of training images; image and truth change alike."""
+    """Random changes of training images and their truth."""
 
     scale: tuple[PositiveFloat, PositiveFloat] = (1.0, 1.0)
-    """Range of a uniformly drawn factor on the image's size, before the crop."""
+    """Range of the factor by which images are resized before the crop, drawn uniformly."""
     crop: tuple[PositiveInt, PositiveInt] | None = None
     """Height and width of the training crops. Smaller images are padded with void. null: whole images."""
     horizontal_flip: bool = True
@@ -63,59 +65,63 @@ class Augment(Strict):
 
 
 class Inference(Strict):
-    """How whole images are fed at prediction."""
+    """How whole images are fed to the network at prediction."""
 
     short_side: PositiveInt | None = None
-    """Resize images so that the shorter side has this many pixels. null: the image's own size."""
+    """Resize images so that the shorter side has this many pixels. null: keep their size."""
     max_side: PositiveInt | None = None
     """Longest side after resizing, in pixels; it takes precedence over `short_side`."""
     window: tuple[PositiveInt, PositiveInt] | None = None
-    """Slide a window of this height and width over the image and average the logits (semantic networks)."""
+    """Height and width of a window that slides over the image. The logits are averaged. Semantic networks
+    only."""
     overlap: Annotated[float, Field(ge=0, lt=1)] = 0.5
     """Overlap of neighbouring windows, as a fraction of the window."""
     batch_size: PositiveInt = 1
-    """Images predicted at once. It never changes a score."""
+    """Images predicted at once. It does not change the scores."""
 
 
 class Recipe(Strict):
-    """A full description of one training. All of it but `inference` changes the weights, and so retrains."""
+    """Everything about one training. A change of any key but `inference` retrains the network."""
 
     iterations: NonNegativeInt
-    """Optimizer steps; 0 scores the public `weights` as they are."""
+    """Number of optimizer steps. 0: score the public `weights` without training."""
     batch_size: PositiveInt
-    """Images in one optimizer step, over all devices and accumulation steps."""
+    """Images in one optimizer step, summed over devices and accumulation steps."""
     accumulate: PositiveInt = 1
     """Forward passes that each batch is split into."""
     gpus: PositiveInt = 1
-    """Devices that share each batch; batch size and learning rate stay as they are.
+    """Devices that share each batch. Batch size and learning rate do not change.
 
-    Each part of a batch, of `gpus` x `accumulate`, counts by its images: a loss that is a mean over objects
-    or labelled pixels is one over those of the part. Batch normalisation sees the part only.
+    A batch has `gpus` x `accumulate` parts, which are weighted by their number of images. A loss that is a
+    mean over objects or labelled pixels is a mean over those of one part, and so are the statistics of batch
+    normalisation.
     """
     optimizer: Optimizer = Optimizer()
     """Optimizer."""
     schedule: Schedule = Schedule()
     """Learning rate schedule."""
     clip_norm: PositiveFloat | None = None
-    """Largest norm of the gradient. null: no clipping."""
+    """Clip the norm of the gradient to this value. null: no clipping."""
     precision: Literal["auto", "fp32", "bf16"] = "auto"
-    """auto: bf16 autocast if the processor or the GPU has bf16 units, else fp32."""
+    """auto: bf16 autocast if the CPU or GPU has bf16 units, else fp32."""
     augment: Augment = Augment()
     """Random changes of the training images."""
     inference: Inference = Inference()
-    """How whole images are predicted. A change repeats the prediction only."""
+    """How whole images are predicted. A change repeats the prediction, not the training."""
     pretrained: str | None = None
     """Name of an entry of `config/weights/` for the backbone. null: random initialisation."""
     weights: str | None = None
-    """Name of an entry of `config/weights/` for the whole network, to start from. Layers for other classes
-    start from random weights."""
+    """Name of an entry of `config/weights/` for the whole network, to start from. Layers whose classes differ
+    are initialised randomly."""
     init_from: str | None = None
-    """Another network of the run, such as a coarser one in a staged training. Its cell of the same dataset
-    and seed is trained first, and gives every weight of the same name and shape, instead of `pretrained`."""
+    """Another network of the run to start from, such as a coarser one in a staged training. Its cell of the
+    same dataset and seed is trained first. All weights of the same name and shape are copied, and
+    `pretrained` is not used."""
     validate_every: PositiveInt | None = None
-    """Iterations between losses on the `val` split, which is never the split that is scored."""
+    """Compute the loss on the `val` split after every so many iterations. The evaluation split is never used.
+    """
     select: Literal["last", "best"] = "last"
-    """Weights to predict with: the last ones, or those with the lowest validation loss."""
+    """Weights to predict with: those after the last iteration, or those with the lowest validation loss."""
     options: dict[str, float | int | str | bool | list | dict | None] = {}
     """Arguments of the network's constructor that override those of its entry, such as loss weights."""
 
@@ -125,9 +131,11 @@ class Recipe(Strict):
             parts = f"accumulate ({self.accumulate}) x gpus ({self.gpus})"
             raise ValueError(f"{parts} is more than batch_size ({self.batch_size})")
         if self.weights and self.pretrained:
-            raise ValueError("give `pretrained` (of the backbone) or `weights` (of the whole network)")
+            raise ValueError(
+                "give `pretrained` (of the backbone) or `weights` (of the whole network), not both"
+            )
         if self.weights and self.init_from:
-            raise ValueError("give `weights` (public ones) or `init_from` (another cell's)")
+            raise ValueError("give `weights` (public ones) or `init_from` (those of another cell), not both")
         if not self.iterations and not self.weights:
             raise ValueError("iterations: 0 needs `weights`")
         if self.select == "best" and self.validate_every is None:

@@ -1,4 +1,4 @@
-"""What of the report can be chosen in the configuration. A change here repeats the report only."""
+"""Options of the report. A change repeats only the report."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ class ReportOptions(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
     title: Annotated[str, Field(min_length=1, max_length=300)] | None = None
-    """Heading of the page. null: the run's name."""
+    """Heading of the page. null: the name of the run."""
     formats: Annotated[tuple[Literal["svg", "png"], ...], Field(min_length=1)] = ("svg", "png")
-    """File types of the plots; the page embeds the first."""
+    """File types of the plots. The page embeds the first."""
     gallery_images: Annotated[int, Field(ge=0, le=50)] = 3
-    """Images in each gallery, spread evenly over the scored split; 0: no gallery."""
+    """Images in each gallery, spread evenly over the evaluation split. 0: no gallery."""
     gallery_worst: Annotated[int, Field(ge=0, le=50)] = 1
-    """Images added to each gallery because the best network does worst on them."""
+    """Images added to each gallery on which the best network scores lowest."""
     instance_score: Annotated[float, Field(ge=0, le=1)] = 0.5
-    """Predicted objects with a lower score are not drawn; they are scored all the same."""
+    """Predicted objects with a lower score are not drawn. This does not change the evaluation."""
     primary: dict[Task, str] = {}
-    """By task: the metric that ranks the networks. Default: miou, ap, pq."""
+    """By task: the metric that ranks the networks. Default: miou, ap and pq."""

@@ -1,11 +1,11 @@
-"""A run on disk: what was planned (`run.json`) and how far each cell came (`state.json` and its files)."""
+"""Description of a run, which the workflow writes as `run.json` and the report reads."""
 
 from __future__ import annotations
 
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from segbench.contract.card import Published
 from segbench.contract.report import ReportOptions
@@ -15,81 +15,102 @@ from segbench.errors import SegbenchError, first_fault
 from segbench.files import read_json
 
 
-class Cell(BaseModel):
+class CellDescription(BaseModel):
+    """One network or control on one dataset with one seed."""
+
     model_config = ConfigDict(frozen=True)
 
     dataset: Name
     model: Name
     seed: int
     task: Task
-    """View that it was trained on."""
+    """Task that the network is trained on."""
     control: bool = False
 
 
-class LeftOut(BaseModel):
+class SkippedPair(BaseModel):
+    """A dataset and a model that the run does not combine, and why."""
+
     dataset: str
     model: str
     reason: str
 
+    def __str__(self) -> str:
+        return f"{self.model} on {self.dataset}: {self.reason}"
 
-class DatasetEntry(BaseModel):
+
+class DatasetDescription(BaseModel):
     root: Path
+    """Folder of the converted dataset."""
     title: str = ""
     state: Path | None = None
-    """Folder with the state.json of fetch, convert and lint."""
+    """Folder with the `state.json` of fetch, convert and lint."""
 
 
-class ModelEntry(BaseModel):
+class ModelDescription(BaseModel):
+    """A network or control."""
+
     title: str = ""
     card: dict[str, Any] = {}
+    """Text by heading, such as Paper."""
     published: list[Published] = []
 
 
-class Run(BaseModel):
-    """Contents of `run.json`; cell folders lie beside it under `cells/<dataset>/<model>/seed<n>/`."""
+class RunDescription(BaseModel):
+    """Contents of `run.json`. The folders of the cells are `cells/<dataset>/<model>/seed<n>/` next to it."""
 
     name: str
     recipe: str = ""
-    cells: list[Cell]
-    left_out: list[LeftOut] = []
-    datasets: dict[Name, DatasetEntry]
-    models: dict[str, ModelEntry] = {}
+    """Name of the recipe that the networks are trained with."""
+    cells: list[CellDescription]
+    skipped: list[SkippedPair] = []
+    datasets: dict[Name, DatasetDescription]
+    models: dict[str, ModelDescription] = {}
+    """Networks and controls."""
     config_yaml: str = ""
+    """The whole configuration, with every default."""
     options: ReportOptions = ReportOptions()
-    root: Path = Path()
+    root: Path = Field(default=Path(), exclude=True)
+    """Folder of `run.json`; not in the file itself."""
 
     @classmethod
-    def read(cls, path: Path) -> Run:
+    def read(cls, path: Path) -> RunDescription:
+        """Read `run.json`. Raises SegbenchError if it is missing or does not describe a run."""
         try:
             run = cls.model_validate(read_json(path))
         except ValidationError as error:
             raise SegbenchError(
-                f"is not the description of a run ({first_fault(error)})",
+                f"does not describe a run ({first_fault(error)})",
                 where=path,
                 remedy="start the run again: its first step writes this file",
             ) from error
         run.root = path.parent
         return run
 
-    def folder(self, cell: Cell) -> Path:
+    def folder(self, cell: CellDescription) -> Path:
+        """Return the folder of a cell's results."""
         return self.root / "cells" / cell.dataset / cell.model / f"seed{cell.seed}"
 
     def title(self, model: str) -> str:
+        """Return the title of a network or control, or its name if it has none."""
         entry = self.models.get(model)
         return entry.title if entry and entry.title else model
 
     def dataset_title(self, dataset: str) -> str:
+        """Return the title of a dataset, or its name if it has none."""
         entry = self.datasets.get(dataset)
         return entry.title if entry and entry.title else dataset
 
     def primary(self, task: Task) -> str:
+        """Return the metric that ranks the networks in a task."""
         return self.options.primary.get(task, PRIMARY[task])
 
     @property
     def networks(self) -> list[str]:
-        """Models that train, in the order of the configuration."""
+        """Models that are trained, in the order of their cells."""
         return list(dict.fromkeys(c.model for c in self.cells if not c.control))
 
     @property
     def controls(self) -> list[str]:
+        """Controls, in the order of their cells."""
         return list(dict.fromkeys(c.model for c in self.cells if c.control))

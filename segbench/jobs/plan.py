@@ -17,7 +17,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from segbench.config.resolve import Cell, Run
+from segbench.config.resolved_run import PlannedCell, ResolvedRun
 from segbench.errors import SegbenchError
 from segbench.files import read_json
 
@@ -80,8 +80,8 @@ def plan(arguments: list[str], *, ceiling: float | None = None, yes: bool = Fals
                 line += " (never measured)"
         size += measured.size(cell) if job.why == NEW else 0
         print(line)
-    for dataset, model, reason in run.left_out:
-        print(f"  left out: {model} on {dataset}: {reason}")
+    for pair in run.skipped:
+        print(f"  skipped: {pair}")
     free = shutil.disk_usage(_existing(Path(run.config.results))).free
     where = f", as on {' and '.join(sorted(devices))}" if devices else ""
     print(
@@ -106,7 +106,7 @@ def _existing(path: Path) -> Path:
     return next(p for p in (path.absolute(), *path.absolute().parents) if p.exists())
 
 
-def configured(options: Any) -> Run:
+def configured(options: Any) -> ResolvedRun:
     """Resolve the configuration of a call of Snakemake.
 
     Args:
@@ -116,11 +116,11 @@ def configured(options: Any) -> Run:
         SegbenchError: Snakemake or the configuration reports an error.
     """
     with _workflow(options) as workflow:
-        run: Run = workflow._workflow.globals["RUN"]
+        run: ResolvedRun = workflow._workflow.globals["RUN"]
         return run
 
 
-def pending(arguments: list[str]) -> tuple[Run, list[Job]]:
+def pending(arguments: list[str]) -> tuple[ResolvedRun, list[Job]]:
     """Return the resolved configuration and the jobs of a dry run of `snakemake <arguments>`, in rule order.
 
     Raises:
@@ -139,7 +139,7 @@ def pending(arguments: list[str]) -> tuple[Run, list[Job]]:
     with _workflow(args) as api_workflow:
         api_workflow.dag(settings).execute_workflow(pseudo_executor="dryrun")
         workflow = api_workflow._workflow  # the API itself only prints
-        run: Run = workflow.globals["RUN"]
+        run: ResolvedRun = workflow.globals["RUN"]
         order = {rule.name: number for number, rule in enumerate(workflow.rules)}
         jobs = [_job(job, workflow.dag.reason(job), run) for job in workflow.dag.needrun_jobs()]
     return run, sorted(jobs, key=lambda job: (order[job.rule], *job.wildcards.values()))
@@ -176,11 +176,11 @@ def _workflow(args: Any) -> Iterator[Any]:
         logging.disable(logging.NOTSET)
 
 
-def _job(job: Any, reason: Any, run: Run) -> Job:
+def _job(job: Any, reason: Any, run: ResolvedRun) -> Job:
     return Job(job.rule.name, dict(job.wildcards.items()), "; ".join(_reasons(job, reason, run)))
 
 
-def _reasons(job: Any, reason: Any, run: Run) -> Iterator[str]:
+def _reasons(job: Any, reason: Any, run: ResolvedRun) -> Iterator[str]:
     """Translate Snakemake's reasons to those of a benchmark."""
     if reason.forced:
         yield "forced"
@@ -201,7 +201,7 @@ def _reasons(job: Any, reason: Any, run: Run) -> Iterator[str]:
         yield "other input files"
 
 
-def _unfinished(job: Any, run: Run) -> str:
+def _unfinished(job: Any, run: ResolvedRun) -> str:
     """Explain why an output is missing, from the status of the last attempt."""
     wildcards = dict(job.wildcards.items())
     root = Path(run.config.results, run.config.run)
@@ -220,7 +220,7 @@ def _unfinished(job: Any, run: Run) -> str:
 class Measurements:
     """Time and disk space of earlier cells, from all runs in the results folder."""
 
-    def __init__(self, run: Run) -> None:
+    def __init__(self, run: ResolvedRun) -> None:
         self._device = run.config.device
         self._rates: dict[tuple[str, str], list[_Rate]] = {}
         self._sizes: dict[tuple[str, str], list[int]] = {}
@@ -233,7 +233,7 @@ class Measurements:
                 size = sum(f.stat().st_size for f in path.parent.rglob("*") if f.is_file())
                 self._sizes.setdefault((dataset, model), []).append(size)
 
-    def hours(self, cell: Cell) -> tuple[float, str] | None:
+    def hours(self, cell: PlannedCell) -> tuple[float, str] | None:
         """Estimate the hours of a training on one device.
 
         The estimate is the median of earlier trainings of the same network, scaled by images and crop size.
@@ -251,7 +251,7 @@ class Measurements:
         work = cell.recipe.iterations * cell.recipe.batch_size * _pixels(crop)
         return median(rate.seconds for rate in rates) * work / 3600, rates[-1].device
 
-    def size(self, cell: Cell) -> int:
+    def size(self, cell: PlannedCell) -> int:
         """Estimate the bytes of a finished cell; 0 if there is no similar one."""
         return int(median(_nearest(self._sizes, cell) or [0]))
 
@@ -278,7 +278,7 @@ def _pixels(crop: Sequence[int] | None) -> int:
     return crop[0] * crop[1] if crop else 1
 
 
-def _nearest(found: dict[tuple[str, str], list[Any]], cell: Cell) -> list[Any]:
+def _nearest(found: dict[tuple[str, str], list[Any]], cell: PlannedCell) -> list[Any]:
     """Return the values of the same dataset and network, or else those of the same network."""
     same = found.get((cell.dataset, cell.model))
     return same or [value for (_, model), values in found.items() if model == cell.model for value in values]

@@ -97,9 +97,9 @@ def recorded(step: str, folder: Path, log: Path | None) -> Iterator[None]:
         "ended": None,
     }
 
-    def end(outcome: str, reason: str) -> None:
+    def end(status: str, reason: str) -> None:
         try:
-            write_json(path, {**state, "state": outcome, "reason": reason, "ended": time.time()})
+            write_json(path, {**state, "state": status, "reason": reason, "ended": time.time()})
         except OSError as error:
             logging.error("%s cannot be written (%s)", path, error)
 

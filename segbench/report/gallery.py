@@ -1,4 +1,4 @@
-"""Galleries of what the networks see: image | truth | each network, a row an image."""
+"""Galleries: one row for each image, with the image, the truth and the prediction of each network."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 from pycocotools import mask as rle
 
-from segbench.contract.run import Run
+from segbench.contract.run import RunDescription
 from segbench.contract.view import Category, Task
 from segbench.data.coco.masks import decode
 from segbench.data.dataset import Dataset, ImageRecord, Split
@@ -24,27 +24,33 @@ from segbench.evaluation.prediction_folder import PredictionFolder
 from segbench.files import atomic_path, read_json
 
 CANVAS, TEXT, MUTED = (22, 24, 29), (236, 238, 242), (160, 166, 178)
-"""Light on dark, which sits well on a white page and on a dark one."""
+"""Light text on a dark canvas, which suits light and dark pages."""
 GAP = 6
 WIDTH = 1800
-"""Wanted width of a gallery in pixels; tiles keep between 150 and 320."""
+"""Preferred width of a gallery in pixels. Tiles are 150 to 320 pixels wide."""
 LEGEND = 30
-"""Most classes in a legend; the rest are counted."""
+"""Largest number of classes in a legend; the others are counted."""
 
 
 Size = tuple[int, int]
 """Height, width."""
 Reader = Callable[[ImageRecord, Size], Iterator[Region]]
-"""The regions of an image, each at the size of its tile, one at a time: large images may hold thousands."""
+"""Yields the regions of an image at the size of a tile, one at a time, as large images may have thousands."""
 
 
 def gallery(
-    run: Run, dataset: str, task: Task, models: Sequence[str], hardest: Sequence[str], path: Path
+    run: RunDescription, dataset: str, task: Task, models: Sequence[str], hardest: Sequence[str], path: Path
 ) -> str | None:
-    """Draw a gallery as JPEG; returns its caption, or None where there is nothing to show.
+    """Draw a gallery of one dataset and task as JPEG.
 
-    `models` are the columns, `hardest` the stems of images to add below the evenly chosen ones.
-    Answers to another task are converted as they are for scoring.
+    Args:
+        models: Networks, one column each. Those without predictions are skipped. Predictions of another task
+            are converted as in the evaluation.
+        hardest: Stems of images to add below the evenly spread ones.
+        path: File to write.
+
+    Returns:
+        The caption, or None if there are no images or no predictions, and so no file.
     """
     data = Dataset(run.datasets[dataset].root)
     split = data.split(data.info.evaluation_split)
@@ -82,12 +88,12 @@ def gallery(
     with atomic_path(path) as partial:
         _compose(titles, strips, legend, tile).save(partial, quality=88, subsampling=0)
     drawn = "" if task == "semantic" else f" Objects with a score of {run.options.instance_score} or more."
-    worst = " Hardest: where the best network scores least." if hardest else ""
+    worst = " Hardest: the best network scores lowest on these images." if hardest else ""
     return f"{run.dataset_title(dataset)}, {task}; the first seed of each network.{drawn}{worst}"
 
 
 def _choose(split: Split, count: int, hardest: Sequence[str]) -> list[ImageRecord]:
-    """Evenly spread images, the same in every run, then the hardest."""
+    """Choose evenly spread images, the same in every run, then the hardest."""
     images = split.images
     count = min(count, len(images))
     even = [images[int((k + 0.5) * len(images) / count)] for k in range(count)]
@@ -96,6 +102,7 @@ def _choose(split: Split, count: int, hardest: Sequence[str]) -> list[ImageRecor
 
 
 def truth_reader(split: Split, task: Task) -> Reader:
+    """Return a reader of the truth of a task."""
     categories = {c.id: c for c in split.dataset.info.categories}
     if task == "semantic":
         return lambda record, size: _classes(split.read_semantic(record.stem), size, categories)
@@ -116,7 +123,10 @@ def truth_reader(split: Split, task: Task) -> Reader:
 
 
 def prediction_reader(folder: Path, split: Split, task: Task, least: float) -> Reader:
-    """Answers to `task`, converted where the network gave others; objects from the score `least` on."""
+    """Return a reader of the predictions of a task, converted if the network predicts another task.
+
+    Objects with a score below `least` are skipped.
+    """
     categories = {c.id: c for c in split.dataset.info.categories}
     index = read_json(folder / "predictions.json")
     predicted = PredictionFolder(split, folder, index["parts"], index["task"], least)
@@ -130,7 +140,7 @@ def prediction_reader(folder: Path, split: Split, task: Task, least: float) -> R
     def things(record: ImageRecord, size: Size) -> Iterator[Region]:
         found = predicted.segments(record, _shape(record), task)
         shown = np.array([categories[c].isthing for c in found.class_ids.tolist()], bool)
-        if predicted.sources[task] == "panoptic":  # components of a class map have no confidence
+        if predicted.sources[task] == "panoptic":  # components of a class map have no score
             shown &= found.scores >= least
         return _segments(found, size, categories, shown)
 
@@ -138,7 +148,7 @@ def prediction_reader(folder: Path, split: Split, task: Task, least: float) -> R
 
 
 def _with_masks(predicted: PredictionFolder, record: ImageRecord) -> Objects:
-    """Objects of an image; those that are boxes only get what is inside as mask, to be painted."""
+    """Read the objects of an image. If they are boxes only, their masks become the areas inside the boxes."""
     shape = _shape(record)
     found = predicted.instances(record, shape)
     if predicted.boxes_only and len(found.boxes):
@@ -152,7 +162,7 @@ def _shape(record: ImageRecord) -> Size:
 
 
 def sample(values: np.ndarray, size: Size) -> np.ndarray:
-    """The nearest pixels of an array of another height and width."""
+    """Resize an array to (height, width) by the nearest pixels."""
     rows, columns = (((np.arange(n) + 0.5) * m / n).astype(int) for n, m in zip(size, values.shape))
     return values[rows][:, columns]
 
@@ -165,7 +175,7 @@ def _classes(ids: np.ndarray, size: Size, categories: dict[int, Category]) -> It
 def _objects(
     found: Objects, size: Size, categories: dict[int, Category], least: float = 0.0
 ) -> Iterator[Region]:
-    """Best scores last, on top."""
+    """Yield objects by ascending score, so that the best are on top."""
     for k in np.argsort(found.scores, kind="stable"):
         if found.scores[k] >= least:
             category = VOID if found.crowd[k] else categories[int(found.class_ids[k])]
@@ -175,7 +185,7 @@ def _objects(
 def _segments(
     segments: SegmentMap, size: Size, categories: dict[int, Category], shown: np.ndarray | None = None
 ) -> Iterator[Region]:
-    """`shown`: which of the segments; None: all."""
+    """Yield segments; `shown` selects some of them."""
     index = sample(segments.index, size)
     for k in np.unique(index[index > 0]).tolist():
         if shown is None or shown[k - 1]:
@@ -232,7 +242,7 @@ def _compose(
 def _legend_places(
     legend: list[Category], font: ImageFont.FreeTypeFont, width: int
 ) -> list[tuple[int, int, Category | None, str]]:
-    """(x, line, category, text) of each entry, broken into lines."""
+    """Return (x, line, category, text) of each entry, broken into lines."""
     entries: list[tuple[Category | None, str]] = [(c, _fit(c.name, font, 200)) for c in legend[:LEGEND]]
     if len(legend) > LEGEND:
         entries.append((None, f"and {len(legend) - LEGEND} more"))

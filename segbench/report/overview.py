@@ -1,10 +1,10 @@
-"""All comparisons of a run at once: one data frame, and one table of networks x datasets."""
+"""All comparisons of a run in one data frame, and one table of networks x datasets."""
 
 from __future__ import annotations
 
 import pandas as pd
 
-from segbench.contract.run import Run
+from segbench.contract.run import RunDescription
 from segbench.contract.view import TASKS
 from segbench.errors import SegbenchError
 from segbench.report.summarise import collect, comparisons
@@ -22,11 +22,11 @@ from segbench.units import NOTHING, markdown_text
 KEYS = ["dataset", "task", "model", "title", "control", "derived", "status", "seeds", "planned", "primary"]
 
 
-def overview(run: Run) -> pd.DataFrame:
+def overview(run: RunDescription) -> pd.DataFrame:
     """Return one row for each network, dataset and task, in the order of the configuration.
 
     Columns: those of `segbench.report.tables.compare`, and `dataset`, `task`, `title` of the model, and
-    `primary`, the column that ranks the networks. Standard deviations are there if any cell has one.
+    `primary`, the column that ranks the networks. Columns of standard deviations without a value are dropped.
     """
     tables = [
         table.assign(dataset=dataset, task=task, primary=metrics_of(table)[0])
@@ -45,7 +45,10 @@ def overview(run: Run) -> pd.DataFrame:
 
 
 def to_markdown(frame: pd.DataFrame) -> str:
-    """Return the primary scores of an `overview` as a table: a row a model, a column a dataset and task."""
+    """Return the primary scores of an `overview` as a Markdown table.
+
+    It has one row for each model and one column for each dataset and task.
+    """
     datasets = list(frame["dataset"].unique())
     groups = dict(iter(frame.groupby(["dataset", "task"], sort=False)))
     pairs = sorted(groups, key=lambda pair: (datasets.index(pair[0]), TASKS.index(pair[1])))
@@ -66,7 +69,7 @@ def to_markdown(frame: pd.DataFrame) -> str:
 
 
 def _shown(row: pd.Series, metric: str, best: bool) -> str:
-    """Return one cell of the table: the score, or why there is none."""
+    """Return one cell of the table: the score, or the status if there is no score."""
     if row["status"] != "ok":
         return str(row["status"])
     text = score(row[metric], row.get(f"{metric}_sd", float("nan")))

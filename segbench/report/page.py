@@ -1,4 +1,4 @@
-"""The report: one HTML file with everything in it, which opens without a network."""
+"""The report: one self-contained HTML file, which opens offline."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Any
 import pandas as pd
 from markupsafe import Markup
 
-from segbench.contract.run import Run
+from segbench.contract.run import RunDescription
 from segbench.contract.scores import CONTRACT_KEYS
 from segbench.contract.view import TASKS, Task
 from segbench.data.dataset import Dataset
@@ -48,21 +48,26 @@ COSTS: dict[str, Callable[[float], str]] = {
 }
 CONTRACT_WORDS = {
     "pooling": "Pooling",
-    "ignored": "Left out before counting",
-    "absent": "A class without truth and prediction",
-    "resolution": "Compared at the size of",
+    "ignored": "Ignored",
+    "absent": "Class without truth and prediction",
+    "resolution": "At the resolution of",
     "match": "Match",
-    "max_detections": "Most detections",
-    "min_score": "Least score",
+    "max_detections": "Maximum detections",
+    "min_score": "Minimum score",
 }
 
 
 def report(run_json: Path, summary: Path, out: Path) -> None:
-    """Write the report of a run, from its cells and the folder that `summarise` wrote, to the folder `out`.
+    """Write the report of a run to the folder `out`.
 
-    index.html: the page, whole in itself. plots/*.{svg,png}, gallery/*.jpg: its pictures, for use elsewhere.
+    index.html: the page, self-contained. plots/*.{svg,png}, gallery/*.jpg: its images as files.
+
+    Args:
+        run_json: The description of the run, next to its cells.
+        summary: Folder that `summarise` wrote.
+        out: Folder to write; replaced if it exists.
     """
-    run = Run.read(run_json)
+    run = RunDescription.read(run_json)
     scores, cells = read_summary(summary)
     tables = comparisons(run, scores, cells)
     with atomic_folder(out) as folder:
@@ -76,8 +81,8 @@ def report(run_json: Path, summary: Path, out: Path) -> None:
             published=published(run, scores),
             places=_places(cells),
             progress=_progress(run, cells),
-            troubles=cells[~cells["status"].isin(["ok", "not-applicable"])].to_dict("records"),
-            left_out=cells[cells["status"] == "not-applicable"].to_dict("records"),
+            unscored=cells[~cells["status"].isin(["ok", "skipped"])].to_dict("records"),
+            skipped=cells[cells["status"] == "skipped"].to_dict("records"),
             ranks=_ranks(tables),
             enough=ENOUGH_DATASETS,
             controls=_controls(run, tables),
@@ -89,11 +94,12 @@ def report(run_json: Path, summary: Path, out: Path) -> None:
 
 
 def data_uri(path: Path) -> str:
+    """Return an image file as a data URI."""
     data = base64.b64encode(path.read_bytes()).decode("ascii")
     return f"data:{MEDIA[path.suffix[1:]]};base64,{data}"
 
 
-def _galleries(run: Run, tables: Tables, folder: Path) -> dict[tuple[str, Task], dict[str, str]]:
+def _galleries(run: RunDescription, tables: Tables, folder: Path) -> dict[tuple[str, Task], dict[str, str]]:
     drawn = {}
     for (dataset, task), table in tables.items():
         path = folder / f"{dataset}_{task}.jpg"
@@ -109,8 +115,8 @@ def _galleries(run: Run, tables: Tables, folder: Path) -> dict[tuple[str, Task],
     return drawn
 
 
-def _hardest(run: Run, dataset: str, task: Task, networks: list[str]) -> list[str]:
-    """Images that the best network does worst on."""
+def _hardest(run: RunDescription, dataset: str, task: Task, networks: list[str]) -> list[str]:
+    """Return the images on which the best network scores lowest."""
     for cell in run.cells:
         path = run.folder(cell) / "per_image.parquet"
         if (cell.dataset, cell.model) == (dataset, networks[0] if networks else None) and path.exists():
@@ -119,20 +125,20 @@ def _hardest(run: Run, dataset: str, task: Task, networks: list[str]) -> list[st
 
 
 def _dataset(
-    run: Run,
+    run: RunDescription,
     name: str,
     tables: Tables,
     plots: list[Plot],
     galleries: Mapping[tuple[str, Task], dict[str, str]],
     folder: Path,
 ) -> dict[str, Any]:
-    """All that the page shows of one dataset."""
+    """Return everything that the page shows about one dataset."""
     try:
         info = Dataset(run.datasets[name].root).info
     except SegbenchError:
         info = None
 
-    def pictures(kind: str, task: Task | None) -> list[dict[str, str]]:
+    def embedded(kind: str, task: Task | None) -> list[dict[str, str]]:
         suffix = run.options.formats[0]
         return [
             {"uri": data_uri(folder / "plots" / f"{p.stem}.{suffix}"), "caption": p.caption, "kind": kind}
@@ -144,14 +150,14 @@ def _dataset(
         "name": name,
         "title": run.dataset_title(name),
         "info": info,
-        "learning": pictures("learning", None),
+        "learning": embedded("learning", None),
         "tasks": [
             {
                 "task": task,
-                "answer": _answer(run, table),
+                "best": _best(run, table),
                 "table": Markup(to_html(run, table)),  # escaped by its own template
-                "plots": pictures("scores", task) + pictures("cost", task),
-                "classes": pictures("classes", task),
+                "plots": embedded("scores", task) + embedded("cost", task),
+                "classes": embedded("classes", task),
                 "gallery": galleries.get((name, task)),
             }
             for (dataset, task), table in tables.items()
@@ -160,14 +166,14 @@ def _dataset(
     }
 
 
-def _answer(run: Run, table: pd.DataFrame) -> dict[str, Any] | None:
-    """The best network of a table, what it cost, and how far ahead of the next it is."""
+def _best(run: RunDescription, table: pd.DataFrame) -> dict[str, Any] | None:
+    """Return the best network of a table, its costs, and its margin over the second best."""
     metric = metrics_of(table)[0]
     networks = table[~table["control"] & table[metric].notna()]
     if networks.empty:
         return None
     best = networks.iloc[0]
-    answer = {
+    found = {
         "title": run.title(best["model"]),
         "metric": header(metric),
         "score": score(best[metric], best[f"{metric}_sd"]),
@@ -179,12 +185,12 @@ def _answer(run: Run, table: pd.DataFrame) -> dict[str, Any] | None:
         second = networks.iloc[1]
         spread = max(best[f"{metric}_sd"], second[f"{metric}_sd"])  # NaN with one seed
         margin = best[metric] - second[metric]
-        answer |= {"next": run.title(second["model"]), "margin": margin, "within_spread": margin <= spread}
-    return answer
+        found |= {"next": run.title(second["model"]), "margin": margin, "within_spread": margin <= spread}
+    return found
 
 
-def _networks(run: Run, cells: pd.DataFrame) -> list[dict[str, Any]]:
-    """What each network is, and its cost as the range over the datasets."""
+def _networks(run: RunDescription, cells: pd.DataFrame) -> list[dict[str, Any]]:
+    """Return the card of each network, and the range of its costs over datasets and seeds."""
     rows = []
     for model in run.networks:
         own = cells[cells["model"] == model]
@@ -199,7 +205,7 @@ def _networks(run: Run, cells: pd.DataFrame) -> list[dict[str, Any]]:
 
 
 def _places(cells: pd.DataFrame) -> list[dict[str, Any]]:
-    """Where the trained cells ran: machine and versions, and how many cells each."""
+    """Return the hardware and software versions of the trained cells, and the number of cells for each."""
     words = {
         "train_processor": "Processor",
         "train_gpu": "GPU",
@@ -223,8 +229,8 @@ def _places(cells: pd.DataFrame) -> list[dict[str, Any]]:
     ]
 
 
-def _progress(run: Run, cells: pd.DataFrame) -> dict[str, Any]:
-    planned = cells[cells["status"] != "not-applicable"]
+def _progress(run: RunDescription, cells: pd.DataFrame) -> dict[str, Any]:
+    planned = cells[cells["status"] != "skipped"]
     return {
         "planned": len(planned),
         "ok": int((planned["status"] == "ok").sum()),
@@ -241,8 +247,11 @@ def _ranks(tables: Tables) -> list[dict[str, Any]]:
     ]
 
 
-def _controls(run: Run, tables: Tables) -> list[dict[str, Any]]:
-    """The primary score of each control, and the networks that do not beat the untrained ones."""
+def _controls(run: RunDescription, tables: Tables) -> list[dict[str, Any]]:
+    """Return the primary score of each control, and the networks that do not beat the controls.
+
+    `control_truth`, which copies the truth, is not among the controls to beat.
+    """
     found = []
     for (dataset, task), table in tables.items():
         metric = metrics_of(table)[0]
@@ -263,8 +272,8 @@ def _controls(run: Run, tables: Tables) -> list[dict[str, Any]]:
     return found
 
 
-def _contracts(run: Run, scores: pd.DataFrame, tables: Tables) -> list[dict[str, Any]]:
-    """The contracts of the compared metrics, each once, with what they hold for."""
+def _contracts(run: RunDescription, scores: pd.DataFrame, tables: Tables) -> list[dict[str, Any]]:
+    """Return each contract of the compared metrics once, with its metrics and datasets."""
     found: dict[tuple[str, ...], dict[str, list[str]]] = {}
     for dataset, task in tables:
         rows = main_scores(run, scores, dataset, task)

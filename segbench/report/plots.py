@@ -1,4 +1,4 @@
-"""The plots of the report. One look for all: a colour and a marker a network, words instead of legends."""
+"""Plots of the report. Each network has one colour and marker in all plots; labels replace legends."""
 
 from __future__ import annotations
 
@@ -20,13 +20,14 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator, NullFormatter
 
-from segbench.contract.run import Run
+from segbench.contract.run import RunDescription
 from segbench.contract.view import Task
 from segbench.report.tables import DERIVED, header, main_scores, metrics_of
 from segbench.units import duration
 
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#7F6A55")
-"""Okabe and Ito's colours, which hold for all kinds of colour vision, less the yellow that white swallows."""
+"""Okabe and Ito's colours, safe for all kinds of colour vision, without yellow, which is too light on white.
+"""
 MARKERS = "osD^vPX"
 INK, FAINT, RULE = "#22252b", "#6b7280", "#d5d9e0"
 RC: dict[Any, Any] = {
@@ -57,7 +58,7 @@ RC: dict[Any, Any] = {
 
 @dataclass(frozen=True)
 class Plot:
-    """A drawn plot: `stem` is its file name without the ending."""
+    """A plot that has been drawn. `stem` is its file name without suffix."""
 
     kind: str
     dataset: str
@@ -68,24 +69,31 @@ class Plot:
 
 @dataclass(frozen=True)
 class Look:
+    """Colour and marker of a network."""
+
     color: str
     marker: str
 
 
-def looks(run: Run) -> dict[str, Look]:
-    """The same look for a network in every plot; beyond seven networks colours return with another marker."""
+def looks(run: RunDescription) -> dict[str, Look]:
+    """Assign a look to each network. From the eighth network on, colours repeat with another marker."""
     pairs = zip(cycle(PALETTE), (m for m in cycle(MARKERS) for _ in PALETTE))
     return {model: Look(*pair) for model, pair in zip(run.networks, pairs)}
 
 
 def draw(
-    run: Run,
+    run: RunDescription,
     scores: pd.DataFrame,
     cells: pd.DataFrame,
     tables: Mapping[tuple[str, Task], pd.DataFrame],
     folder: Path,
 ) -> list[Plot]:
-    """Write all plots of a run to `folder` in every format of its options."""
+    """Write all plots of a run to `folder`, in every format of the report options.
+
+    Args:
+        scores, cells: See `segbench.report.summarise.collect`.
+        tables: Comparisons by dataset and task; see `segbench.report.tables.compare`.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     drawn = []
     with sns.axes_style("white"), plt.rc_context(RC):
@@ -103,7 +111,10 @@ def draw(
 
 
 def _figures(
-    run: Run, scores: pd.DataFrame, cells: pd.DataFrame, tables: Mapping[tuple[str, Task], pd.DataFrame]
+    run: RunDescription,
+    scores: pd.DataFrame,
+    cells: pd.DataFrame,
+    tables: Mapping[tuple[str, Task], pd.DataFrame],
 ) -> Iterator[tuple[Plot, Figure]]:
     look = looks(run)
     for (dataset, task), table in tables.items():
@@ -118,8 +129,8 @@ def _figures(
         yield (
             Plot(
                 "scores", dataset, task, f"scores_{stem}",
-                f"{name} on {of}: a point a seed with its 95 % interval over the images, a bar at the mean; "
-                "dashed lines are the controls.",
+                f"{name} on {of}: one point for each seed with its 95 % interval over the images, and a "
+                "bar at the mean. Dashed lines are the controls.",
             ),
             by_model(run, look, table, rows, metric),
         )  # fmt: skip
@@ -129,7 +140,7 @@ def _figures(
             yield (
                 Plot(
                     "cost", dataset, task, f"cost_{stem}",
-                    f"{name} on {of} against the time of training; small points are seeds, large ones means.",
+                    f"{name} on {of} against training time. Small points are seeds, large points means.",
                 ),
                 against_time(run, look, merged, metric),
             )  # fmt: skip
@@ -154,17 +165,17 @@ def _figures(
             yield (
                 Plot(
                     "learning", dataset, None, f"learning_{dataset}",
-                    f"Training loss on {run.dataset_title(dataset)}, a line a seed, dotted on the validation "
-                    "split. The networks minimise unlike losses: compare shapes, not heights.",
+                    f"Training loss on {run.dataset_title(dataset)}, one line for each seed, dotted for the "
+                    "validation split. The networks minimise different losses: compare shapes, not heights.",
                 ),
                 learning(run, look, histories),
             )  # fmt: skip
 
 
 def by_model(
-    run: Run, look: Mapping[str, Look], table: pd.DataFrame, rows: pd.DataFrame, metric: str
+    run: RunDescription, look: Mapping[str, Look], table: pd.DataFrame, rows: pd.DataFrame, metric: str
 ) -> Figure:
-    """Score on x, a row a network, best on top."""
+    """Plot scores on x, one row for each network, the best on top."""
     networks = table[~table["control"] & table[metric].notna()].iloc[::-1]
     figure, ax = plt.subplots(figsize=(6.2, max(3.3, 1.3 + 0.42 * len(networks))))
     for y, (_, row) in enumerate(networks.iterrows()):
@@ -176,7 +187,7 @@ def by_model(
         ax.scatter(values, [y] * len(values), color=style.color, marker=style.marker, s=34, alpha=0.55, lw=0)
         ax.vlines(row[metric], y - 0.26, y + 0.26, color=style.color, lw=2.4)
         end = own[["value", "high"]].max(axis=None)
-        room = end < 0.9  # else the figure stands above the point
+        room = end < 0.9  # otherwise the number is above the point
         ax.annotate(
             f"{row[metric]:.3f}",
             (end if room else row[metric], y),
@@ -198,7 +209,7 @@ def by_model(
 
 
 def _reference_lines(ax: Axes, controls: pd.Series) -> None:
-    """Dashed lines, named above the plot; names that would touch stand one above the other."""
+    """Draw dashed lines with names above the plot. Names that would overlap are stacked."""
     last, level = -1.0, 0
     for model, value in controls.sort_values().items():
         name = str(model).removeprefix("control_")
@@ -217,8 +228,8 @@ def _reference_lines(ax: Axes, controls: pd.Series) -> None:
         )
 
 
-def against_time(run: Run, look: Mapping[str, Look], rows: pd.DataFrame, metric: str) -> Figure:
-    """Score on y, seconds of training on a logarithmic x."""
+def against_time(run: RunDescription, look: Mapping[str, Look], rows: pd.DataFrame, metric: str) -> Figure:
+    """Plot scores on y over seconds of training on a logarithmic x."""
     figure, ax = plt.subplots(figsize=(6.2, max(3.3, 0.24 * rows["model"].nunique())))
     means = rows.groupby("model", sort=False)[["train_seconds", "value"]].mean()
     for model, style in look.items():
@@ -235,7 +246,7 @@ def against_time(run: Run, look: Mapping[str, Look], rows: pd.DataFrame, metric:
     margin = max(0.05, 0.2 * (rows["value"].max() - rows["value"].min()))
     bottom, top = max(0, rows["value"].min() - margin), min(1, rows["value"].max() + margin)
     ax.set_ylim(bottom, top + 0.002)
-    ax.set(xlabel="Time of training", ylabel=header(metric))
+    ax.set(xlabel="Training time", ylabel=header(metric))
     ticks = _time_ticks(*ax.get_xlim())
     ax.set_xticks(ticks, [duration(t) for t in ticks])
     ax.xaxis.set_minor_formatter(NullFormatter())
@@ -260,7 +271,7 @@ def against_time(run: Run, look: Mapping[str, Look], rows: pd.DataFrame, metric:
 
 
 def _time_ticks(low: float, high: float) -> list[float]:
-    """Round times from low to high seconds, none crowding another."""
+    """Return round times between low and high seconds, far enough apart for their labels."""
     steps = {1e-3: (1, 2, 5, 10, 20, 50, 100, 200, 500), 1: (1, 2, 5, 10, 20, 30), 60: (1, 2, 5, 10, 20, 30)}
     steps |= {3600: (1, 2, 5, 10), 86400: (1, 2, 5, 10, 20, 50, 100)}
     ticks: list[float] = []
@@ -271,7 +282,7 @@ def _time_ticks(low: float, high: float) -> list[float]:
 
 
 def _apart(x: np.ndarray, y: np.ndarray, width: float, gap: float) -> np.ndarray:
-    """Heights near `y` at which labels of this width, from `x` on, are `gap` apart where they would touch."""
+    """Move heights `y` so that labels of this width, starting at `x`, do not overlap but are `gap` apart."""
     y = y.astype(float).copy()
     for _ in range(50):
         for i, j in combinations(np.argsort(y, kind="stable"), 2):
@@ -282,8 +293,8 @@ def _apart(x: np.ndarray, y: np.ndarray, width: float, gap: float) -> np.ndarray
     return y
 
 
-def by_class(run: Run, rows: pd.DataFrame, order: list[str]) -> Figure:
-    """Heat map, a row a class in the order of the dataset, a column a model."""
+def by_class(run: RunDescription, rows: pd.DataFrame, order: list[str]) -> Figure:
+    """Draw a heat map: one row for each class in the order of the dataset, one column for each model."""
     wide = rows.pivot_table("value", "class", "model", "mean", sort=False, dropna=False)
     wide = wide[[m for m in order if m in wide]]
     numbers = len(wide) <= 60
@@ -312,8 +323,12 @@ def by_class(run: Run, rows: pd.DataFrame, order: list[str]) -> Figure:
     return figure
 
 
-def read_histories(run: Run, dataset: str) -> pd.DataFrame:
-    """Losses of all trainings on a dataset: model, seed, iteration, total, validation; thinned."""
+def read_histories(run: RunDescription, dataset: str) -> pd.DataFrame:
+    """Read the losses of all trainings on a dataset, thinned to at most 200 points each.
+
+    Returns:
+        Columns model, seed, iteration, total, validation.
+    """
     found = []
     for cell in run.cells:
         whole = run.folder(cell) / "history.csv"
@@ -322,17 +337,19 @@ def read_histories(run: Run, dataset: str) -> pd.DataFrame:
             try:
                 history = pd.read_csv(path)
             except ValueError:
-                continue  # a training that was killed in its first line
+                continue  # the training was killed while it wrote the first line
             if {"iteration", "total"} <= set(history):
                 history = history.reindex(columns=["iteration", "total", "validation"])
-                step = -(-len(history) // 200)  # means of so many points: more would be noise
+                step = -(
+                    -len(history) // 200
+                )  # means over this many points: more points would only add noise
                 history = history.groupby(history.index // step).mean()
                 found.append(history.assign(model=cell.model, seed=cell.seed))
     return pd.concat(found, ignore_index=True) if found else pd.DataFrame(columns=["model", "seed"])
 
 
-def learning(run: Run, look: Mapping[str, Look], histories: pd.DataFrame) -> Figure:
-    """A panel a network, a line a seed."""
+def learning(run: RunDescription, look: Mapping[str, Look], histories: pd.DataFrame) -> Figure:
+    """Plot losses: one panel for each network, one line for each seed."""
     models = [m for m in look if m in set(histories["model"])]
     columns = min(4, len(models))
     rows = -(-len(models) // columns)
@@ -356,11 +373,11 @@ def learning(run: Run, look: Mapping[str, Look], histories: pd.DataFrame) -> Fig
     return figure
 
 
-def _name(run: Run, model: str, derived: bool) -> str:
+def _name(run: RunDescription, model: str, derived: bool) -> str:
     return _short(run.title(model)) + (f" {DERIVED}" if derived else "")
 
 
 def _short(text: str, limit: int = 28) -> str:
-    """One line of bounded length."""
+    """Shorten a text to one line."""
     text = " ".join(text.split())
     return text if len(text) <= limit else text[: limit - 1] + "…"

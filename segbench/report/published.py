@@ -1,4 +1,4 @@
-"""Scores that others have published, beside ours."""
+"""Published scores next to those of the run."""
 
 from __future__ import annotations
 
@@ -6,15 +6,16 @@ from typing import Any
 
 import pandas as pd
 
-from segbench.contract.run import Run
+from segbench.contract.run import RunDescription
 from segbench.report.tables import header
 
 
-def published(run: Run, scores: pd.DataFrame) -> list[dict[str, Any]]:
-    """One row a published score: of a dataset of this run, or of any data where the recipe is `paper`.
+def published(run: RunDescription, scores: pd.DataFrame) -> list[dict[str, Any]]:
+    """Return one row for each published score on a dataset of the run, or on any dataset if the recipe is
+    `paper`.
 
-    `ours`, `sd`: mean and deviation over the seeds, NaN where nothing was scored on the same data.
-    `reproduced`: whether ours is at most the tolerance below; None where there is nothing to compare.
+    `ours`, `sd`: mean and standard deviation over the seeds; NaN if the run has no score on the same data.
+    `reproduced`: whether `ours` is at most the tolerance lower; None if there is nothing to compare.
     """
     rows = []
     for model in run.networks:

@@ -1,4 +1,4 @@
-"""Which network is better over several datasets: mean ranks, and a test where there is enough to test."""
+"""Compare networks over several datasets: mean ranks, and a test if there are enough datasets."""
 
 from __future__ import annotations
 
@@ -11,17 +11,20 @@ from segbench.contract.view import TASKS, Task
 from segbench.report.tables import metrics_of
 
 ENOUGH_DATASETS = 6
-"""Fewer blocks than this give the chi-square approximation of Friedman's test no footing."""
+"""Smallest number of datasets for which the chi-square approximation of Friedman's test is acceptable."""
 SIGNIFICANT = 0.05
 
 
 def ranks(tables: Mapping[tuple[str, Task], pd.DataFrame]) -> pd.DataFrame:
-    """Mean rank of each network over the datasets, by task: 1 is best, ties share the mean.
+    """Return the mean rank of each network over the datasets, by task: 1 is best, ties share the mean.
 
-    Ranked are the networks with a score on every dataset where at least two have one; the others have a NaN.
-    Columns: task, model, mean_rank, datasets (n), p (Friedman's test over all ranked, NaN if n is below
-    `ENOUGH_DATASETS` or fewer than three networks are ranked), worse_than (networks that are significantly
-    better by Nemenyi's test where p < .05; Demšar, "Statistical comparisons of classifiers", JMLR 2006).
+    Datasets count on which at least two networks have a score. Networks without a score on each of them get
+    NaN.
+
+    Columns: task, model, mean_rank, datasets (n), p (Friedman's test over all ranked networks; NaN if n is
+    below `ENOUGH_DATASETS` or fewer than three networks are ranked), worse_than (networks that are
+    significantly better by Nemenyi's test where p < .05; Demšar, "Statistical comparisons of classifiers",
+    JMLR 2006).
     """
     rows = []
     for task in TASKS:
@@ -37,7 +40,7 @@ def ranks(tables: Mapping[tuple[str, Task], pd.DataFrame]) -> pd.DataFrame:
         mean = whole.rank(axis="columns", ascending=False).mean()
         p, pairs = math.nan, None
         if len(whole) >= ENOUGH_DATASETS and whole.shape[1] >= 3:
-            import scikit_posthocs  # takes seconds, and few runs come here
+            import scikit_posthocs  # the import takes seconds, and few runs need it
             from scipy.stats import friedmanchisquare
 
             p = float(friedmanchisquare(*whole.to_numpy().T).pvalue)

@@ -1,4 +1,4 @@
-"""How a run stands, from the files that its steps leave; nothing of it asks Snakemake or a scheduler."""
+"""Progress of a run, from the files that its steps write. Neither Snakemake nor a scheduler is asked."""
 
 from __future__ import annotations
 
@@ -13,26 +13,27 @@ from typing import Any
 
 import yaml
 
-from segbench.contract.run import Run
+from segbench.contract.run import RunDescription
 from segbench.errors import SegbenchError
-from segbench.report.outcome import FAULTS, Outcome, outcome
+from segbench.report.cell_status import FAULTS, CellStatus, cell_status
 
 TAIL_BYTES = 8192
-"""Of a history or a log: what the newest rows and the last line are looked for in."""
+"""Bytes at the end of a history or log in which the newest rows or the last line are searched."""
 
 
 def status(run: Path, *, everything: bool = False) -> None:
-    """Print the cells of a run (its folder, or its run.json) by state.
+    """Print the cells of a run by status.
 
-    Running ones come with iteration, loss and time left, failed ones with the last line of their log; those
-    that are done or to come are counted only, unless `everything`.
+    Running cells are shown with iteration, loss and time left, failed ones with the last line of their log.
+
+    Args:
+        run: Folder of the run, or its run.json.
+        everything: Also show the other cells, which are only counted by default.
     """
     if not run.exists():
-        raise SegbenchError(
-            "there is no such run", where=run, remedy="start it, or name the folder of another one"
-        )
-    planned = Run.read(run / "run.json" if run.is_dir() else run)
-    found = {cell: outcome(planned, cell) for cell in planned.cells}
+        raise SegbenchError("no such run", where=run, remedy="start it, or give the folder of another run")
+    planned = RunDescription.read(run / "run.json" if run.is_dir() else run)
+    found = {cell: cell_status(planned, cell) for cell in planned.cells}
     counts = Counter(one.status for one in found.values())
     print(f"run '{planned.name}': {len(found)} cells: {', '.join(f'{n} {s}' for s, n in counts.items())}")
     iterations = _iterations(planned)
@@ -50,20 +51,20 @@ def status(run: Path, *, everything: bool = False) -> None:
 
 
 def newest_run(results: Path = Path("results")) -> Path:
-    """The run that was started last."""
+    """Return the folder of the run that was started last."""
     runs = sorted(results.glob("*/run.json"), key=lambda path: path.stat().st_mtime)
     if not runs:
-        raise SegbenchError("no run has been started here", where=results, remedy="name the folder of a run")
+        raise SegbenchError("no run has been started here", where=results, remedy="give the folder of a run")
     return runs[-1]
 
 
-def _iterations(run: Run) -> dict[tuple[str, str], int]:
-    """By (model, dataset), as the run was configured."""
+def _iterations(run: RunDescription) -> dict[tuple[str, str], int]:
+    """Return the number of iterations of each training by (model, dataset)."""
     recipes = (yaml.load(run.config_yaml, yaml.CSafeLoader) or {}).get("recipes", {})
     return {(m, d): recipe["iterations"] for m, entry in recipes.items() for d, recipe in entry.items()}
 
 
-def _progress(folder: Path, one: Outcome, total: int | None) -> str:
+def _progress(folder: Path, one: CellStatus, total: int | None) -> str:
     parts = [one.step]
     rows = _newest_rows(folder / "history.partial.csv") if one.step == "train" else []
     if rows:
@@ -71,7 +72,7 @@ def _progress(folder: Path, one: Outcome, total: int | None) -> str:
         iteration = int(last["iteration"])
         parts[0] += f" {iteration}/{total or '?'}"
         parts.append(f"loss {float(last['total']):.4g}")
-        # since the first of these rows; a single one is taken as typical
+        # from the first of these rows on; with a single row, from the start of the training
         steps = iteration - int(first["iteration"]) or iteration
         seconds = float(last["seconds"]) - (float(first["seconds"]) if len(rows) > 1 else 0.0)
         if total:
@@ -87,7 +88,7 @@ def _progress(folder: Path, one: Outcome, total: int | None) -> str:
 
 
 def _newest_rows(path: Path) -> list[dict[str, Any]]:
-    """Complete rows at the end of a history; empty where there is none yet."""
+    """Return the complete rows at the end of a history; empty if there are none yet."""
     lines = _tail(path).splitlines(keepends=True)
     with suppress(OSError, StopIteration):
         with path.open(encoding="utf-8") as file:
@@ -98,12 +99,13 @@ def _newest_rows(path: Path) -> list[dict[str, Any]]:
 
 
 def last_line(log: Path | None) -> str:
+    """Return the last line of a log that is not blank; empty if there is none."""
     lines = _tail(log).split("\n") if log else []
     return next((line.strip() for line in reversed(lines) if line.strip()), "")
 
 
 def _tail(path: Path) -> str:
-    """The end of a file that may be written to, or be gone; its first line is not whole where it is long."""
+    """Return the end of a file; empty if it does not exist. The first line may be incomplete."""
     try:
         with path.open("rb") as file:
             file.seek(max(0, path.stat().st_size - TAIL_BYTES))

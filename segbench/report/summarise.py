@@ -1,4 +1,4 @@
-"""From many cells to one summary: all scores, the state of every cell, comparison tables, ranks."""
+"""Summarise the cells of a run: all scores, the status of every cell, comparison tables and ranks."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from typing import Any
 
 import pandas as pd
 
-from segbench.contract.run import Cell, Run
+from segbench.contract.run import CellDescription, RunDescription
 from segbench.contract.scores import SCORE_COLUMNS
 from segbench.contract.view import TASKS, Task
 from segbench.errors import SegbenchError
 from segbench.files import atomic_folder, read_json, write_text
-from segbench.report.outcome import outcome
+from segbench.report.cell_status import cell_status
 from segbench.report.statistics import ranks
 from segbench.report.tables import compare, to_html, to_markdown
 
@@ -24,14 +24,14 @@ logger = logging.getLogger(__name__)
 def summarise(run_json: Path, out: Path) -> None:
     """Write the summary of a run to the folder `out`.
 
-    scores.csv: every score of every finished cell, tidy.
-    cells.csv: every planned cell and every pair left out, with status, reason, and what it cost.
+    scores.csv: every score of every finished cell, one a row.
+    cells.csv: every planned cell and every skipped pair, with status, reason and costs.
     tables/<dataset>_<task>.{csv,md,html}: the comparison of the models.
     ranks.csv: mean rank of the networks over the datasets of each task.
 
-    A cell that failed, is missing or cannot be read is a row in the tables, never an error.
+    A cell that failed, is missing or cannot be read becomes a row of the tables, not an error.
     """
-    run = Run.read(run_json)
+    run = RunDescription.read(run_json)
     scores, cells = collect(run)
     with atomic_folder(out) as folder:
         scores.to_csv(folder / "scores.csv", index=False)
@@ -48,16 +48,16 @@ def summarise(run_json: Path, out: Path) -> None:
     logger.info("%d of %d cells scored; summary in %s", done, len(run.cells), out)
 
 
-def collect(run: Run) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """(all scores, all cells) of a run; see `summarise`."""
+def collect(run: RunDescription) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Return all scores and all cells of a run as data frames; see `summarise` for their contents."""
     found, cells = [], []
     for cell in run.cells:
-        status, reason, scores = _outcome(run, cell)
+        status, reason, scores = _status_and_scores(run, cell)
         costs = _costs(run, cell) if status == "ok" else {}
         cells.append({**cell.model_dump(), "status": status, "reason": reason, **costs})
         if scores is not None:
             found.append(scores.assign(**cell.model_dump(include={"dataset", "model", "seed", "control"})))
-    cells += [{**one.model_dump(), "control": False, "status": "not-applicable"} for one in run.left_out]
+    cells += [{**one.model_dump(), "control": False, "status": "skipped"} for one in run.skipped]
     columns = ["dataset", "model", "seed", "control", *SCORE_COLUMNS, "low", "high"]
     scores = pd.concat(found, ignore_index=True) if found else pd.DataFrame(columns=columns)
     names = ["dataset", "model", "seed", "task", "control", "status", "reason"]
@@ -66,15 +66,17 @@ def collect(run: Run) -> tuple[pd.DataFrame, pd.DataFrame]:
     return scores[columns], frame
 
 
-def comparisons(run: Run, scores: pd.DataFrame, cells: pd.DataFrame) -> dict[tuple[str, Task], pd.DataFrame]:
-    """The table of every dataset and task that was scored, or planned and failed; see `compare`."""
+def comparisons(
+    run: RunDescription, scores: pd.DataFrame, cells: pd.DataFrame
+) -> dict[tuple[str, Task], pd.DataFrame]:
+    """Return the table of every dataset and task with scores or planned cells; see `compare`."""
     have = set(zip(scores["dataset"], scores["task"])) | {(c.dataset, c.task) for c in run.cells}
     pairs = [(d, t) for d in run.datasets for t in TASKS if (d, t) in have]
     return {pair: compare(run, scores, cells, *pair) for pair in pairs}
 
 
 def read_summary(folder: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """(all scores, all cells) as `summarise` wrote them."""
+    """Read the scores and cells that `summarise` wrote to a folder."""
     text = ["dataset", "model", "task", "status", "reason"]
     cells = pd.read_csv(folder / "cells.csv", dtype=dict.fromkeys(text, "str"), low_memory=False)
     cells[text] = cells[text].fillna("")
@@ -83,9 +85,9 @@ def read_summary(folder: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
     return scores.astype({"seed": int}), cells
 
 
-def _outcome(run: Run, cell: Cell) -> tuple[str, str, pd.DataFrame | None]:
-    """Status, the last message, and the scores of a cell; only a finished cell has scores."""
-    found = outcome(run, cell)
+def _status_and_scores(run: RunDescription, cell: CellDescription) -> tuple[str, str, pd.DataFrame | None]:
+    """Return status, reason and scores of a cell. The scores are None unless the status is ok."""
+    found = cell_status(run, cell)
     if found.status != "ok":
         return "pending" if found.status == "running" else found.status, found.reason, None
     folder = run.folder(cell)
@@ -102,14 +104,14 @@ def _outcome(run: Run, cell: Cell) -> tuple[str, str, pd.DataFrame | None]:
 
 
 def _intervals(found: dict[str, Any], scores: pd.DataFrame) -> dict[str, list[float]]:
-    """`low` and `high`, the 95 % interval over the images, of the scores that have one."""
+    """Return `low` and `high`, the bounds of the 95 % interval over the images, or NaN."""
     whole = zip(scores["task"], scores["metric"], scores["class"] == "")
     bounds = [(found.get(t, {}).get(m) if mean else None) or (math.nan, math.nan) for t, m, mean in whole]
     return {"low": [low for low, _ in bounds], "high": [high for _, high in bounds]}
 
 
-def _costs(run: Run, cell: Cell) -> dict[str, Any]:
-    """Plain values of training.json as train_<key> and of efficiency.json as predict_<key>."""
+def _costs(run: RunDescription, cell: CellDescription) -> dict[str, Any]:
+    """Return the scalar values of training.json as train_<key> and of efficiency.json as predict_<key>."""
     costs: dict[str, Any] = {}
     for name, prefix in (("training.json", "train"), ("efficiency.json", "predict")):
         path = run.folder(cell) / name
@@ -117,14 +119,19 @@ def _costs(run: Run, cell: Cell) -> dict[str, Any]:
             values = read_json(path) if path.exists() else {}
             values |= {f"version_{package}": v for package, v in values.get("versions", {}).items()}
         except (SegbenchError, TypeError, AttributeError) as error:
-            logger.warning("%s is left out: %s", path, error)
+            logger.warning("%s is skipped: %s", path, error)
             continue
         costs |= {f"{prefix}_{k}": v for k, v in values.items() if isinstance(v, str | int | float)}
     return costs
 
 
 def read_scores(path: Path) -> pd.DataFrame:
-    """Tidy scores; `class` is "" for the mean over the classes. Raises OSError or ValueError."""
+    """Read a scores.csv. `class` is "" for means over the classes.
+
+    Raises:
+        OSError: The file cannot be read.
+        ValueError: It is not a table of scores.
+    """
     scores = pd.read_csv(path, dtype=str, keep_default_na=False)  # a class may be called NA
     missing = set(SCORE_COLUMNS) - set(scores)
     if missing:

@@ -1,4 +1,4 @@
-"""The comparison of the models on one dataset and task, as a table, and its forms."""
+"""Tables that compare the models on one dataset and task, as data frame, HTML and Markdown."""
 
 from __future__ import annotations
 
@@ -9,20 +9,20 @@ from typing import Any
 import pandas as pd
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from segbench.contract.run import Run
+from segbench.contract.run import RunDescription
 from segbench.contract.scores import CONTRACT_KEYS, METRICS
 from segbench.contract.view import Task
 from segbench.units import NOTHING, count, duration, markdown_text
 
 COSTS = {"train_parameters": "Parameters", "train_seconds": "Training", "predict_latency_median": "Latency"}
 DERIVED = "†"
-DERIVED_NOTE = f"{DERIVED} derived: not the network's own output, but converted from that for another task."
+DERIVED_NOTE = f"{DERIVED} derived: converted from the network's output for another task."
 
 
-def main_scores(run: Run, scores: pd.DataFrame, dataset: str, task: Task) -> pd.DataFrame:
-    """Scores over all classes of the metrics that are compared, with the `column` that each belongs to.
+def main_scores(run: RunDescription, scores: pd.DataFrame, dataset: str, task: Task) -> pd.DataFrame:
+    """Return the scores over all classes of the compared metrics, and the `column` of each in the table.
 
-    A metric that was measured under unlike contracts has a column a contract, named by what differs.
+    A metric that was measured under several contracts gets a column for each, named by the differing keys.
     """
     order = {m: i for i, m in enumerate(dict.fromkeys([run.primary(task), *METRICS[task]]))}
     of_task = (scores["dataset"] == dataset) & (scores["task"] == task)
@@ -38,21 +38,23 @@ def main_scores(run: Run, scores: pd.DataFrame, dataset: str, task: Task) -> pd.
     return rows.sort_values("metric", key=lambda metric: metric.map(order), kind="stable")
 
 
-def compare(run: Run, scores: pd.DataFrame, cells: pd.DataFrame, dataset: str, task: Task) -> pd.DataFrame:
-    """One row a model, networks by their primary score, then controls in the order of the configuration.
+def compare(
+    run: RunDescription, scores: pd.DataFrame, cells: pd.DataFrame, dataset: str, task: Task
+) -> pd.DataFrame:
+    """Return one row for each model: networks by their primary score, then controls.
 
-    Columns: model, control, derived, status ("ok" where any seed is), seeds (those scored), planned, for each
-    metric its mean and `<metric>_sd` (sample standard deviation over the seeds), means of `COSTS`, precision
-    (bf16, fp32 or both), reason.
+    Columns: model, control, derived, status ("ok" if any seed has a score), seeds (number with a score),
+    planned (number of seeds), for each metric its mean and `<metric>_sd` (sample standard deviation over the
+    seeds), means of `COSTS`, precision (bf16, fp32 or both), reason.
     """
     rows = main_scores(run, scores, dataset, task)
     columns = list(dict.fromkeys(rows["column"])) or [run.primary(task)]
-    planned = cells[(cells["dataset"] == dataset) & (cells["status"] != "not-applicable")]
+    planned = cells[(cells["dataset"] == dataset) & (cells["status"] != "skipped")]
     table = []
     for model, seeds in planned.groupby("model", sort=False):
         own = rows[rows["model"] == model]
         if own.empty and (seeds["status"] == "ok").all():
-            continue  # a model that cannot answer this task
+            continue  # the model has no scores in this task
         bad = seeds[seeds["status"] != "ok"]
         noted = seeds[(seeds["status"] != "ok") | (seeds["reason"] != "")]
         ok = seeds[seeds["seed"].isin(own["seed"])]
@@ -87,39 +89,39 @@ def compare(run: Run, scores: pd.DataFrame, cells: pd.DataFrame, dataset: str, t
 
 
 def _precisions(cells: pd.DataFrame) -> str:
-    """The number formats that these cells were trained and predicted in; "" for controls."""
+    """Return the number formats of training and prediction of these cells; empty for controls."""
     known = [cells[c].dropna() for c in ("train_precision", "predict_precision") if c in cells]
     return ", ".join(sorted({str(value) for values in known for value in values if value}))
 
 
-def precision_note(run: Run, table: pd.DataFrame) -> str:
-    """Who computed in which number format, where the rows differ in that."""
+def precision_note(run: RunDescription, table: pd.DataFrame) -> str:
+    """Return which networks used which number format; empty if all used the same."""
     formats = table.loc[table["precision"] != ""].groupby("precision", sort=True)["model"]
     if formats.ngroups < 2 and not table["precision"].str.contains(",").any():
         return ""
     named = (f"{name}: {', '.join(run.title(model) for model in models)}" for name, models in formats)
-    return (
-        f"Precision differs: {'; '.join(named)}. Scores and times are comparable within one precision only."
-    )
+    return f"Precision differs: {'; '.join(named)}. Compare scores and times only within one precision."
 
 
 def metrics_of(table: pd.DataFrame) -> list[str]:
-    """Metric columns of a comparison, the one that ranks the networks first."""
+    """Return the metric columns of a comparison, first the one that ranks the networks."""
     return [c for c in table.columns if f"{c}_sd" in table]
 
 
 def best_of(table: pd.DataFrame, metric: str) -> pd.DataFrame:
-    """Rows of the networks with the highest score, to the three digits that are shown."""
+    """Return the rows of the networks with the highest score, rounded to the three digits that are shown."""
     values = table.loc[~table["control"], metric].round(3)
     return table.loc[values.index[values == values.max()]]
 
 
 def header(metric: str) -> str:
+    """Return the heading of a metric column."""
     name, bracket, rest = metric.partition(" [")
     return {k: v for m in METRICS.values() for k, v in m.items()}.get(name, name) + bracket + rest
 
 
 def score(value: float, sd: float = math.nan) -> str:
+    """Format a score with its standard deviation; NaN becomes a dash."""
     if math.isnan(value):
         return NOTHING
     return f"{value:.3f}" if math.isnan(sd) else f"{value:.3f} ± {sd:.3f}"
@@ -127,6 +129,7 @@ def score(value: float, sd: float = math.nan) -> str:
 
 @cache
 def environment() -> Environment:
+    """Return the Jinja environment of the templates. Text is escaped."""
     env = Environment(
         loader=PackageLoader("segbench.report"),
         autoescape=True,
@@ -138,8 +141,8 @@ def environment() -> Environment:
     return env
 
 
-def _shown(run: Run, table: pd.DataFrame) -> list[dict[str, Any]]:
-    """The cells of the table as text, for Markdown and HTML alike."""
+def _shown(run: RunDescription, table: pd.DataFrame) -> list[dict[str, Any]]:
+    """Return the contents of the table for both Markdown and HTML."""
     metrics = metrics_of(table)
     best = {m: set(best_of(table, m).index) if (~table["control"]).sum() > 1 else set() for m in metrics}
     return [
@@ -155,8 +158,8 @@ def _shown(run: Run, table: pd.DataFrame) -> list[dict[str, Any]]:
     ]
 
 
-def to_html(run: Run, table: pd.DataFrame) -> str:
-    """A `<table>` without a page around it; the page of the report takes it as it is."""
+def to_html(run: RunDescription, table: pd.DataFrame) -> str:
+    """Return a comparison as an HTML `<table>`."""
     template = environment().get_template("table.html.j2")
     return template.render(
         rows=_shown(run, table),
@@ -168,7 +171,8 @@ def to_html(run: Run, table: pd.DataFrame) -> str:
     )
 
 
-def to_markdown(run: Run, table: pd.DataFrame) -> str:
+def to_markdown(run: RunDescription, table: pd.DataFrame) -> str:
+    """Return a comparison as a Markdown table with its notes."""
     metrics = metrics_of(table)
     heads = ["Model", *map(header, metrics), "Seeds", *COSTS.values()]
     lines = [heads, ["---"] + ["---:"] * (len(heads) - 1)]

@@ -9,7 +9,8 @@ import yaml
 from forked import random_of, seeds
 from mutations import damaged, warped
 
-from segbench.config.resolve import CONFIG, read_yaml, resolve
+from segbench.config.registry import CONFIG, read_yaml
+from segbench.config.resolve import resolve
 from segbench.errors import SegbenchError
 
 ROOT = Path(__file__).parents[2] / CONFIG

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from segbench.catalogue.listing import dataset_card, datasets, network_card, networks, with_tables, write_size
-from segbench.config.resolve import ModelEntry, read_yaml
+from segbench.config.registry import read_yaml
+from segbench.config.schema import ModelEntry
 from segbench.errors import SegbenchError
 
 ROOT = Path(__file__).parents[2]

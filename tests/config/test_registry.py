@@ -1,14 +1,18 @@
-"""Every entry that the project ships is valid and names something that is there."""
+"""Reading of entries; every entry that the project ships is valid and names code that exists."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 import pytest
+from small_registry import config
 
-from segbench.config.resolve import DatasetEntry, ModelEntry, overlay, read_yaml
+from segbench.config.registry import overlay, read_yaml
+from segbench.config.resolve import resolve
+from segbench.config.schema import DatasetEntry, ModelEntry
 from segbench.contract.recipe import Recipe
 from segbench.contract.sources import WeightsEntry
+from segbench.errors import SegbenchError
 from segbench.importing import load_object
 
 CONFIG = Path(__file__).parents[2] / "config"
@@ -47,3 +51,13 @@ def test_weights(path: Path) -> None:
     if entry.checkpoint and entry.checkpoint.load:
         assert callable(load_object(entry.checkpoint.load))
         assert len(entry.checkpoint.classes) > 1 and len(entry.checkpoint.mean) == 3
+
+
+def test_a_broken_registry_file_is_named(registry: Path) -> None:
+    (registry / "models" / "unet.yaml").write_text("title: [")
+    with pytest.raises(SegbenchError, match=r"unet\.yaml: cannot be read as YAML"):
+        resolve(config(), registry)
+
+
+def test_overlay_replaces_lists_and_merges_mappings() -> None:
+    assert overlay({"a": {"b": 1, "c": [1, 2]}}, {"a": {"c": [3]}}) == {"a": {"b": 1, "c": [3]}}

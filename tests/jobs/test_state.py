@@ -21,7 +21,7 @@ def test_a_step_that_ends_well(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("error", "outcome", "reason"),
+    ("error", "status", "reason"),
     [
         (SegbenchError("is torn", where="a.png", remedy="repair it"), "failed", "a.png: is torn"),
         (OutOfMemory("no memory left"), "out-of-memory", "no memory left"),
@@ -30,7 +30,7 @@ def test_a_step_that_ends_well(tmp_path: Path) -> None:
     ],
 )
 def test_a_step_that_fails_says_why_and_exits_with_1(
-    tmp_path: Path, error: Exception, outcome: str, reason: str
+    tmp_path: Path, error: Exception, status: str, reason: str
 ) -> None:
     log = tmp_path / "logs" / "step.log"
     set_up_logging(log)
@@ -38,7 +38,7 @@ def test_a_step_that_fails_says_why_and_exits_with_1(
         raise error
     assert stop.value.code == 1
     state = read_json(tmp_path / "state.json")
-    assert (state["state"], state["reason"], state["log"]) == (outcome, reason, str(log))
+    assert (state["state"], state["reason"], state["log"]) == (status, reason, str(log))
     assert reason.split(": ")[-1] in log.read_text()
 
 

@@ -211,7 +211,7 @@ def make_run(
 ) -> Path:
     """Write a run below `root` in which every cell is `ok`; returns its run.json. Tests break parts of it."""
     run_root = root / "results" / "demo"
-    cells, left_out = [], []
+    cells, skipped = [], []
     for dataset in datasets:
         data = root / "data" / dataset
         scenes = make_dataset(data, dataset, images, size)
@@ -221,7 +221,7 @@ def make_run(
             view = next((t for t in reversed(TASKS[dataset]) if t in views), None)
             if view is None:
                 reason = f"learns {', '.join(views)}; the dataset has {', '.join(TASKS[dataset])}"
-                left_out.append({"dataset": dataset, "model": model, "reason": reason})
+                skipped.append({"dataset": dataset, "model": model, "reason": reason})
                 continue
             for seed in seeds[:1] if control else seeds:
                 cells.append(
@@ -236,7 +236,7 @@ def make_run(
     run = {
         "name": "demo",
         "cells": cells,
-        "left_out": left_out,
+        "skipped": skipped,
         "datasets": {
             d: {"root": str(root / "data" / d), "title": f"{d.capitalize()} (generated)"} for d in datasets
         },

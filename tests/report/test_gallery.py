@@ -3,7 +3,7 @@ import pytest
 from fake_run import make_run
 from PIL import Image
 
-from segbench.contract.run import Run
+from segbench.contract.run import RunDescription
 from segbench.contract.view import Category
 from segbench.data.dataset import Dataset
 from segbench.files import read_json, write_json
@@ -15,8 +15,10 @@ SIZE = (60, 90)
 
 
 @pytest.fixture(scope="module")
-def street(tmp_path_factory: pytest.TempPathFactory) -> Run:
-    return Run.read(make_run(tmp_path_factory.mktemp("run"), datasets=("street",), seeds=(0,), size=SIZE))
+def street(tmp_path_factory: pytest.TempPathFactory) -> RunDescription:
+    return RunDescription.read(
+        make_run(tmp_path_factory.mktemp("run"), datasets=("street",), seeds=(0,), size=SIZE)
+    )
 
 
 def test_a_gallery_has_a_column_a_network_and_a_row_an_image(street, tmp_path):

@@ -12,7 +12,7 @@ import pytest
 from fake_run import make_run
 from test_page import Page
 
-from segbench.contract.run import Run
+from segbench.contract.run import RunDescription
 from segbench.contract.scores import Contract, Score
 from segbench.contract.view import Category
 from segbench.errors import SegbenchError
@@ -54,7 +54,7 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for entry, title in zip(run["models"].values(), NAMES):
         entry |= {"title": title, "card": {NAMES[0]: NAMES[3]}}
     run["datasets"]["street"]["title"] = " ".join(NAMES)
-    run["left_out"] = [{"dataset": n, "model": n, "reason": n} for n in NAMES]
+    run["skipped"] = [{"dataset": n, "model": n, "reason": n} for n in NAMES]
     path.write_text(json.dumps(run))
     data = Path(run["datasets"]["street"]["root"])
 
@@ -124,8 +124,8 @@ def test_keys_that_become_paths_are_refused(name: str, built: Path, tmp_path: Pa
     for cell in run["cells"]:
         cell["dataset"] = name
     (tmp_path / "run.json").write_text(json.dumps(run))
-    with pytest.raises(SegbenchError, match="is not the description of a run"):
-        Run.read(tmp_path / "run.json")
+    with pytest.raises(SegbenchError, match="does not describe a run"):
+        RunDescription.read(tmp_path / "run.json")
 
 
 def test_a_colour_is_a_colour() -> None:

@@ -11,7 +11,7 @@ from fake_run import make_run
 from typer.testing import CliRunner
 
 from segbench.cli import app
-from segbench.contract.run import Run
+from segbench.contract.run import RunDescription
 from segbench.errors import SegbenchError
 from segbench.report.overview import overview, to_markdown
 from segbench.report.summarise import collect, comparisons
@@ -40,7 +40,7 @@ def table(text: str) -> dict[str, dict[str, str]]:
 
 
 def test_every_comparison_is_in_it_with_its_values(finished):
-    run = Run.read(finished / "run.json")
+    run = RunDescription.read(finished / "run.json")
     frame = overview(run)
     tables = comparisons(run, *collect(run))
     assert len(frame) == sum(map(len, tables.values()))
@@ -54,7 +54,7 @@ def test_every_comparison_is_in_it_with_its_values(finished):
 
 
 def test_the_table_has_a_row_a_model_and_a_column_a_dataset_and_task(finished):
-    run = Run.read(finished / "run.json")
+    run = RunDescription.read(finished / "run.json")
     frame = overview(run)
     shown = table(to_markdown(frame))
     columns = ["vessels mIoU", "bubbles mIoU", "bubbles AP", "street mIoU", "street AP", "street PQ"]
@@ -74,7 +74,7 @@ def test_a_failed_network_is_shown_as_failed(finished):
         state = {"step": "train", "state": "out-of-memory", "reason": "needs 90 GB"}
         path = finished / "cells" / "vessels" / "unet" / f"seed{seed}" / "state.json"
         path.write_text(json.dumps(state))
-    run = Run.read(finished / "run.json")
+    run = RunDescription.read(finished / "run.json")
     frame = overview(run)
     assert (
         frame.query("model == 'unet' and dataset == 'vessels'")["reason"].item() == "seed 0, 1: needs 90 GB"
@@ -86,7 +86,7 @@ def test_the_run_chooses_the_metric(finished):
     described = json.loads((finished / "run.json").read_text())
     described["options"] = {"primary": {"instance": "ap50"}}
     (finished / "run.json").write_text(json.dumps(described))
-    frame = overview(Run.read(finished / "run.json"))
+    frame = overview(RunDescription.read(finished / "run.json"))
     assert {"bubbles AP50", "street mIoU"} <= set(next(iter(table(to_markdown(frame)).values())))
 
 
@@ -94,17 +94,21 @@ def test_the_command_prints_the_table_and_writes_the_rows(finished, tmp_path):
     result = CliRunner().invoke(app, ["overview", str(finished), "--csv", str(tmp_path / "rows.csv")])
     assert result.exit_code == 0, result.output
     frame = pd.read_csv(tmp_path / "rows.csv")
-    assert result.output == to_markdown(overview(Run.read(finished / "run.json"))) == to_markdown(frame)
+    assert (
+        result.output
+        == to_markdown(overview(RunDescription.read(finished / "run.json")))
+        == to_markdown(frame)
+    )
 
 
 def test_a_run_without_cells_is_refused(finished):
-    run = Run.read(finished / "run.json").model_copy(update={"cells": []})
+    run = RunDescription.read(finished / "run.json").model_copy(update={"cells": []})
     with pytest.raises(SegbenchError, match="has no cells"):
         overview(run)
 
 
 def test_one_seed_has_no_deviation(tmp_path):
-    run = Run.read(make_run(tmp_path / "run", datasets=("vessels",), images=1, size=(40, 60)))
+    run = RunDescription.read(make_run(tmp_path / "run", datasets=("vessels",), images=1, size=(40, 60)))
     run.cells = [cell for cell in run.cells if cell.seed == 0]
     frame = overview(run)
     assert not [column for column in frame if column.endswith("_sd")]

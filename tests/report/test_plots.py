@@ -6,20 +6,20 @@ import pytest
 from fake_run import make_run
 from PIL import Image
 
-from segbench.contract.run import Cell, Run
+from segbench.contract.run import CellDescription, RunDescription
 from segbench.report import plots
 from segbench.report.summarise import collect, comparisons
 
 
 @pytest.fixture(scope="module")
-def street(tmp_path_factory: pytest.TempPathFactory) -> Run:
+def street(tmp_path_factory: pytest.TempPathFactory) -> RunDescription:
     root = tmp_path_factory.mktemp("run")
-    return Run.read(make_run(root, datasets=("street",), images=1, size=(40, 60), formats=["svg"]))
+    return RunDescription.read(make_run(root, datasets=("street",), images=1, size=(40, 60), formats=["svg"]))
 
 
 def test_a_plot_of_each_kind_in_the_formats_asked_for(tmp_path):
     path = make_run(tmp_path, datasets=("bubbles",), images=1, size=(40, 60), formats=["svg", "png"])
-    run = Run.read(path)
+    run = RunDescription.read(path)
     scores, cells = collect(run)
     drawn = plots.draw(run, scores, cells, comparisons(run, scores, cells), tmp_path / "plots")
     stems = {p.stem for p in drawn}
@@ -34,7 +34,7 @@ def test_a_plot_of_each_kind_in_the_formats_asked_for(tmp_path):
 
 def test_plots_are_the_same_in_every_run(tmp_path):
     path = make_run(tmp_path, datasets=("vessels",), images=1, size=(40, 60), formats=["svg"])
-    run = Run.read(path)
+    run = RunDescription.read(path)
     scores, cells = collect(run)
     tables = comparisons(run, scores, cells)
     for name in ("a", "b"):
@@ -62,16 +62,16 @@ def test_nothing_is_drawn_of_nothing(street, tmp_path):
 
 
 def test_networks_keep_their_look_and_differ():
-    cells = [Cell(dataset="d", model=f"m{i}", seed=0, task="semantic") for i in range(30)]
-    run = Run(name="r", cells=cells, datasets={})
+    cells = [CellDescription(dataset="d", model=f"m{i}", seed=0, task="semantic") for i in range(30)]
+    run = RunDescription(name="r", cells=cells, datasets={})
     look = plots.looks(run)
     assert len({(v.color, v.marker) for v in look.values()}) == 30
     assert len({v.color for v in list(look.values())[:7]}) == 7
 
 
-def test_histories_are_thinned_and_broken_ones_left_out(tmp_path):
+def test_histories_are_thinned_and_broken_ones_skipped(tmp_path):
     path = make_run(tmp_path, datasets=("vessels",), images=1, size=(40, 60))
-    run = Run.read(path)
+    run = RunDescription.read(path)
     first, second = (path.parent / "cells" / "vessels" / "unet" / f"seed{s}" / "history.csv" for s in (0, 1))
     rows = pd.DataFrame({"iteration": range(1, 10_001), "total": 1.0, "validation": np.nan})
     rows.to_csv(first, index=False)
@@ -86,7 +86,7 @@ def test_a_training_that_broke_off_shows_its_curve(tmp_path):
     path = make_run(tmp_path, datasets=("vessels",), images=1, size=(40, 60))
     folder = path.parent / "cells" / "vessels" / "unet" / "seed0"
     (folder / "history.csv").rename(folder / "history.partial.csv")
-    found = plots.read_histories(Run.read(path), "vessels")
+    found = plots.read_histories(RunDescription.read(path), "vessels")
     assert {("unet", 0), ("unet", 1)} <= set(zip(found["model"], found["seed"]))
 
 

@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 from fake_run import make_run
 
-from segbench.contract.run import Run
+from segbench.contract.run import RunDescription
 from segbench.report.page import report
 from segbench.report.published import published
 from segbench.report.summarise import collect, summarise
@@ -26,7 +26,7 @@ def run(tmp_path: Path) -> Path:
 
 
 def test_ours_stands_beside_the_published_score_of_the_same_data(run):
-    found = Run.read(run)
+    found = RunDescription.read(run)
     scores, _ = collect(found)
     reached, missed = published(found, scores)
     own = scores[(scores["model"] == "unet") & (scores["metric"] == "miou") & (scores["class"] == "")]
@@ -36,7 +36,7 @@ def test_ours_stands_beside_the_published_score_of_the_same_data(run):
 
 
 def test_the_paper_recipe_shows_scores_on_other_data_too(run):
-    found = Run.read(run).model_copy(update={"recipe": "paper"})
+    found = RunDescription.read(run).model_copy(update={"recipe": "paper"})
     other = published(found, collect(found)[0])[-1]
     assert other["where"] == "other vessels, test"
     assert other["reproduced"] is None and other["ours"] != other["ours"]
@@ -46,6 +46,6 @@ def test_the_page_shows_it_apart_from_our_scores(run):
     summarise(run, run.parent / "summary")
     report(run, run.parent / "summary", run.parent / "report")
     page = (run.parent / "report" / "index.html").read_text()
-    assert "Published elsewhere" in page and "0.990" in page.partition("Published elsewhere")[2]
-    assert "0.990" not in page.partition("Published elsewhere")[0]
+    assert "Published scores" in page and "0.990" in page.partition("Published scores")[2]
+    assert "0.990" not in page.partition("Published scores")[0]
     assert "0.990" not in (run.parent / "summary" / "tables" / "vessels_semantic.md").read_text()

@@ -54,7 +54,7 @@ def test_running_and_failed_cells_are_told_of(run: Path, capsys: pytest.CaptureF
     assert "seed2" not in text and "seed3" not in text
     status(run / "run.json", everything=True)
     text = capsys.readouterr().out
-    assert "  ok  street/unet/seed2" in text and "  pending  street/unet/seed3: not begun" in text
+    assert "  ok  street/unet/seed2" in text and "  pending  street/unet/seed3: not started" in text
 
 
 def test_long_histories_are_read_from_the_end(run: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 from fake_run import make_run
 
-from segbench.contract.run import Run
+from segbench.contract.run import RunDescription
 from segbench.contract.scores import PRIMARY
 from segbench.errors import SegbenchError
 from segbench.report.summarise import collect, comparisons, read_summary, summarise
@@ -53,13 +53,13 @@ def test_all_files_of_a_finished_run(finished, tmp_path):
     kept = scores[(scores["dataset"] == "vessels") & (scores["model"] == "unet") & (scores["seed"] == 1)]
     assert kept["value"].tolist() == own["value"].tolist()
     assert kept["class"].tolist() == own["class"].tolist()
-    assert (cells["status"] == "not-applicable").sum() == 1
-    assert "learns instance" in cells[cells["status"] == "not-applicable"]["reason"].iloc[0]
+    assert (cells["status"] == "skipped").sum() == 1
+    assert "learns instance" in cells[cells["status"] == "skipped"]["reason"].iloc[0]
     assert cells[cells["model"] == "unet"]["train_parameters"].unique().tolist() == [31_000_000]
 
 
 def test_reading_the_summary_gives_the_tables_that_were_written(finished, tmp_path):
-    run = Run.read(finished)
+    run = RunDescription.read(finished)
     scores, cells = collect(run)
     summarise(finished, tmp_path / "summary")
     again = comparisons(run, *read_summary(tmp_path / "summary"))
@@ -68,7 +68,7 @@ def test_reading_the_summary_gives_the_tables_that_were_written(finished, tmp_pa
 
 
 def test_table_has_mean_and_deviation_over_the_seeds(finished):
-    run = Run.read(finished)
+    run = RunDescription.read(finished)
     table = comparisons(run, *collect(run))["vessels", "semantic"]
     values = [
         pd.read_csv(cell(finished, "unet", seed, "vessels") / "scores.csv", keep_default_na=False)
@@ -88,7 +88,7 @@ def test_table_has_mean_and_deviation_over_the_seeds(finished):
 
 
 def test_derived_scores_are_marked(finished):
-    run = Run.read(finished)
+    run = RunDescription.read(finished)
     table = comparisons(run, *collect(run))["bubbles", "instance"]
     assert row(table, "unet")["derived"]
     assert not row(table, "mask_rcnn_resnet50_fpn")["derived"]
@@ -99,7 +99,7 @@ def test_a_cell_that_failed_is_shown_with_its_last_message(street, status):
     for seed in (0, 1):
         state = {"step": "train", "state": status, "reason": "loss_dice is nan at iteration 17 of 40"}
         (cell(street, "unet", seed) / "state.json").write_text(json.dumps(state))
-    run = Run.read(street)
+    run = RunDescription.read(street)
     tables = comparisons(run, *collect(run))
     for task in ("semantic", "instance", "panoptic"):
         unet = row(tables["street", task], "unet")
@@ -112,7 +112,7 @@ def test_one_failed_seed_leaves_the_mean_of_the_others(street):
     (cell(street, "unet", 1) / "state.json").write_text(
         '{"step": "predict", "state": "failed", "reason": "x"}'
     )
-    run = Run.read(street)
+    run = RunDescription.read(street)
     unet = row(comparisons(run, *collect(run))["street", "semantic"], "unet")
     assert (unet["status"], unet["seeds"], unet["planned"]) == ("ok", 1, 2)
     assert math.isnan(unet["miou_sd"]) and unet["reason"] == "seed 1: x"
@@ -160,14 +160,14 @@ def killed(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("spoil", "status", "reason"),
     [
-        (spoil_nothing, "pending", "not begun"),
+        (spoil_nothing, "pending", "not started"),
         (only_trained, "pending", "train is done, evaluation is not"),
-        (still_running, "pending", "train has begun"),
+        (still_running, "pending", "train is running"),
         (killed, "failed", "train was killed"),
         (spoil_state, "failed", "is not valid JSON"),
         (spoil_scores, "failed", "has no column"),
         (spoil_value, "failed", "much"),
-        (remove_scores, "interrupted", "the run was ended while this cell was scored"),
+        (remove_scores, "interrupted", "the run was stopped while this cell was scored"),
     ],
 )
 def test_summary_stands_whatever_a_cell_lacks(street, tmp_path, spoil, status, reason):
@@ -177,7 +177,7 @@ def test_summary_stands_whatever_a_cell_lacks(street, tmp_path, spoil, status, r
     found = cells[(cells["model"] == "unet") & (cells["seed"] == 0)].iloc[0]
     assert found["status"] == status
     assert reason in found["reason"]
-    assert (cells["status"] == "ok").sum() == len(Run.read(street).cells) - 1
+    assert (cells["status"] == "ok").sum() == len(RunDescription.read(street).cells) - 1
 
 
 def test_a_failed_dataset_is_the_reason_of_its_cells(street):
@@ -187,7 +187,7 @@ def test_a_failed_dataset_is_the_reason_of_its_cells(street):
     folder = street.parent / "datasets" / "street"
     folder.mkdir(parents=True)
     (folder / "state.json").write_text('{"step": "lint", "state": "failed", "reason": "3 empty masks"}')
-    _, cells = collect(Run.read(street))
+    _, cells = collect(RunDescription.read(street))
     assert set(cells["status"]) == {"failed"}
     assert set(cells["reason"]) == {"lint of the dataset: 3 empty masks"}
 
@@ -195,7 +195,7 @@ def test_a_failed_dataset_is_the_reason_of_its_cells(street):
 def test_unlike_contracts_never_share_a_column(street):
     path = cell(street, "mask_rcnn_resnet50_fpn", 0) / "scores.csv"
     path.write_text(path.read_text().replace(",,100,", ",,400,"))
-    run = Run.read(street)
+    run = RunDescription.read(street)
     table = comparisons(run, *collect(run))["street", "instance"]
     assert {"ap [max_detections=100]", "ap [max_detections=400]"} <= set(table)
     assert "ap" not in table
@@ -208,7 +208,7 @@ def test_a_class_called_na_is_a_class(street):
     path = cell(street, "unet", 0) / "scores.csv"
     before = path.read_text()
     path.write_text(before.replace(",car,", ",NA,"))
-    scores, _ = collect(Run.read(street))
+    scores, _ = collect(RunDescription.read(street))
     assert (scores["class"] == "NA").sum() == 3, "one a task"
 
 
@@ -219,7 +219,7 @@ def test_an_undefined_score_is_no_zero(street):
         at = next(i for i, line in enumerate(lines) if line.startswith("semantic,miou,,"))
         lines[at] = ",".join(["semantic", "miou", "", "", *lines[at].split(",")[4:]])
         path.write_text("\n".join(lines))
-    run = Run.read(street)
+    run = RunDescription.read(street)
     table = comparisons(run, *collect(run))["street", "semantic"]
     assert math.isnan(row(table, "unet")["miou"]) and row(table, "unet")["status"] == "ok"
     assert table["model"].tolist().index("unet") == 3, "it stands after the networks that have one"
@@ -233,7 +233,7 @@ def test_a_network_without_masks_is_not_applicable_for_their_ap(street):
         (path / "scores.csv").write_text("\n".join(kept))
         document = json.loads((path / "scores.json").read_text())
         (path / "scores.json").write_text(json.dumps(document | {"not_applicable": "boxes only"}))
-    run = Run.read(street)
+    run = RunDescription.read(street)
     scores, cells = collect(run)
     table = comparisons(run, scores, cells)["street", "instance"]
     shown = row(table, "mask_rcnn_resnet50_fpn")
@@ -249,7 +249,7 @@ def test_a_network_without_masks_is_not_applicable_for_their_ap(street):
 
 def test_primary_metric_can_be_chosen(tmp_path):
     path = make_run(tmp_path, datasets=("street",), images=1, size=(40, 60), primary={"panoptic": "sq"})
-    run = Run.read(path)
+    run = RunDescription.read(path)
     table = comparisons(run, *collect(run))["street", "panoptic"]
     networks = table[~table["control"]]
     assert networks["sq"].is_monotonic_decreasing
@@ -259,6 +259,6 @@ def test_primary_metric_can_be_chosen(tmp_path):
 def test_a_file_that_describes_no_run_is_named(tmp_path):
     path = tmp_path / "run.json"
     path.write_text('{"name": "x", "cells": [{"dataset": "a"}], "datasets": {}}')
-    with pytest.raises(SegbenchError, match=r"run\.json: is not the description of a run"):
+    with pytest.raises(SegbenchError, match=r"run\.json: does not describe a run"):
         summarise(path, tmp_path / "summary")
     assert not (tmp_path / "summary").exists()

@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 from fake_run import make_run
 
-from segbench.contract.run import Run
+from segbench.contract.run import RunDescription
 from segbench.report.summarise import collect, comparisons
 from segbench.report.tables import best_of, header, score, to_html, to_markdown
 
@@ -14,9 +14,9 @@ HOSTILE = '<script>alert("x")</script> | `a`*b*\n' + "long " * 60
 
 
 @pytest.fixture(scope="module")
-def vessels(tmp_path_factory: pytest.TempPathFactory) -> tuple[Run, pd.DataFrame]:
+def vessels(tmp_path_factory: pytest.TempPathFactory) -> tuple[RunDescription, pd.DataFrame]:
     path: Path = make_run(tmp_path_factory.mktemp("run"), datasets=("vessels",), images=1, size=(40, 60))
-    run = Run.read(path)
+    run = RunDescription.read(path)
     return run, comparisons(run, *collect(run))["vessels", "semantic"]
 
 
@@ -46,7 +46,7 @@ def test_a_table_of_two_precisions_says_so(vessels):
     one["precision"] = ["bf16", "bf16", *[""] * (len(table) - 2)]
     two["precision"] = ["bf16", "fp32", *[""] * (len(table) - 2)]
     first, second = (run.title(m) for m in table["model"][:2])
-    note = f"Precision differs: bf16: {first}; fp32: {second}. Scores and times are comparable within one"
+    note = f"Precision differs: bf16: {first}; fp32: {second}. Compare scores and times only within one"
     for write in (to_markdown, to_html):
         assert "Precision differs" not in write(run, one)
         assert note in write(run, two).replace("\\_", "_")

@@ -46,7 +46,7 @@ CELL = CellSpec.model_validate(
     }
 )
 RUN = {
-    "name": "run", "recipe": "demo", "left_out": [], "config_yaml": "", "options": {"gallery_images": 1},
+    "name": "run", "recipe": "demo", "skipped": [], "config_yaml": "", "options": {"gallery_images": 1},
     "cells": [{"dataset": "vessels", "model": "unet", "seed": 0, "task": "semantic", "control": False}],
     "datasets": {
         "vessels": {"root": "data/vessels", "title": "Vessels", "state": "results/datasets/vessels"}

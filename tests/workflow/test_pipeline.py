@@ -218,7 +218,7 @@ def test_two_runs_of_other_names_on_one_folder_of_data(project: Project) -> None
         project.config(run="maker", datasets=["toy"], models=["toy"], limits={"max_files": 10})
         result = project.snakemake()
         assert result.returncode != 0
-        assert "remedy: wait until it has made what both need" in result.stdout + result.stderr
+        assert "remedy: wait until the other run has written it" in result.stdout + result.stderr
     assert (project.root / "results/data/toy/dataset.json").stat().st_mtime_ns == before
 
 
@@ -289,7 +289,7 @@ def test_a_plan_says_why_and_at_what_cost(project: Project) -> None:
     assert re.search(r"toy/unet/seed0: train: code changed \(0:00:\d\d\)", text)
     assert re.search(r"vessels/unet/seed0: train: code changed \(0:00:\d\d\)", text)
     assert "vessels/toy" not in text and "control" not in text
-    assert "left out: mask_rcnn_resnet50_fpn on toy: needs instance truth" in text
+    assert "skipped: mask_rcnn_resnet50_fpn on toy: needs instance truth" in text
     assert re.search(r"training: \S+ device-hours, as on \S+", text)
     assert result.returncode == 1 and "are more than max_hours: 1e-09" in result.stderr
     assert plan(project, "--yes", "--config", "seeds=[0]").returncode == 0

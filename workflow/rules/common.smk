@@ -1,4 +1,4 @@
-# Names, paths and look-ups that the rules share. The configuration is checked here, before the DAG is built.
+# Names, paths and functions that the rules share. The configuration is checked here, before the DAG is built.
 import functools
 import hashlib
 import json
@@ -11,20 +11,22 @@ from pathlib import Path
 
 from snakemake.exceptions import WorkflowError
 
-from segbench.jobs import demand, slurm
-from segbench.data.sources import own_folder
+from segbench.config.describe import describe
 from segbench.config.resolve import resolve
+from segbench.data.sources import own_folder
 from segbench.errors import SegbenchError
+from segbench.files import write_json
+from segbench.jobs import demand, slurm
 from segbench.jobs.fingerprint import fingerprint
 from segbench.jobs.locks import hold, place_of_locks, share
 
 try:
     RUN = resolve(
         config,
-        # of the project, wherever it is called from
+        # the registries of the project, from whichever folder Snakemake is called
         Path(os.path.relpath(PROJECT / "config")),
         source=", ".join(map(str, workflow.configfiles)) or "--config",
-        check_code=not workflow.remote_exec,  # who submitted this job has
+        check_code=not workflow.remote_exec,  # the submitting process has checked it
     )
 except SegbenchError as error:
     raise WorkflowError(str(error)) from None
@@ -35,18 +37,19 @@ if workflow.remote_exec:
 else:
     slurm.fix_cancelled_status()
 CONFIG = RUN.config
-# every rule calls the `segbench` of the environment that runs this workflow
+DESCRIPTION = describe(RUN).model_dump(mode="json")
+# rules call the `segbench` of the environment that runs this workflow
 os.environ.update(
     PATH=os.pathsep.join([str(Path(sys.executable).parent), os.getenv("PATH", "")])
 )
 DATA, ARCHIVES, WEIGHTS = CONFIG.data, CONFIG.archives, CONFIG.weights
-# by wildcard, what runs share, and the rules that make it
+# folders that runs share, by wildcard, and the rules that write to them
 STORES = {"dataset": DATA, "archive": ARCHIVES, "weights": WEIGHTS}
 MAKERS = {"fetch_archive", "fetch_weights", "convert_dataset", "lint_dataset"}
 RESULTS = f"{CONFIG.results}/{CONFIG.run}"
 CELL = f"{RESULTS}/cells/{{dataset}}/{{model}}/seed{{seed}}"
 LOGS = f"{RESULTS}/logs"
-# short jobs of one cell, or of one dataset, are one job on a cluster
+# on a cluster, the short jobs of one cell or one dataset are submitted as one job
 CELL_GROUP, DATASET_GROUP = "{dataset}_{model}_seed{seed}", "{dataset}"
 CELL_LOG = "{dataset}/{model}-seed{seed}.log"
 MIRROR = ["--mirror", CONFIG.mirror] if CONFIG.mirror else []
@@ -63,7 +66,7 @@ def cell_of(wildcards):
 
 
 def weights_of(wildcards):
-    """What a training starts from: another cell, public weights, or nothing."""
+    """Weights that a training starts from: those of another cell, public ones, or none."""
     cell = cell_of(wildcards)
     if cell.earlier:
         return paths_of_cells(f"{CELL}/model.pt", [RUN.by_key[cell.earlier]])
@@ -75,7 +78,7 @@ def model_of(wildcards):
 
 
 def gpus_to_train(wildcards):
-    """`device: cpu` asks for none."""
+    """Number of GPUs of a training; 0 with `device: cpu`."""
     return cell_of(wildcards).recipe.gpus if CONFIG.device != "cpu" else 0
 
 
@@ -84,17 +87,19 @@ def gpus_to_predict(wildcards):
 
 
 def images_of(dataset_json):
-    """Number of images that are scored; not known (and asked again) until the dataset is converted."""
+    """Number of images in the evaluation split. Raises FileNotFoundError until the dataset is converted;
+    Snakemake then calls it again.
+    """
     info = json.loads(Path(dataset_json).read_text())
     return info["splits"][info["evaluation_split"]]
 
 
 @functools.cache
 def own_files_of(dataset):
-    """Digest of the folder that the user's own dataset is converted from."""
+    """Digest of the source folder of a user's own dataset; empty for other datasets."""
     folder = RUN.datasets[dataset].options.get("folder")
     if workflow.remote_exec or not isinstance(folder, str):
-        return ""  # who submitted this job has compared it
+        return ""  # the submitting process has compared it
     try:
         return own_folder.digest(Path(folder), Path(".snakemake/segbench"))
     except SegbenchError as error:
@@ -108,71 +113,32 @@ def paths_of_cells(pattern, cells=RUN.cells):
 
 
 def code_of(step, *paths):
-    """Fingerprint of a step, and of the network, converter or loader that it calls."""
-    if workflow.remote_exec:  # who submitted this job has compared it
+    """Fingerprint of the code of a step, and of the network, converter or loader that it calls."""
+    if workflow.remote_exec:  # the submitting process has compared it
         return ""
     return fingerprint(step, *(path.partition(":")[0] for path in paths if path))
 
 
 def dumps(model):
-    """The keys that differ from the defaults, as JSON: what a job gets, and nothing that it does not use."""
+    """JSON of the keys that differ from the defaults. A new key with a default repeats no job."""
     return json.dumps(
         model.model_dump(mode="json", by_alias=True, exclude_defaults=True)
     )
 
 
-@functools.cache
-def run_description():
-    return {
-        "name": CONFIG.run,
-        "recipe": CONFIG.recipe,
-        "cells": [
-            {
-                "dataset": c.dataset,
-                "model": c.model,
-                "seed": c.seed,
-                "task": c.task,
-                "control": c.control,
-            }
-            for c in RUN.cells
-        ],
-        "left_out": [
-            dict(zip(("dataset", "model", "reason"), entry)) for entry in RUN.left_out
-        ],
-        "datasets": {
-            name: {
-                "root": f"{DATA}/{name}",
-                "title": entry.title,
-                "state": f"{RESULTS}/datasets/{name}",
-            }
-            for name, entry in RUN.datasets.items()
-        },
-        "models": {
-            name: {
-                "title": entry.title,
-                "card": entry.notes,
-                "published": [p.model_dump(mode="json") for p in entry.published],
-            }
-            for name, entry in RUN.models.items()
-        },
-        "config_yaml": RUN.as_yaml(),
-        "options": CONFIG.report.model_dump(mode="json"),
-    }
-
-
 def digest(*keys):
-    """Changes with these parts of the description of the run, which a step shows."""
-    shown = json.dumps([run_description()[key] for key in keys])
+    """Changes with these parts of the description of the run, and with nothing else."""
+    shown = json.dumps([DESCRIPTION[key] for key in keys])
     return hashlib.sha256(shown.encode()).hexdigest()[:16]
 
 
 def claim():
-    """Keep other runs off: from the results, and from what this run has yet to fetch and to convert.
+    """Lock the results, and the archives, weights and datasets that this run writes, against other runs.
 
-    Snakemake's own lock is off (`nolock` in the profiles): it outlives a process that was killed. These end
-    with the process. What is there already may be read by many runs at once.
+    Files that this run only reads are locked for reading, which many runs can do at once. The profiles switch
+    Snakemake's own lock off (`nolock`), as it remains if the process is killed. These locks end with the process.
     """
-    global CLAIMS  # held while they are open
+    global CLAIMS  # the locks are held while these files are open
     own = {}
     for job in workflow.dag.jobs:
         for kind, store in STORES.items():
@@ -188,7 +154,7 @@ def claim():
                     place_of_locks(place),
                     shared=not jobs,
                     where=place,
-                    remedy="wait until it has made what both need, or name another folder for this run",
+                    remedy="wait until the other run has written it, or set another folder for this run",
                 )
             )
     except SegbenchError as error:
@@ -198,11 +164,11 @@ def claim():
         for lock, jobs in zip(CLAIMS[1:], (own[p] for p in sorted(own)))
         if jobs
     ]
-    threading.Thread(target=share_what_is_made, args=[made], daemon=True).start()
+    threading.Thread(target=share_finished, args=[made], daemon=True).start()
 
 
-def share_what_is_made(claims):
-    """Let other runs read a dataset as soon as its jobs are done, not only when this run ends."""
+def share_finished(claims):
+    """Let other runs read a dataset as soon as its jobs are done, before this run ends."""
     while claims:
         time.sleep(1)
         done = [c for c in claims if all(map(workflow.dag.finished, c[1]))]
@@ -211,14 +177,8 @@ def share_what_is_made(claims):
         claims = [c for c in claims if c not in done]
 
 
-def write_run_description():
-    from segbench.files import write_json
-
-    write_json(f"{RESULTS}/run.json", run_description())
-
-
-def end_jobs_left_over():
-    """End the cluster's jobs of an earlier call that was killed and did not do so itself."""
+def end_orphaned_jobs():
+    """Cancel cluster jobs that an earlier call submitted before it was killed."""
     ids = {
         str(id)
         for job in workflow.dag.needrun_jobs()
@@ -227,26 +187,21 @@ def end_jobs_left_over():
     try:
         if ids and (ended := slurm.end_jobs(ids)):
             print(
-                f"ended jobs left over from an earlier call: {', '.join(ended)}",
+                f"cancelled jobs of an earlier call: {', '.join(ended)}",
                 file=sys.stderr,
             )
     except SegbenchError as error:
         raise WorkflowError(str(error)) from None
 
 
-def left_out_lines():
-    for dataset, model, reason in RUN.left_out:
-        yield f"left out: {model} on {dataset}: {reason}"
-
-
 def cancel_timers():
-    """End with the last job: Python would wait for what the scheduler left of `max-jobs-per-timespan`."""
+    """Let the process end after the last job, without waiting for timers of `max-jobs-per-timespan`."""
     for thread in threading.enumerate():
         if isinstance(thread, threading.Timer):
             thread.cancel()
 
 
-def report_what_there_is():
+def report_finished_cells():
     if Path(RESULTS, "run.json").exists():
         for step in (
             ["summarise", f"{RESULTS}/run.json", "--out", f"{RESULTS}/summary"],
@@ -261,6 +216,6 @@ def report_what_there_is():
         ):
             subprocess.run(["segbench", *step], check=False)
         print(
-            f"Something failed; {RESULTS}/report/index.html shows what and the rest.",
+            f"Some jobs failed. {RESULTS}/report/index.html shows which, and the results of the others.",
             file=sys.stderr,
         )

@@ -1,4 +1,4 @@
-# Archives and weights in, canonical datasets out.
+# Fetch archives and weights, convert datasets to the canonical format, and check them.
 
 
 localrules:
@@ -8,7 +8,7 @@ localrules:
 
 rule fetch_archive:
     output:
-        # not the archive itself: Snakemake would delete one that was put there by hand before verifying it
+        # not the archive itself: Snakemake would delete an archive that a user has put there before the job starts
         f"{ARCHIVES}/{{archive}}.json",
     log:
         f"{LOGS}/fetch/{{archive}}.log",
@@ -48,7 +48,7 @@ rule convert_dataset:
     resources:
         mem_mb=demand.memory,
         runtime=demand.conversion_minutes,
-        # no param: another run with the same data repeats nothing
+        # not a param: another run with the same data must not repeat the job
         state=lambda w: f"{RESULTS}/datasets/{w.dataset}",
     params:
         spec=lambda w: RUN.convert_spec(w.dataset),
@@ -77,7 +77,7 @@ rule lint_dataset:
     resources:
         mem_mb=demand.memory,
         runtime=demand.conversion_minutes,
-        # no param: another run with the same data repeats nothing
+        # not a param: another run with the same data must not repeat the job
         state=lambda w: f"{RESULTS}/datasets/{w.dataset}",
     params:
         data=lambda w, input: Path(input[0]).parent,

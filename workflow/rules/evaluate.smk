@@ -1,4 +1,4 @@
-# Scores from files: no network and no GPU.
+# Score predictions from their files, without the network and without a GPU.
 
 
 rule evaluate:

@@ -1,4 +1,4 @@
-# All cells into tables, plots and one page.
+# Collect all cells in tables, plots and one page.
 
 
 localrules:
@@ -17,7 +17,7 @@ rule summarise:
     params:
         run=f"{RESULTS}/run.json",
         out=lambda w, output: Path(output[0]).parent,
-        shown=digest("cells", "left_out", "datasets", "models"),
+        shown=digest("cells", "skipped", "datasets", "models"),
         primary=json.dumps(CONFIG.report.primary),
         code=code_of("segbench.report.summarise"),
     shell:

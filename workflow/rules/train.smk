@@ -1,10 +1,10 @@
-# One training and one prediction a cell; controls are predicted without a training.
+# One training and one prediction for each cell. Controls are not trained.
 
 
 rule train:
     input:
         data=f"{DATA}/{{dataset}}/dataset.json",
-        # a check repeated does not make the data new
+        # repeating the check does not change the data
         lint=ancient(f"{DATA}/{{dataset}}/lint.json"),
         weights=weights_of,
     output:
@@ -24,7 +24,7 @@ rule train:
         runtime=lambda w, threads, attempt: demand.training_minutes(
             cell_of(w).recipe, threads, gpus_to_train(w), attempt
         ),
-        # no params: where and how fast it runs repeats nothing
+        # not params: device and speed must not repeat the job
         device=CONFIG.device,
         workers=CONFIG.workers,
     params:
@@ -63,7 +63,7 @@ rule predict:
         data=lambda w, input: Path(input.data).parent,
         out=lambda w, output: Path(output[0]).parent,
         model=lambda w, input: ["--model", *input.model] if input.model else [],
-        # apart from the model: Snakemake compares no param that is made from an input
+        # separate from `model`: Snakemake does not compare params that are computed from the input
         what=lambda w: cell_of(w).predict_arguments,
         code=lambda w: code_of(
             (

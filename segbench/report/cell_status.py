@@ -1,4 +1,4 @@
-"""How far a cell came, from the `state.json` of its dataset and its own."""
+"""Status of a cell, from the `state.json` of its dataset and its own."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from segbench.contract.run import Cell, Run
+from segbench.contract.run import CellDescription, RunDescription
 from segbench.errors import SegbenchError
 from segbench.files import read_json
 
@@ -16,18 +16,22 @@ FAULTS = frozenset({"failed", "out-of-memory", "timeout", "interrupted"})
 
 
 @dataclass(frozen=True)
-class Outcome:
+class CellStatus:
+    """How far a cell is."""
+
     status: str
     """ok, running, pending or one of `FAULTS`."""
     reason: str = ""
     step: str = ""
+    """Last step that started."""
     node: str = ""
+    """Machine of a running step."""
     log: Path | None = None
-    """Of the last step."""
+    """Log file of the last step."""
 
 
-def outcome(run: Run, cell: Cell) -> Outcome:
-    """Never raises: a state that cannot be read is a failure."""
+def cell_status(run: RunDescription, cell: CellDescription) -> CellStatus:
+    """Return the status of a cell. Never raises: if a state.json cannot be read, the cell failed."""
     data = run.datasets[cell.dataset].state
     for place, of in ((data, " of the dataset"), (run.folder(cell), "")):
         try:
@@ -36,28 +40,26 @@ def outcome(run: Run, cell: Cell) -> Outcome:
             reason = str(state.get("reason") or "").strip()
             log = Path(state["log"]) if state.get("log") else None
         except (SegbenchError, AttributeError, TypeError) as error:
-            return Outcome("failed", f"state.json: {error}")
+            return CellStatus("failed", f"state.json: {error}")
         if of and status in FAULTS:
-            return Outcome(status, f"{step}{of}: {reason}", step, log=log)
+            return CellStatus(status, f"{step}{of}: {reason}", step, log=log)
     if status == "running":
         if _is_dead(state):
-            reason = f"{step} was killed (out of memory, perhaps) or its machine stopped"
-            return Outcome("failed", reason, step, log=log)
-        return Outcome(
-            "running", f"{step} has begun and has not ended", step, str(state.get("node", "")), log
-        )
+            reason = f"{step} was killed (perhaps out of memory) or its machine stopped"
+            return CellStatus("failed", reason, step, log=log)
+        return CellStatus("running", f"{step} is running", step, str(state.get("node", "")), log)
     if status == "ok" and step != "evaluate":
-        return Outcome("pending", f"{step} is done, evaluation is not", step, log=log)
+        return CellStatus("pending", f"{step} is done, evaluation is not", step, log=log)
     if status == "ok" and not (run.folder(cell) / "scores.csv").exists():
-        # Snakemake removes the files of a job that it had to end, also of one that was just done
-        return Outcome("interrupted", "the run was ended while this cell was scored", step, log=log)
+        # Snakemake removes the files of a job that it stops, even if the job has just finished
+        return CellStatus("interrupted", "the run was stopped while this cell was scored", step, log=log)
     if status == "pending":
-        return Outcome("pending", reason or "not begun")
-    return Outcome(status if status == "ok" or status in FAULTS else "failed", reason, step, log=log)
+        return CellStatus("pending", reason or "not started")
+    return CellStatus(status if status == "ok" or status in FAULTS else "failed", reason, step, log=log)
 
 
 def _is_dead(state: dict[str, Any]) -> bool:
-    """Whether the process that wrote this state ran on this machine and is gone."""
+    """Return whether the process that wrote this state ran on this machine and has ended."""
     if state.get("node") != platform.node() or not isinstance(state.get("pid"), int):
         return False
     try:

@@ -1,0 +1,182 @@
+"""Checks across the entries of a configuration: names, conflicts, weights, stages, code and its options."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from functools import cache
+from pathlib import Path
+
+from segbench.config.problems import Problem, did_you_mean
+from segbench.config.registry import entry_names
+from segbench.config.resolved_run import PlannedCell
+from segbench.config.schema import DatasetEntry, ModelEntry, RunConfig
+from segbench.config.signature import constructor_options, faults, find, model_options
+from segbench.contract.sources import Archive, WeightsEntry
+from segbench.errors import SegbenchError
+
+GIVEN = 2
+"""Number of parameters of a network's constructor before its options: view and channels."""
+
+
+def unknown_names(config: RunConfig, registry: Path, source: str) -> Iterator[Problem]:
+    """Find names in `exclude`, `overrides` and `dataset_options` without an entry in the registries."""
+    mentioned = [
+        *((f"exclude.{i}.dataset", "datasets", e.dataset) for i, e in enumerate(config.exclude)),
+        *((f"exclude.{i}.model", "models", e.model) for i, e in enumerate(config.exclude)),
+        *(
+            (f"overrides.{i}.datasets", "datasets", d)
+            for i, o in enumerate(config.overrides)
+            for d in o.datasets or []
+        ),
+        *(
+            (f"overrides.{i}.models", "models", m)
+            for i, o in enumerate(config.overrides)
+            for m in o.models or []
+        ),
+        *(("dataset_options", "datasets", d) for d in config.dataset_options),
+    ]
+    known = {kind: entry_names(registry / kind) for kind in ("datasets", "models")}
+    for key, kind, name in mentioned:
+        if name not in known[kind]:
+            yield Problem(f"{source}: {key}", f"no {kind[:-1]} '{name}'" + did_you_mean(name, known[kind]))
+
+
+def repeated_names(config: RunConfig, source: str) -> Iterator[Problem]:
+    """Find datasets, models, controls and seeds that are listed twice."""
+    for kind in ("datasets", "models", "controls", "seeds"):
+        listed = getattr(config, kind)
+        for name in sorted({n for n in listed if listed.count(n) > 1}):
+            yield Problem(f"{source}: {kind}", f"'{name}' is listed twice")
+
+
+def conflicting_archives(datasets: Mapping[str, DatasetEntry], registry: Path) -> Iterator[Problem]:
+    """Find archives of one name that two datasets describe differently."""
+    seen: dict[str, tuple[str, Archive]] = {}
+    for dataset, entry in datasets.items():
+        for name, archive in entry.archives.items():
+            first, known = seen.setdefault(name, (dataset, archive))
+            if known != archive:
+                yield Problem(
+                    f"{registry}/datasets/{dataset}.yaml: archives.{name}",
+                    f"differs from the one in {first}.yaml",
+                )
+
+
+def unknown_published(models: Mapping[str, ModelEntry], registry: Path) -> Iterator[Problem]:
+    """Find published scores of a dataset without an entry."""
+    known = entry_names(registry / "datasets")
+    for name, entry in models.items():
+        for i, one in enumerate(entry.published):
+            if one.dataset and one.dataset not in known:
+                yield Problem(
+                    f"{registry}/models/{name}.yaml: published.{i}.dataset",
+                    f"no dataset '{one.dataset}'" + did_you_mean(one.dataset, known),
+                )
+
+
+def unfit_weights(
+    cells: Iterable[PlannedCell], weights: Mapping[str, WeightsEntry], config: RunConfig, registry: Path
+) -> Iterator[Problem]:
+    """Find weights that do not fit the network or the recipe, or whose licence is not allowed."""
+    for cell in cells:
+        entry = weights.get(cell.weights or "")
+        if entry is None or cell.recipe is None:
+            continue
+        where = f"recipe of {cell.model} on {cell.dataset}"
+        made_for = entry.checkpoint and entry.checkpoint.class_
+        if cell.recipe.pretrained and made_for:
+            yield Problem(
+                f"{where}: pretrained", f"'{cell.weights}' is a whole network; name it as `weights`"
+            )
+        elif cell.recipe.weights and not made_for:
+            yield Problem(f"{where}: weights", f"'{cell.weights}' is a backbone; name it as `pretrained`")
+        elif made_for and made_for != cell.class_path:
+            yield Problem(f"{where}: weights", f"'{cell.weights}' is made for {made_for}")
+        if entry.non_commercial and not config.allow_non_commercial:
+            yield Problem(
+                f"{registry}/weights/{cell.weights}.yaml",
+                f"its licence ({entry.licence}) forbids commercial use; allow_non_commercial: true allows it",
+            )
+
+
+def impossible_stages(cells: Iterable[PlannedCell]) -> Iterator[Problem]:
+    """Find trainings that start from a cell that the run does not train, or from each other."""
+    by_key = {cell.key: cell for cell in cells}
+    for cell in by_key.values():
+        where = f"recipe of {cell.model} on {cell.dataset}: init_from"
+        earlier, seen = cell.earlier, {cell.key}
+        if earlier and (earlier not in by_key or by_key[earlier].control):
+            hint = did_you_mean(earlier[1], [m for d, m, _ in by_key if d == cell.dataset])
+            yield Problem(
+                where, f"the run trains no '{earlier[1]}' on {cell.dataset}{hint}; add it to models"
+            )
+        while earlier and earlier in by_key and earlier not in seen:
+            seen.add(earlier)
+            earlier = by_key[earlier].earlier
+        if earlier in seen:
+            yield Problem(where, "the networks start from each other")
+
+
+def missing_code(
+    datasets: Mapping[str, DatasetEntry],
+    models: Mapping[str, ModelEntry],
+    weights: Mapping[str, WeightsEntry],
+    registry: Path,
+) -> Iterator[Problem]:
+    """Find Python paths of converters, networks and loaders that do not exist."""
+    paths = [(f"{registry}/datasets/{name}.yaml: convert", one.convert) for name, one in datasets.items()]
+    paths += [(f"{registry}/models/{name}.yaml: class", one.class_) for name, one in models.items()]
+    for name, entry in weights.items():
+        if entry.checkpoint:
+            where = f"{registry}/weights/{name}.yaml: checkpoint"
+            paths.append((f"{where}.class", entry.checkpoint.class_))
+            if entry.checkpoint.load:
+                paths.append((f"{where}.load", entry.checkpoint.load))
+    for where, path in paths:
+        if wrong := fault_of_path(path):
+            yield Problem(where, wrong)
+
+
+@cache
+def fault_of_path(path: str) -> str:
+    """Return what is wrong with a Python path; empty if it exists."""
+    try:
+        find(path)
+    except SegbenchError as error:
+        return f"{error.what}" + (f"; {error.remedy}" if error.remedy else "") + f" (value: {path!r})"
+    return ""
+
+
+def wrong_options(
+    config: RunConfig,
+    datasets: Mapping[str, DatasetEntry],
+    cells: Iterable[PlannedCell],
+    registry: Path,
+    source: str,
+) -> Iterator[Problem]:
+    """Find options that a converter or a network does not accept, if its source says which it accepts."""
+    for name, entry in datasets.items():
+        if fault_of_path(entry.convert):
+            continue
+        for key, wrong in faults(model_options(entry.convert), entry.options, strict=False):
+            ours = key.partition(".")[0] in config.dataset_options.get(name, {})
+            where = (
+                f"{source}: dataset_options.{name}" if ours else f"{registry}/datasets/{name}.yaml: options"
+            )
+            yield Problem(f"{where}.{key}", wrong)
+    checked: dict[tuple[str, str], list[tuple[str, str]]] = {}
+    for cell in cells:
+        if cell.recipe is None or fault_of_path(cell.class_path):
+            continue
+        same = cell.class_path, repr(cell.options)
+        if same not in checked:
+            accepted = constructor_options(cell.class_path, GIVEN)
+            checked[same] = list(faults(accepted, cell.options, strict=True))
+        for key, wrong in checked[same]:
+            ours = key.partition(".")[0] in cell.recipe.options
+            where = (
+                f"recipe of {cell.model} on {cell.dataset}"
+                if ours
+                else f"{registry}/models/{cell.model}.yaml"
+            )
+            yield Problem(f"{where}: options.{key}", wrong)

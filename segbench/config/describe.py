@@ -1,0 +1,36 @@
+"""Describe a resolved run for the report."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from segbench.config.resolved_run import ResolvedRun
+from segbench.contract.run import CellDescription, DatasetDescription, ModelDescription, RunDescription
+
+
+def describe(run: ResolvedRun) -> RunDescription:
+    """Return what the report needs to know of a run: the contents of `run.json`."""
+    config = run.config
+    return RunDescription(
+        name=config.run,
+        recipe=config.recipe,
+        cells=[
+            CellDescription(dataset=c.dataset, model=c.model, seed=c.seed, task=c.task, control=c.control)
+            for c in run.cells
+        ],
+        skipped=run.skipped,
+        datasets={
+            name: DatasetDescription(
+                root=Path(config.data, name),
+                title=entry.title,
+                state=Path(config.results, config.run, "datasets", name),
+            )
+            for name, entry in run.datasets.items()
+        },
+        models={
+            name: ModelDescription(title=entry.title, card=entry.notes, published=entry.published)
+            for name, entry in run.models.items()
+        },
+        config_yaml=run.as_yaml(),
+        options=config.report,
+    )

@@ -1,0 +1,118 @@
+"""A configuration that has been checked: its entries, its cells, and the pairs that it skips."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+import yaml
+
+from segbench.config.schema import DatasetEntry, ModelEntry, RunConfig
+from segbench.contract.recipe import Recipe
+from segbench.contract.run import SkippedPair
+from segbench.contract.sources import Archive, WeightsEntry
+from segbench.contract.view import Task
+
+
+@dataclass(frozen=True)
+class PlannedCell:
+    """One network or control on one dataset with one seed, and everything that its jobs need."""
+
+    dataset: str
+    model: str
+    seed: int
+    task: Task
+    control: bool
+    class_path: str
+    """`package.module:Class` of the network or control."""
+    options: Mapping[str, Any]
+    """Arguments of the constructor, those of the recipe included."""
+    recipe: Recipe | None
+    """None for controls."""
+    threads: int
+
+    @property
+    def key(self) -> tuple[str, str, int]:
+        return self.dataset, self.model, self.seed
+
+    @property
+    def weights(self) -> str | None:
+        """Name of the entry of config/weights that the training starts from."""
+        if self.recipe is None or self.earlier:
+            return None
+        return self.recipe.weights or self.recipe.pretrained
+
+    @property
+    def earlier(self) -> tuple[str, str, int] | None:
+        """Key of the cell whose weights the training starts from."""
+        if self.recipe is None or self.recipe.init_from is None:
+            return None
+        return self.dataset, self.recipe.init_from, self.seed
+
+    @cached_property
+    def spec(self) -> str:
+        """JSON of the `CellSpec` for `segbench train`. A change of it retrains the cell."""
+        return json.dumps(
+            {
+                "class_path": self.class_path,
+                "options": self.options,
+                "task": self.task,
+                "seed": self.seed,
+                "recipe": self.recipe
+                and self.recipe.model_dump(mode="json", exclude={"options", "inference"}),
+            }
+        )
+
+    @property
+    def predict_arguments(self) -> list[str]:
+        """Options of `segbench predict`: the inference settings of a network, or the control."""
+        if self.recipe is None:
+            keys = {"class_path": self.class_path, "task": self.task, "seed": self.seed}
+            return ["--control", json.dumps(keys)]
+        return ["--inference", self.recipe.inference.model_dump_json(exclude_defaults=True)]
+
+
+@dataclass
+class ResolvedRun:
+    """A run configuration with the registry entries that it names and the cells that follow from it."""
+
+    config: RunConfig
+    datasets: dict[str, DatasetEntry]
+    models: dict[str, ModelEntry]
+    """Networks and controls."""
+    weights: dict[str, WeightsEntry]
+    cells: list[PlannedCell]
+    skipped: list[SkippedPair]
+    by_key: dict[tuple[str, str, int], PlannedCell] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.by_key = {cell.key: cell for cell in self.cells}
+
+    def loader(self, cell: PlannedCell) -> str | None:
+        """Return the Python path of the function that loads the cell's public weights into the network."""
+        entry = self.weights[cell.weights] if cell.weights else None
+        return entry.checkpoint.load if entry and entry.checkpoint else None
+
+    @cached_property
+    def archives(self) -> dict[str, Archive]:
+        """Archives of all datasets by file name."""
+        return {name: archive for entry in self.datasets.values() for name, archive in entry.archives.items()}
+
+    def convert_spec(self, dataset: str) -> str:
+        """Return the JSON for `segbench convert`. A change of it converts the dataset again."""
+        apart = {"archives", "images", "address", "recipe"}
+        spec = self.datasets[dataset].model_dump(mode="json", exclude=apart)
+        limits = self.config.limits.model_dump(mode="json", exclude_defaults=True)
+        return json.dumps({**spec, "limits": limits} if limits else spec)
+
+    def as_yaml(self) -> str:
+        """Return the configuration as YAML, with every default and every recipe written out."""
+        recipes: dict[str, dict[str, Any]] = {}
+        for cell in self.cells:
+            if cell.recipe:
+                recipes.setdefault(cell.model, {})[cell.dataset] = cell.recipe.model_dump(mode="json")
+        whole = {"run": self.config.model_dump(mode="json"), "recipes": recipes}
+        return yaml.dump(whole, Dumper=yaml.CSafeDumper, sort_keys=False, allow_unicode=True)

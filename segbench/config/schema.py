@@ -1,0 +1,185 @@
+"""What a user writes in the YAML files: a run, and entries for datasets and networks.
+
+The docstrings of the fields are the meanings in docs/reference.md.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, Field, NonNegativeInt, PositiveFloat, PositiveInt
+
+from segbench.contract.card import Card, Published, Size
+from segbench.contract.evaluation import EvaluationOptions
+from segbench.contract.limits import Limits
+from segbench.contract.recipe import Strict
+from segbench.contract.report import ReportOptions
+from segbench.contract.sources import Address, Archive
+from segbench.contract.view import Name, Task
+
+
+def _folder(path: str) -> str:
+    """Normalise a path and expand `~`. Refuses characters that Snakemake gives a meaning."""
+    if wrong := [c for c in path if c in "{}" or not c.isprintable()]:
+        raise ValueError(f"a path may not contain {wrong[0]!r}")
+    if not path.strip():
+        raise ValueError("a path may not be empty")
+    return os.path.normpath(Path(path).expanduser())
+
+
+def _device(name: str) -> str:
+    if not re.fullmatch(r"auto|cpu|cuda(:\d+)?", name):
+        raise ValueError("a device is auto, cpu, cuda or cuda:<n>, such as cuda:0")
+    return name
+
+
+def _place(path: str) -> str:
+    return path if "://" in path else _folder(path)
+
+
+Folder = Annotated[str, AfterValidator(_folder)]
+
+
+class DatasetEntry(Strict):
+    """config/datasets/<name>.yaml"""
+
+    title: str
+    """Name in tables and plots."""
+    convert: Annotated[str, Field(pattern=r"^[\w.]+:\w+$")]
+    """Python path of the converter, `package.module:function`."""
+    tasks: list[Task]
+    """Tasks that the converted dataset has truth for: semantic, instance, panoptic."""
+    channels: Literal[1, 3]
+    """Channels of the images: 1 (grey) or 3 (RGB)."""
+    options: dict[str, Any] = {}
+    """Options of the converter."""
+    archives: dict[Name, Archive] = {}
+    """Files that the dataset is converted from, by file name."""
+    images: dict[str, PositiveInt] = {}
+    """Number of images in each split of the full dataset, shown by `segbench datasets`."""
+    address: Address | None = None
+    """Web page of the dataset."""
+    licence: str
+    """Licence of the dataset, shown in the report."""
+    citation: str
+    """How to cite the dataset."""
+    recipe: dict[str, Any] = {}
+    """Recipe keys for this dataset, such as the flips that its images allow. They override the recipe of
+    every network."""
+
+
+class ModelEntry(Strict):
+    """config/models/<name>.yaml"""
+
+    title: str
+    """Name in tables and plots."""
+    class_: Annotated[str, Field(alias="class", pattern=r"^[\w.]+:\w+$")]
+    """Python path of the network, `package.module:Class`."""
+    tasks: list[Task]
+    """Tasks that the network can be trained on."""
+    options: dict[str, Any] = {}
+    """Arguments of the network's constructor."""
+    trained: bool = True
+    """False for controls, which have no recipes."""
+    card: Card | str
+    """Paper and notes, shown by `segbench models`. One line of text for controls and networks without a
+    paper."""
+    size: Size | None = None
+    """Parameters and FLOPs; `segbench cards` measures and writes them."""
+    published: list[Published] = []
+    """Scores from papers, shown in a separate table of the report."""
+    recipes: dict[str, dict[str, Any]] = {}
+    """Recipes by name, such as `demo`, `budget` and `paper`. `public` scores public weights of the whole
+    network without training."""
+
+    @property
+    def notes(self) -> dict[str, str]:
+        """The card as text by heading, as it is shown."""
+        if isinstance(self.card, str):
+            return {"Note": self.card}
+        return {
+            "Paper": str(self.card.paper),
+            "Good at": self.card.good,
+            "Bad at": self.card.bad,
+            "Public weights": self.card.licence,
+        }
+
+
+class Override(Strict):
+    """Changes to the recipe of some cells."""
+
+    datasets: list[str] | None = None
+    """Datasets that it applies to. Default: all."""
+    models: list[str] | None = None
+    """Networks that it applies to. Default: all."""
+    recipe: dict[str, Any] = {}
+    """Recipe keys that override those of these cells."""
+    threads: PositiveInt | None = None
+    """CPU threads of one training, instead of the run's `threads`."""
+
+    def applies(self, dataset: str, model: str) -> bool:
+        """Return whether it changes the cells of this dataset and model."""
+        return dataset in (self.datasets or [dataset]) and model in (self.models or [model])
+
+
+class Exclusion(Strict):
+    """A pair of dataset and model to skip."""
+
+    dataset: str
+    """Name of the dataset."""
+    model: str
+    """Name of the network or control."""
+
+
+class RunConfig(Strict):
+    """config/config.yaml, or the file given with --configfile."""
+
+    run: Name = "default"
+    """Name of the run. Its results go to `<results>/<run>/`."""
+    results: Folder = "results"
+    """Folder of the results of all runs."""
+    data: Folder = "results/data"
+    """Folder of the converted datasets. Runs that name the same folder share them."""
+    archives: Folder = "results/archives"
+    """Folder of the archives. Put archives that cannot be downloaded automatically here."""
+    weights: Folder = "results/weights"
+    """Folder of the pretrained weights."""
+    mirror: Annotated[str, AfterValidator(_place)] | None = None
+    """Folder or address with archives and `SHA256SUMS`. Archives are fetched from there if it has them, else
+    from their own addresses."""
+    datasets: list[Name]
+    """Names of entries of `config/datasets/`."""
+    models: list[Name]
+    """Names of networks in `config/models/`. A network runs on each dataset with which it shares a task."""
+    controls: list[Name] = ["control_constant", "control_random", "control_truth"]
+    """Names of controls in `config/models/`. They run like networks, but are not trained."""
+    seeds: Annotated[list[NonNegativeInt], Field(min_length=1)] = [0]
+    """Every cell is trained once for each seed. Controls run with the first seed only."""
+    recipe: str = "demo"
+    """Name of the recipe that the networks are trained with."""
+    exclude: list[Exclusion] = []
+    """Pairs of dataset and network to skip."""
+    overrides: list[Override] = []
+    """Changes to the recipes of some cells, applied in order."""
+    dataset_options: dict[str, dict[str, Any]] = {}
+    """By dataset: options that override those of its entry, such as the number of generated images."""
+    allow_non_commercial: bool = False
+    """Allow weights whose licence forbids commercial use."""
+    device: Annotated[str, AfterValidator(_device)] = "auto"
+    """`auto` (GPUs if there are any, else the CPU), `cpu`, `cuda`, or `cuda:<n>`."""
+    threads: PositiveInt = 1
+    """CPU threads of one training or prediction, and processes of one evaluation. With the same number of
+    threads, training is reproducible bit by bit."""
+    workers: NonNegativeInt = 0
+    """Processes that load the data of one training. They do not change the results."""
+    max_hours: PositiveFloat | None = None
+    """`segbench plan` refuses a run with more estimated hours of training, summed over the devices."""
+    limits: Limits = Limits()
+    """Largest size of extracted archives and of images."""
+    evaluation: EvaluationOptions = EvaluationOptions()
+    """Options of the evaluation. A change repeats only the evaluation."""
+    report: ReportOptions = ReportOptions()
+    """Options of the report. A change repeats only the report."""

@@ -1,0 +1,207 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+from small_registry import (
+    RECIPE,
+    config,
+    dataset,
+    model,
+    recipe_of_unet,
+    staged,
+)
+
+from segbench.config.resolve import resolve
+from segbench.errors import SegbenchError
+
+ROOT = Path(__file__).parents[2]
+
+
+def test_unknown_names_in_exclude_and_overrides_are_errors(registry: Path) -> None:
+    raw = config(
+        exclude=[{"dataset": "cell", "model": "unet"}],
+        overrides=[{"models": ["mask2formr"], "recipe": {}}],
+        dataset_options={"stret": {}},
+    )
+    with pytest.raises(SegbenchError) as caught:
+        resolve(raw, registry)
+    text = str(caught.value)
+    assert "exclude.0.dataset: no dataset 'cell'; did you mean 'cells'?" in text
+    assert "overrides.0.models: no model 'mask2formr'; did you mean 'mask2former'?" in text
+    assert "dataset_options: no dataset 'stret'; did you mean 'street'?" in text
+
+
+def test_a_name_listed_twice_is_an_error(registry: Path) -> None:
+    with pytest.raises(SegbenchError, match="'unet' is listed twice"):
+        resolve(config(models=["unet", "unet"]), registry)
+
+
+def test_one_archive_described_in_two_ways_is_an_error(registry: Path) -> None:
+    for name, url in (("vessels", "http://a/x.zip"), ("cells", "http://b/x.zip")):
+        entry = dataset(["semantic"], archives={"x.zip": {"url": url}})
+        (registry / "datasets" / f"{name}.yaml").write_text(yaml.safe_dump(entry))
+    with pytest.raises(SegbenchError, match=r"archives\.x\.zip: differs from the one in vessels\.yaml"):
+        resolve(config(), registry)
+
+
+def test_a_published_score_of_an_unknown_dataset_is_named(registry: Path) -> None:
+    score = {
+        "dataset": "vesels",
+        "split": "val",
+        "metric": "miou",
+        "value": 0.5,
+        "tolerance": 0,
+        "source": "s",
+    }
+    (registry / "models" / "unet.yaml").write_text(yaml.safe_dump(model(["semantic"], published=[score])))
+    with pytest.raises(
+        SegbenchError, match="published.0.dataset: no dataset 'vesels'; did you mean 'vessels'"
+    ):
+        resolve(config(), registry)
+
+
+@pytest.mark.parametrize(
+    ("recipe", "message"),
+    [
+        ({"weights": "whol"}, "no .*whol.yaml; did you mean 'whole'"),
+        ({"weights": "backbone"}, "'backbone' is a backbone; name it as `pretrained`"),
+        ({"pretrained": "whole"}, "'whole' is a whole network; name it as `weights`"),
+        ({"weights": "other"}, "'other' is made for m:D"),
+        ({"weights": "whole", "pretrained": "backbone"}, "give `pretrained`"),
+        ({"weights": "whole", "init_from": "mask_rcnn"}, "give `weights`"),
+        ({"iterations": 0}, "iterations: 0 needs `weights`"),
+        ({"weights": "research"}, "CC BY-NC 4.0.*forbids commercial use; allow_non_commercial: true"),
+    ],
+)
+def test_weights_that_do_not_suit_the_recipe_are_refused(weights: Path, recipe: dict, message: str) -> None:
+    with pytest.raises(SegbenchError, match=message):
+        resolve(recipe_of_unet(**recipe), weights)
+
+
+def test_weights_for_research_are_used_where_that_is_allowed(weights: Path) -> None:
+    run = resolve(recipe_of_unet(weights="research") | {"allow_non_commercial": True}, weights)
+    assert run.weights["research"].non_commercial
+
+
+@pytest.mark.parametrize(
+    ("pairs", "message"),
+    [
+        ([("unet", "unett")], "recipe of unet on cells: init_from: the run trains no 'unett'.*mean 'unet'"),
+        ([("unet", "control_truth")], "the run trains no 'control_truth' on cells"),
+        ([("unet", "mask_rcnn"), ("mask_rcnn", "unet")], "recipe of unet .*start from each other"),
+        ([("unet", "unet")], "start from each other"),
+    ],
+)
+def test_a_cell_cannot_start_from_what_the_run_does_not_train_before(
+    registry: Path, pairs: list, message: str
+) -> None:
+    with pytest.raises(SegbenchError, match=message):
+        resolve(staged(*pairs, datasets=["cells"]), registry)
+
+
+def network_options(**options: object) -> dict:
+    return config(datasets=["vessels"], models=["unet"], overrides=[{"recipe": {"options": options}}])
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"widthss": [8]}, "unet on vessels: options.widthss: unknown option; did you mean 'widths'?"),
+        ({"width": "8"}, "recipe of unet on vessels: options.width: .*valid integer \\(value: '8'\\)"),
+        ({"width": 8.5}, "options.width: .*integer"),
+        ({"width": None}, "options.width: .*integer"),
+        ({"width": True}, "options.width: .*integer"),
+        ({"sizes": [1]}, "options.sizes.1: "),
+        ({"loss": {"dice": "much"}}, "options.loss.dice: .*number"),
+        ({"view": 1}, "options.view: unknown option"),
+        ({"zzz": 1}, "unknown option \\(known: loss, sizes, width, widths\\)"),
+    ],
+)
+def test_options_that_a_network_does_not_take(registry: Path, options: dict, message: str) -> None:
+    with pytest.raises(SegbenchError, match=message):
+        resolve(network_options(**options), registry)
+
+
+def test_options_that_a_network_takes_from_its_base_too(registry: Path) -> None:
+    options = {"width": 4, "widths": [8, 16], "sizes": [3, 4], "loss": {"dice": 1}}
+    assert resolve(network_options(**options), registry).cells[0].options == options
+    assert resolve(network_options(loss=None), registry).cells
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"train": 4}, "dataset_options.vessels.train: unknown option .known: images, seed, size"),
+        ({"imagez": {}}, "dataset_options.vessels.imagez: unknown option; did you mean 'images'?"),
+        ({"size": [8]}, "dataset_options.vessels.size.1: "),
+        ({"size": [8, 4]}, "dataset_options.vessels.size.1: .*greater than or equal to 8 \\(value: 4\\)"),
+        ({"images": {"train": "many"}}, "dataset_options.vessels.images.train: .*integer"),
+    ],
+)
+def test_options_that_a_converter_does_not_take(registry: Path, options: dict, message: str) -> None:
+    with pytest.raises(SegbenchError, match=message):
+        resolve(config(dataset_options={"vessels": options}), registry)
+
+
+def test_the_projects_own_networks_and_datasets_say_what_they_take() -> None:
+    """Without torch: what the first command of a user waits for."""
+    wrong = {
+        "datasets": ["vessels", "camvid"],
+        "models": ["deeplabv3_resnet50", "mask2former_resnet50"],
+        "dataset_options": {"vessels": {"train": 4}, "camvid": {"fold": 1}},
+        "overrides": [{"recipe": {"options": {"droput": 0.2, "backbone": 50}}}],
+    }
+    with pytest.raises(SegbenchError) as error:
+        resolve(wrong, ROOT / "config")
+    text = str(error.value)
+    assert "dataset_options.vessels.train: unknown option (known: images, seed, size)" in text
+    assert "dataset_options.camvid.fold: unknown option (there are none)" in text
+    assert "deeplabv3_resnet50 on vessels: options.droput: unknown option; did you mean 'dropout'?" in text
+    assert (
+        "recipe of mask2former_resnet50 on vessels: options.backbone: Input should be a valid string" in text
+    )
+    code = "import sys, segbench.config.resolve, segbench.config.describe, segbench.config.signature as s; "
+    code += "s.constructor_options('segbench.models.unet:UNet', 2); sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False).returncode == 0
+
+
+def test_every_python_path_is_checked_with_the_other_mistakes(registry: Path) -> None:
+    (registry / "torn.py").write_text("def f(:\n")
+    checkpoint = {"class": "m:C", "load": "m:ggg", "classes": ["a", "b"], "mean": [0.5], "std": [0.5]}
+    entry = {"checkpoint": checkpoint, "url": "https://example.org/a.pth", "licence": "l", "citation": "c"}
+    recipe = {**RECIPE, "weights": "whole"}
+    for name, content in {
+        "datasets/vessels": dataset(["semantic"], convert="torn:f"),
+        "datasets/cells": dataset(["semantic"], convert="ext.mime:f"),
+        "models/unet": model(["semantic"], **{"class": "m:CC"}),
+        "models/mask_rcnn": model(["semantic"], recipes={"demo": recipe}),
+        "weights/whole": entry,
+    }.items():
+        (registry / f"{name}.yaml").write_text(yaml.safe_dump(content))
+    raw = config(datasets=["vessels", "cells"], models=["unet", "mask_rcnn"], controls=[], device="gpu")
+    with pytest.raises(SegbenchError) as device:
+        resolve(raw, registry)
+    assert "device: a device is auto, cpu, cuda or cuda:<n>" in str(device.value)
+    with pytest.raises(SegbenchError) as error:
+        resolve({**raw, "device": "cpu"}, registry)
+    text = str(error.value)
+    assert (
+        f"{registry}/datasets/vessels.yaml: convert: {registry}/torn.py, line 1: is not valid Python" in text
+    )
+    assert f"{registry}/datasets/cells.yaml: convert: no module 'ext.mime'" in text
+    assert f"{registry}/models/unet.yaml: class: module 'm' has no 'CC'; did you mean 'C'?" in text
+    assert f"{registry}/weights/whole.yaml: checkpoint.load: module 'm' has no 'ggg'" in text
+
+
+def test_a_namespace_package_is_found(registry: Path) -> None:
+    (registry / "ext").mkdir()
+    (registry / "ext" / "mine.py").write_text("def chase(archives, options): ...\n")
+    sys.path_importer_cache.clear()
+    (registry / "datasets/vessels.yaml").write_text(
+        yaml.safe_dump(dataset(["semantic"], convert="ext.mine:chase"))
+    )
+    assert resolve(config(datasets=["vessels"]), registry).datasets["vessels"].convert == "ext.mine:chase"

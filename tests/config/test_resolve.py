@@ -1,0 +1,117 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import yaml
+from small_registry import MODULE, config, forget_sources, recipe_of_unet, staged
+
+from segbench.config.resolve import resolve
+from segbench.contract.run import SkippedPair
+from segbench.errors import SegbenchError
+
+ROOT = Path(__file__).parents[2]
+
+
+def test_a_cell_trains_on_the_richest_view_that_both_sides_support(registry: Path) -> None:
+    run = resolve(config(), registry)
+    tasks = {(c.dataset, c.model): c.task for c in run.cells}
+    assert tasks["street", "mask2former"] == "panoptic"
+    assert tasks["cells", "mask2former"] == "instance"
+    assert tasks["cells", "unet"] == "semantic"
+    assert tasks["street", "control_truth"] == "panoptic"
+    assert ("vessels", "mask_rcnn") not in tasks
+
+
+def test_skipped_pairs_come_with_the_reason(registry: Path) -> None:
+    run = resolve(config(exclude=[{"dataset": "cells", "model": "unet"}]), registry)
+    assert run.skipped == [
+        SkippedPair(
+            dataset="vessels", model="mask_rcnn", reason="needs instance truth; the dataset has semantic"
+        ),
+        SkippedPair(dataset="cells", model="unet", reason="excluded by the configuration"),
+    ]
+    assert ("cells", "unet", 0) not in run.by_key
+
+
+def test_seeds_multiply_trained_cells_but_not_controls(registry: Path) -> None:
+    run = resolve(config(seeds=[0, 1, 2]), registry)
+    assert len([c for c in run.cells if c.model == "unet"]) == 3 * 3
+    assert len([c for c in run.cells if c.control]) == 3
+
+
+def test_recipes_are_merged_network_dataset_overrides(registry: Path) -> None:
+    overrides = [
+        {"recipe": {"batch_size": 4}},
+        {"datasets": ["cells"], "models": ["unet"], "recipe": {"batch_size": 8, "options": {"widths": [4]}}},
+    ]
+    run = resolve(config(overrides=overrides), registry)
+    unet, other = run.by_key["cells", "unet", 0], run.by_key["cells", "mask2former", 0]
+    assert (unet.recipe.batch_size, other.recipe.batch_size) == (8, 4)
+    assert (
+        unet.recipe.augment.crop == (64, 64) and run.by_key["street", "unet", 0].recipe.augment.crop is None
+    )
+    assert unet.options == {"widths": [4]} and other.options == {}
+
+
+def test_an_override_can_give_cells_more_threads(registry: Path) -> None:
+    run = resolve(config(overrides=[{"models": ["unet"], "threads": 2}]), registry)
+    assert {c.model: c.threads for c in run.cells if c.dataset == "street"} == {
+        "unet": 2,
+        "mask_rcnn": 1,
+        "mask2former": 1,
+        "control_truth": 1,
+    }
+
+
+def test_inference_settings_do_not_change_the_training(registry: Path) -> None:
+    plain = resolve(config(), registry).by_key["cells", "unet", 0]
+    tuned = resolve(config(overrides=[{"recipe": {"inference": {"short_side": 99}}}]), registry)
+    tuned = tuned.by_key["cells", "unet", 0]
+    assert tuned.spec == plain.spec
+    assert tuned.predict_arguments != plain.predict_arguments
+
+
+def test_dataset_options_are_merged_over_those_of_the_entry(registry: Path) -> None:
+    run = resolve(config(dataset_options={"street": {"size": [16, 16]}}), registry)
+    assert run.datasets["street"].options == {"size": [16, 16], "seed": 0}
+
+
+def test_a_recipe_that_a_network_lacks_is_named(registry: Path) -> None:
+    with pytest.raises(SegbenchError, match=r"has no recipe 'papr' \(has: demo\)"):
+        resolve(config(recipe="papr"), registry)
+
+
+def test_a_cell_needs_no_training_when_it_has_public_weights(weights: Path) -> None:
+    run = resolve(recipe_of_unet(weights="whole", iterations=0), weights)
+    cell = run.by_key["vessels", "unet", 0]
+    assert cell.weights == "whole" and cell.recipe.iterations == 0
+    assert set(run.weights) == {"whole"} and run.loader(cell) is None
+    assert run.by_key["street", "mask_rcnn", 0].weights is None
+
+
+def test_a_cell_can_start_from_another_of_its_dataset_and_seed(registry: Path) -> None:
+    run = resolve(staged(("mask2former", "unet"), datasets=["cells"], seeds=[0, 3]), registry)
+    assert run.by_key["cells", "mask2former", 3].earlier == ("cells", "unet", 3)
+    assert run.by_key["cells", "unet", 3].earlier is None
+
+
+def test_the_staged_fcn_of_the_readme_has_the_values_of_its_authors_solvers() -> None:
+    text = (ROOT / "config" / "README.md").read_text()
+    block = text.split("FCN trained in stages")[1].split("\n\n")[1]
+    raw = yaml.safe_load("\n".join(line.removeprefix("    ") for line in block.splitlines()))
+    run = resolve({**raw, "datasets": ["voc2012_sbd"], "controls": []}, ROOT / "config")
+    pixels = 190_000  # their rates are for sums over the pixels of an image of VOC, ours for means
+    for stride, rate in ((32, 1e-10), (16, 1e-12), (8, 1e-14)):
+        recipe = run.by_key["voc2012_sbd", f"fcn{stride}s_vgg16", 0].recipe
+        assert recipe is not None
+        assert recipe.optimizer.lr == pytest.approx(rate * pixels, rel=0.06)
+        assert (recipe.optimizer.momentum, recipe.optimizer.weight_decay) == (0.99, 5e-4)
+        assert (recipe.batch_size, recipe.iterations, recipe.schedule.name) == (1, 100_000, "constant")
+
+
+def test_home_in_the_folder_of_a_dataset(registry: Path) -> None:
+    (registry / "m.py").write_text(MODULE.replace("seed: int = 0", "seed: int = 0\n    folder: str = ''"))
+    forget_sources()
+    run = resolve(config(dataset_options={"vessels": {"folder": "~/cells"}}), registry)
+    assert run.datasets["vessels"].options["folder"] == str(Path.home() / "cells")
