@@ -162,7 +162,7 @@ def _all(kind: type[Any], folder: Path) -> dict[str, Any]:
     names = sorted(path.stem for path in folder.glob("*.yaml"))
     found = read_entries(kind, folder, names, names, str(folder.parent), problems)
     if problems:
-        raise SegbenchError("; ".join(map(str, problems)), where=folder, remedy="correct the entries")
+        raise SegbenchError("; ".join(map(str, problems)), where=folder, remedy="fix the entries")
     if not found:
         raise SegbenchError("contains no entries", where=folder, remedy="name the registries with --config")
     return found
