@@ -163,7 +163,7 @@ def _all(kind: type[Any], folder: Path) -> dict[str, Any]:
     problems: list[Problem] = []
     found = read_entries(kind, folder, entry_names(folder), str(folder.parent), problems)
     if problems:
-        raise SegbenchError("; ".join(map(str, problems)), where=folder, remedy="correct the entries")
+        raise SegbenchError("; ".join(map(str, problems)), where=folder, remedy="fix the entries")
     if not found:
         raise SegbenchError("contains no entries", where=folder, remedy="name the registries with --config")
     return found

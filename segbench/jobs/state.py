@@ -1,4 +1,4 @@
-"""Status of a step: the file `state.json` in the folder of the cell or dataset."""
+"""Status of a step: `state.json` in the folder of the cell or dataset."""
 
 from __future__ import annotations
 

@@ -93,7 +93,7 @@ def test_accumulated_batches_are_one_large_batch(run, tmp_path: Path) -> None:
 def test_shares_of_uneven_parts(shapes: Path, tmp_path: Path) -> None:
     """Five images in two parts: the part of three has weight 3/5, the part of two 2/5."""
     spec = make_spec(batch_size=5, accumulate=2, optimizer={"name": "sgd", "lr": 1e-9}, clip_norm=1e9)
-    training = Training(shapes, spec, tmp_path, None, CPU)
+    training = Training(shapes, spec, None, CPU)
     seen: list[tuple[int, float]] = []
     compute = training._losses
 
@@ -106,23 +106,23 @@ def test_shares_of_uneven_parts(shapes: Path, tmp_path: Path) -> None:
     items = [
         (torch.rand(n, 3, 8, 8), [{"semantic": torch.ones(8, 8, dtype=torch.int64)}] * n) for n in (3, 2)
     ]
-    row = training._step(iter(items))
+    row = training.step(iter(items))
     assert row["total"] == pytest.approx(sum(n * value for n, value in seen) / 5, rel=1e-6)
 
 
 def test_clipping_bounds_the_step(shapes: Path, tmp_path: Path) -> None:
     spec = make_spec(optimizer={"name": "sgd", "lr": 1.0, "momentum": 0, "weight_decay": 0}, clip_norm=1e-3)
-    training = Training(shapes, spec, tmp_path, None, CPU)
+    training = Training(shapes, spec, None, CPU)
     before = [p.clone() for p in training.network.parameters()]
     item = (torch.rand(4, 3, 8, 8), [{"semantic": torch.ones(8, 8, dtype=torch.int64)}] * 4)
-    row = training._step(iter([item]))
+    row = training.step(iter([item]))
     moved = torch.stack([(p - b).norm() for p, b in zip(training.network.parameters(), before)]).norm()
     assert row["grad_norm"] > 1e-3 and moved.item() == pytest.approx(1e-3, rel=1e-2)
 
 
 def test_frozen_backbone_does_not_move(run, shapes: Path, tmp_path: Path) -> None:
     spec = make_spec("Normalised", optimizer={"lr": 0.1, "backbone_lr_factor": 0})
-    start = Training(shapes, spec, tmp_path / "start", None, CPU).network.state_dict()
+    start = Training(shapes, spec, None, CPU).network.state_dict()
     run("a", spec)
     end = load_model(tmp_path / "a" / "model.pt", CPU).network.state_dict()
     for name in start:
@@ -161,7 +161,7 @@ def test_validation_does_not_disturb_the_training(run) -> None:
 def test_the_split_that_is_scored_never_selects(shapes: Path, tmp_path: Path, caplog, monkeypatch) -> None:
     monkeypatch.setattr(type(Dataset(shapes).info), "validation_split", None)
     train(shapes, make_spec(validate_every=2, select="best"), tmp_path, threads=1)
-    assert "no split for validation" in caplog.text
+    assert "no validation split" in caplog.text
     assert all(not row["validation"] for row in history(tmp_path))
 
 
@@ -236,7 +236,7 @@ def test_the_time_limit_comes_near(run, tmp_path: Path, monkeypatch, caplog) -> 
     caplog.set_level(logging.INFO)
     spec = make_spec(options={"dropout": 0.3})
     whole = run("a", spec)
-    step = Training._step
+    step = Training.step
     now = 1000.0
 
     def minute(self: Training, batches: Any) -> dict[str, Any]:
@@ -246,7 +246,7 @@ def test_the_time_limit_comes_near(run, tmp_path: Path, monkeypatch, caplog) -> 
 
     with monkeypatch.context() as patch:
         patch.setattr(time, "time", lambda: now)
-        patch.setattr(Training, "_step", minute)
+        patch.setattr(Training, "step", minute)
         with pytest.raises(SystemExit) as stop:
             run("b", spec, stop_at=1000.0 + 5 * 60)
     assert stop.value.code == EX_TEMPFAIL
@@ -259,7 +259,7 @@ def test_sigterm_saves_and_the_next_call_goes_on(run, tmp_path: Path, monkeypatc
     caplog.set_level(logging.INFO)
     spec = make_spec(options={"dropout": 0.3}, validate_every=3, select="best")
     whole = run("a", spec)
-    step = Training._step
+    step = Training.step
 
     def signalled(self: Training, batches: Any) -> dict[str, Any]:
         row = step(self, batches)
@@ -268,7 +268,7 @@ def test_sigterm_saves_and_the_next_call_goes_on(run, tmp_path: Path, monkeypatc
         return row
 
     with monkeypatch.context() as patch:
-        patch.setattr(Training, "_step", signalled)
+        patch.setattr(Training, "step", signalled)
         with pytest.raises(SystemExit) as stop:
             run("b", spec)
     assert stop.value.code == EX_TEMPFAIL
