@@ -81,8 +81,8 @@ def report(run_json: Path, summary: Path, out: Path) -> None:
             published=published(run, scores),
             places=_places(cells),
             progress=_progress(run, cells),
-            unscored=cells[~cells["status"].isin(["ok", "skipped"])].to_dict("records"),
-            skipped=cells[cells["status"] == "skipped"].to_dict("records"),
+            unscored=cells[~cells["status"].isin(["ok", "not-applicable"])].to_dict("records"),
+            skipped=cells[cells["status"] == "not-applicable"].to_dict("records"),
             ranks=_ranks(tables),
             enough=ENOUGH_DATASETS,
             controls=_controls(run, tables),
@@ -230,7 +230,7 @@ def _places(cells: pd.DataFrame) -> list[dict[str, Any]]:
 
 
 def _progress(run: RunDescription, cells: pd.DataFrame) -> dict[str, Any]:
-    planned = cells[cells["status"] != "skipped"]
+    planned = cells[cells["status"] != "not-applicable"]
     return {
         "planned": len(planned),
         "ok": int((planned["status"] == "ok").sum()),

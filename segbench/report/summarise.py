@@ -57,7 +57,7 @@ def collect(run: RunDescription) -> tuple[pd.DataFrame, pd.DataFrame]:
         cells.append({**cell.model_dump(), "status": status, "reason": reason, **costs})
         if scores is not None:
             found.append(scores.assign(**cell.model_dump(include={"dataset", "model", "seed", "control"})))
-    cells += [{**one.model_dump(), "control": False, "status": "skipped"} for one in run.skipped]
+    cells += [{**one.model_dump(), "control": False, "status": "not-applicable"} for one in run.skipped]
     columns = ["dataset", "model", "seed", "control", *SCORE_COLUMNS, "low", "high"]
     scores = pd.concat(found, ignore_index=True) if found else pd.DataFrame(columns=columns)
     names = ["dataset", "model", "seed", "task", "control", "status", "reason"]

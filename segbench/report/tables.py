@@ -49,7 +49,7 @@ def compare(
     """
     rows = main_scores(run, scores, dataset, task)
     columns = list(dict.fromkeys(rows["column"])) or [run.primary(task)]
-    planned = cells[(cells["dataset"] == dataset) & (cells["status"] != "skipped")]
+    planned = cells[(cells["dataset"] == dataset) & (cells["status"] != "not-applicable")]
     table = []
     for model, seeds in planned.groupby("model", sort=False):
         own = rows[rows["model"] == model]

@@ -53,8 +53,8 @@ def test_all_files_of_a_finished_run(finished, tmp_path):
     kept = scores[(scores["dataset"] == "vessels") & (scores["model"] == "unet") & (scores["seed"] == 1)]
     assert kept["value"].tolist() == own["value"].tolist()
     assert kept["class"].tolist() == own["class"].tolist()
-    assert (cells["status"] == "skipped").sum() == 1
-    assert "learns instance" in cells[cells["status"] == "skipped"]["reason"].iloc[0]
+    assert (cells["status"] == "not-applicable").sum() == 1
+    assert "learns instance" in cells[cells["status"] == "not-applicable"]["reason"].iloc[0]
     assert cells[cells["model"] == "unet"]["train_parameters"].unique().tolist() == [31_000_000]
 
 
