@@ -332,5 +332,5 @@ def test_the_status_takes_the_options_of_snakemake(project: Project) -> None:
     assert line in status("results/tiny") and line in status("tiny")
     assert "seed0" in status("--all", "--configfile", "tiny.yaml", "--config", "seeds=[0]")
     other = status("--configfile", "tiny.yaml", "--config", "run=other_name")
-    assert "results/other_name: there is no such run" in other
+    assert "results/other_name: no such run" in other
     assert "did you mean 'unet'?" in status("--configfile", "tiny.yaml", "--config", "models=[unett]")
