@@ -86,6 +86,7 @@ import logging, os, sys, time
 from pathlib import Path
 import torch
 from segbench.training import parallel
+from segbench.training.runner.processes import run_on
 from segbench.training.runner.signals import StopSignals, handling
 
 
@@ -102,7 +103,7 @@ def step(device, folder):
 
 if __name__ == "__main__":
     logging.basicConfig(level=logging.INFO)
-    parallel.run_on([torch.device("cpu")] * 2, step, sys.argv[1])
+    run_on([torch.device("cpu")] * 2, step, sys.argv[1])
 """
 
 
