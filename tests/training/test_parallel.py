@@ -137,7 +137,9 @@ def is_running(pid: int) -> bool:
 
 @pytest.mark.slow
 def test_processes_end_with_a_parent_that_is_killed(tmp_path: Path) -> None:
-    (tmp_path / "group.py").write_text(GROUP.replace("time.sleep(0.5)", "print(os.getpid())"))
+    (tmp_path / "group.py").write_text(
+        GROUP.replace("time.sleep(0.5)", "os.write(1, b'%d\\n' % os.getpid())")
+    )
     process = subprocess.Popen(
         [sys.executable, "-u", tmp_path / "group.py", tmp_path], stdout=subprocess.PIPE, text=True
     )
