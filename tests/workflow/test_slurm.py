@@ -11,6 +11,8 @@ import signal
 import subprocess
 import time
 from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
 
 import pandas as pd
 import pytest
@@ -47,18 +49,26 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
 # --- a quiet day ------------------------------------------------------------------------------------------
 
 
+@dataclass
+class QuietDay:
+    root: Path
+    jobs: pd.DataFrame
+    """Those that the run submitted, whatever ran on the cluster before it."""
+
+
 @pytest.fixture(scope="module")
-def quiet_day(project: Project) -> Project:
+def quiet_day(project: Project) -> QuietDay:
     """The same benchmark run here and on the cluster."""
     project.config(run="here", datasets=["toy"])
     result = project.snakemake()
     assert result.returncode == 0, result.stdout + result.stderr
     project.config(run="there", datasets=["toy"], data="results/there/data")
+    before = len(jobs())
     assert finish(project, submit(project)) == 0
-    return project
+    return QuietDay(project.root, jobs().iloc[before:])
 
 
-def test_the_cluster_gives_the_same_scores_as_this_machine(quiet_day: Project) -> None:
+def test_the_cluster_gives_the_same_scores_as_this_machine(quiet_day: QuietDay) -> None:
     here, there = (
         pd.read_csv(quiet_day.root / f"results/{run}/summary/scores.csv") for run in ("here", "there")
     )
@@ -66,8 +76,8 @@ def test_the_cluster_gives_the_same_scores_as_this_machine(quiet_day: Project) -
     pd.testing.assert_frame_equal(here, there)
 
 
-def test_jobs_ask_for_what_is_configured(quiet_day: Project) -> None:
-    table = jobs().set_index("comment")
+def test_jobs_ask_for_what_is_configured(quiet_day: QuietDay) -> None:
+    table = quiet_day.jobs.set_index("comment")
     train = table.loc["rule_train_wildcards_toy_unet_0"]
     assert (train.partition, train.gpus, train.limit) == ("gpu", "gres:gpu:1", "30:00")
     assert train.memory == "4012M"
@@ -79,7 +89,7 @@ def test_jobs_ask_for_what_is_configured(quiet_day: Project) -> None:
     assert len(table) == 1 + 2 + 3  # dataset, trainings, cells
 
 
-def test_workers_have_no_network(quiet_day: Project) -> None:
+def test_workers_have_no_network(quiet_day: QuietDay) -> None:
     """Without this the other tests would not show that jobs need none."""
     reach = "import socket; socket.create_connection(('192.0.2.1', 80), timeout=5)"
     done = subprocess.run(["srun", "--partition=gpu", "python3", "-c", reach], capture_output=True, text=True)
