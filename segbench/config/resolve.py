@@ -39,8 +39,8 @@ def resolve(
         SegbenchError: Lists every mistake.
     """
     problems: list[Problem] = []
-    config = validate(RunConfig, dict(raw), source, problems)
-    # entries are read, and their mistakes reported, also if the configuration itself has mistakes
+    config = validate(RunConfig, dict(raw), source, problems) or _without_mistakes(raw, source)
+    # entries are read, and their mistakes reported, also if nothing of the configuration can be used
     wanted = config or RunConfig.model_construct(
         datasets=_strings(raw.get("datasets")), models=_strings(raw.get("models"))
     )
@@ -65,6 +65,17 @@ def resolve(
     if problems:
         raise error_of(problems)
     return ResolvedRun(config, datasets, models, weights, cells, skipped)
+
+
+def _without_mistakes(raw: Mapping[str, Any], source: str) -> RunConfig | None:
+    """Return the configuration without the keys that have mistakes, so that the others are checked, too."""
+    sound = {}
+    for key, value in raw.items():
+        found: list[Problem] = []
+        validate(RunConfig, {"datasets": [], "models": [], key: value}, source, found)
+        if not found:
+            sound[key] = value
+    return validate(RunConfig, sound, source, [])
 
 
 def _strings(value: Any) -> list[str]:

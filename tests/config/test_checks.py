@@ -205,3 +205,12 @@ def test_a_namespace_package_is_found(registry: Path) -> None:
         yaml.safe_dump(dataset(["semantic"], convert="ext.mine:chase"))
     )
     assert resolve(config(datasets=["vessels"]), registry).datasets["vessels"].convert == "ext.mine:chase"
+
+
+def test_a_key_that_is_wrong_hides_no_other_mistake(registry: Path) -> None:
+    wrong = network_options(widthss=[8]) | {"modle": ["unet"], "device": "gpu"}
+    wrong["dataset_options"] = {"vessels": {"imagez": {}}}
+    with pytest.raises(SegbenchError, match="4 mistakes") as error:
+        resolve(wrong, registry)
+    for words in ("modle: unknown key", "device: a device is auto", "options.widthss", "vessels.imagez"):
+        assert words in str(error.value)
