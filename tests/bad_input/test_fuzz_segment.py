@@ -38,7 +38,7 @@ def cell(shapes: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A cell after its training, and the checkpoint of its end as done.pt."""
     folder = tmp_path_factory.mktemp("cell")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(train.Training, "finish", lambda training: training._checkpoint())
+        patch.setattr(train.Attempt, "finish", lambda attempt: attempt._checkpoint())
         train.train(shapes, SPEC, folder, threads=1)
     (folder / "checkpoint.pt").rename(folder / "done.pt")
     train.train(shapes, SPEC, folder, threads=1)
