@@ -54,8 +54,10 @@ def scratch(path: str | Path) -> Iterator[Path]:
 
 def _claim(place: Path) -> IO[str]:
     """Create a file in `place`, locked while it is open. It reserves the folder of the same stem."""
+    place.parent.mkdir(parents=True, exist_ok=True)
     while True:
-        place.mkdir(parents=True, exist_ok=True)
+        with suppress(FileExistsError):  # `mkdir(exist_ok=True)` fails if another process removes it just then
+            place.mkdir()
         with suppress(FileNotFoundError):  # another process finished and removed `place`
             lock = (place / f"{uuid.uuid4().hex[:8]}.lock").open("x", encoding="utf-8")
             try:
