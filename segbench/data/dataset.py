@@ -98,6 +98,7 @@ class Sample:
         panoptic: H x W integer map of segment ids (0 = void), and COCO `segments_info` (`id`, `category_id`,
             `iscrowd`).
         size: width and height of the annotated image, if the source states them.
+        group: what the image belongs to, such as a patient or a video; None: only to itself.
         source: the annotation file, which messages name; None: they name the image.
         faults: errors of the annotation. Those of all samples are reported together.
     """
@@ -111,6 +112,7 @@ class Sample:
     instances: list[dict[str, Any]] | None = None
     panoptic: tuple[np.ndarray, list[dict[str, Any]]] | None = None
     size: tuple[int, int] | None = None
+    group: str | None = None
     source: Path | None = None
     faults: list[SegbenchError] = field(default_factory=list)
 

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -62,12 +61,6 @@ def inside(root: Path, name: str) -> Path:
     if "\0" in name or not path.resolve().is_relative_to(root.resolve()):
         raise SegbenchError(f"{name!r} leads out of the dataset's folder", where=root, remedy="fix the entry")
     return path
-
-
-def hashed_test(names: Sequence[str], fraction: float) -> set[str]:
-    """Select a `fraction` of `names` for testing, by SHA-256: a fixed choice, whatever their order."""
-    ranked = sorted(names, key=lambda name: hashlib.sha256(name.encode()).digest())
-    return set(ranked[: max(1, round(len(names) * fraction))])
 
 
 def color(number: int) -> tuple[int, int, int]:

@@ -16,12 +16,12 @@ from segbench.data.coco.masks import objects_of_map
 from segbench.data.converters.common import NoOptions as Options
 from segbench.data.converters.common import (
     categories,
-    hashed_test,
     parse_options,
     read_binary,
     require,
     same_size,
 )
+from segbench.data.converters.splits import hashed_part
 from segbench.data.dataset import Archives, Converted, Sample
 from segbench.data.images import open_image
 from segbench.data.junk import listed
@@ -43,7 +43,7 @@ def convert(archives: Archives, options: dict[str, Any]) -> Converted:
 
 def _samples(root: Path) -> Iterator[Sample]:
     folders = [path.parent for path in listed(root, "*/images")]
-    test = hashed_test([f.name for f in folders], TEST_SHARE)
+    test = hashed_part([f.name for f in folders], TEST_SHARE)
     for folder in folders:
         image = require(folder / "images" / f"{folder.name}.png")
         ids = _id_map(image, listed(require(folder / "masks"), "*.png"))

@@ -6,21 +6,19 @@ import codecs
 import logging
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
-from fnmatch import fnmatch
 from pathlib import Path, PurePosixPath
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator
 
-from segbench.data.converters.common import hashed_test, require
+from segbench.data.converters.common import require
+from segbench.data.converters.splits import SPLITS, SplitOptions
 from segbench.data.dataset import Archives
 from segbench.data.images import IMAGE_SUFFIXES
 from segbench.data.junk import is_junk, listed
 from segbench.errors import SegbenchError, nearest
 
 log = logging.getLogger(__name__)
-
-SPLITS = ("train", "val", "test")
 
 
 def _at_home(path: Path) -> Path:
@@ -36,20 +34,13 @@ def _known_encoding(name: str) -> str:
         raise ValueError("no such encoding; try gbk, big5, shift_jis or cp1252") from error
 
 
-class FolderOptions(BaseModel):
+class FolderOptions(SplitOptions):
     """Options of all converters that read a folder."""
-
-    model_config = ConfigDict(extra="forbid", use_attribute_docstrings=True)
 
     folder: Annotated[Path, AfterValidator(_at_home)] | None = None
     """The folder with the images and annotations. null: the entry's one archive."""
     labels: list[str] | None = None
     """The classes, in order. null: all labels in the annotations, sorted."""
-    test_fraction: Annotated[float, Field(gt=0, lt=1)] = 0.25
-    """Fraction of test images, which are selected by a hash of their names."""
-    test: list[str] = []
-    """Patterns of the names of test images, such as `video3*`, instead of a fraction: keep similar images in
-    one split."""
     encoding: Annotated[str, AfterValidator(_known_encoding)] = "utf-8"
     """Encoding of annotation files that are not in UTF-8, such as `gbk`."""
     unannotated: Literal["skip", "empty"] = "skip"
@@ -140,15 +131,6 @@ def unannotated(root: Path, taken: Iterable[Path], options: FolderOptions) -> It
 def evaluation_split(splits: Sequence[str]) -> str:
     """Return the split that is scored: `test` if there is one, else `val`."""
     return "test" if "test" in splits else "val"
-
-
-def divided(names: Sequence[str], options: FolderOptions) -> dict[str, str]:
-    """Return the split of each name, for folders without the subfolders train, val and test."""
-    if options.test:  # a name may contain characters of a pattern
-        test = {n for n in names if any(n == pattern or fnmatch(n, pattern) for pattern in options.test)}
-    else:
-        test = hashed_test(names, options.test_fraction)
-    return {name: "test" if name in test else "train" for name in names}
 
 
 def name_another(label: str, labels: Sequence[str], kind: str) -> str:

@@ -32,7 +32,6 @@ from segbench.data.converters.common import categories, parse_options
 from segbench.data.converters.folder import (
     FolderOptions,
     annotation_files,
-    divided,
     evaluation_split,
     image_named,
     label_fault,
@@ -44,6 +43,7 @@ from segbench.data.converters.folder import (
     type_name,
     unannotated,
 )
+from segbench.data.converters.splits import divided
 from segbench.data.dataset import Archives, Converted, Sample
 from segbench.data.faults import Faults
 from segbench.data.images import IMAGE_SUFFIXES, open_image, upright

@@ -13,7 +13,8 @@ import numpy as np
 
 from segbench.data.coco.masks import objects_of_map
 from segbench.data.converters.common import NoOptions as Options
-from segbench.data.converters.common import categories, hashed_test, parse_options, require
+from segbench.data.converters.common import categories, parse_options, require
+from segbench.data.converters.splits import hashed_part
 from segbench.data.dataset import Archives, Converted, Sample
 from segbench.data.images import read_label_map
 from segbench.data.junk import listed
@@ -35,7 +36,7 @@ def convert(archives: Archives, options: dict[str, Any]) -> Converted:
 
 def _samples(root: Path) -> Iterator[Sample]:
     images = listed(require(root / "PNGImages"), "*.png")
-    test = hashed_test([i.stem for i in images], TEST_SHARE)
+    test = hashed_part([i.stem for i in images], TEST_SHARE)
     for image in images:
         ids = read_label_map(require(root / "PedMasks" / f"{image.stem}_mask.png"))
         instances = objects_of_map(ids, dict.fromkeys(np.unique(ids[ids > 0]).tolist(), 1))

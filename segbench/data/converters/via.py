@@ -23,7 +23,6 @@ from segbench.data.converters.common import categories, parse_options
 from segbench.data.converters.folder import (
     FolderOptions,
     annotation_files,
-    divided,
     evaluation_split,
     image_named,
     label_fault,
@@ -34,6 +33,7 @@ from segbench.data.converters.folder import (
     split_folders,
     unannotated,
 )
+from segbench.data.converters.splits import divided
 from segbench.data.dataset import Archives, Converted, Sample
 from segbench.data.faults import Faults
 from segbench.errors import SegbenchError

@@ -1,0 +1,100 @@
+"""Divide images into splits where the source does not."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections import defaultdict
+from collections.abc import Sequence
+from fnmatch import fnmatch
+from typing import Annotated
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+
+from segbench.errors import SegbenchError
+
+SPLITS = ("train", "val", "test")
+
+
+def _pattern(text: str) -> str:
+    try:
+        re.compile(text)
+    except re.error as error:
+        raise ValueError(f"is not a regular expression ({error})") from error
+    return text
+
+
+class SplitOptions(BaseModel):
+    """Options of all converters that divide images into splits."""
+
+    model_config = ConfigDict(extra="forbid", use_attribute_docstrings=True)
+
+    test_fraction: Annotated[float, Field(gt=0, lt=1)] = 0.25
+    """Fraction of test images, which are selected by a hash of their names."""
+    val_fraction: Annotated[float, Field(ge=0, lt=1)] = 0
+    """Fraction of the other images for model selection, selected in the same way."""
+    test: list[str] = []
+    """Patterns of the names of test images, such as `video3*`, instead of a fraction: keep similar images in
+    one split."""
+    group: Annotated[str, AfterValidator(_pattern)] | None = None
+    """Regular expression that finds the group in an image's name, such as `(patient\\d+)_`: its first
+    parentheses, or the whole match. A group stays in one split, and in one fold."""
+
+
+def groups_of(names: Sequence[str], options: SplitOptions) -> dict[str, str] | None:
+    """Return the group of each name, or None if the options name no groups.
+
+    Raises:
+        SegbenchError: names without a group. It lists them.
+    """
+    if options.group is None:
+        return None
+    found = {name: re.search(options.group, name) for name in names}
+    if lacking := [name for name, match in found.items() if match is None]:
+        shown = ", ".join(lacking[:5]) + (f" and {len(lacking) - 5} more" if len(lacking) > 5 else "")
+        raise SegbenchError(
+            f"{options.group!r} matches nothing in {shown}",
+            where="options.group",
+            remedy="write a pattern that finds the group in every name",
+        )
+    return {n: (m[1] if m.re.groups and m[1] is not None else m[0]) for n, m in found.items() if m}
+
+
+def divided(names: Sequence[str], options: SplitOptions) -> dict[str, str]:
+    """Return the split of each name."""
+    groups = groups_of(names, options)
+    if options.test:  # a name may contain characters of a pattern
+        test = {n for n in names if any(n == pattern or fnmatch(n, pattern) for pattern in options.test)}
+    else:
+        test = hashed_part(names, options.test_fraction, groups)
+    if groups and (torn := {groups[n] for n in test} & {groups[n] for n in names if n not in test}):
+        raise SegbenchError(
+            f"a part of the group '{min(torn)}' is in the test split",
+            where="options.test",
+            remedy="write patterns that match whole groups",
+        )
+    rest = [name for name in names if name not in test]
+    val = hashed_part(rest, options.val_fraction, groups) if options.val_fraction else set()
+    return {name: "test" if name in test else "val" if name in val else "train" for name in names}
+
+
+def hashed_part(
+    names: Sequence[str], fraction: float, groups: dict[str, str] | None = None
+) -> set[str]:
+    """Select a `fraction` of `names` by SHA-256: a fixed choice, whatever their order.
+
+    Args:
+        names: names of images.
+        fraction: share of the names; at least one is selected.
+        groups: group of each name. Whole groups are selected, until their images reach the fraction.
+    """
+    members = defaultdict(list)
+    for name in names:
+        members[groups[name] if groups else name].append(name)
+    wanted = max(1, round(len(names) * fraction))
+    chosen: set[str] = set()
+    for key in sorted(members, key=lambda key: hashlib.sha256(key.encode()).digest()):
+        if len(chosen) >= wanted:
+            break
+        chosen.update(members[key])
+    return chosen
