@@ -56,7 +56,7 @@ def _claim(place: Path) -> IO[str]:
     """Create a file in `place`, locked while it is open. It reserves the folder of the same stem."""
     place.parent.mkdir(parents=True, exist_ok=True)
     while True:
-        with suppress(FileExistsError):  # `mkdir(exist_ok=True)` fails if another process removes it just then
+        with suppress(FileExistsError):  # `exist_ok=True` fails if another process removes it now
             place.mkdir()
         with suppress(FileNotFoundError):  # another process finished and removed `place`
             lock = (place / f"{uuid.uuid4().hex[:8]}.lock").open("x", encoding="utf-8")

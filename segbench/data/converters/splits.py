@@ -78,9 +78,7 @@ def divided(names: Sequence[str], options: SplitOptions) -> dict[str, str]:
     return {name: "test" if name in test else "val" if name in val else "train" for name in names}
 
 
-def hashed_part(
-    names: Sequence[str], fraction: float, groups: dict[str, str] | None = None
-) -> set[str]:
+def hashed_part(names: Sequence[str], fraction: float, groups: dict[str, str] | None = None) -> set[str]:
     """Select a `fraction` of `names` by SHA-256: a fixed choice, whatever their order.
 
     Args:
