@@ -3,6 +3,9 @@
 An archive is refused, with an error that names the archive and the entry, for: entries outside of the folder,
 links of any kind, devices, two entries with one name (or names that differ only in case or Unicode form),
 encrypted or damaged entries, and everything beyond `Limits`.
+
+One set of rules serves zip and tar. `tarfile.data_filter` does not: it renames absolute entries instead of
+refusing them, keeps links, and knows neither limits nor names that occur twice.
 """
 
 from __future__ import annotations
