@@ -173,7 +173,10 @@ class NetworkTester:
 
     def pytest_generate_tests(self, metafunc: pytest.Metafunc) -> None:
         if "task" in metafunc.fixturenames:
-            metafunc.parametrize("task", self.network.tasks)
+            name = type(self).__name__  # one worker runs all tests of a task: it calls `trained` once
+            group = pytest.mark.xdist_group
+            tasks = [pytest.param(task, marks=group(f"{name}-{task}")) for task in self.network.tasks]
+            metafunc.parametrize("task", tasks)
         if "other_backbone" in metafunc.fixturenames:
             metafunc.parametrize("other_backbone", self.backbones)
 
