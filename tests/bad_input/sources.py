@@ -226,6 +226,21 @@ def penn_fudan() -> dict[str, Members]:
     return {"PennFudanPed.zip": {f"PennFudanPed/{n}": c for n, c in members.items()}}
 
 
+def pairs() -> dict[str, Members]:
+    members = {}
+    for name, suffix in (("a", "png"), ("b", "npy"), ("c", "mat"), ("d", "gif"), ("e", "bmp")):
+        members[f"i/{name}.png"] = photo()
+        ids, file = labels(0, 3).astype(np.uint8), io.BytesIO()
+        if suffix == "npy":
+            np.save(file, ids)
+        elif suffix == "mat":
+            savemat(file, {"ids": ids})
+        members[f"m/{name}.{suffix}"] = file.getvalue() or picture(ids, suffix.upper())
+    members["labelmap.txt"] = b"background:0,0,0::\ncar:3,3,3::\n"
+    return {"own.zip": members}
+
+
+PATTERNS = {"image": "i/{name}.png", "mask": "m/{name}.*"}
 SOURCES: dict[str, tuple[Callable[[], dict[str, Members]], str, dict[str, Any], list[str]]] = {
     "camvid": (camvid, "camvid", {}, ["semantic"]),
     "voc": (voc, "voc", {"voc": True}, ["semantic", "instance"]),
@@ -238,6 +253,8 @@ SOURCES: dict[str, tuple[Callable[[], dict[str, Members]], str, dict[str, Any], 
     "isbi2012": (isbi2012, "isbi2012", {}, ["semantic"]),
     "dsb2018": (dsb2018, "dsb2018", {}, ["instance"]),
     "penn_fudan": (penn_fudan, "penn_fudan", {}, ["instance"]),
+    "pairs_colors": (pairs, "pairs", {**PATTERNS, "labelmap": "labelmap.txt"}, ["semantic"]),
+    "pairs_objects": (pairs, "pairs", {**PATTERNS, "objects": "cell"}, ["instance"]),
 }
 """Name -> (archives, converter, options, tasks)."""
 

@@ -79,6 +79,10 @@ def _image(path: Path, content: Content) -> np.ndarray:
         image = image.convert({"LA": "L", "PA": "P", "RGBA": "RGB"}[image.mode])
     if image.mode not in ("1", "L", "P", "RGB", "F") and not image.mode.startswith("I"):
         _fail(path, f"has the colour space {image.mode}", "save it as PNG with grey levels or RGB")
+    if image.format == "GIF" and image.mode == "P":  # programs number its colours as they like
+        levels = np.asarray(image.convert("RGB"))
+        if (levels[..., :1] == levels[..., 1:]).all():
+            image = Image.fromarray(levels[..., 0])
     if image.mode in ("1", "L", "P", "RGB"):
         if content == "colors" or (content == "numbers" and image.mode == "RGB"):
             image = image.convert("RGB")
@@ -129,7 +133,7 @@ def _numpy(path: Path) -> np.ndarray:
     try:
         loaded = np.load(path, mmap_mode="r", allow_pickle=False)
     except Exception as error:  # a broken header raises many types
-        pickled = "pickle" in str(error).lower()
+        pickled = "object" in str(error).lower()
         what = "holds Python objects, which can run code, not an array of numbers" if pickled else str(error)
         _fail(
             path,

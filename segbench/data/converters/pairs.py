@@ -58,13 +58,19 @@ from segbench.errors import SegbenchError
 log = logging.getLogger(__name__)
 
 
-def _text_keys(value: Any) -> Any:
-    """Values are numbers in YAML and text in JSON."""
+def _named(value: Any) -> Any:
+    """Check class names. Values become text, as in JSON."""
+    names = dict(enumerate(value)) if isinstance(value, list) else value
+    if isinstance(names, dict):
+        for key, name in names.items():
+            if not isinstance(name, str):
+                raise ValueError(f"the class of {key} is {name!r}, not text; write the name in quotes")
     return {str(k): v for k, v in value.items()} if isinstance(value, dict) else value
 
 
 Patterns = str | Annotated[list[str], Field(min_length=1)]
-Names = Annotated[list[str] | dict[str, str], BeforeValidator(_text_keys)]
+Named = BeforeValidator(_named)
+Names = list[str] | dict[str, str]
 
 
 class Split(BaseModel):
@@ -88,18 +94,18 @@ class Options(SourceOptions):
     splits: dict[Literal["train", "val", "test"], Split] = {}
     """Patterns of each split, instead of `image` and `mask`. `val_fraction` takes a missing
     `val` from `train`."""
-    classes: Names | None = None
+    classes: Annotated[Names | None, Named] = None
     """Class of each value (`{0: background, 255: lung}`) or colour (`{"#804000": car}`, `{"128,64,0": car}`)
     in the masks, or of each text of `{class}` in their names. A list names the values 0, 1, 2, and so on.
     `background` is the implicit class 0. Values with the same name are one class."""
     labelmap: str | None = None
     """File with classes and colours instead of `classes`, as CVAT writes it: `labelmap.txt`."""
-    objects: str | Names | None = None
+    objects: Annotated[str | Names | None, Named] = None
     """Name of the class, if the masks number objects: each value or colour but 0 is an object, in each file.
     With `{class}` in the mask pattern, a list, or the class of each text."""
     void: list[int | str] = []
     """Values or colours of pixels that are excluded from training and scores."""
-    threshold: float | None = None
+    threshold: Annotated[float, Field(allow_inf_nan=False)] | None = None
     """For grey masks, such as JPEG: pixels of at least this value are the second of two classes, or the
     object of the file."""
     reduce_zero_label: bool = False

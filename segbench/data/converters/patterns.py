@@ -6,6 +6,7 @@ All files are listed once; each pattern is a regular expression over this list.
 from __future__ import annotations
 
 import os
+import posixpath
 import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -64,6 +65,10 @@ class Pattern:
         rest = _TOKEN.sub("", text)
         if wrong := [name for name in found if not re.fullmatch(r"[A-Za-z_]\w*", name)]:
             self._fail(f"{{{wrong[0]}}} is not a field", "write a name of letters, such as {name}")
+        if not found:
+            self._fail(
+                "has no field", "write {name} where the name stands that image and mask have in common"
+            )
         if "{" in rest or "}" in rest or "**" in text.replace("**/", ""):
             self._fail("has a brace or ** that is not closed", "write {name} for a field and **/ for folders")
         if "\\" in text or text.startswith(("/", "~")) or ".." in PurePosixPath(text).parts:
@@ -153,6 +158,10 @@ def matched(files: Files, images: Sequence[Pattern], masks: Sequence[Pattern]) -
     return _paired(files, image_at, chosen, result)
 
 
+def _suffix(path: str) -> str:
+    return posixpath.splitext(path)[1].lower()  # far faster than pathlib
+
+
 def require_matches(files: Files, splits: Iterable[tuple[Sequence[Pattern], Sequence[Pattern]]]) -> None:
     """Check that each pattern of images and of masks matches a file.
 
@@ -163,13 +172,16 @@ def require_matches(files: Files, splits: Iterable[tuple[Sequence[Pattern], Sequ
     for sides in splits:
         for patterns, suffixes in zip(sides, (IMAGE_SUFFIXES, MASK_SUFFIXES)):
             for pattern in patterns:
-                hits = {PurePosixPath(p).suffix.lower() for p in files if any(pattern.matches(p))}
-                if not hits:
+                hits = (path for path in files if any(pattern.matches(path)))
+                if any(_suffix(path) in suffixes for path in hits):
+                    continue
+                others = sorted({_suffix(path) for path in files if any(pattern.matches(path))})
+                if not others:
                     wrong.append(f"{pattern.where}: {pattern.text!r} matches no file")
-                elif not hits & suffixes:
+                else:
                     wrong.append(
                         f"{pattern.where}: {pattern.text!r} matches only files of type "
-                        f"{', '.join(sorted(hits))} (known: {', '.join(sorted(suffixes))})"
+                        f"{', '.join(others)} (known: {', '.join(sorted(suffixes))})"
                     )
     if wrong:
         raise SegbenchError(
@@ -195,7 +207,7 @@ def _images(files: Files, patterns: Sequence[Pattern], shared: list[str]) -> dic
     """Return key and name of each image, by path."""
     found = {}
     for path in files:
-        if PurePosixPath(path).suffix.lower() in IMAGE_SUFFIXES:
+        if _suffix(path) in IMAGE_SUFFIXES:
             for fields in (f for pattern in patterns for f in pattern.matches(path)):
                 found[path] = tuple(fields[f] for f in shared), "_".join(fields.values())
                 break
@@ -208,7 +220,7 @@ def _masks(
     """Return possible keys of each mask, with its class, by path."""
     found = {}
     for path in files:
-        if PurePosixPath(path).suffix.lower() in MASK_SUFFIXES:
+        if _suffix(path) in MASK_SUFFIXES:
             fields = [f for pattern in patterns for f in pattern.matches(path)]
             if fields:
                 found[path] = [(tuple(f[s] for s in shared), f.get(CLASS)) for f in fields]
@@ -263,10 +275,10 @@ def _paired(
         elif key not in masks:
             result.unannotated[image_at[paths[0]][1]] = files[paths[0]]
         else:
-            stems = [str(PurePosixPath(p).with_suffix("")) for p in masks[key]]
-            same = [p for p, stem in zip(masks[key], stems) if stems.count(stem) > 1]
-            if same:
-                result.faults.append(_twice("mask", same, files))
+            stems: dict[str, list[str]] = defaultdict(list)
+            for path in masks[key]:
+                stems[posixpath.splitext(path)[0]].append(path)
+            result.faults += [_twice("mask", same, files) for same in stems.values() if len(same) > 1]
             found = [(files[p], mask_at[p][1]) for p in masks[key]]
             result.pairs.append(Pair(image_at[paths[0]][1], files[paths[0]], found))
     for key, paths in masks.items():
