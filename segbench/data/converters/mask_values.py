@@ -23,6 +23,9 @@ _SHOWN = 5
 _SMOOTH = 20
 """More unknown values than this look like the grey levels of a smoothed mask."""
 _GREY = 0x010101
+_FEW = 1000
+_SMALLEST = 16
+"""Up to `_FEW` objects are always accepted; more must have at least `_SMALLEST` pixels of the image each."""
 Names = Sequence[str] | Mapping[str, str]
 
 
@@ -100,6 +103,12 @@ class Meaning:
         else:
             numbers = np.unique(array)
         numbers = numbers[numbers != 0]
+        if len(numbers) > max(_FEW, array.size // _SMALLEST):
+            raise SegbenchError(
+                f"has {len(numbers)} values in {array.size} pixels, too many to be numbers of objects",
+                where=path,
+                remedy="check that `mask` finds masks, and that they were saved without smoothing or loss",
+            )
         if len(numbers) and numbers[0] < 0 and int(numbers[0]) not in self.ids:
             raise SegbenchError(
                 f"has the object number {numbers[0]}",

@@ -221,7 +221,7 @@ def _meaning(options: Options, by_file: bool, files: Files) -> Meaning:
         if options.labelmap not in files:
             found = [path for path in files if path.endswith(".txt")][:5]
             raise SegbenchError(
-                f"there is no file {options.labelmap!r}",
+                f"the dataset has no file {options.labelmap!r}",
                 where="options.labelmap",
                 remedy=f"write its path below the folder (text files: {', '.join(found) or 'none'})",
             )
@@ -307,6 +307,7 @@ class _Reader:
         self.meaning, self.options = meaning, options
         self.brightest: float | None = None
         self.overlap = 0
+        self.most = 0
 
     def samples(self, images: Sequence[_Image], faults: Sequence[SegbenchError]) -> Iterator[Sample]:
         for fault in faults:
@@ -324,6 +325,8 @@ class _Reader:
                 where="options.threshold",
                 remedy="set a threshold between the dark and the bright values of the masks",
             )
+        if self.meaning.objects and self.most == 1 and len(images) > 1:
+            log.warning("no mask has more than one object; `classes` is for masks that do not number objects")
         if self.overlap:
             log.warning(
                 "%d pixels belong to several classes; each has the one that `classes` names last",
@@ -352,6 +355,7 @@ class _Reader:
                 self._note_brightness(array)
                 if self.meaning.objects:
                     instances += self.meaning.instances(array, path, text)
+                    self.most = max(self.most, len(instances))
                 if self.meaning.has_semantic:
                     maps.append(self.meaning.classes(array, path, text))
             except SegbenchError as error:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import posixpath
 import re
+import unicodedata
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -59,6 +60,7 @@ class Pattern:
     """
 
     def __init__(self, text: str, where: str) -> None:
+        text = unicodedata.normalize("NFC", text)  # macOS writes names in another form
         self.text, self.where = text, where
         found = [m[1] for m in _TOKEN.finditer(text) if m[1] is not None]
         self.fields = tuple(dict.fromkeys(found))
@@ -101,7 +103,7 @@ class Pattern:
 
 
 def files_below(roots: Mapping[str, Path]) -> dict[str, Path]:
-    """List all files below folders, without junk, sorted.
+    """List all files below folders, without junk, sorted. Paths are in Unicode's form NFC.
 
     Args:
         roots: prefix of the paths -> folder. Links to folders are followed.
@@ -120,7 +122,7 @@ def files_below(roots: Mapping[str, Path]) -> dict[str, Path]:
             start = prefix if below == "." else f"{prefix}{below}/"
             base = Path(folder)
             found |= {f"{start}{name}": base / name for name in names if not is_junk([name])}
-    return dict(sorted(found.items()))
+    return {unicodedata.normalize("NFC", path): found[path] for path in sorted(found)}
 
 
 def matched(files: Files, images: Sequence[Pattern], masks: Sequence[Pattern]) -> Matches:
@@ -177,7 +179,7 @@ def require_matches(files: Files, splits: Iterable[tuple[Sequence[Pattern], Sequ
                     continue
                 others = sorted({_suffix(path) for path in files if any(pattern.matches(path))})
                 if not others:
-                    wrong.append(f"{pattern.where}: {pattern.text!r} matches no file")
+                    wrong.append(f"{pattern.where}: {pattern.text!r} matches no file of the dataset")
                 else:
                     wrong.append(
                         f"{pattern.where}: {pattern.text!r} matches only files of type "

@@ -146,6 +146,12 @@ def test_numbers_below_zero_are_void_or_refused():
     assert len(meaning_of_objects("cell", [-1], None, by_file=False).instances(array, PATH, None)) == 1
 
 
+def test_an_image_in_place_of_a_mask_is_refused():
+    noise = np.arange(20_000, dtype=np.int32).reshape(100, 200)
+    with pytest.raises(SegbenchError, match="has 19999 values in 20000 pixels, too many to be numbers"):
+        meaning_of_objects("cell", [], None, by_file=False).instances(noise, PATH, None)
+
+
 def test_objects_of_one_or_of_several_classes():
     with pytest.raises(SegbenchError, match="names several classes"):
         meaning_of_objects(["a", "b"], [], None, by_file=False)

@@ -142,7 +142,9 @@ def test_colours_of_a_label_map(folder: Path, save, write):
     dataset = write(convert({}, options))
     assert [(c.name, c.color) for c in dataset.info.categories] == [("car", (128, 64, 0)), ("bus", (1, 2, 3))]
     assert all(m == (HALF > 0).astype(int).tolist() for m in maps(dataset).values())
-    with pytest.raises(SegbenchError, match=r"options.labelmap: there is no file 'x'[\s\S]*labelmap.txt"):
+    with pytest.raises(
+        SegbenchError, match=r"options.labelmap: the dataset has no file 'x'[\s\S]*labelmap.txt"
+    ):
         convert({}, {**options, "labelmap": "x"})
 
 
@@ -243,6 +245,12 @@ def test_objects_of_another_size(folder: Path, save, write):
         write(convert({}, options))
 
 
+def test_masks_with_a_single_object_are_noted(folder: Path, caplog):
+    options = {"folder": folder, "image": "i/{name}.png", "mask": "m/{name}.png", "objects": "cell"}
+    assert all(len(s.instances) == 1 for s in convert({}, options).samples)
+    assert "no mask has more than one object; `classes` is for masks" in caplog.text
+
+
 def test_masks_of_one_image_of_several_sizes(folder: Path, save, write):
     for number, width in enumerate((8, 5)):
         save(folder / "o" / f"a{number}.png", HALF[:, :width])
@@ -295,7 +303,7 @@ PAIR = {"image": "i/{name}.png", "mask": "m/{name}.png"}
         ),
         (
             {**LUNG, "image": "images/{name}.png"},
-            "'images/{name}.png' matches no file\n  files: 4 like i/a.png",
+            "'images/{name}.png' matches no file of the dataset\n  files: 4 like i/a.png",
         ),
         ({**LUNG, "group": "patient"}, "options.group: 'patient' matches nothing in a, b"),
         ({**LUNG, "classes": {0: False}}, "options.classes: .*the class of 0 is False, not text"),

@@ -48,6 +48,15 @@ def test_a_mask_without_its_image_does_not_become_an_image():
     )
 
 
+def test_names_in_another_unicode_form_are_equal(tmp_path: Path):
+    for name in ("i/Mu\u0308nchen.png", "m/M\u00fcnchen.png"):
+        (tmp_path / name).parent.mkdir()
+        (tmp_path / name).touch()
+    sides = [[Pattern(text, "options")] for text in ("i/{name}.png", "m/{name}.png")]
+    (pair,) = matched(files_below({"": tmp_path}), *sides).pairs
+    assert pair.name == "M\u00fcnchen" and pair.image.exists()
+
+
 def test_fields_of_folders_keep_equal_names_apart():
     names = [f"{place}/{kind}/0.png" for place in ("Rural", "Urban") for kind in ("images_png", "masks_png")]
     found = find(names, "{place}/images_png/{name}.png", "{place}/masks_png/{name}.png")
@@ -114,10 +123,8 @@ def test_patterns_that_match_nothing_are_all_named_with_the_files_that_there_are
     with pytest.raises(SegbenchError) as error:
         find(["img/a.png", "img/b.png", "msk/a.webp", "x.txt"], "images/{name}.png", "msk/{name}.webp")
     text = str(error.value)
-    assert (
-        "'images/{name}.png' matches no file; options: 'msk/{name}.webp' matches only files of type .webp"
-        in text
-    )
+    assert "'images/{name}.png' matches no file of the dataset; options: 'msk/{name}.webp' matches" in text
+    assert "matches only files of type .webp (known: .bmp, .gif," in text
     assert "files: 2 like img/a.png, msk/a.webp, x.txt" in text and "upper and lower case differ" in text
 
 
