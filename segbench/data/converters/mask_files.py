@@ -8,6 +8,7 @@ from typing import Any, Literal, NoReturn
 import numpy as np
 from PIL import Image
 from scipy.io import loadmat, whosmat
+from tifffile import PHOTOMETRIC, TiffFile
 
 from segbench.data.dataset import rgb_to_id
 from segbench.data.images import check_pixels, is_turned, open_image
@@ -16,6 +17,8 @@ from segbench.errors import SegbenchError
 Content = Literal["values", "colors", "numbers", "grey"]
 """What a mask holds: values of classes (palette images: the indices), colours, numbers of objects (also as
 colours), or grey levels."""
+_PILLOW = ("bool", "uint8", "uint16", "int16", "int32", "float32")
+"""Types of TIFF that Pillow reads exactly."""
 LOSSY = ("JPEG", "MPO", "JPEG2000", "WEBP")
 _NOT_A_MAP = "save it with one channel: a class or an object number in every pixel"
 
@@ -47,7 +50,8 @@ def read_mask(path: Path, content: Content, variable: str | None = None) -> np.n
         check_pixels(array.shape[1], array.shape[0], path)
         array = np.ascontiguousarray(array)
     else:
-        array = _image(path, content)
+        exact = _tiff(path) if suffix in (".tif", ".tiff") else None
+        array = _image(path, content) if exact is None else exact
     return _numbers(array, content, path)
 
 
@@ -114,6 +118,7 @@ def _numbers(array: np.ndarray, content: Content, path: Path) -> np.ndarray:
             _fail(path, "has values that are not finite (nan or inf)", "replace them by numbers")
         if content == "grey":
             return array
+        array = array.astype(np.float64)
         if (array != np.round(array)).any() or abs(array).max() > 2**31:
             _fail(
                 path,
@@ -126,6 +131,32 @@ def _numbers(array: np.ndarray, content: Content, path: Path) -> np.ndarray:
             _fail(path, f"has the value {array.max()}", "number objects and classes from 0")
         return array.astype(np.int64)
     return array
+
+
+def _tiff(path: Path) -> np.ndarray | None:
+    """Read a TIFF of a type that Pillow refuses or changes, such as 64 bits or -1 in 8; None for others."""
+    try:
+        with TiffFile(path) as file:
+            page = file.pages.first
+            if page.photometric == PHOTOMETRIC.MINISWHITE:
+                _fail(
+                    path,
+                    "stores white as 0 (MinIsWhite): only some programs invert the values of such a file",
+                    "save it with black as 0, in ImageJ after Image > Lookup Tables > Grays; or as PNG",
+                )
+            if (page.dtype in _PILLOW and not file.is_bigtiff) or page.ndim != 2:
+                return None
+            check_pixels(page.shape[1], page.shape[0], path)
+            if len(file.pages) > 1:
+                _fail(path, f"has {len(file.pages)} pages", "save a file for each page")
+            return page.asarray()
+    except SegbenchError:
+        raise
+    except Exception as error:  # tifffile raises many types; Pillow says what is wrong
+        if "imagecodecs" in str(error):
+            what = f"is compressed in a way that needs the package imagecodecs ({error})"
+            _fail(path, what, "install the extra `tiff`, or save it without compression")
+        return None
 
 
 def _numpy(path: Path) -> np.ndarray:

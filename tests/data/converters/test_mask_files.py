@@ -39,12 +39,28 @@ def test_sixteen_bits(tmp_path: Path, suffix: str, content):
     assert (read_mask(saved(tmp_path / f"a.{suffix}", WIDE), content) == WIDE).all()
 
 
-@pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.int16, np.uint32, np.int32, np.float32])
-@pytest.mark.parametrize("compression", [None, "zlib"])
-def test_tiffs_of_scientific_programs(tmp_path: Path, dtype, compression):
-    array = np.array([[0, 1, 100], [2, 3, 127]], dtype)
-    tifffile.imwrite(tmp_path / "a.tif", array, compression=compression)
+@pytest.mark.parametrize("dtype", ["u1", "u2", "u4", "u8", "i1", "i2", "i4", "i8", "f2", "f4", "f8"])
+@pytest.mark.parametrize("options", [{}, {"compression": "zlib"}, {"bigtiff": True, "byteorder": ">"}])
+def test_tiffs_of_scientific_programs(tmp_path: Path, dtype: str, options: dict):
+    largest = {"u4": 2**32 - 1, "u8": 2**40}.get(dtype, 127)
+    array = np.array([[0, 1, 100], [2, 3, largest]], dtype)
+    if dtype[0] == "i":
+        array[0, 1] = -1
+    tifffile.imwrite(tmp_path / "a.tif", array, **options)
     assert (read_mask(tmp_path / "a.tif", "numbers") == array).all()
+
+
+@pytest.mark.parametrize("dtype", [bool, np.uint8, np.uint16])
+def test_tiffs_that_programs_invert_are_refused(tmp_path: Path, dtype):
+    tifffile.imwrite(tmp_path / "a.tif", VALUES.astype(dtype), photometric="miniswhite")
+    with pytest.raises(SegbenchError, match=r"a\.tif: stores white as 0 \(MinIsWhite\)"):
+        read_mask(tmp_path / "a.tif", "values")
+
+
+def test_pages_of_64_bits_are_refused(tmp_path: Path):
+    tifffile.imwrite(tmp_path / "a.tif", np.zeros((3, 20, 30), np.int64), photometric="minisblack")
+    with pytest.raises(SegbenchError, match="has 3 pages"):
+        read_mask(tmp_path / "a.tif", "numbers")
 
 
 def test_palettes_give_indices_or_colours(tmp_path: Path):
