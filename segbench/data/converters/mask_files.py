@@ -43,8 +43,10 @@ def read_mask(path: Path, content: Content, variable: str | None = None) -> np.n
         array = _numpy(path) if suffix == ".npy" else _matlab(path, variable)
         if array.ndim == 3 and 1 in (array.shape[0], array.shape[2]):
             array = array[0] if array.shape[0] == 1 else array[:, :, 0]
-        if array.dtype.kind not in "biuf" or not (
-            array.ndim == 2 or (array.ndim == 3 and array.shape[2] == 3 and array.dtype == np.uint8)
+        if (
+            not array.size
+            or array.dtype.kind not in "biuf"
+            or not (array.ndim == 2 or (array.ndim == 3 and array.shape[2] == 3 and array.dtype == np.uint8))
         ):
             _fail(path, f"is not a mask: shape {array.shape}, type {array.dtype}", _NOT_A_MAP)
         check_pixels(array.shape[1], array.shape[0], path)
@@ -78,7 +80,7 @@ def _image(path: Path, content: Content) -> np.ndarray:
         )
     if image.mode in ("LA", "PA", "RGBA"):
         alpha = np.asarray(image.getchannel("A"))
-        if (clear := np.count_nonzero(alpha != 255)) and content != "grey":
+        if clear := np.count_nonzero(alpha != 255):
             _fail(path, f"has {clear} transparent pixels", "save it without transparency (alpha channel)")
         image = image.convert({"LA": "L", "PA": "P", "RGBA": "RGB"}[image.mode])
     if image.mode not in ("1", "L", "P", "RGB", "F") and not image.mode.startswith("I"):
@@ -113,6 +115,8 @@ def _numbers(array: np.ndarray, content: Content, path: Path) -> np.ndarray:
         if array.dtype.kind in "iu" and array.min() >= 0 and array.max() <= 255:
             return array.astype(np.int32) * 0x010101
         _fail(path, "has no colours, but `classes` names colours", "name the values of the mask instead")
+    if content == "grey" and array.dtype == bool:
+        return array * np.uint8(255)
     if array.dtype.kind == "f":
         if not np.isfinite(array).all():
             _fail(path, "has values that are not finite (nan or inf)", "replace them by numbers")

@@ -108,21 +108,30 @@ def files_below(roots: Mapping[str, Path]) -> dict[str, Path]:
     Args:
         roots: prefix of the paths -> folder. Links to folders are followed.
     """
-    found: dict[str, Path] = {}
-    for prefix, root in roots.items():
-        seen: set[tuple[int, int]] = set()
-        for folder, folders, names in os.walk(root, followlinks=True):
-            status = Path(folder).stat()
-            if (status.st_dev, status.st_ino) in seen:  # a link to a folder above
-                folders.clear()
-                continue
-            seen.add((status.st_dev, status.st_ino))
-            folders[:] = [name for name in folders if not is_junk([name])]
-            below = os.path.relpath(folder, root)
-            start = prefix if below == "." else f"{prefix}{below}/"
-            base = Path(folder)
-            found |= {f"{start}{name}": base / name for name in names if not is_junk([name])}
+    found = {
+        path: file for prefix, root in roots.items() for path, file in _walked(root, prefix, frozenset())
+    }
     return {unicodedata.normalize("NFC", path): found[path] for path in sorted(found)}
+
+
+def _walked(folder: Path, prefix: str, above: frozenset[tuple[int, int]]) -> Iterator[tuple[str, Path]]:
+    """Yield path and file of all files in a folder. `above`: folders that contain it, against circular links."""
+    try:
+        status = folder.stat()
+        entries = [(entry.name, entry.is_dir()) for entry in os.scandir(folder)]
+    except OSError as error:
+        raise SegbenchError(
+            f"is not readable ({error.strerror})", where=folder, remedy="check the permissions of the folder"
+        ) from error
+    if (identity := (status.st_dev, status.st_ino)) in above:
+        return
+    for name, is_folder in entries:
+        if is_junk([name]):
+            continue
+        if is_folder:
+            yield from _walked(folder / name, f"{prefix}{name}/", above | {identity})
+        else:
+            yield f"{prefix}{name}", folder / name
 
 
 def matched(files: Files, images: Sequence[Pattern], masks: Sequence[Pattern]) -> Matches:
@@ -194,13 +203,17 @@ def require_matches(files: Files, splits: Iterable[tuple[Sequence[Pattern], Sequ
 
 def _shared(images: Sequence[Pattern], masks: Sequence[Pattern]) -> list[str]:
     everywhere = [f for f in images[0].fields if all(f in p.fields for p in (*images, *masks))]
-    if not everywhere or CLASS in everywhere:
+    if not everywhere:
         raise SegbenchError(
-            f"{images[0].text!r} and {masks[0].text!r} share no field"
-            if CLASS not in everywhere
-            else f"{{{CLASS}}} stands in an image pattern",
+            f"{images[0].text!r} and {masks[0].text!r} share no field",
             where=masks[0].where,
             remedy="write {name} in every pattern, where the name stands that image and mask have in common",
+        )
+    if any(CLASS in p.fields for p in images) or len({CLASS in p.fields for p in masks}) > 1:
+        raise SegbenchError(
+            f"the field {{{CLASS}}} is for masks, and must be in all of their patterns or in none",
+            where=masks[0].where,
+            remedy="give the field another name, such as {folder}",
         )
     return everywhere
 

@@ -139,6 +139,8 @@ def test_arrays_of_numpy(tmp_path: Path):
     assert (read_mask(tmp_path / "a.npy", "values") == WIDE).all()
     np.save(tmp_path / "a.npy", VALUES / 255)
     assert (read_mask(tmp_path / "a.npy", "grey") == VALUES / 255).all()
+    np.save(tmp_path / "a.npy", VALUES > 2)
+    assert (read_mask(tmp_path / "a.npy", "grey") == 255 * (VALUES > 2)).all()
 
 
 @pytest.mark.parametrize(
@@ -149,6 +151,7 @@ def test_arrays_of_numpy(tmp_path: Path):
         (np.full((2, 3), np.nan), "values that are not finite"),
         (np.zeros((2, 3), complex), "is not a mask: shape .2, 3., type complex128"),
         (np.zeros((4, 2, 3)), "is not a mask: shape .4, 2, 3."),
+        (np.zeros((0, 3)), "is not a mask: shape .0, 3."),
         (np.zeros(3), "is not a mask: shape .3,."),
         (np.full((2, 3), 2**64 - 1, np.uint64), "has the value 18446744073709551615"),
     ],

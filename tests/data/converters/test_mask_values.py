@@ -77,7 +77,7 @@ def test_values_without_a_class_are_counted():
         "  remedy: name each in `classes`, such as `255: NAME`, or list it in `void`"
     )
     with pytest.raises(
-        SegbenchError, match=r"has the color #010203 \(1 pixels\), without[\s\S]*\"#010203\": NAME"
+        SegbenchError, match=r"has the colour #010203 \(1 pixels\), without[\s\S]*\"#010203\": NAME"
     ):
         ids(classes({"#000000": "background", "#804000": "car"}), 0, 1 + 2 * 256 + 3 * 65536, dtype=np.int32)
     with pytest.raises(SegbenchError, match=r"and 249 more, without[\s\S]*set `threshold`"):
@@ -88,10 +88,10 @@ def test_values_without_a_class_are_counted():
     ("names", "more", "message"),
     [
         ({"0": "background"}, {}, "options.classes: names no class"),
-        ({"red": "car"}, {}, "'red' is neither a value nor a color"),
+        ({"red": "car"}, {}, "'red' is neither a value nor a colour"),
         ({"256,0,0": "car"}, {}, "'256,0,0' is neither"),
-        ({"0": "a", "#000001": "b"}, {}, "names values and colors"),
-        ({"0": "a", "1": "b"}, {"void": ["#000001"]}, "names values and colors"),
+        ({"0": "a", "#000001": "b"}, {}, "names values and colours"),
+        ({"0": "a", "1": "b"}, {"void": ["#000001"]}, "names values and colours"),
         ({"0": "a", "00": "b"}, {}, "names a value twice"),
         ({"0": "a", "1": "b"}, {"void": [1]}, "options.void: 1 is also in `classes`"),
         ({"0": "a", "1": "b"}, {"zero_is_void": True}, "names the value 0, but `reduce_zero_label`"),
@@ -167,6 +167,6 @@ def test_the_label_map_of_cvat(tmp_path: Path):
     assert read_labelmap(path, "utf-8") == {"#000000": "background", "#804000": "car", "#008000": "tree"}
     path.write_text("car:128,64,0::\nbus:128,64,0::\ntree\nsky:1,2::\n")
     with pytest.raises(
-        SegbenchError, match="line 2 has the color #804000 of 'car'; line 3 is 'tree'; line 4 is 'sky:1,2::'"
+        SegbenchError, match="line 2 has the colour #804000 of 'car'; line 3 is 'tree'; line 4 is 'sky:1,2::'"
     ):
         read_labelmap(path, "utf-8")
