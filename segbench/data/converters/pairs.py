@@ -7,7 +7,7 @@
       classes: {0: background, 255: lung}
 
 `{name}` stands for the text that an image and its mask have in common. Patterns are below the folder, or the
-entry's archive; folders that contain only another folder may be left out. With several archives, patterns
+entry's archive; folders that contain only another folder may be omitted. With several archives, patterns
 begin with the name of an archive (`Train.zip/Train/{name}.png`).
 
 Masks are as large as the pixels of the image as they are stored. They hold values or colours of classes

@@ -106,16 +106,19 @@ def files_below(roots: Mapping[str, Path]) -> dict[str, Path]:
     """List all files below folders, without junk, sorted. Paths are in Unicode's form NFC.
 
     Args:
-        roots: prefix of the paths -> folder. Links to folders are followed.
+        roots: prefix of the paths -> folder, or a single file. Links to folders are followed.
     """
-    found = {
-        path: file for prefix, root in roots.items() for path, file in _walked(root, prefix, frozenset())
-    }
+    found: dict[str, Path] = {}
+    for prefix, root in roots.items():
+        if root.is_file():
+            found[prefix.rstrip("/")] = root
+        else:
+            found |= _walked(root, prefix, frozenset())
     return {unicodedata.normalize("NFC", path): found[path] for path in sorted(found)}
 
 
 def _walked(folder: Path, prefix: str, above: frozenset[tuple[int, int]]) -> Iterator[tuple[str, Path]]:
-    """Yield path and file of all files in a folder. `above`: folders that contain it, against circular links."""
+    """Yield path and file of all files in a folder. `above`: the folders above, as links may be circular."""
     try:
         status = folder.stat()
         entries = [(entry.name, entry.is_dir()) for entry in os.scandir(folder)]

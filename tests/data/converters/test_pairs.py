@@ -101,6 +101,15 @@ def test_several_archives_are_named_in_the_patterns(tmp_path: Path, save):
     assert all((s.semantic == 6).all() for s in samples)
 
 
+def test_a_label_map_beside_the_archive(folder: Path, tmp_path: Path, save):
+    for name in "abcd":
+        save(folder / "m" / f"{name}.png", np.stack([HALF] * 3, axis=-1))
+    (tmp_path / "labelmap.txt").write_text("background:0,0,0::\nlung:255,255,255::\n")
+    archives = {"own.zip": folder, "labelmap.txt": tmp_path / "labelmap.txt"}
+    options = {"image": "own.zip/i/{name}.png", "mask": "own.zip/m/{name}.png", "labelmap": "labelmap.txt"}
+    assert all((s.semantic == HALF / 255).all() for s in convert(archives, options).samples)
+
+
 @pytest.mark.parametrize("start", ["", "./", "kvasir/", "Kvasir-SEG/kvasir/"])
 def test_patterns_may_begin_with_the_folders_that_hold_all(folder: Path, start: str, tmp_path: Path):
     (tmp_path / "Kvasir-SEG").mkdir()

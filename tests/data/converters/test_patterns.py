@@ -146,6 +146,11 @@ def test_files_are_listed_without_junk_and_through_links(tmp_path: Path):
     assert found == ["x.zip/again/b.png", "x.zip/i/a.png", "x.zip/linked/b.png"]
 
 
+def test_a_folder_that_cannot_be_read_is_an_error(tmp_path: Path):
+    with pytest.raises(SegbenchError, match="nowhere: is not readable .No such file"):
+        files_below({"": tmp_path / "nowhere"})
+
+
 def test_many_images_are_matched_in_linear_time():
     names = [f"train/{n:05}{end}.png" for n in range(2_000) for end in ("", "_mask")]
     start = time.process_time()
