@@ -120,6 +120,16 @@ def test_patterns_may_begin_with_the_folders_that_hold_all(folder: Path, start: 
     assert len(list(convert({"kvasir-seg.zip": tmp_path / "top"}, options).samples)) == 4
 
 
+def test_masks_of_three_channels_in_jpeg_with_a_threshold(folder: Path):
+    smooth = np.clip(np.linspace(-300, 600, 8), 0, 255).astype(np.uint8)
+    rgb = np.broadcast_to(smooth[None, :, None], (8, 8, 3))
+    for name in "abcd":
+        Image.fromarray(np.ascontiguousarray(rgb)).save(folder / "m" / f"{name}.jpg", quality=75)
+    options = {**LUNG, "folder": folder, "mask": "m/{name}.jpg", "threshold": 128}
+    for sample in convert({}, options).samples:
+        assert (sample.semantic == (smooth >= 128)).all()
+
+
 def test_left_and_right_masks_are_united(folder: Path, save):
     for side, columns in (("left", slice(0, 2)), ("right", slice(6, 8))):
         mask = np.zeros((8, 8))
