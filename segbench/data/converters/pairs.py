@@ -135,7 +135,7 @@ def convert(archives: Archives, options: dict[str, Any]) -> Converted:
         background=meaning.background,
         evaluation_split=evaluation_split([i.split for i in images]),
         orientation="stored",
-        samples=_Reader(meaning, chosen).samples(images, [f for m in found.values() for f in m.faults]),
+        samples=_Reader(meaning, chosen).samples(images, _faults(found)),
     )
 
 
@@ -238,6 +238,22 @@ def _meaning(options: Options, by_file: bool, files: Files) -> Meaning:
     return meaning
 
 
+def _faults(found: Mapping[str, Matches]) -> list[SegbenchError]:
+    """Return what is wrong with single files. Splits may share a folder of masks."""
+    faults = [fault for matches in found.values() for fault in matches.faults]
+    used = {path for matches in found.values() for pair in matches.pairs for path, _ in pair.masks}
+    orphans = {path: name for matches in found.values() for path, name in matches.orphans.items()}
+    return faults + [
+        SegbenchError(
+            f"is a mask of '{name}', but there is no such image",
+            where=path,
+            remedy="add the image, or remove the mask",
+        )
+        for path, name in orphans.items()
+        if path not in used
+    ]
+
+
 @dataclass
 class _Image:
     split: str
@@ -250,9 +266,14 @@ def _divided(found: Mapping[str, Matches], options: Options) -> list[_Image]:
     """Return all images with their splits and groups. Those without a mask are treated as the options say."""
     images = []
     skipped: list[Path] = []
+    seen = {pair.image for matches in found.values() for pair in matches.pairs}
     for split, matches in found.items():
         images += [_Image(split, pair) for pair in matches.pairs]
         for name, path in matches.unannotated.items():
+            if path in seen:  # splits may share a folder of images
+                continue
+            if options.unannotated != "empty":  # those in two splits are an error then
+                seen.add(path)
             if options.unannotated == "skip":
                 skipped.append(path)
                 continue

@@ -39,10 +39,12 @@ class Pair:
 
 @dataclass
 class Matches:
-    """The pairs of a split; images without a mask, by name; and what is wrong with single files."""
+    """The pairs of a split; its images without a mask, by name, and its masks without an image, with the name
+    of the missing one; and what is wrong with other files."""
 
     pairs: list[Pair] = field(default_factory=list)
     unannotated: dict[str, Path] = field(default_factory=dict)
+    orphans: dict[Path, str] = field(default_factory=dict)
     faults: list[SegbenchError] = field(default_factory=list)
 
 
@@ -301,8 +303,7 @@ def _paired(
             result.pairs.append(Pair(image_at[paths[0]][1], files[paths[0]], found))
     for key, paths in masks.items():
         if key not in images:
-            what = f"is a mask of '{'/'.join(key)}', but there is no such image"
-            result.faults += [_fault(what, files[p], "add the image, or remove the mask") for p in paths]
+            result.orphans |= {files[path]: "/".join(key) for path in paths}
     return result
 
 

@@ -75,6 +75,25 @@ def test_a_pattern_for_each_split(tmp_path: Path, save, write):
     assert sorted(s.split for s in converted.samples) == ["test", "train", "train", "val"]
 
 
+@pytest.mark.parametrize("shared", ["images", "masks"])
+def test_splits_may_share_a_folder(tmp_path: Path, save, shared: str):
+    places = {"image": "i/{split}", "mask": "m/{split}"}
+    places["image" if shared == "images" else "mask"] = "all"
+    for split, name in (("train", "a"), ("train", "b"), ("test", "c")):
+        save(tmp_path / places["image"].format(split=split) / f"{name}.png")
+        save(tmp_path / places["mask"].format(split=split) / f"{name}_m.png", HALF)
+    splits = {
+        split: {
+            "image": places["image"].format(split=split) + "/{name}.png",
+            "mask": places["mask"].format(split=split) + "/{name}_m.png",
+        }
+        for split in ("train", "test")
+    }
+    options = {"folder": tmp_path, "splits": splits, "classes": LUNG["classes"]}
+    found = [(s.split, s.stem, s.faults) for s in convert({}, options).samples]
+    assert found == [("test", "c", []), ("train", "a", []), ("train", "b", [])]
+
+
 def test_several_archives_are_named_in_the_patterns(tmp_path: Path, save):
     for split, place in (("Train", "Urban"), ("Train", "Rural"), ("Val", "Rural")):
         top = tmp_path / split / split / place
