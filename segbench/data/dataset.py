@@ -15,8 +15,8 @@ crowds as void) or from panoptic segments. A panoptic dataset has all three kind
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
@@ -101,6 +101,8 @@ class Sample:
         group: what the image belongs to, such as a patient or a video; None: only to itself.
         source: the annotation file, which messages name; None: they name the image.
         faults: errors of the annotation. Those of all samples are reported together.
+        load: returns further fields of the sample. It is called in the process that writes the image, so it
+            must be picklable: what it does, such as reading a mask, is done for several images in parallel.
     """
 
     split: str
@@ -115,6 +117,11 @@ class Sample:
     group: str | None = None
     source: Path | None = None
     faults: list[SegbenchError] = field(default_factory=list)
+    load: Callable[[], dict[str, Any]] | None = None
+
+    def loaded(self) -> Sample:
+        """Return the sample with what `load` returns. SegbenchError if that is not valid."""
+        return replace(self, load=None, **self.load()) if self.load else self
 
     @property
     def where(self) -> Path | str:
