@@ -12,17 +12,17 @@ from multiprocessing.forkserver import ensure_running
 from pathlib import Path
 from typing import Any
 
+import fork_server
 import numpy as np
 import pytest
 from PIL import Image
 
-import fork_server  # noqa: F401  what its server imports
 from segbench.contract.view import Category
 from segbench.data import convert as module
 from segbench.data.convert import ConvertSpec, convert_dataset
 from segbench.data.dataset import Archives, Converted, Sample
 from segbench.data.writing import writer
-from segbench.errors import SegbenchError
+from segbench.errors import OutOfMemory, SegbenchError
 from segbench.files import UNFINISHED
 
 CLASSES = [Category(id=1, name="disc", isthing=True, color=(9, 0, 0))]
@@ -107,3 +107,88 @@ def test_processes_do_not_change_the_result(tmp_path: Path, few: None, deep: boo
     assert {int(line.split()[1]) for line in alone} == {os.getpid()} and len(pids - {os.getpid()}) > 1
     assert not (tmp_path / UNFINISHED).exists()
     assert len(json.loads((tmp_path / "alone/train/instances.json").read_text())["images"]) == 30
+
+
+def run_killed(source: Path, out: Path, processes: int, **options: Any) -> list[str]:
+    """Convert in another process, which is killed. Return the images whose truth it has read."""
+    log = out.parent / f"{out.name}.log"
+    process = fork_server.CONTEXT.Process(target=run, args=(source, out, processes), kwargs=options)
+    process.start()
+    process.join()
+    assert process.exitcode == -signal.SIGKILL
+    return log.read_text().splitlines()
+
+
+@pytest.mark.parametrize("processes", [1, 2])
+def test_a_killed_conversion_continues(tmp_path: Path, few: None, processes: int) -> None:
+    source = archive(tmp_path / "discs.zip")
+    run(source, tmp_path / "whole", 1)
+    before = run_killed(source, tmp_path / "out", processes, die_after=30)
+    assert before and not (tmp_path / "out").exists()
+    (work,) = (tmp_path / UNFINISHED / "out.work").iterdir()
+    extracted = {p.name: p.stat().st_ino for p in (work / "discs.zip").iterdir()}
+    finished = (work / "journal").read_bytes().count(b"\n")
+    with (work / "journal").open("ab") as file:
+        file.write(b'{"number": 30, "split')  # a line that is not complete
+    after = run(source, tmp_path / "out", processes, die_after=30)
+    assert finished > 10 and len(after) == IMAGES - finished
+    assert files(tmp_path / "out") == files(tmp_path / "whole")
+    assert not (tmp_path / UNFINISHED).exists()
+    images = {p.name: p.stat().st_ino for p in (tmp_path / "out").glob("*/images/*")}
+    assert images == extracted  # the archive was extracted once
+
+
+@pytest.mark.parametrize("change", ["archive", "options", "code"])
+def test_another_input_starts_again(tmp_path: Path, monkeypatch, few: None, change: str) -> None:
+    source = archive(tmp_path / "discs.zip")
+    run_killed(source, tmp_path / "out", 1, die_after=30)
+    options = {"die_after": 30}
+    if change == "archive":
+        archive(source, "new")
+    elif change == "options":
+        options["extra"] = 1
+    else:
+        monkeypatch.setattr(module, "fingerprint", lambda *_: "other")
+    assert len(run(source, tmp_path / "out", 1, **options)) == IMAGES + (change == "archive")
+    assert not (tmp_path / UNFINISHED).exists()
+
+
+def test_a_file_that_was_cut_off_is_written_again(tmp_path: Path, few: None) -> None:
+    """As after a power cut."""
+    source = archive(tmp_path / "discs.zip")
+    run(source, tmp_path / "whole", 1)
+    run_killed(source, tmp_path / "out", 1, die_after=30)
+    (work,) = (tmp_path / UNFINISHED / "out.work").iterdir()
+    (work / "dataset/train/semantic/000.png").write_bytes(b"")
+    after = run(source, tmp_path / "out", 1, die_after=30)
+    assert after[0].startswith("000.png") and len(after) == IMAGES - 30 + 1
+    assert files(tmp_path / "out") == files(tmp_path / "whole")
+
+
+def test_errors_of_all_processes_are_listed_in_order(tmp_path: Path, few: None) -> None:
+    bad = [f"bad{number}" for number in range(5)]
+    source = archive(tmp_path / "discs.zip", *bad)
+    texts = []
+    for processes in (1, 3):
+        with pytest.raises(SegbenchError, match="5 errors") as error:
+            run(source, tmp_path / "out", processes)
+        texts.append(str(error.value))
+        assert error.value.remedy == "remove it"
+    assert texts[0] == texts[1]
+    assert texts[0].splitlines()[1:6] == [f"  discs.zip/{name}.png: has no truth" for name in bad]
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["discs.zip", "out.log"]
+
+
+def test_an_error_in_a_process_keeps_its_file_and_remedy(tmp_path: Path, few: None) -> None:
+    source = archive(tmp_path / "discs.zip", "bad")
+    with pytest.raises(SegbenchError, match=r"discs\.zip/bad\.png: has no truth") as error:
+        run(source, tmp_path / "out", 2)
+    assert (error.value.where, error.value.remedy) == ("discs.zip/bad.png", "remove it")
+
+
+def test_a_process_that_is_killed_is_out_of_memory(tmp_path: Path, few: None) -> None:
+    source = archive(tmp_path / "discs.zip", "dead")
+    with pytest.raises(OutOfMemory, match="a process of this step was killed") as error:
+        run(source, tmp_path / "out", 2)
+    assert "fewer threads" in str(error.value.remedy)
+    assert not (tmp_path / "out").exists() and (tmp_path / UNFINISHED / "out.work").is_dir()

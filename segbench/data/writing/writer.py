@@ -301,10 +301,10 @@ def _write_listings(
             if instances:
                 instances.images.add(image)
                 for annotation in record["instances"]:
-                    instances.annotations.add({"id": next(numbers), "image_id": image_id} | annotation)
+                    instances.add_annotation({"id": next(numbers), "image_id": image_id} | annotation)
             if panoptic:
                 panoptic.images.add(image)
                 file_name = f"{Path(name).stem}.png"
-                panoptic.annotations.add(
+                panoptic.add_annotation(
                     {"image_id": image_id, "file_name": file_name, "segments_info": record["segments_info"]}
                 )
