@@ -1,11 +1,11 @@
-"""Time and memory of conversion, lint and the opening of a training set, for sets with the counts of real ones.
+"""Time and memory of conversion, lint and opening a training set, for sets with the counts of real ones.
 
     python -m benchmarks.conversion --before f1a144c --scale 0.02
     python -m benchmarks.conversion --before f1a144c --sets coco
 
-Images are small (32 x 32 pixels), so that what does not depend on their size shows. Both versions convert the same
-archives, one after the other, with the command line. Memory is the sum over all processes of a step; pages that
-processes share count for each.
+Images are small (32 x 32 pixels), so that what does not depend on their size shows. Both versions convert
+the same archives, one after the other, with the command line. Memory is the sum over all processes of a step;
+pages that processes share count for each.
 """
 
 from __future__ import annotations
