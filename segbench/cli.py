@@ -98,6 +98,7 @@ def convert(
     archive: Annotated[
         list[Path] | None, typer.Option(help="A fetched archive; repeat the option for each archive.")
     ] = None,
+    threads: Annotated[int, typer.Option(min=1, help="Number of processes that write images.")] = 1,
     state: Annotated[Path | None, typer.Option(help="Folder for state.json.")] = None,
     log: Log = None,
 ) -> None:
@@ -108,7 +109,7 @@ def convert(
 
         parsed = _parsed(ConvertSpec, spec)
         with alone_with(out):
-            convert_dataset(name, parsed, archive or [], out)
+            convert_dataset(name, parsed, archive or [], out, processes=threads)
 
 
 @app.command()

@@ -15,7 +15,7 @@ from typing import IO, Any
 
 from pydantic_core import from_json
 
-from segbench.errors import SegbenchError
+from segbench.errors import OutOfMemory, SegbenchError
 
 COMMON_ENCODINGS = ("gbk", "shift_jis", "cp1252")
 """Encodings that older Windows programs use."""
@@ -98,6 +98,12 @@ def atomic_folder(path: str | Path) -> Iterator[Path]:
         new = folder / path.name
         new.mkdir()
         yield new
+        replace_folder(new, path)
+
+
+def replace_folder(new: Path, path: Path) -> None:
+    """Give a folder the final name `path`. An older folder of this name is removed."""
+    with scratch(path) as folder:
         while True:
             with suppress(FileNotFoundError):
                 path.replace(folder / uuid.uuid4().hex)
@@ -107,6 +113,42 @@ def atomic_folder(path: str | Path) -> Iterator[Path]:
             except OSError as error:
                 if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):  # another process was faster
                     raise
+
+
+@contextmanager
+def resumable(path: str | Path, key: str) -> Iterator[Path]:
+    """Yield a folder for unfinished work on `path`, on the same file system.
+
+    If the process is killed, told to stop or runs out of memory or disk, the folder stays, and the next call
+    with the same key continues in it. It is removed at any other end, and by a call with another key. The
+    caller makes sure that no other process works on `path`.
+
+    Args:
+        path: what the work makes.
+        key: digest of all that decides the work, valid as a file name.
+    """
+    place = Path(path).parent / UNFINISHED / f"{Path(path).name}.work"
+    for other in place.glob("*"):
+        if other.name != key:
+            shutil.rmtree(other)
+    folder = place / key
+    while not folder.is_dir():
+        with suppress(FileNotFoundError):  # another process removed the folder of unfinished files
+            folder.mkdir(parents=True)
+    try:
+        yield folder
+    except Exception as error:
+        if isinstance(error, OutOfMemory | MemoryError) or (isinstance(error, OSError) and is_full(error)):
+            raise
+        _remove_work(place)
+        raise
+    _remove_work(place)
+
+
+def _remove_work(place: Path) -> None:
+    shutil.rmtree(place, ignore_errors=True)
+    with suppress(OSError):  # other processes use it
+        place.parent.rmdir()
 
 
 def write_text(path: str | Path, text: str) -> None:

@@ -171,8 +171,8 @@ class RunConfig(Strict):
     device: Annotated[str, AfterValidator(_device)] = "auto"
     """`auto` (GPUs if there are any, else the CPU), `cpu`, `cuda`, or `cuda:<n>`."""
     threads: PositiveInt = 1
-    """CPU threads of one training or prediction, and processes of one evaluation. With the same number of
-    threads, training is reproducible bit by bit."""
+    """CPU threads of one training or prediction, and processes of one conversion or evaluation. With the same
+    number of threads, training is reproducible bit by bit."""
     workers: NonNegativeInt = 0
     """Processes that load the data of one training. They do not change the results."""
     max_hours: PositiveFloat | None = None

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import logging
 import shutil
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Literal
 
@@ -16,11 +18,13 @@ from segbench.contract.view import Task
 from segbench.data.converters.common import require
 from segbench.data.dataset import Archives, Converted
 from segbench.data.images import allow_pixels
+from segbench.data.sources import own_folder
 from segbench.data.sources.archives import extract, is_archive
 from segbench.data.writing.writer import write_dataset
 from segbench.errors import SegbenchError
-from segbench.files import scratch
+from segbench.files import resumable
 from segbench.importing import load_object
+from segbench.jobs.fingerprint import fingerprint
 
 log = logging.getLogger(__name__)
 
@@ -41,25 +45,26 @@ class ConvertSpec(BaseModel):
     limits: Limits = Limits()
 
 
-def convert_dataset(name: str, spec: ConvertSpec, archives: Sequence[Path], out: Path) -> None:
-    """Write a canonical dataset.
+def convert_dataset(
+    name: str, spec: ConvertSpec, archives: Sequence[Path], out: Path, *, processes: int = 1
+) -> None:
+    """Write a canonical dataset. After a kill, a call with the same input continues.
 
     Args:
         name: name of the dataset.
         spec: its entry.
         archives: its archives and other files; archives are extracted beside `out` for the time of the step.
-        out: folder of the dataset.
+        out: folder of the dataset. The caller makes sure that no other process makes it.
+        processes: number of processes that write images.
 
     Raises:
         SegbenchError: an archive or the data is not valid, or lacks a task of `spec.tasks`.
     """
     convert: Callable[[Archives, dict[str, Any]], Converted] = load_object(spec.convert)
     allow_pixels(spec.limits.max_pixels)
-    with scratch(out) as folder:
-        opened = {
-            a.name: extract(a, folder / a.name, spec.limits) if is_archive(a) else a
-            for a in (require(path, "fetch it again") for path in archives)
-        }
+    digests = {a.name: _sha256(require(a, "fetch it again")) for a in archives}
+    with resumable(out, _input(name, spec, digests)) as folder:
+        opened = {a.name: _opened(a, folder / a.name, spec.limits) for a in archives}
         try:
             info = write_dataset(
                 convert(opened, spec.options),
@@ -68,14 +73,17 @@ def convert_dataset(name: str, spec: ConvertSpec, archives: Sequence[Path], out:
                 title=spec.title,
                 licence=spec.licence,
                 citation=spec.citation,
-                archives={a.name: _sha256(a) for a in archives},
+                archives=digests,
                 channels=spec.channels,
                 max_pixels=spec.limits.max_pixels,
+                processes=processes,
+                work=folder,
             )
         except SegbenchError as error:  # name the archive: its temporary folder is gone
             inside = f"{folder}/"
             where = str(error.where).replace(inside, "") if error.where else f"dataset {name}"
-            raise SegbenchError(error.what.replace(inside, ""), where=where, remedy=error.remedy) from error
+            what = error.what.replace(inside, "")
+            raise type(error)(what, where=where, remedy=error.remedy) from error
     if missing := set(spec.tasks) - set(info.tasks):
         shutil.rmtree(out)
         raise SegbenchError(
@@ -84,6 +92,33 @@ def convert_dataset(name: str, spec: ConvertSpec, archives: Sequence[Path], out:
             remedy=f"write `tasks: [{', '.join(info.tasks)}]` in the entry, or fix the converter",
         )
     log.info("%s: %s", name, ", ".join(f"{n} {split}" for split, n in info.splits.items()))
+
+
+def _opened(path: Path, folder: Path, limits: Limits) -> Path:
+    """Return the folder with the contents of an archive, extracted now or before a kill; else the file."""
+    if folder.is_dir():
+        return folder
+    return extract(path, folder, limits) if is_archive(path) else path
+
+
+def _input(name: str, spec: ConvertSpec, archives: dict[str, str]) -> str:
+    """Return a digest of all that decides the dataset: its entry, archives, own folder, and the code."""
+    parts = [
+        name,
+        spec.model_dump_json(),
+        archives,
+        _own_files(spec.options.get("folder")),
+        fingerprint(__name__, spec.convert.partition(":")[0]),
+    ]
+    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:16]
+
+
+def _own_files(folder: Any) -> str:
+    """Return a digest of the folder in a dataset's options. The converter checks the option."""
+    with suppress(TypeError, RuntimeError):  # no path, or the home of an unknown user
+        path = Path(folder).expanduser()
+        return own_folder.digest(path) if path.is_dir() else ""
+    return ""
 
 
 def _sha256(path: Path) -> str:

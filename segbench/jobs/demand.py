@@ -20,6 +20,11 @@ def memory(wildcards: object = None, attempt: int = 1) -> int:
     return _megabytes(4000, attempt)
 
 
+def conversion_memory(threads: int, attempt: int = 1) -> int:
+    """Return the memory in MB of a conversion: each process has a few images in memory."""
+    return _megabytes(3000 + 1000 * threads, attempt)
+
+
 def training_memory(recipe: Recipe, workers: int, attempt: int) -> int:
     """Return the main memory in MB of a training: 6 kB per pixel of a forward pass, for one without a GPU.
 

@@ -36,3 +36,8 @@ def test_an_attempt_asks_for_more_than_the_one_before(attempt: int) -> None:
 
 def test_nothing_asks_for_more_than_a_day() -> None:
     assert demand.training_minutes(recipe(iterations=10**7), 1, 1, 4) == 24 * 60
+
+
+def test_a_conversion_asks_for_memory_by_process() -> None:
+    assert demand.conversion_memory(4) - demand.conversion_memory(1) == 3000
+    assert demand.conversion_memory(1, attempt=3) == 2 * demand.conversion_memory(1)

@@ -72,7 +72,8 @@ def test_unrelated_modules_do_not_count(package) -> None:
 
 DATA = """
 contract.checkpoint contract.limits contract.prediction contract.view
-data.coco.masks data.dataset data.images data.junk data.levels
+data.coco.checks data.coco.index data.coco.jsonstream data.coco.masks
+data.dataset data.images data.junk data.levels
 """
 TRAINING = f"""
 {DATA} contract.cell contract.recipe data.loading.loader data.loading.targets data.loading.transforms

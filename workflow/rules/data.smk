@@ -45,8 +45,9 @@ rule convert_dataset:
         f"{LOGS}/convert/{{dataset}}.log",
     group:
         DATASET_GROUP
+    threads: CONFIG.threads
     resources:
-        mem_mb=demand.memory,
+        mem_mb=lambda w, threads, attempt: demand.conversion_memory(threads, attempt),
         runtime=demand.conversion_minutes,
         # not a param: another run with the same data must not repeat the job
         state=lambda w: f"{RESULTS}/datasets/{w.dataset}",
@@ -62,7 +63,7 @@ rule convert_dataset:
         code=lambda w: code_of("segbench.data.convert", RUN.datasets[w.dataset].convert),
     shell:
         "segbench convert {wildcards.dataset:q} --out {params.out:q} --spec {params.spec:q} {params.archives:q}"
-        " --state {resources.state:q} --log {log:q}"
+        " --threads {threads} --state {resources.state:q} --log {log:q}"
 
 
 rule lint_dataset:

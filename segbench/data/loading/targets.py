@@ -9,7 +9,6 @@ A layer is an H x W int32 map where 0 is void, padding or no object:
 
 from __future__ import annotations
 
-import pickle
 from collections.abc import Iterable
 from typing import Any, Protocol
 
@@ -20,11 +19,11 @@ from torch import Tensor
 
 from segbench.contract.prediction import IGNORE, Target
 from segbench.contract.view import Task, View
+from segbench.data.coco.index import AnnotationIndex
 from segbench.data.coco.masks import RLE, to_rle
 from segbench.data.dataset import ImageRecord, Split, rgb_to_id
 from segbench.data.images import open_image
 from segbench.errors import SegbenchError
-from segbench.files import read_json
 
 Layers = tuple[np.ndarray, np.ndarray]
 """K x H x W int32 layers, and the class index of each number (N int64; empty in the semantic view)."""
@@ -44,22 +43,6 @@ def layer_reader(split: Split, view: View) -> LayerReader:
         "panoptic": PanopticReader,
     }
     return readers[view.task](split, view)
-
-
-class Packed:
-    """A list of objects, stored as bytes in one array.
-
-    Forked loader processes share its memory. They would copy lists of Python objects page by page, as their
-    reference counts change.
-    """
-
-    def __init__(self, values: Iterable[Any]) -> None:
-        chunks = [pickle.dumps(value, protocol=5) for value in values]
-        self._ends = np.cumsum([0, *map(len, chunks)])
-        self._bytes = np.frombuffer(b"".join(chunks), np.uint8)
-
-    def __getitem__(self, index: int) -> Any:
-        return pickle.loads(self._bytes[self._ends[index] : self._ends[index + 1]].data)
 
 
 class SemanticReader:
@@ -86,20 +69,15 @@ class InstanceReader:
     """Reads the objects of `instances.json`, without crowds, and void from semantic maps."""
 
     def __init__(self, split: Split, view: View) -> None:
-        self._split = split
-        objects: list[list[tuple[int, Any]]] = [[] for _ in split.images]
-        for annotation in read_json(split.instances_json)["annotations"]:
-            if not annotation["iscrowd"]:
-                label = view.index_of[annotation["category_id"]]
-                objects[annotation["image_id"] - 1].append((label, annotation["segmentation"]))
-        self._objects = Packed(objects)
+        self._split, self._index_of = split, view.index_of
+        self._annotations = AnnotationIndex(split.instances_json)
 
     def __call__(self, record: ImageRecord) -> Layers:
         known = self._split.read_semantic(record.stem) >= 0
-        objects = self._objects[record.id - 1]
-        masks = (to_rle(segmentation, *known.shape) for _, segmentation in objects)
+        objects = [one for one in self._annotations[record.id] if not one["iscrowd"]]
+        masks = (to_rle(one["segmentation"], *known.shape) for one in objects)
         layers = np.stack([known.astype(np.int32), *stack_objects(masks, known.shape)])
-        return layers, np.array([label for label, _ in objects], np.int64)
+        return layers, np.array([self._index_of[one["category_id"]] for one in objects], np.int64)
 
 
 class PanopticReader:
@@ -107,14 +85,8 @@ class PanopticReader:
 
     def __init__(self, split: Split, view: View) -> None:
         self._split = split
-        segments: list[list[tuple[int, int]]] = [[] for _ in split.images]
-        for annotation in read_json(split.panoptic_json)["annotations"]:
-            segments[annotation["image_id"] - 1] = [
-                (segment["id"], view.index_of[segment["category_id"]])
-                for segment in annotation["segments_info"]
-                if not segment["iscrowd"]
-            ]
-        self._segments = Packed(segments)
+        self._index_of = view.index_of
+        self._annotations = AnnotationIndex(split.panoptic_json)
         self._things = frozenset(view.thing_indices)
 
     def __call__(self, record: ImageRecord) -> Layers:
@@ -123,7 +95,7 @@ class PanopticReader:
         )
         number_of: dict[tuple[int, int], int] = {}  # one segment per thing, one per stuff class
         known, numbers = [0], [0]
-        for segment, label in sorted(self._segments[record.id - 1]):
+        for segment, label in sorted(self._segments(record)):
             key = (label, segment if label in self._things else 0)
             known.append(segment)
             numbers.append(number_of.setdefault(key, len(number_of) + 1))
@@ -131,6 +103,15 @@ class PanopticReader:
         listed = np.asarray(known)[place] == ids  # false for crowds
         layer = np.where(listed, np.asarray(numbers, np.int32)[place], 0)
         return layer[None], np.array([label for label, _ in number_of], np.int64)
+
+    def _segments(self, record: ImageRecord) -> list[tuple[int, int]]:
+        """Return id and class index of the segments of an image, without crowds."""
+        return [
+            (segment["id"], self._index_of[segment["category_id"]])
+            for annotation in self._annotations[record.id]
+            for segment in annotation["segments_info"]
+            if not segment["iscrowd"]
+        ]
 
 
 def stack_objects(masks: Iterable[RLE], size: tuple[int, ...]) -> list[np.ndarray]:

@@ -18,33 +18,34 @@ from segbench.errors import SegbenchError
 from segbench.files import read_json, write_json
 
 
-def digest(folder: Path, cache: Path) -> str:
+def digest(folder: Path, cache: Path | None = None) -> str:
     """Return a hash of the names and contents of the files below `folder`, without junk.
 
     Args:
         folder: the folder.
-        cache: folder that stores the hashes of files that were read before.
+        cache: folder that stores the hashes of files that were read before; None: all files are read.
 
     Raises:
         SegbenchError: a file cannot be read.
     """
     root = folder.absolute()
-    remembered = cache / f"{hashlib.sha256(str(root).encode()).hexdigest()[:16]}.json"
+    name = f"{hashlib.sha256(str(root).encode()).hexdigest()[:16]}.json"
+    remembered = cache / name if cache else None
     before: Any = {}
     with suppress(SegbenchError):
-        before = read_json(remembered) if remembered.exists() else {}
+        before = read_json(remembered) if remembered and remembered.exists() else {}
     before = before if isinstance(before, dict) else {}
     found: dict[str, list[Any]] = {}
     for path in sorted(root.rglob("*")):
-        name = path.relative_to(root)
-        if is_junk(name.parts) or not path.is_file():
+        inner = path.relative_to(root)
+        if is_junk(inner.parts) or not path.is_file():
             continue
         stat = path.stat()
         seen = [stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns]
-        known = before.get(str(name))
+        known = before.get(str(inner))
         same = isinstance(known, list) and len(known) == 4 and known[:3] == seen
-        found[str(name)] = known if same else [*seen, _content(path)]
-    if found != before:
+        found[str(inner)] = known if same else [*seen, _content(path)]
+    if remembered and found != before:
         with suppress(OSError):  # only a cache
             write_json(remembered, found, indent=None)
     content = json.dumps({name: of[3] for name, of in found.items()})

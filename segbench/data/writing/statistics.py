@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from typing import Any
 
 import numpy as np
 
@@ -47,6 +48,30 @@ class ChannelStatistics:
             )
         flat = clipped.reshape(-1, clipped.shape[2]) - self._origin
         self._sums += np.stack([np.full(flat.shape[1], len(flat)), flat.sum(axis=0), (flat**2).sum(axis=0)])
+
+    def state(self) -> dict[str, Any]:
+        """Return the counts and sums, which `merge` adds to those of other images, as JSON values."""
+        return {
+            "counts": self._counts.tolist(),
+            "sums": self._sums.tolist(),
+            "levels": self._levels,
+            "origin": self._origin,
+        }
+
+    def merge(self, state: dict[str, Any]) -> None:
+        """Add the `state` of other images. The last bits of sums depend on the order, counts do not."""
+        self._counts += np.array(state["counts"], np.int64)
+        if state["levels"] is None:
+            return
+        (low, high), origin = state["levels"], state["origin"]
+        if self._levels is None:
+            self._origin = origin
+        known = self._levels or (low, high)
+        self._levels = min(low, known[0]), max(high, known[1])
+        number, total, squares = np.array(state["sums"])
+        shift = origin - self._origin
+        moved = [number, total + number * shift, squares + 2 * shift * total + number * shift**2]
+        self._sums += np.stack(moved)
 
     def result(self) -> tuple[list[float], list[float], Levels | None]:
         """Return mean and standard deviation by channel, both scaled to 0..1, and the value range or None."""

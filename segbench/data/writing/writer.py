@@ -5,30 +5,34 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-import os
-import shutil
-import tempfile
-from collections.abc import Iterable, Iterator
-from contextlib import ExitStack
+from collections.abc import Generator, Iterable, Iterator
+from contextlib import ExitStack, closing, nullcontext
+from dataclasses import dataclass, field
+from itertools import chain, count, islice
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import numpy as np
-from PIL import Image
 
 from segbench.contract.limits import MAX_PIXELS
-from segbench.contract.view import TASKS, Category, Task, void_value
-from segbench.data.dataset import Converted, DatasetInfo, Orientation, Sample, id_to_rgb
+from segbench.contract.view import TASKS, Category, Task
+from segbench.data.dataset import Converted, DatasetInfo, Sample
 from segbench.data.faults import Faults
-from segbench.data.images import IMAGE_SUFFIXES, open_image, pixels, save_lossless
-from segbench.data.orientation import oriented
+from segbench.data.images import IMAGE_SUFFIXES
 from segbench.data.writing.classes import check_categories
+from segbench.data.writing.image import ImageWriter, Numbered
+from segbench.data.writing.journal import Journal, Written
+from segbench.data.writing.listing import json_file
 from segbench.data.writing.statistics import ChannelStatistics
-from segbench.data.writing.truth import Truth, complete_truth
 from segbench.errors import SegbenchError
-from segbench.files import atomic_folder, write_json
+from segbench.files import replace_folder, scratch, write_json
+from segbench.jobs.processes import in_order
 
 log = logging.getLogger(__name__)
+_CHUNK, _CHUNK_BYTES = 16, 4 << 20
+"""Number of samples that a process takes at a time, and bytes of their arrays."""
+_FEW = 64
+"""Number of images that are written before other processes are started, which takes time."""
 
 
 def write_dataset(
@@ -42,13 +46,20 @@ def write_dataset(
     archives: dict[str, str],
     channels: int,
     max_pixels: int = MAX_PIXELS,
+    processes: int = 1,
+    work: Path | None = None,
 ) -> DatasetInfo:
-    """Write a dataset folder, which appears only when it is complete. One image is in memory at a time.
+    """Write a dataset folder, which appears only when it is complete.
+
+    Each process has a few images in memory at a time. The result does not depend on the number of processes.
 
     Args:
         converted: what the converter returned; samples may come in any order.
         root: folder to write.
         name, title, licence, citation, archives, channels, max_pixels: see `DatasetInfo`.
+        processes: number of processes that write images.
+        work: folder for unfinished work, on the file system of `root`. Images that an earlier call for the
+            same samples finished there are not written again. None: a temporary folder.
 
     Returns:
         The contents of `dataset.json`.
@@ -56,55 +67,39 @@ def write_dataset(
     Raises:
         SegbenchError: samples are not valid (it lists all of them), two images of a split have the same name,
             or the training or the evaluation split is empty.
+        OutOfMemory: a process was killed.
     """
     check_categories(converted.categories, converted.background, name)
     with ExitStack() as stack:
-        folder = stack.enter_context(atomic_folder(root))
-        splits: dict[str, _SplitWriter] = {}
-        statistics = ChannelStatistics(channels, name)
-        given: set[Task] | None = None
-        dropped = 0
-        faults = Faults()
-        for count, sample in enumerate(faults.including(converted.samples), 1):
-            if sample.faults:
-                faults.add(*sample.faults)
-                continue
-            if given is None:
-                given = _given(sample)
-            elif given != _given(sample):
-                raise ValueError(f"sample {sample.stem} has the parts {_given(sample)}, others have {given}")
-            if sample.split not in splits:
-                splits[sample.split] = _SplitWriter(folder / sample.split, converted.categories)
-                stack.callback(splits[sample.split].close)
-            try:
-                path, image = splits[sample.split].add_image(sample, converted.orientation)
-                array = pixels(image, sample.where, channels)
-                truth = complete_truth(
-                    sample, image.height, image.width, converted.categories, converted.background
-                )
-            except SegbenchError as error:
-                faults.add(error)
-                continue
-            splits[sample.split].add_truth(path, truth)
-            dropped += truth.dropped
-            if sample.split == "train":
-                statistics.add(array)
-            if count % 1000 == 0:
-                log.info("%s: %d images", name, count)
-        faults.raise_if_any()
+        place = stack.enter_context(nullcontext(work) if work else scratch(root))
+        folder = place / "dataset"
+        folder.mkdir(exist_ok=True)
+        journal = stack.enter_context(Journal(place / "journal"))
+        summary = _Summary()
+        writer = ImageWriter(
+            folder,
+            name,
+            converted.categories,
+            converted.background,
+            converted.orientation,
+            channels,
+            max_pixels,
+        )
+        _write_images(converted.samples, writer, journal, summary, processes)
         for needed in ("train", converted.evaluation_split):
-            if needed not in splits:
+            if needed not in summary.splits:
                 raise SegbenchError(
                     f"the split '{needed}' has no image",
                     where=f"dataset {name}",
                     remedy="check the archive, and the dataset's options for the split",
                 )
-        for split in splits.values():
-            split.finish()
-        if dropped:
-            log.warning("%s: %d masks without a pixel were skipped", name, dropped)
-        assert given is not None
-        tasks = _offered(given, converted.categories)
+        statistics = ChannelStatistics(channels, name)
+        for split in summary.splits:
+            _write_listings(folder / split, summary, journal, statistics, converted.categories)
+        if summary.dropped:
+            log.warning("%s: %d masks without a pixel were skipped", name, summary.dropped)
+        assert summary.given is not None
+        tasks = _offered(summary.given, converted.categories)
         mean, std, levels = statistics.result()
         info = DatasetInfo(
             name=name,
@@ -112,8 +107,8 @@ def write_dataset(
             categories=converted.categories,
             background=converted.background,
             tasks=[t for t in TASKS if t in tasks],
-            derived=[t for t in TASKS if t in tasks - given],
-            splits={split: len(splits[split].offsets) for split in sorted(splits)},
+            derived=[t for t in TASKS if t in tasks - summary.given],
+            splits={split: len(images) for split, images in sorted(summary.splits.items())},
             evaluation_split=converted.evaluation_split,
             licence=licence,
             citation=citation,
@@ -124,20 +119,46 @@ def write_dataset(
             levels=levels,
             partial=converted.partial,
             max_pixels=max_pixels,
-            max_instances=max(s.max_instances for s in splits.values()),
-            digest=_joined({split: writer.digest() for split, writer in splits.items()}),
+            max_instances=summary.max_instances,
+            digest=summary.digest(),
         )
         write_json(folder / "dataset.json", info.model_dump())
+        replace_folder(folder, root)
     return info
 
 
-def _given(sample: Sample) -> set[Task]:
-    parts: dict[Task, Any] = {
-        "semantic": sample.semantic,
-        "instance": sample.instances,
-        "panoptic": sample.panoptic,
-    }
-    return {task for task, part in parts.items() if part is not None}
+@dataclass
+class _Summary:
+    """What is known of all images that are written."""
+
+    splits: dict[str, dict[str, tuple[int, str]]] = field(default_factory=dict)
+    """By split and file name: position in the journal, and digest."""
+    given: set[Task] | None = None
+    dropped: int = 0
+    max_instances: int = 0
+
+    def add(self, position: int, head: dict[str, Any]) -> None:
+        self.splits.setdefault(head["split"], {})[head["file_name"]] = position, head["digest"]
+        given = set(head["given"])
+        if self.given is None:
+            self.given = given
+        elif self.given != given:
+            raise ValueError(f"sample {head['stem']} has the parts {given}, others have {self.given}")
+        self.dropped += head["dropped"]
+        self.max_instances = max(self.max_instances, head["objects"])
+
+    def digest(self) -> str:
+        """Return the SHA-256 of the images and their truth, whatever the order of the samples."""
+        return _joined(
+            {
+                split: _joined({name: digest for name, (_, digest) in images.items()})
+                for split, images in self.splits.items()
+            }
+        )
+
+
+def _joined(digests: dict[str, str]) -> str:
+    return hashlib.sha256(json.dumps(sorted(digests.items())).encode()).hexdigest()
 
 
 def _offered(given: set[Task], categories: list[Category]) -> set[Task]:
@@ -147,161 +168,143 @@ def _offered(given: set[Task], categories: list[Category]) -> set[Task]:
     return given | derived
 
 
-def _joined(digests: dict[str, str]) -> str:
-    return hashlib.sha256(json.dumps(sorted(digests.items())).encode()).hexdigest()
+def _write_images(
+    samples: Iterable[Sample], writer: ImageWriter, journal: Journal, summary: _Summary, processes: int
+) -> None:
+    """Write the images that the journal does not have. SegbenchError lists all that are not valid."""
+    done: dict[int, tuple[str, str]] = {}
+    for position, head in journal.heads():
+        whole = all(_has_size(writer.folder / path, size) for path, size in head["sizes"].items())
+        if whole and head["number"] not in done:
+            done[head["number"]] = head["split"], head["stem"]
+            summary.add(position, head)
+    if done:
+        log.info("%s: %d images are already written", writer.name, len(done))
+    faults = Faults()
+    images = len(done)
+    with closing(_results(writer, _pending(samples, done), processes)) as results:
+        for found in chain.from_iterable(results):
+            if not isinstance(found, Written):
+                faults.add(*found)
+                continue
+            summary.add(journal.add(found), found.head)
+            images += 1
+            if images % 1000 == 0:
+                log.info("%s: %d images", writer.name, images)
+    faults.raise_if_any()
 
 
-class _SplitWriter:
-    """Writes the files of one split.
+def _has_size(path: Path, size: int) -> bool:
+    try:
+        return path.stat().st_size == size
+    except FileNotFoundError:
+        return False
 
-    Ids follow the sorted file names, which are known only at the end. Until then, the annotations are in a
-    temporary file, one line per image.
-    """
 
-    def __init__(self, folder: Path, categories: list[Category]) -> None:
-        self.folder, self.categories = folder, categories
-        self.void = void_value(len(categories))
-        self.dtype = np.uint8 if self.void == 255 else np.uint16
-        for part in ("images", "semantic"):
-            (folder / part).mkdir(parents=True)
-        self.offsets: dict[str, int] = {}
-        self._digests: dict[str, str] = {}
-        self.max_instances = 0
-        self._stems: set[str] = set()
-        self._spool: IO[bytes] = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115  closed by `close`
+def _results(
+    writer: ImageWriter, pending: Iterator[Numbered], processes: int
+) -> Generator[list[Written | list[SegbenchError]]]:
+    first = pending if processes == 1 else islice(pending, _FEW)
+    yield from (writer([one]) for one in first)
+    more = next(pending, None)
+    if more is not None:
+        chunks = _chunks(chain([more], pending))
+        yield from in_order(writer, chunks, processes, start="forkserver", modules=[ImageWriter.__module__])
 
-    def close(self) -> None:
-        self._spool.close()
 
-    def add_image(self, sample: Sample, orientation: Orientation) -> tuple[Path, Image.Image]:
-        """Write an image. Return its path in the dataset, and the image in the orientation of its truth.
+def _pending(samples: Iterable[Sample], done: dict[int, tuple[str, str]]) -> Iterator[Numbered]:
+    """Yield the samples that are not `done`, in order. An error of the converter becomes one of a sample."""
+    taken: set[tuple[str, str]] = set()
+    number = -1
+    try:
+        for number, sample in enumerate(samples):
+            name = sample.split, sample.stem
+            if number in done:
+                if done[number] != name:
+                    raise ValueError(f"sample {number} is {name}, was {done[number]}")
+            else:
+                if not sample.faults:
+                    sample.faults += _faults_of_name(sample, name in taken)
+                yield number, sample
+            taken.add(name)
+    except SegbenchError as error:
+        yield number + 1, Sample("", "", b"", faults=[error])
 
-        The file is the original, or a lossless copy if the image had to be turned: later steps, and other
-        programs, read pixels as they are stored.
-        """
-        suffix = sample.suffix if isinstance(sample.image, bytes) else sample.image.suffix
-        self._check_name(sample, suffix)
-        path = self.folder / "images" / f"{sample.stem}{suffix}"
-        if isinstance(sample.image, bytes):
-            path.write_bytes(sample.image)
-        else:
-            self._link(sample.image, path)
-        # messages name the source file
-        name = sample.image if isinstance(sample.image, Path) else sample.where
-        opened = open_image(path, where=name)
-        image = oriented(opened, orientation, sample)
-        if image is not opened:
-            path.unlink()
-            path = save_lossless(image, path)
-        return path, image
 
-    def _link(self, image: Path, path: Path) -> None:
-        source = image.resolve()  # a link to a link breaks when its folder is removed
-        try:
-            os.link(source, path)
-        except FileNotFoundError as error:
-            raise SegbenchError(
-                "the image does not exist", where=image, remedy="fetch the archive again"
-            ) from error
-        except OSError:  # another file system, or one without hard links
-            shutil.copyfile(source, path)
+def _faults_of_name(sample: Sample, taken: bool) -> Iterator[SegbenchError]:
+    stem = sample.stem
+    suffix = sample.suffix if isinstance(sample.image, bytes) else sample.image.suffix
+    if stem in ("", ".", "..") or any(c in "/\\" or not c.isprintable() for c in stem):
+        yield SegbenchError(
+            f"{stem!r} cannot be the name of an image", where=sample.split, remedy="rename the image"
+        )
+    elif suffix.lower() not in IMAGE_SUFFIXES:
+        yield SegbenchError(
+            f"images of type '{suffix}' are not supported",
+            where=f"{sample.split}/{stem}{suffix}",
+            remedy=f"convert it to one of {', '.join(sorted(IMAGE_SUFFIXES))}",
+        )
+    elif taken:
+        yield SegbenchError(
+            f"two images of the split '{sample.split}' are named '{stem}'",
+            where=sample.image if isinstance(sample.image, Path) else f"{sample.split}/{stem}{suffix}",
+            remedy="rename one of them (file names must differ without their suffixes)",
+        )
 
-    def _check_name(self, sample: Sample, suffix: str) -> None:
-        stem = sample.stem
-        if stem in ("", ".", "..") or any(c in "/\\" or not c.isprintable() for c in stem):
-            raise SegbenchError(
-                f"{stem!r} cannot be the name of an image", where=sample.split, remedy="rename the image"
-            )
-        if suffix.lower() not in IMAGE_SUFFIXES:
-            raise SegbenchError(
-                f"images of type '{suffix}' are not supported",
-                where=f"{sample.split}/{stem}{suffix}",
-                remedy=f"convert it to one of {', '.join(sorted(IMAGE_SUFFIXES))}",
-            )
-        if stem in self._stems:
-            raise SegbenchError(
-                f"two images of the split '{sample.split}' are named '{stem}'",
-                where=sample.image if isinstance(sample.image, Path) else f"{sample.split}/{stem}{suffix}",
-                remedy="rename one of them (file names must differ without their suffixes)",
-            )
-        self._stems.add(stem)
 
-    def add_truth(self, path: Path, truth: Truth) -> None:
-        """Write the truth of the image at `path`."""
-        semantic = np.where(truth.semantic < 0, self.void, truth.semantic).astype(self.dtype)
-        self._save_png(semantic, "semantic", path.stem)
-        with path.open("rb") as file:
-            digest = hashlib.file_digest(file, "sha256")
-        digest.update(semantic.tobytes())
-        height, width = semantic.shape
-        record: dict[str, Any] = {
-            "image": {"file_name": path.name, "width": width, "height": height},
-            "instances": truth.instances,
-        }
-        if truth.instances:
-            objects = sum(not o["iscrowd"] for o in truth.instances)
-            self.max_instances = max(self.max_instances, objects)
-        if truth.panoptic is not None:
-            segments, record["segments_info"] = truth.panoptic
-            (self.folder / "panoptic").mkdir(exist_ok=True)
-            self._save_png(id_to_rgb(segments), "panoptic", path.stem)
-            digest.update(segments.tobytes())
-        line = json.dumps(record).encode() + b"\n"
-        self.offsets[path.name] = self._spool.tell()
-        self._spool.write(line)
-        digest.update(line)
-        self._digests[path.name] = digest.hexdigest()
+def _chunks(samples: Iterable[Numbered]) -> Iterator[list[Numbered]]:
+    """Divide samples for the processes. Large arrays fill a chunk, so that few are in memory."""
+    chunk: list[Numbered] = []
+    size = 0
+    for number, sample in samples:
+        chunk.append((number, sample))
+        size += _bytes(sample)
+        if len(chunk) == _CHUNK or size >= _CHUNK_BYTES:
+            yield chunk
+            chunk, size = [], 0
+    if chunk:
+        yield chunk
 
-    def digest(self) -> str:
-        """Return the SHA-256 of the images and their truth, whatever the order of the samples."""
-        return _joined(self._digests)
 
-    def _save_png(self, array: np.ndarray, part: str, stem: str) -> None:
-        Image.fromarray(array).save(self.folder / part / f"{stem}.png", compress_level=1)
+def _bytes(sample: Sample) -> int:
+    """Return the size of the arrays and the image that are sent with a sample."""
+    outlines = [o.get("segmentation") for o in sample.instances or ()]
+    arrays = [sample.semantic, sample.panoptic and sample.panoptic[0], *outlines]
+    size = sum(array.nbytes for array in arrays if isinstance(array, np.ndarray))
+    return size + (len(sample.image) if isinstance(sample.image, bytes) else 0)
 
-    def finish(self) -> None:
-        """Write the JSON files; call it after the last sample, when the order of the images is known."""
-        self._spool.seek(0)
-        first = json.loads(self._spool.readline())
-        if first["instances"] is not None:
-            things = [c for c in self.categories if c.isthing]
-            self._write_json("instances.json", self._instances(), things)
-        if "segments_info" in first:
-            self._write_json("panoptic.json", self._panoptic(), self.categories)
 
-    def _records(self) -> Iterator[dict[str, Any]]:
-        for number, name in enumerate(sorted(self.offsets), 1):  # the ids of `Split.images`
-            self._spool.seek(self.offsets[name])
-            record = json.loads(self._spool.readline())
-            record["image"] = {"id": number} | record["image"]
-            yield record
-
-    def _instances(self) -> Iterator[dict[str, Any]]:
-        number = 0
-        for record in self._records():
-            for annotation in record["instances"]:
-                number += 1
-                yield {"id": number, "image_id": record["image"]["id"]} | annotation
-
-    def _panoptic(self) -> Iterator[dict[str, Any]]:
-        for record in self._records():
-            image = record["image"]
-            yield {
-                "image_id": image["id"],
-                "file_name": f"{Path(image['file_name']).stem}.png",
-                "segments_info": record["segments_info"],
-            }
-
-    def _write_json(self, name: str, annotations: Iterable[Any], categories: list[Category]) -> None:
-        parts: dict[str, Iterable[Any]] = {
-            "images": (record["image"] for record in self._records()),
-            "annotations": annotations,
-            "categories": (c.model_dump() | {"isthing": int(c.isthing)} for c in categories),
-        }
-        with (self.folder / name).open("w", encoding="utf-8") as file:
-            for number, (key, values) in enumerate(parts.items()):
-                file.write(f'{"," if number else "{"}"{key}": [')
-                for place, value in enumerate(values):
-                    file.write(("," if place else "") + "\n" + json.dumps(value))
-                file.write("]\n")
-            file.write("}\n")
+def _write_listings(
+    folder: Path,
+    summary: _Summary,
+    journal: Journal,
+    statistics: ChannelStatistics,
+    categories: list[Category],
+) -> None:
+    """Write the JSON files of a split, and add its images to the statistics, all in the order of ids."""
+    assert summary.given is not None
+    images = summary.splits[folder.name]
+    with ExitStack() as stack:
+        instances = panoptic = None
+        if summary.given & {"instance", "panoptic"}:
+            things = [c for c in categories if c.isthing]
+            instances = stack.enter_context(json_file(folder / "instances.json", things))
+        if "panoptic" in summary.given:
+            panoptic = stack.enter_context(json_file(folder / "panoptic.json", categories))
+        numbers = count(1)
+        for image_id, name in enumerate(sorted(images), 1):  # the ids of `Split.images`
+            written = journal.read(images[name][0])
+            if "statistics" in written.head:
+                statistics.merge(written.head["statistics"])
+            record = json.loads(written.truth)
+            image = {"id": image_id} | record["image"]
+            if instances:
+                instances.images.add(image)
+                for annotation in record["instances"]:
+                    instances.add_annotation({"id": next(numbers), "image_id": image_id} | annotation)
+            if panoptic:
+                panoptic.images.add(image)
+                file_name = f"{Path(name).stem}.png"
+                panoptic.add_annotation(
+                    {"image_id": image_id, "file_name": file_name, "segments_info": record["segments_info"]}
+                )

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import os
-from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor
-from itertools import islice
 from typing import Any, TypeVar
 
 import numpy as np
+
+from segbench.jobs.processes import in_order
 
 T = TypeVar("T")
 _CHUNK = 64
@@ -19,7 +17,6 @@ _FEW = 4 * _CHUNK
 """Up to this number of images one process is faster, since others take time to start."""
 _KEPT = 24 << 20
 """Bytes that malloc keeps. To get each array from the system again would take longer than to compute it."""
-_job: Callable[[Sequence[Any]], Any]
 
 
 def available() -> int:
@@ -38,22 +35,4 @@ def in_chunks(job: Callable[[Sequence[Any]], T], items: Sequence[Any], processes
     if processes <= 1 or len(items) <= _FEW:
         yield from map(job, chunks)
         return
-    context = multiprocessing.get_context("fork")
-    with ProcessPoolExecutor(processes, context, initializer=_set, initargs=(job,)) as pool:
-        waiting: deque[Future[T]] = deque(pool.submit(_run, c) for c in islice(chunks, 2 * processes))
-        try:
-            while waiting:
-                yield waiting.popleft().result()
-                waiting.extend(pool.submit(_run, c) for c in islice(chunks, 1))
-        finally:
-            for future in waiting:
-                future.cancel()
-
-
-def _set(job: Callable[[Sequence[Any]], Any]) -> None:
-    global _job
-    _job = job
-
-
-def _run(items: Sequence[Any]) -> Any:
-    return _job(items)
+    yield from in_order(job, chunks, processes, start="fork")

@@ -14,7 +14,7 @@ import threading
 from collections.abc import Callable
 from contextlib import suppress
 from logging.handlers import QueueHandler, QueueListener
-from multiprocessing import get_context, parent_process
+from multiprocessing import get_context
 from types import FrameType
 from typing import Any
 
@@ -23,6 +23,7 @@ import torch.distributed as dist
 from torch.multiprocessing import ProcessExitedException, start_processes
 
 from segbench.errors import SegbenchError
+from segbench.jobs.processes import end_with_parent
 from segbench.jobs.state import EX_TEMPFAIL
 from segbench.training.runner.signals import handling, postponed
 
@@ -91,7 +92,7 @@ def _process(
     step: Callable[..., None],
     arguments: tuple[Any, ...],
 ) -> None:
-    threading.Thread(target=_end_with_parent, daemon=True).start()
+    threading.Thread(target=end_with_parent, daemon=True).start()
     root = logging.getLogger()
     root.setLevel(level)
     root.addHandler(QueueHandler(records))
@@ -113,11 +114,3 @@ def _process(
         errors.put(RuntimeError(f"{type(error).__name__}: {error}"))
         sys.exit(1)
     dist.destroy_process_group()
-
-
-def _end_with_parent() -> None:
-    """End this process when its parent ends: the parent holds the locks of the training."""
-    parent = parent_process()
-    if parent:
-        parent.join()
-    os._exit(1)

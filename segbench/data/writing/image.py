@@ -1,0 +1,174 @@
+"""Write the files of one image: the image itself, its semantic and its panoptic map."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from segbench.contract.view import Category, Task, void_value
+from segbench.data.dataset import Orientation, Sample, id_to_rgb
+from segbench.data.images import allow_pixels, open_image, pixels, save_lossless
+from segbench.data.orientation import oriented
+from segbench.data.writing.journal import Written
+from segbench.data.writing.statistics import ChannelStatistics
+from segbench.data.writing.truth import Truth, complete_truth
+from segbench.errors import SegbenchError
+
+Numbered = tuple[int, Sample]
+"""A sample and its place among all samples."""
+
+
+@dataclass(frozen=True)
+class ImageWriter:
+    """Checks and writes images, in this or another process. All that it needs is here and in the sample.
+
+    Args:
+        folder: folder of the dataset.
+        name: name of the dataset, for messages.
+        categories, background, orientation: see `Converted`.
+        channels, max_pixels: see `DatasetInfo`.
+    """
+
+    folder: Path
+    name: str
+    categories: Sequence[Category]
+    background: bool
+    orientation: Orientation
+    channels: int
+    max_pixels: int
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        allow_pixels(self.max_pixels)  # another process must allow its images, too
+
+    def __call__(self, samples: Sequence[Numbered]) -> list[Written | list[SegbenchError]]:
+        """Write images. Return what was written, or the errors of the sample, of each."""
+        return [self._written(number, sample) for number, sample in samples]
+
+    def _written(self, number: int, sample: Sample) -> Written | list[SegbenchError]:
+        try:
+            sample = sample if sample.faults else sample.loaded()
+            return sample.faults or self.write(number, sample)
+        except SegbenchError as error:
+            return [error]
+
+    def write(self, number: int, sample: Sample) -> Written:
+        """Write an image and its truth. SegbenchError if they are not valid."""
+        path, image = self.add_image(sample)
+        array = pixels(image, sample.where, self.channels)
+        truth = complete_truth(sample, image.height, image.width, self.categories, self.background)
+        maps = self.add_truth(sample.split, path.stem, truth)
+        line = self._line(path, truth)
+        head: dict[str, Any] = {
+            "number": number,
+            "split": sample.split,
+            "stem": sample.stem,
+            "file_name": path.name,
+            "given": sorted(given(sample)),
+            "dropped": truth.dropped,
+            "objects": sum(not o["iscrowd"] for o in truth.instances or ()),
+            "digest": self._digest(path, truth, line),
+            "sizes": {str(p.relative_to(self.folder)): p.stat().st_size for p in (path, *maps)},
+        }
+        if sample.split == "train":
+            statistics = ChannelStatistics(self.channels, self.name)
+            statistics.add(array)
+            head["statistics"] = statistics.state()
+        return Written(head, line)
+
+    def add_image(self, sample: Sample) -> tuple[Path, Image.Image]:
+        """Write an image. Return its path in the dataset, and the image in the orientation of its truth.
+
+        The file is the original, or a lossless copy if the image had to be turned: later steps, and other
+        programs, read pixels as they are stored.
+        """
+        suffix = sample.suffix if isinstance(sample.image, bytes) else sample.image.suffix
+        path = self._new(sample.split, "images", f"{sample.stem}{suffix}")
+        if isinstance(sample.image, bytes):
+            path.write_bytes(sample.image)
+        else:
+            _link(sample.image, path)
+        # messages name the source file
+        name = sample.image if isinstance(sample.image, Path) else sample.where
+        opened = open_image(path, where=name)
+        image = oriented(opened, self.orientation, sample)
+        if image is not opened:
+            path.unlink()
+            path = save_lossless(image, path)
+        return path, image
+
+    def add_truth(self, split: str, stem: str, truth: Truth) -> list[Path]:
+        """Write the maps of an image. Return their paths."""
+        paths = [self._save_png(self._semantic(truth), split, "semantic", stem)]
+        if truth.panoptic is not None:
+            paths.append(self._save_png(id_to_rgb(truth.panoptic[0]), split, "panoptic", stem))
+        return paths
+
+    def _semantic(self, truth: Truth) -> np.ndarray:
+        void = void_value(len(self.categories))
+        dtype = np.uint8 if void == 255 else np.uint16
+        return np.where(truth.semantic < 0, void, truth.semantic).astype(dtype)
+
+    def _save_png(self, array: np.ndarray, split: str, part: str, stem: str) -> Path:
+        path = self._new(split, part, f"{stem}.png")
+        Image.fromarray(array).save(path, compress_level=1)
+        return path
+
+    def _new(self, split: str, part: str, name: str) -> Path:
+        """Return the path of a new file. What a killed process left may be a link to the source."""
+        folder = self.folder / split / part
+        folder.mkdir(parents=True, exist_ok=True)
+        path = folder / name
+        path.unlink(missing_ok=True)
+        return path
+
+    def _line(self, path: Path, truth: Truth) -> bytes:
+        height, width = truth.semantic.shape
+        record: dict[str, Any] = {
+            "image": {"file_name": path.name, "width": width, "height": height},
+            "instances": truth.instances,
+        }
+        if truth.panoptic is not None:
+            record["segments_info"] = truth.panoptic[1]
+        return json.dumps(record).encode() + b"\n"
+
+    def _digest(self, path: Path, truth: Truth, line: bytes) -> str:
+        """Return the SHA-256 of an image and its truth."""
+        with path.open("rb") as file:
+            digest = hashlib.file_digest(file, "sha256")
+        digest.update(self._semantic(truth).tobytes())
+        if truth.panoptic is not None:
+            digest.update(truth.panoptic[0].tobytes())
+        digest.update(line)
+        return digest.hexdigest()
+
+
+def given(sample: Sample) -> set[Task]:
+    """Return the tasks whose truth a sample has."""
+    parts: dict[Task, Any] = {
+        "semantic": sample.semantic,
+        "instance": sample.instances,
+        "panoptic": sample.panoptic,
+    }
+    return {task for task, part in parts.items() if part is not None}
+
+
+def _link(image: Path, path: Path) -> None:
+    source = image.resolve()  # a link to a link breaks when its folder is removed
+    try:
+        os.link(source, path)
+    except FileNotFoundError as error:
+        raise SegbenchError(
+            "the image does not exist", where=image, remedy="fetch the archive again"
+        ) from error
+    except OSError:  # another file system, or one without hard links
+        shutil.copyfile(source, path)

@@ -1,0 +1,57 @@
+"""The record of images that are finished, from which a conversion that was killed continues."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+
+class Written(NamedTuple):
+    """What is recorded of an image whose files are written."""
+
+    head: dict[str, Any]
+    """`number` (place among the samples), `split`, `stem`, `file_name`, and what the summary needs."""
+    truth: bytes
+    """JSON of its `image` entry, `instances` and `segments_info`, without ids."""
+
+
+class Journal:
+    """A file with one line for each finished image: its head and its truth, both JSON, with a tab between.
+
+    A line is complete when it ends, so whatever a killed process left after the last end of line is removed.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._file = path.open("a+b")
+
+    def __enter__(self) -> Journal:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._file.close()
+
+    def heads(self) -> Iterator[tuple[int, dict[str, Any]]]:
+        """Yield the position and the head of each image, and remove an incomplete last line."""
+        self._file.seek(0)
+        position = 0
+        for line in self._file:
+            if not line.endswith(b"\n"):
+                self._file.truncate(position)
+                return
+            yield position, json.loads(line.partition(b"\t")[0])
+            position += len(line)
+
+    def add(self, image: Written) -> int:
+        """Record an image and return its position."""
+        position = self._file.seek(0, 2)
+        self._file.write(json.dumps(image.head).encode() + b"\t" + image.truth)
+        self._file.flush()
+        return position
+
+    def read(self, position: int) -> Written:
+        """Return the image at a position."""
+        self._file.seek(position)
+        head, _, truth = self._file.readline().partition(b"\t")
+        return Written(json.loads(head), truth)
