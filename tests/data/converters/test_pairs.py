@@ -15,6 +15,7 @@ from typer.testing import CliRunner
 
 from segbench.cli import app
 from segbench.data.coco.masks import decode
+from segbench.data.convert import ConvertSpec, convert_dataset
 from segbench.data.converters import penn_fudan
 from segbench.data.converters.pairs import convert
 from segbench.data.dataset import Dataset
@@ -425,3 +426,23 @@ def test_all_missing_channels_are_listed(modalities: Path, write):
 def test_wrong_patterns_of_channels(modalities: Path, text: str):
     with pytest.raises(SegbenchError, match=r"options\.channels: .* does not name one file of each image"):
         convert({}, {**STACK, "folder": modalities, "channels": [text]})
+
+
+def test_a_window_of_the_entry_reaches_the_dataset(modalities: Path, tmp_path: Path):
+    spec = ConvertSpec(
+        title="t",
+        convert="segbench.data.converters.pairs:convert",
+        tasks=["semantic"],
+        channels=5,
+        window=[(-1000, 7), (0, 6000), (0, 4), (0, 4), (0, 4)],
+        options={**STACK, "folder": str(modalities)},
+        licence="",
+        citation="",
+    )
+    convert_dataset("own", ConvertSpec.model_validate_json(spec.model_dump_json()), [], tmp_path / "out")
+    dataset = Dataset(tmp_path / "out")
+    assert dataset.info.levels.stated
+    split = dataset.split("test")
+    image = split.read_image(split.images[0])
+    assert image[0, 0].tolist() == pytest.approx([1, 7 / 6000, 0.25, 0.5, 0.75])
+    assert image[3, 3].tolist() == pytest.approx([0, 2940 / 6000, 0.25, 0.5, 0.75])
