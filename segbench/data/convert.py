@@ -9,10 +9,11 @@ import shutil
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
+from segbench.contract.channels import Channels, Window
 from segbench.contract.limits import Limits
 from segbench.contract.view import Task
 from segbench.data.converters.common import require
@@ -38,7 +39,8 @@ class ConvertSpec(BaseModel):
     convert: str
     """Python path of the converter, `package.module:function`."""
     tasks: list[Task]
-    channels: Literal[1, 3]
+    channels: Channels
+    window: Window | None = None
     options: dict[str, Any]
     licence: str
     citation: str
@@ -75,6 +77,7 @@ def convert_dataset(
                 citation=spec.citation,
                 archives=digests,
                 channels=spec.channels,
+                window=spec.window,
                 max_pixels=spec.limits.max_pixels,
                 processes=processes,
                 work=folder,

@@ -51,8 +51,9 @@ from segbench.data.converters.patterns import (
     require_matches,
 )
 from segbench.data.converters.splits import divided, groups_of, hashed_part
+from segbench.data.converters.stacking import further_paths, stacked
 from segbench.data.dataset import Archives, Converted, Sample
-from segbench.data.images import open_image
+from segbench.data.images import image_size
 from segbench.errors import SegbenchError
 
 log = logging.getLogger(__name__)
@@ -91,6 +92,9 @@ class Options(SourceOptions):
     mask: Patterns | None = None
     """Pattern of the masks, such as `masks/{name}_mask.png`, or several. `{class}` stands for the class of a
     file. If it finds several masks of an image, they are united."""
+    channels: list[str] = []
+    """Further files of each image, such as `["{name}_MTT.tif", "{name}_CBV.tif"]`, stacked behind its own
+    channels in this order. The fields are those of `image`. The entry's `channels` counts all."""
     splits: dict[Literal["train", "val", "test"], Split] = {}
     """Patterns of each split, instead of `image` and `mask`. `val_fraction` takes a missing
     `val` from `train`."""
@@ -130,6 +134,9 @@ def convert(archives: Archives, options: dict[str, Any]) -> Converted:
     require_matches(files, patterns.values())
     found = {split: matched(files, *sides) for split, sides in patterns.items()}
     images = _divided(found, chosen)
+    if chosen.channels:
+        texts = [_below(text, root, outer) for text in chosen.channels]
+        _find_channels(images, files, [p for sides in patterns.values() for p in sides[0]], texts)
     return Converted(
         categories=meaning.categories,
         background=meaning.background,
@@ -259,6 +266,7 @@ class _Image:
     split: str
     pair: Pair
     group: str | None = None
+    further: list[Path] = field(default_factory=list)
     faults: list[SegbenchError] = field(default_factory=list)
 
 
@@ -307,6 +315,26 @@ def _divided(found: Mapping[str, Matches], options: Options) -> list[_Image]:
     return sorted(images, key=lambda image: (image.split, image.pair.name))
 
 
+def _find_channels(
+    images: Sequence[_Image], files: Files, patterns: Sequence[Pattern], texts: Sequence[str]
+) -> None:
+    """Find the further channels of each image. Missing ones are faults of the image."""
+    path_of = {file: path for path, file in files.items()}
+    for image in images:
+        path = path_of[image.pair.image]
+        fields = next(f for pattern in patterns for f in pattern.matches(path))
+        paths = further_paths(texts, fields, "options.channels")
+        image.further = [files[p] for p in paths if p in files]
+        if missing := [p for p in paths if p not in files]:
+            image.faults.append(
+                SegbenchError(
+                    f"lacks its channels {', '.join(missing)}",
+                    where=image.pair.image,
+                    remedy="add them, remove the image, or correct `channels`",
+                )
+            )
+
+
 def _in_one_split(images: Sequence[_Image]) -> None:
     """Mark images that the patterns of two splits match."""
     first: dict[Path, str] = {}
@@ -338,6 +366,8 @@ class _Reader:
             sample.faults += image.faults
             if not image.faults:
                 self._annotate(sample, image.pair)
+            if image.further and not sample.faults:
+                self._stack(sample, [image.pair.image, *image.further])
             yield sample
         threshold = self.options.threshold
         if threshold is not None and self.brightest is not None and self.brightest < threshold:
@@ -363,7 +393,7 @@ class _Reader:
         instances: list[dict[str, Any]] = []
         try:
             if not pair.masks:
-                width, height = open_image(pair.image).size
+                width, height = image_size(pair.image)
                 maps.append(np.zeros((height, width), np.int32))
         except SegbenchError as error:
             sample.faults.append(error)
@@ -390,6 +420,14 @@ class _Reader:
             sample.instances = instances
             height, width = (read[0][0] if read else maps[0]).shape
             sample.size = (width, height)
+
+    def _stack(self, sample: Sample, files: Sequence[Path]) -> None:
+        """Set the image of an annotated sample to the stack of its files."""
+        size = sample.semantic.shape if sample.semantic is not None else (sample.size or (0, 0))[::-1]
+        try:
+            sample.image = stacked(files, "stored", files[0], (size[0], size[1]))
+        except SegbenchError as error:
+            sample.faults.append(error)
 
     def _note_brightness(self, array: np.ndarray) -> None:
         if self.options.threshold is not None:

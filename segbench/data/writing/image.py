@@ -14,10 +14,11 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from segbench.contract.channels import Window
 from segbench.contract.view import Category, Task, void_value
 from segbench.data.dataset import Orientation, Sample, id_to_rgb
-from segbench.data.images import allow_pixels, open_image, pixels, save_lossless
-from segbench.data.orientation import oriented
+from segbench.data.images import allow_pixels, array_raster, open_raster, save_raster
+from segbench.data.orientation import oriented, stated_size
 from segbench.data.writing.journal import Written
 from segbench.data.writing.statistics import ChannelStatistics
 from segbench.data.writing.truth import Truth, complete_truth
@@ -36,6 +37,7 @@ class ImageWriter:
         name: name of the dataset, for messages.
         categories, background, orientation: see `Converted`.
         channels, max_pixels: see `DatasetInfo`.
+        window: see `ChannelStatistics`.
     """
 
     folder: Path
@@ -44,6 +46,7 @@ class ImageWriter:
     background: bool
     orientation: Orientation
     channels: int
+    window: Window | None
     max_pixels: int
 
     def __setstate__(self, state: dict[str, Any]) -> None:
@@ -63,9 +66,9 @@ class ImageWriter:
 
     def write(self, number: int, sample: Sample) -> Written:
         """Write an image and its truth. SegbenchError if they are not valid."""
-        path, image = self.add_image(sample)
-        array = pixels(image, sample.where, self.channels)
-        truth = complete_truth(sample, image.height, image.width, self.categories, self.background)
+        path, array = self.add_image(sample)
+        height, width = array.shape[:2]
+        truth = complete_truth(sample, height, width, self.categories, self.background)
         maps = self.add_truth(sample.split, path.stem, truth)
         line = self._line(path, truth)
         head: dict[str, Any] = {
@@ -80,17 +83,22 @@ class ImageWriter:
             "sizes": {str(p.relative_to(self.folder)): p.stat().st_size for p in (path, *maps)},
         }
         if sample.split == "train":
-            statistics = ChannelStatistics(self.channels, self.name)
+            statistics = ChannelStatistics(self.channels, self.name, self.window)
             statistics.add(array)
             head["statistics"] = statistics.state()
         return Written(head, line)
 
-    def add_image(self, sample: Sample) -> tuple[Path, Image.Image]:
-        """Write an image. Return its path in the dataset, and the image in the orientation of its truth.
+    def add_image(self, sample: Sample) -> tuple[Path, np.ndarray]:
+        """Write an image. Return its path in the dataset, and its pixels in the orientation of its truth.
 
-        The file is the original, or a lossless copy if the image had to be turned: later steps, and other
-        programs, read pixels as they are stored.
+        The file is the original, or a lossless copy if the image had to be turned or if one cannot tell
+        which of its axes has the channels: later steps, and other programs, read pixels as they are stored.
         """
+        if isinstance(sample.image, np.ndarray):
+            path = self._new(sample.split, "images", f"{sample.stem}.tiff")
+            raster = array_raster(sample.image, self.channels, sample.where)
+            image = oriented(raster, self.orientation, sample)
+            return save_raster(image.array, path), image.array
         suffix = sample.suffix if isinstance(sample.image, bytes) else sample.image.suffix
         path = self._new(sample.split, "images", f"{sample.stem}{suffix}")
         if isinstance(sample.image, bytes):
@@ -99,12 +107,13 @@ class ImageWriter:
             _link(sample.image, path)
         # messages name the source file
         name = sample.image if isinstance(sample.image, Path) else sample.where
-        opened = open_image(path, where=name)
+        size = stated_size(sample)
+        opened = open_raster(path, self.channels, size=size and size[::-1], where=name)
         image = oriented(opened, self.orientation, sample)
-        if image is not opened:
+        if image is not opened or not opened.canonical:
             path.unlink()
-            path = save_lossless(image, path)
-        return path, image
+            path = save_raster(image.array, path)
+        return path, image.array
 
     def add_truth(self, split: str, stem: str, truth: Truth) -> list[Path]:
         """Write the maps of an image. Return their paths."""

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from segbench.contract.channels import Window
 from segbench.contract.limits import MAX_PIXELS
 from segbench.contract.view import TASKS, Category, Task
 from segbench.data.dataset import Converted, DatasetInfo, Sample
@@ -45,6 +46,7 @@ def write_dataset(
     citation: str,
     archives: dict[str, str],
     channels: int,
+    window: Window | None = None,
     max_pixels: int = MAX_PIXELS,
     processes: int = 1,
     work: Path | None = None,
@@ -57,6 +59,7 @@ def write_dataset(
         converted: what the converter returned; samples may come in any order.
         root: folder to write.
         name, title, licence, citation, archives, channels, max_pixels: see `DatasetInfo`.
+        window: values that are scaled to 0 and 1; None: by the training images.
         processes: number of processes that write images.
         work: folder for unfinished work, on the file system of `root`. Images that an earlier call for the
             same samples finished there are not written again. None: a temporary folder.
@@ -83,6 +86,7 @@ def write_dataset(
             converted.background,
             converted.orientation,
             channels,
+            window,
             max_pixels,
         )
         _write_images(converted.samples, writer, journal, summary, processes)
@@ -93,7 +97,7 @@ def write_dataset(
                     where=f"dataset {name}",
                     remedy="check the archive, and the dataset's options for the split",
                 )
-        statistics = ChannelStatistics(channels, name)
+        statistics = ChannelStatistics(channels, name, window)
         for split in summary.splits:
             _write_listings(folder / split, summary, journal, statistics, converted.categories)
         if summary.dropped:
@@ -233,12 +237,13 @@ def _pending(samples: Iterable[Sample], done: dict[int, tuple[str, str]]) -> Ite
 
 def _faults_of_name(sample: Sample, taken: bool) -> Iterator[SegbenchError]:
     stem = sample.stem
-    suffix = sample.suffix if isinstance(sample.image, bytes) else sample.image.suffix
+    suffix = sample.image.suffix if isinstance(sample.image, Path) else sample.suffix
+    known = isinstance(sample.image, np.ndarray) or suffix.lower() in IMAGE_SUFFIXES
     if stem in ("", ".", "..") or any(c in "/\\" or not c.isprintable() for c in stem):
         yield SegbenchError(
             f"{stem!r} cannot be the name of an image", where=sample.split, remedy="rename the image"
         )
-    elif suffix.lower() not in IMAGE_SUFFIXES:
+    elif not known:
         yield SegbenchError(
             f"images of type '{suffix}' are not supported",
             where=f"{sample.split}/{stem}{suffix}",
@@ -269,7 +274,7 @@ def _chunks(samples: Iterable[Numbered]) -> Iterator[list[Numbered]]:
 def _bytes(sample: Sample) -> int:
     """Return the size of the arrays and the image that are sent with a sample."""
     outlines = [o.get("segmentation") for o in sample.instances or ()]
-    arrays = [sample.semantic, sample.panoptic and sample.panoptic[0], *outlines]
+    arrays = [sample.image, sample.semantic, sample.panoptic and sample.panoptic[0], *outlines]
     size = sum(array.nbytes for array in arrays if isinstance(array, np.ndarray))
     return size + (len(sample.image) if isinstance(sample.image, bytes) else 0)
 

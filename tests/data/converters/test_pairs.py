@@ -8,15 +8,18 @@ from typing import Any
 
 import numpy as np
 import pytest
+import tifffile
 from PIL import Image
 from scipy.io import savemat
 from typer.testing import CliRunner
 
 from segbench.cli import app
 from segbench.data.coco.masks import decode
+from segbench.data.convert import ConvertSpec, convert_dataset
 from segbench.data.converters import penn_fudan
 from segbench.data.converters.pairs import convert
 from segbench.data.dataset import Dataset
+from segbench.data.images import open_raster
 from segbench.errors import SegbenchError
 
 HALF = np.repeat([[0, 255]], 4, axis=1).repeat(8, axis=0)
@@ -397,3 +400,68 @@ def test_from_an_archive_in_a_mirror_to_a_checked_dataset(folder: Path, tmp_path
     assert all(m == (HALF > 0).astype(int).tolist() for m in maps(Dataset(data)).values())
     findings = json.loads((tmp_path / "lint.json").read_text())
     assert findings["images"] == 4 and not findings["errors"]
+
+
+STACK = {
+    "image": "{name}/CBF.tif",
+    "channels": ["{name}/MTT.tif", "{name}/rgb.png"],
+    "mask": "{name}/mask.png",
+    "classes": {0: "background", 255: "lesion"},
+    "test": ["b"],
+}
+
+
+@pytest.fixture
+def modalities(tmp_path: Path, save) -> Path:
+    """Two images of two modalities of 16 bits and a photograph each."""
+    for name in "ab":
+        save(tmp_path / "own" / name / "mask.png", HALF)
+        save(tmp_path / "own" / name / "rgb.png", np.full((8, 8, 3), [1, 2, 3]))
+        for kind, value in (("CBF", -1000), ("MTT", ord(name) * 30)):
+            values = np.full((8, 8), value, np.int16)
+            values[0, 0] = 7
+            tifffile.imwrite(tmp_path / "own" / name / f"{kind}.tif", values)
+    return tmp_path / "own"
+
+
+def test_files_are_stacked_to_channels(modalities: Path, write):
+    dataset = write(convert({}, {**STACK, "folder": modalities}), channels=5)
+    (record,) = dataset.split("test").images
+    assert open_raster(record.path, 5).array[3, 3].tolist() == [-1000, ord("b") * 30, 1, 2, 3]
+    assert dataset.info.levels.ranges == [(-1000, -1000), (2910, 2910), (1, 1), (2, 2), (3, 3)]
+    assert maps(dataset)["b"] == (HALF > 0).astype(int).tolist()
+
+
+def test_all_missing_channels_are_listed(modalities: Path, write):
+    (modalities / "a" / "MTT.tif").unlink()
+    (modalities / "b" / "rgb.png").unlink()
+    with pytest.raises(SegbenchError) as caught:
+        write(convert({}, {**STACK, "folder": modalities}), channels=5)
+    assert "a/CBF.tif: lacks its channels a/MTT.tif" in str(caught.value)
+    assert "b/CBF.tif: lacks its channels b/rgb.png" in str(caught.value)
+
+
+@pytest.mark.parametrize("text", ["MTT.tif", "{case}/MTT.tif", "{name}/*.tif", "{name}/{MTT.tif"])
+def test_wrong_patterns_of_channels(modalities: Path, text: str):
+    with pytest.raises(SegbenchError, match=r"options\.channels: .* does not name one file of each image"):
+        convert({}, {**STACK, "folder": modalities, "channels": [text]})
+
+
+def test_a_window_of_the_entry_reaches_the_dataset(modalities: Path, tmp_path: Path):
+    spec = ConvertSpec(
+        title="t",
+        convert="segbench.data.converters.pairs:convert",
+        tasks=["semantic"],
+        channels=5,
+        window=[(-1000, 7), (0, 6000), (0, 4), (0, 4), (0, 4)],
+        options={**STACK, "folder": str(modalities)},
+        licence="",
+        citation="",
+    )
+    convert_dataset("own", ConvertSpec.model_validate_json(spec.model_dump_json()), [], tmp_path / "out")
+    dataset = Dataset(tmp_path / "out")
+    assert dataset.info.levels.stated
+    split = dataset.split("test")
+    image = split.read_image(split.images[0])
+    assert image[0, 0].tolist() == pytest.approx([1, 7 / 6000, 0.25, 0.5, 0.75])
+    assert image[3, 3].tolist() == pytest.approx([0, 2940 / 6000, 0.25, 0.5, 0.75])
