@@ -239,7 +239,7 @@ def _read_by_tifffile(
         raise SegbenchError(error.what, where=where, remedy=error.remedy) from error
     except OSError:
         return None  # Pillow's message is as good
-    except tiff.DAMAGED as error:
+    except Exception as error:  # tifffile raises many types for damaged files
         raise _unreadable(error, where) from error
     if found is None:
         return None
@@ -363,7 +363,7 @@ def image_size(path: Path) -> tuple[int, int]:
             return tiff.page_size(path)
         with Image.open(path) as image:
             return image.size
-    except (SyntaxError, *tiff.DAMAGED) as error:
+    except Exception as error:  # tifffile raises many types for damaged files
         raise _unreadable(error, path) from error
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import struct
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -65,7 +64,7 @@ def read_tiff(
 
     Raises:
         SegbenchError: the axes are ambiguous, or the file needs a codec that is not installed.
-        ValueError, OSError, and others of tifffile: the file is damaged.
+        Exception: the file is damaged; tifffile raises many types.
     """
     with tifffile.TiffFile(path) as file:
         page = file.pages.first
@@ -204,7 +203,3 @@ def write_tiff(path: Path, array: np.ndarray) -> None:
         metadata=None,
         software=False,
     )
-
-
-DAMAGED = (OSError, ValueError, KeyError, IndexError, TypeError, AttributeError, RuntimeError, struct.error)
-"""What tifffile raises for damaged files."""

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from segbench.data.images import array_raster, open_raster, save_raster
+from segbench.data.images import array_raster, image_size, open_raster, save_raster
 from segbench.errors import SegbenchError
 
 CUBE = np.arange(20 * 30 * 5, dtype=np.uint16).reshape(20, 30, 5) * 21
@@ -96,3 +97,15 @@ def test_a_damaged_file(size: int, tmp_path: Path) -> None:
     (tmp_path / "a.tif").write_bytes((tmp_path / "a.tif").read_bytes()[:size])
     with pytest.raises(SegbenchError, match=r"a\.tif: is not a readable image.*\n  remedy: replace"):
         open_raster(tmp_path / "a.tif", 5)
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_changed_bytes_in_the_header_give_an_image_or_one_clear_error(seed: int, tmp_path: Path) -> None:
+    tifffile.imwrite(tmp_path / "a.tif", CUBE, photometric="minisblack", compression="zlib")
+    content, random = bytearray((tmp_path / "a.tif").read_bytes()), np.random.default_rng(seed)
+    for place in random.integers(4, 300, 4):
+        content[place] = random.integers(256)
+    (tmp_path / "a.tif").write_bytes(content)
+    for read in (lambda path: open_raster(path, 5), image_size):
+        with contextlib.suppress(SegbenchError):
+            read(tmp_path / "a.tif")

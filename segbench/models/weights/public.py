@@ -6,7 +6,6 @@ import logging
 from pathlib import Path
 
 import torch
-from timm.models import adapt_input_conv
 from torch import Tensor
 
 from segbench.contract.cell import CellSpec
@@ -95,6 +94,8 @@ def _with_channels(network: Network, spec: CellSpec, channels: int) -> Network:
 
     The first convolution is adapted by timm's rule: summed for one channel, else repeated and scaled.
     """
+    from timm.models import adapt_input_conv  # slow to import
+
     other = build_network(spec, network.view, channels)
     own, state = other.state_dict(), network.state_dict()
     adapted = {k: v if v.shape == own[k].shape else adapt_input_conv(channels, v) for k, v in state.items()}
