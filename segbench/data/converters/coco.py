@@ -10,7 +10,6 @@ Splits: one annotation file for each, from the options or by their paths, such a
 from __future__ import annotations
 
 import logging
-import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,7 +26,7 @@ from segbench.data.converters.coco_orientation import Size, Sizes, orientation_o
 from segbench.data.converters.coco_reader import ObjectFile, PanopticFile
 from segbench.data.converters.common import inside, parse_options, require
 from segbench.data.converters.folder import FolderOptions, evaluation_split
-from segbench.data.converters.splits import divided, groups_of, hashed_part
+from segbench.data.converters.named_images import NamedImage, name_and_divide
 from segbench.data.dataset import Archives, Converted, Orientation, Sample, rgb_to_id
 from segbench.data.faults import Faults
 from segbench.data.images import open_image
@@ -73,16 +72,13 @@ def convert(archives: Archives, options: dict[str, Any]) -> Converted:
     )
 
 
-@dataclass
-class _Listed:
+@dataclass(kw_only=True)
+class _Listed(NamedImage):
     """An image. `file`: the split of the file that lists it; None: no file lists it."""
 
     file: str | None
     id: int
     sizes: Sizes
-    split: str
-    name: str = ""
-    group: str | None = None
 
 
 class _Source:
@@ -109,7 +105,7 @@ class _Source:
         self.images = self._images()
         self.orientation = options.orientation or orientation_of(image.sizes for image in self.images)
         self._check_sizes()
-        self._divide()
+        name_and_divide(self.images, options)
         for file in self.instances.values():
             if file.skipped:
                 log.warning("%s: skipped %d objects without an outline", file.path, file.skipped)
@@ -133,7 +129,7 @@ class _Source:
                     faults.add(SegbenchError(what, where=file.path, remedy="list each image once"))
                     continue
                 lister[image] = file.path, entry.file_name
-                found.append(_Listed(split, entry.id, sizes, split))
+                found.append(_Listed(path=image, split=split, file=split, id=entry.id, sizes=sizes))
         faults.raise_if_any()
         return found + self._unlisted(folders, lister)
 
@@ -191,7 +187,13 @@ class _Source:
                 faults.add(SegbenchError(what, where=path, remedy="move it, or set `unannotated: skip`"))
         faults.raise_if_any()
         return [
-            _Listed(None, 0, sizes_of(path, None, None), split if one is None else one)
+            _Listed(
+                path=path,
+                split=split if one is None else one,
+                file=None,
+                id=0,
+                sizes=sizes_of(path, None, None),
+            )
             for path, split in found.items()
         ]
 
@@ -213,37 +215,15 @@ class _Source:
                 SegbenchError(
                     f"is {size[1]}x{size[0]} (width x height), {self.files[listed.file].path} states "
                     f"{sizes.stated[1]}x{sizes.stated[0]}{turned}",
-                    where=sizes.image,
+                    where=listed.path,
                     remedy=remedy,
                 )
             )
         faults.raise_if_any()
 
-    def _divide(self) -> None:
-        """Name the images, and divide them where there is only one file."""
-        by_split: dict[str, list[_Listed]] = {}
-        for image in self.images:
-            by_split.setdefault(image.split, []).append(image)
-        for images in by_split.values():
-            top = os.path.commonpath([image.sizes.image.parent for image in images])
-            for image in images:
-                image.name = "_".join(image.sizes.image.relative_to(top).with_suffix("").parts)
-        groups = groups_of([image.name for image in self.images], self.options)
-        if len(self.files) == 1 and next(iter(self.files)) in ("", "train"):
-            split_of = divided([image.name for image in self.images], self.options)
-            for image in self.images:
-                image.split = split_of[image.name]
-        elif self.options.val_fraction and "val" not in self.files:
-            names = [image.name for image in by_split.get("train", [])]
-            val = hashed_part(names, self.options.val_fraction, groups)
-            for image in by_split.get("train", []):
-                image.split = "val" if image.name in val else "train"
-        for image in self.images:
-            image.group = groups[image.name] if groups else None
-
     def samples(self) -> Iterator[Sample]:
         for image in self.images:
-            sample = Sample(image.split, image.name, image.sizes.image, group=image.group)
+            sample = Sample(image.split, image.name, image.path, group=image.group)
             try:
                 if self.instances:
                     sample.instances = self._objects(image)

@@ -92,11 +92,16 @@ class ImageFolder:
         return split_of(self._folder_of[path])
 
     def unlisted(self, listed: Mapping[Path, object]) -> list[tuple[str, Path]]:
-        """Return split ("" if unknown) and path of the images that are not in `listed`, sorted."""
+        """Return split ("" if unknown) and path of the images that are not in `listed`, sorted.
+
+        Maps in a folder `panoptic...` are not images.
+        """
         return [
             (self._split(path), path)
-            for path in sorted(self._folder_of)
-            if path not in listed and path.suffix.lower() in IMAGE_SUFFIXES
+            for path, folder in sorted(self._folder_of.items())
+            if path not in listed
+            and path.suffix.lower() in IMAGE_SUFFIXES
+            and not any(part.startswith("panoptic") for part in folder.parts)
         ]
 
 
