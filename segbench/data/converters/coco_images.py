@@ -28,7 +28,7 @@ class ImageFolder:
     Args:
         tops: the folders, by the names of their archives; "" for a folder without one.
         beside: whether names may also count from the folder of the annotation file, as by default.
-        without: folders below `tops` without images, such as panoptic maps.
+        without: folders below `tops` without images: those of panoptic maps whose name does not say so.
     """
 
     def __init__(self, tops: Mapping[str, Path], *, beside: bool, without: Sequence[Path] = ()) -> None:
@@ -92,24 +92,22 @@ class ImageFolder:
         return split_of(self._folder_of[path])
 
     def unlisted(self, listed: Mapping[Path, object]) -> list[tuple[str, Path]]:
-        """Return split ("" if unknown) and path of the images that are not in `listed`, sorted.
-
-        Maps in a folder `panoptic...` are not images.
-        """
+        """Return split ("" if unknown) and path of the images that are not in `listed`, sorted."""
         return [
             (self._split(path), path)
-            for path, folder in sorted(self._folder_of.items())
-            if path not in listed
-            and path.suffix.lower() in IMAGE_SUFFIXES
-            and not any(part.startswith("panoptic") for part in folder.parts)
+            for path in sorted(self._folder_of)
+            if path not in listed and path.suffix.lower() in IMAGE_SUFFIXES
         ]
 
 
 def _files(top: Path, without: Container[Path]) -> Iterator[Path]:
-    """Yield the files below a folder, without junk and links that lead out."""
+    """Yield the files below a folder, without junk, links that lead out, and panoptic maps."""
     for folder, folders, names in os.walk(top):
         here = Path(folder)
-        folders[:] = sorted(f for f in folders if not is_junk([f]) and here / f not in without)
+        maps = {name.removesuffix(".json") for name in names if name.startswith("panoptic")}
+        folders[:] = sorted(
+            f for f in folders if not is_junk([f]) and here / f not in without and f not in maps
+        )
         for path in sorted(here / name for name in names if not is_junk([name])):
             if not path.is_symlink() or path.resolve().is_relative_to(top.resolve()):
                 yield path
