@@ -27,6 +27,7 @@ from segbench.data.converters.coco_reader import ObjectFile, PanopticFile
 from segbench.data.converters.common import inside, parse_options, require
 from segbench.data.converters.folder import FolderOptions, evaluation_split
 from segbench.data.converters.named_images import NamedImage, name_and_divide
+from segbench.data.converters.splits import SPLITS
 from segbench.data.dataset import Archives, Converted, Orientation, Sample, rgb_to_id
 from segbench.data.faults import Faults
 from segbench.data.images import open_image
@@ -99,8 +100,8 @@ class _Source:
         self.files: Mapping[str, ObjectFile | PanopticFile] = self.panoptic or self.instances
         first = [self.files[split] for split in ("val", "train", "test", "") if split in self.files]
         others = list(self.instances.values()) if self.panoptic else []
-        self.classes = Classes(first, others, options.labels)
-        self.stuff = {c.id for c in self.classes.categories if self.panoptic and not c.isthing}
+        self.classes = Classes(first, others, options.labels, things=not self.panoptic)
+        self.stuff = {c.id for c in self.classes.categories if not c.isthing}
         self.maps = {split: _maps(file.path) for split, file in self.panoptic.items()}
         self.images = self._images()
         self.orientation = options.orientation or orientation_of(image.sizes for image in self.images)
@@ -287,6 +288,10 @@ def _paths(place: Place, options: Options) -> tuple[dict[str, Path], dict[str, P
             where="options.panoptic",
             remedy="name both files of each split, or write `panoptic: false`",
         )
+    order = ("", *SPLITS)
+    instances, panoptic = (
+        {split: part[split] for split in order if split in part} for part in (instances, panoptic)
+    )
     return instances, panoptic
 
 

@@ -26,13 +26,19 @@ class Classes:
         files: the files that define the classes; the first one defines their order.
         others: files that may list a part of the classes: instance files beside panoptic ones.
         labels: names of the classes, in order. None: those of `files`.
+        things: whether all classes are things, as in instance files alone.
 
     Raises:
         SegbenchError: the files do not agree, or an annotation has a category that is not listed.
     """
 
     def __init__(
-        self, files: Sequence[AnyFile], others: Sequence[AnyFile], labels: Sequence[str] | None
+        self,
+        files: Sequence[AnyFile],
+        others: Sequence[AnyFile],
+        labels: Sequence[str] | None,
+        *,
+        things: bool,
     ) -> None:
         listed = _without_dummies([*files, *others])
         names = {file.path: _ids_by_name(listed[file.path], file) for file in (*files, *others)}
@@ -50,7 +56,7 @@ class Classes:
             first = {name: known[name] for name in labels}
         number_of = {name: number for number, name in enumerate(first, 1)}
         self.categories = [
-            Category(id=number, name=name, isthing=c.isthing, color=c.color or color(number))
+            Category(id=number, name=name, isthing=things or c.isthing, color=c.color or color(number))
             for number, (name, c) in enumerate(first.items(), 1)
         ]
         self.numbers = {

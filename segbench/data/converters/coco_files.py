@@ -54,7 +54,8 @@ class Place:
 
     def path(self, name: str, option: str) -> Path:
         """Return the path that an option names. SegbenchError if it does not exist or leads out."""
-        first, _, rest = name.replace("\\", "/").strip("/").partition("/")
+        name = name.replace("\\", "/")
+        first, _, rest = name.strip("/").partition("/")
         if first in self.roots:
             tops, rest = [self.roots[first]], rest or "."
         elif self.whole is not None:
