@@ -87,8 +87,8 @@ def read_header(path: Path) -> tuple[tuple[int, int], int]:
             if image.format == "TIFF" and orientation > 4:  # Pillow exchanges the sides of these on its own
                 size = size[::-1]
     except (OSError, ValueError, SyntaxError):
-        image = open_image(path)  # raises a clear error
-        size, orientation = image.size, image.info[_FOUND]
+        whole = open_image(path)  # raises a clear error
+        size, orientation = whole.size, whole.info[_FOUND]
     return size, orientation
 
 

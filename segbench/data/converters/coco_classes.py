@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from segbench.contract.view import BACKGROUND, Category
@@ -85,13 +86,14 @@ class Classes:
             )
 
 
-def _without_dummies(files: Sequence[AnyFile]) -> dict[Any, list[CategoryEntry]]:
+def _without_dummies(files: Sequence[AnyFile]) -> dict[Path, list[CategoryEntry]]:
     """Return the categories of each file without those that have no annotation and are not classes.
 
     These are parents of other categories (Roboflow lists one, with id 0), and the background.
     """
     annotated = {c.name for file in files for c in file.categories if c.id in file.used}
-    kept, dropped = {}, {}
+    kept: dict[Path, list[CategoryEntry]] = {}
+    dropped: dict[str, str] = {}
     for file in files:
         kept[file.path] = []
         for c in file.categories:
@@ -114,7 +116,7 @@ def _ids_by_name(entries: Sequence[CategoryEntry], file: AnyFile) -> dict[str, i
 
 
 def _check_labels(
-    labels: Sequence[str], names: Mapping[Any, Mapping[str, int]], files: Sequence[AnyFile]
+    labels: Sequence[str], names: Mapping[Path, Mapping[str, int]], files: Sequence[AnyFile]
 ) -> None:
     faults = Faults()
     known = {name for ids in names.values() for name in ids}

@@ -75,7 +75,7 @@ class Place:
 
     def paths(self, given: Paths, option: str) -> dict[str, Path]:
         """Return the paths that an option names, by split; "" for one path for all."""
-        by_split: Mapping[str, str] = {"": given} if isinstance(given, str) else given
+        by_split: dict[str, str] = {"": given} if isinstance(given, str) else dict(given.items())
         return {split: self.path(name, option) for split, name in by_split.items()}
 
     @property

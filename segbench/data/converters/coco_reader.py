@@ -42,7 +42,8 @@ class AnnotationFile(Generic[E]):
     """
 
     def __init__(self, path: Path, entry: type[E], faults: Faults, encoding: str) -> None:
-        self.path, self.entry = path, entry
+        self.path = path
+        self.entry: type[E] = entry
         self._file: IO[bytes] = path.open("rb")
         try:
             self._read(scan(path))
@@ -86,8 +87,7 @@ class AnnotationFile(Generic[E]):
         try:
             return kind.model_validate(value)
         except ValidationError as error:
-            first = error.errors()[0]
-            self._wrong.append(f"{first['msg']} at {'.'.join(map(str, (place, *first['loc'])))}")
+            self._wrong.append(_fault(error, place))
             return None
 
     def _is_used(self, entry: Any) -> bool:
@@ -169,6 +169,12 @@ class PanopticFile(AnnotationFile[PanopticEntry]):
             checks.unique_ids(self._named, "annotation of image", self.path)
         except SegbenchError as error:
             yield error
+
+
+def _fault(error: ValidationError, place: str) -> str:
+    """Return the first fault of an entry, and where it is: `place` is that of the entry."""
+    first = error.errors()[0]
+    return f"{first['msg']} at {'.'.join(map(str, (place, *first['loc'])))}"
 
 
 def not_listed(kind: str, numbers: list[int], path: Path) -> SegbenchError:
