@@ -16,7 +16,9 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
+from pydantic import field_validator
 
+from segbench.contract.limits import MAX_PIXELS
 from segbench.data.coco import checks, masks
 from segbench.data.converters.coco_classes import Classes
 from segbench.data.converters.coco_entries import ImageEntry, ObjectEntry, SegmentEntry
@@ -57,6 +59,13 @@ class Options(FolderOptions):
     most annotation tools show them (upright). null: as the stated sizes of the images show."""
     scale: bool = False
     """Scale the annotation if its size is not that of the image. False: that is an error."""
+
+    @field_validator("instances", "panoptic", "images", mode="before")
+    @classmethod
+    def splits_are_known(cls, value: Any) -> Any:
+        if isinstance(value, dict) and (wrong := [key for key in value if key not in SPLITS]):
+            raise ValueError(f"{wrong[0]!r} is not a split; write train, val or test")
+        return value
 
 
 def convert(archives: Archives, options: dict[str, Any]) -> Converted:
@@ -147,6 +156,9 @@ class _Source:
                 where="options.images",
                 remedy="give one folder for all splits, or one for each",
             )
+        for path in given.values():
+            if not path.is_dir():
+                raise SegbenchError("is not a folder", where=path, remedy="name the folder in `images`")
         made = {path: ImageFolder({"": path}, beside=False) for path in given.values()}
         return {split: made[given.get(split) or given[""]] for split in self.files}
 
@@ -202,7 +214,9 @@ class _Source:
         faults = Faults()
         for listed in self.images:
             sizes, size = listed.sizes, listed.sizes.seen(self.orientation)
-            if sizes.stated is None or sizes.stated == size or self.options.scale:
+            if sizes.stated is None or sizes.stated == size:
+                continue
+            if self.options.scale and sizes.stated[0] * sizes.stated[1] <= MAX_PIXELS:
                 continue
             remedy = "use the images that were annotated, or scale the truth with `options: {scale: true}`"
             turned = ""

@@ -118,7 +118,10 @@ def _cleaned(name: str) -> str:
     name = name.strip().replace("\\", "/")
     if "://" not in name and "?d=" not in name:
         return name
-    parts = urlsplit(name)
+    try:
+        parts = urlsplit(name)
+    except ValueError:  # not an address
+        return name
     local = parse_qs(parts.query).get("d")  # Label Studio: /data/local-files/?d=folder/image.jpg
     return local[0] if local else unquote(parts.path).lstrip("/")
 

@@ -37,7 +37,13 @@ def sizes_of(image: Path, height: int | None, width: int | None) -> Sizes:
     (across, down), orientation = read_header(image)
     stored = down, across
     upright = stored[::-1] if orientation > 4 else stored
-    return Sizes(image, stored, upright, orientation != 1, (height, width) if height and width else None)
+    return Sizes(
+        image,
+        stored,
+        upright,
+        orientation != 1,
+        (height, width) if min(height or 0, width or 0) > 0 else None,
+    )
 
 
 def orientation_of(found: Iterable[Sizes]) -> Orientation:

@@ -42,6 +42,8 @@ class AnnotationFile(Generic[E]):
     """
 
     def __init__(self, path: Path, entry: type[E], faults: Faults, encoding: str) -> None:
+        if not path.is_file():
+            raise SegbenchError("is not a file", where=path, remedy="name the annotation file in `options`")
         self.path = path
         self.entry: type[E] = entry
         self._file: IO[bytes] = path.open("rb")

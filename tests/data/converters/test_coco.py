@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import json
+import os
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -69,6 +71,17 @@ def test_mirror_instances_alone(archives, write):
     assert (info.tasks, info.derived, info.background) == (["semantic", "instance"], ["semantic"], True)
     assert len(info.categories) == 80 and all(c.isthing for c in info.categories)
     assert info.categories[-1].name == "toothbrush"
+
+
+def test_mirror_as_a_folder(archives, tmp_path: Path):
+    """The files are found without the paths of the entry, and mean the same."""
+    for name in ENTRY["archives"]:
+        shutil.copytree(archives[name], tmp_path / name, copy_function=os.link)
+    found = convert({}, {"folder": tmp_path, "panoptic": False})
+    for one, other in zip(found.samples, coco2017(archives, panoptic=False).samples, strict=True):
+        assert (one.split, one.stem, one.instances) == (other.split, other.stem, other.instances)
+        assert one.image.samefile(other.image)
+    assert len(convert({}, {"folder": tmp_path}).categories) == 133
 
 
 def tiny(root: Path, save, category: int = 7, nested: bool = False, name: str = "1.jpg") -> dict[str, Path]:

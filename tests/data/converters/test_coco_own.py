@@ -135,7 +135,9 @@ def test_no_file(root: Path):
     assert f"{root}: has no COCO file, with images, annotations and categories (notes.json)" in text
 
 
-@pytest.mark.parametrize("content", ['{"images": [{"id": 1', '{"images": [1, 2}'])
+@pytest.mark.parametrize(
+    "content", ['{"images": [{"id": 1', '{"images": [1, 2}', '{"images": ' + "[" * 100_000]
+)
 def test_damaged_file(root: Path, content: str):
     (root / "train.json").write_text(content)
     assert "train.json: is not valid JSON" in message(root)
@@ -261,6 +263,35 @@ def test_errors_of_all_objects_are_listed(root: Path, put, write):
         write(own(root))
     assert "add up to 3 of 60 pixels" in str(caught.value)
     assert "coordinate 900 lies far outside" in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["a\0.png", "/", "..", ".", "http://[bad/a.png", "x" * 5000])
+def test_names_that_are_no_files(root: Path, put, name: str):
+    put("train.json", images=listed(name))
+    assert "remedy" in message(root)
+
+
+@pytest.mark.parametrize(
+    ("options", "text"),
+    [
+        ({"instances": {"training": "train.json"}}, "'training' is not a split; write train, val or test"),
+        ({"instances": "."}, "is not a file"),
+        ({"images": "a.png"}, "a.png: is not a folder"),
+        ({"panoptic": True}, "options.panoptic: there is no panoptic file"),
+        ({"panoptic": {"train": "train.json"}}, "train.json"),
+    ],
+)
+def test_options_that_are_wrong(root: Path, put, options: dict[str, Any], text: str):
+    put("train.json", "a.png")
+    assert text in message(root, **options)
+
+
+def test_sizes_that_are_wrong(root: Path, put):
+    """A size that is not positive counts as not stated; a huge one is not scaled."""
+    put("train.json", "a.png", images=[{"id": 0, "file_name": "a.png", "width": -1, "height": 0}])
+    assert len(found(root)) == 1
+    put("train.json", "a.png", images=[{"id": 0, "file_name": "a.png", "width": 10**9, "height": 10**9}])
+    assert "states 1000000000x1000000000" in message(root, scale=True)
 
 
 @pytest.mark.parametrize("key", ["images", "categories"])
