@@ -1,4 +1,4 @@
-"""Every entry of config/datasets that needs a download or a copy by hand, on tiny archives in upstream's layout."""
+"""Entries of config/datasets, on tiny archives in upstream's layout."""
 
 from __future__ import annotations
 
@@ -181,10 +181,14 @@ def coco_voc21() -> Case:
     segmentations = [
         (72, masks.encode(rows(1, 1, 0, 0) > 0), 0),
         (17, [[0, 3, 10, 3, 10, 5, 0, 5]], 0),
-        (1, {"size": [ROWS, WIDTH], "counts": [6, 1, 7, 1, 7, 1, 7, 1, 7, 1, 7, 1, 7, 1, 7, 1, 7, 1, 7, 1, 1]}, 1),
+        (1, {"size": [ROWS, WIDTH], "counts": [6, *[1, 7] * 9, 1, 1]}, 1),
         (24, masks.encode(rows(0, 0, 0, 1) > 0), 0),
     ]
-    archives: dict[str, Members] = {"train2017.zip": {}, "val2017.zip": {}, "annotations_trainval2017.zip": {}}
+    archives: dict[str, Members] = {
+        "train2017.zip": {},
+        "val2017.zip": {},
+        "annotations_trainval2017.zip": {},
+    }
     for split in ("train", "val"):
         images, annotations = [], []
         for number, area in ((7, 2000.0), (9, 200.0)):  # the areas of training images are at least 1000

@@ -1,8 +1,8 @@
-"""Two-dimensional datasets of the Cell Tracking Challenge: cells in videos. Maska et al. 2014; Ulman et al. 2017.
+"""Two-dimensional datasets of the Cell Tracking Challenge: cells in videos. Maška et al. 2014.
 
 A folder `<dataset>` holds the frames of each sequence (`01/t000.tif`) and its maps of numbered cells
-(`01_GT/SEG/man_seg000.tif`, `01_ST/SEG/...`), which only some frames have. Frames without a map are skipped. As
-the truth of the test sequences is not public, the sequence 02 is the test split, and all others are training.
+(`01_GT/SEG/man_seg000.tif`, `01_ST/SEG/...`), which only some frames have. Frames without a map are skipped.
+As the truth of the challenge's test sequences is not public, the sequence 02 is the test split.
 """
 
 from __future__ import annotations
@@ -73,7 +73,7 @@ def _samples(root: Path, truth: str) -> Iterator[Sample]:
             yield sample
     if unseen:
         log.warning(
-            "%s: %d tracked cells have no outline in frames where others have one; only their markers are void",
+            "%s: %d tracked cells have no outline in frames of which others have one; their markers are void",
             root.name,
             unseen,
         )

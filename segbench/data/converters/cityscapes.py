@@ -1,9 +1,8 @@
 """Cityscapes: the 19 classes that its benchmark scores, 8 of them with objects. Cordts et al. 2016.
 
-The truth is `*_instanceIds.png`, from which the benchmark's maps of classes, objects and segments follow: a label
-(0 to 33), or label * 1000 + n for an object. A label alone, of a class with objects, is a group that was not
-separated: a crowd. Labels that the benchmark ignores are void. `val` is scored, as the truth of `test` is not
-public.
+All truth follows from `*_instanceIds.png`. Its values are labels (0 to 33), or label * 1000 + n for an object. A
+label alone, of a class with objects, is a group that was not separated: a crowd. Labels that the benchmark
+ignores are void. `val` is scored, as the truth of `test` is not public.
 """
 
 from __future__ import annotations
@@ -119,13 +118,12 @@ def _sample(split: str, frame: str, image: Path, truth: Path) -> Sample:
     if labels.max() >= LABELS or labels.min() < 0:
         wrong = (labels < 0) | (labels >= LABELS)
         y, x = np.argwhere(wrong)[0]
-        error = SegbenchError(
+        what = (
             f"value {ids[y, x]} at x={x}, y={y} is no label (0 to {LABELS - 1}) and no object of one "
-            f"({np.count_nonzero(wrong)} such pixels)",
-            where=truth,
-            remedy=f"use the *{TRUTH_SUFFIX} of the official archive",
+            f"({np.count_nonzero(wrong)} such pixels)"
         )
-        sample.faults.append(error)
+        remedy = f"use the *{TRUTH_SUFFIX} of the official archive"
+        sample.faults.append(SegbenchError(what, where=truth, remedy=remedy))
         return sample
     table = np.full(LABELS, -1, np.int32)
     table[list(_CATEGORY)] = list(_CATEGORY.values())

@@ -1,8 +1,8 @@
 """COCO 2017 in the 20 classes of PASCAL VOC, as torchvision trains and scores its public checkpoints.
 
-Objects of other classes are background. Pixels of more than one object, of one class or several, are void; a crowd
-counts as an object. `val` has all images. `train` has those whose objects of the 20 classes have more than 1000
-pixels (`references/segmentation/coco_utils.py`).
+Objects of other classes are background. Pixels of more than one object, of one class or several, are void; a
+crowd counts as an object. `val` has all images. `train` has those whose objects of the 20 classes have more
+than 1000 pixels (`references/segmentation/coco_utils.py`).
 """
 
 from __future__ import annotations
@@ -101,7 +101,9 @@ def _painted(
             outline = masks.standardise(annotation.segmentation, height, width)
         except ValueError as error:
             raise SegbenchError(
-                f"annotation {annotation.id}: {error}", where=path, remedy="correct the annotation or remove it"
+                f"annotation {annotation.id}: {error}",
+                where=path,
+                remedy="correct the annotation or remove it",
             ) from error
         mask = masks.decode(masks.to_rle(outline, height, width))
         semantic[mask] = class_of[annotation.category_id]

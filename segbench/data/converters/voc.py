@@ -1,9 +1,9 @@
 """PASCAL VOC 2012 and SBD, each alone or joined. Everingham et al. 2010; Hariharan et al. 2011.
 
 Joined, the training images are those of VOC and SBD without VOC's `val`, which is scored. An image that is in
-both has VOC's truth. With `keep: sbd`, the training images are those of SBD's `train`, and the images of VOC's
-`val` that are not among them are scored. For VOC 2011 these are the 736 images of `seg11valid`, on which FCN's
-authors report (Shelhamer et al. 2017).
+both has VOC's truth. With `keep: sbd`, the training images are those of SBD's `train`, and the images of
+VOC's `val` that are not among them are scored. For VOC 2011 these are the 736 images of `seg11valid`, on which
+FCN's authors report (Shelhamer et al. 2017).
 """
 
 from __future__ import annotations
@@ -64,8 +64,8 @@ class Options(BaseModel):
     year: Literal[2011, 2012] = 2012
     """Year of VOC."""
     keep: Literal["voc", "sbd"] = "voc"
-    """With both: the source whose split is kept. voc: VOC's `val` is scored, and no part of it is in the training
-    images. sbd: SBD's `train` are the training images, and the rest of VOC's `val` is scored."""
+    """With both: the source whose split is kept. voc: VOC's `val` is scored, and all other images are for
+    training. sbd: SBD's `train` is for training, and the images of VOC's `val` that are not in it are scored."""
 
 
 def convert(archives: Archives, options: dict[str, Any]) -> Converted:
