@@ -1,7 +1,7 @@
 """Cityscapes: the 19 classes that its benchmark scores, 8 of them with objects. Cordts et al. 2016.
 
-All truth follows from `*_instanceIds.png`. Its values are labels (0 to 33), or label * 1000 + n for an object. A
-label alone, of a class with objects, is a group that was not separated: a crowd. Labels that the benchmark
+All truth follows from `*_instanceIds.png`: its values are labels (0 to 33), or label * 1000 + n of objects.
+A label alone, of a class with objects, is a group that was not separated: a crowd. Labels that the benchmark
 ignores are void. `val` is scored, as the truth of `test` is not public.
 """
 

@@ -2,8 +2,8 @@
 
 Joined, the training images are those of VOC and SBD without VOC's `val`, which is scored. An image that is in
 both has VOC's truth. With `keep: sbd`, the training images are those of SBD's `train`, and the images of
-VOC's `val` that are not among them are scored. For VOC 2011 these are the 736 images of `seg11valid`, on which
-FCN's authors report (Shelhamer et al. 2017).
+VOC's `val` that are not among them are scored: for VOC 2011 the 736 images of `seg11valid`, on which the
+authors of FCN report (Shelhamer et al. 2017).
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ class Options(BaseModel):
     """Year of VOC."""
     keep: Literal["voc", "sbd"] = "voc"
     """With both: the source whose split is kept. voc: VOC's `val` is scored, and all other images are for
-    training. sbd: SBD's `train` is for training, and the images of VOC's `val` that are not in it are scored."""
+    training. sbd: SBD's `train` is for training, and the other images of VOC's `val` are scored."""
 
 
 def convert(archives: Archives, options: dict[str, Any]) -> Converted:
