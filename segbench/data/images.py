@@ -36,6 +36,17 @@ def allow_pixels(count: int) -> None:
     _allowed = max(_allowed, count)
 
 
+def check_pixels(width: int, height: int, where: Path | str) -> None:
+    """Raise SegbenchError if an image of this size is too large (see `allow_pixels`)."""
+    if width * height > _allowed:
+        raise SegbenchError(
+            f"has {width}x{height} pixels; up to {_allowed} are allowed, because a small file may claim "
+            "to be large",
+            where=where,
+            remedy=f"if you trust it, set `limits: {{max_pixels: {width * height}}}` in the configuration",
+        )
+
+
 def open_image(path: Path | IO[bytes], *, where: Path | str | None = None) -> Image.Image:
     """Open an image, with its pixels as stored.
 
@@ -49,14 +60,7 @@ def open_image(path: Path | IO[bytes], *, where: Path | str | None = None) -> Im
     where = where or (path if isinstance(path, Path) else "image")
     try:
         image: Image.Image = Image.open(path)
-        if image.width * image.height > _allowed:
-            raise SegbenchError(
-                f"has {image.width}x{image.height} pixels; up to {_allowed} are allowed, because a small "
-                "file may claim to be large",
-                where=where,
-                remedy=f"if you trust it, set `limits: {{max_pixels: {image.width * image.height}}}` in the "
-                "configuration",
-            )
+        check_pixels(image.width, image.height, where)
         _refuse_deep_colour(image, where)
         orientation = _orientation(image)  # before `load`, which drops it for TIFF
         if image.format == "TIFF" and orientation > 4 and isinstance(path, Path):
