@@ -220,10 +220,131 @@ def coco_voc21() -> Case:
     )
 
 
+def ade20k() -> Case:
+    """0 is void; the first class is 1. The archive has the list of classes, too."""
+    root = "ADEChallengeData2016"
+    members: Members = {f"{root}/objectInfo150.txt": b"Idx\tName\n", f"{root}/sceneCategories.txt": b"s\n"}
+    for folder, name in (("training", "ADE_train_00000001"), ("validation", "ADE_val_00000001")):
+        members[f"{root}/images/{folder}/{name}.jpg"] = photo("JPEG")
+        members[f"{root}/annotations/{folder}/{name}.png"] = picture(rows(0, 1, 13, 150))
+    column = [-1, -1, 1, 1, 13, 13, 150, 150]
+    return Case(
+        {"ADEChallengeData2016.zip": members},
+        {"train": ["ADE_train_00000001"], "val": ["ADE_val_00000001"]},
+        {"train/ADE_train_00000001": column, "val/ADE_val_00000001": column},
+    )
+
+
+def loveda() -> Case:
+    """0 is no data, which is void; 1 is the background."""
+    archives: dict[str, Members] = {}
+    for split, numbers in (("Train", (0, 1366)), ("Val", (2522, 3514))):
+        members = archives[f"{split}.zip"] = {}
+        for area, number in zip(("Rural", "Urban"), numbers):
+            members[f"{split}/{area}/images_png/{number}.png"] = photo()
+            members[f"{split}/{area}/masks_png/{number}.png"] = picture(rows(0, 1, 2, 7))
+    column = [-1, -1, 0, 0, 1, 1, 6, 6]
+    return Case(
+        archives,
+        {"train": ["Rural_0", "Urban_1366"], "val": ["Rural_2522", "Urban_3514"]},
+        {"train/Rural_0": column, "train/Urban_1366": column, "val/Urban_3514": column},
+    )
+
+
+def kvasir_seg() -> Case:
+    """The masks are JPEG files with grey edges."""
+    members: Members = {"Kvasir-SEG/kavsir_bboxes.json": b"{}"}
+    for name in "abcde":
+        members[f"Kvasir-SEG/images/{name}.jpg"] = photo("JPEG")
+        mask = np.repeat(rows(2, 254, 255, 1)[:, :, None], 3, axis=2)
+        members[f"Kvasir-SEG/masks/{name}.jpg"] = picture(mask, "JPEG", quality=100)
+    column = [0, 0, 1, 1, 1, 1, 0, 0]
+    return Case(
+        {"kvasir-seg.zip": members},
+        {"train": ["a", "b", "c", "e"], "test": ["d"]},
+        {"train/a": column, "test/d": column},
+    )
+
+
+def lung() -> Case:
+    """CT values of more than 8 bits; a patient stays in one split."""
+    members: Members = {}
+    names = [f"ID_{patient:04}_Z_{z:04}" for patient in range(4) for z in (75, 142)]
+    for name in names:
+        values = rows(-1000, -700, 40, 1200).astype(np.int32)
+        members[f"2d_images/{name}.tif"] = saved(values, "TIFF")
+        members[f"2d_masks/{name}.tif"] = saved(rows(0, 255, 0, 0).astype(np.uint8), "TIFF")
+    return Case(
+        {"finding-lungs-in-ct-data.zip": members},
+        {"train": [n for n in names if "ID_0003" not in n], "test": [n for n in names if "ID_0003" in n]},
+        {"train/ID_0000_Z_0142": [0, 0, 1, 1, 0, 0, 0, 0]},
+    )
+
+
+def lung_xray() -> Case:
+    """Masks of Shenzhen have a suffix; some of its images have none. Kaggle's archive has all files twice."""
+    members: Members = {}
+    for root in ("Lung Segmentation", "data/Lung Segmentation"):
+        for name, suffix in (
+            ("MCUCXR_0001_0", ""),
+            ("MCUCXR_0104_1", ""),
+            ("CHNCXR_0001_0", "_mask"),
+            ("CHNCXR_0330_1", "_mask"),
+            ("CHNCXR_0025_0", None),
+        ):
+            members[f"{root}/CXR_png/{name}.png"] = picture(rows(1, 2))
+            if suffix is not None:
+                members[f"{root}/masks/{name}{suffix}.png"] = picture(rows(255, 0))
+        members[f"{root}/ClinicalReadings/MCUCXR_0001_0.txt"] = b"normal"
+        members[f"{root}/test/CHNCXR_0025_0.png"] = photo()
+    column = [1, 1, 1, 1, 0, 0, 0, 0]
+    return Case(
+        {"chest-xray-masks-and-labels.zip": members},
+        {"train": ["CHNCXR_0001_0", "CHNCXR_0330_1", "MCUCXR_0104_1"], "test": ["MCUCXR_0001_0"]},
+        {"train/CHNCXR_0001_0": column, "train/MCUCXR_0104_1": column},
+    )
+
+
+def beside_images(archive: str, folders: dict[str, str], name: str, image: bytes) -> Case:
+    """Masks beside their images, with the suffix `_mask`."""
+    members: Members = {}
+    for folder in folders.values():
+        members[f"{folder}/{name}.png"] = image
+        members[f"{folder}/{name}_mask.png"] = picture(rows(0, 255, 255, 0))
+    return Case(
+        {archive: members},
+        {split: [name] for split in folders},
+        {f"{split}/{name}": [0, 0, 1, 1, 1, 1, 0, 0] for split in folders},
+    )
+
+
+def cornea() -> Case:
+    top = "Corneal nerve curivilinear segmentation"
+    members: Members = {}
+    for folder, prefix in (("training", "train"), ("val", "val"), ("test", "test")):
+        members[f"{top}/{top}/{folder}/{prefix}_images/{prefix}1.jpg"] = picture(rows(9, 8), "JPEG")
+        members[f"{top}/{top}/{folder}/{prefix}_mask/{prefix}1.png"] = picture(rows(0, 255))
+    return Case(
+        {"cornea.zip": members},
+        {"train": ["train1"], "val": ["val1"], "test": ["test1"]},
+        {"train/train1": [0, 0, 0, 0, 1, 1, 1, 1], "test/test1": [0, 0, 0, 0, 1, 1, 1, 1]},
+    )
+
+
 CASES: dict[str, Callable[[], Case]] = {
+    "ade20k": ade20k,
     "cityscapes": cityscapes,
     "coco_voc21": coco_voc21,
+    "cornea": cornea,
     "dic_hela": lambda: cell_tracking("DIC-C2DH-HeLa.zip"),
+    "esophagus": lambda: beside_images(
+        "esophagus.zip", {"train": "train_data", "test": "test_data"}, "00000", photo()
+    ),
+    "kvasir_seg": kvasir_seg,
+    "liver": lambda: beside_images("liver.zip", {"train": "train", "val": "val"}, "000", picture(rows(9, 8))),
+    "loveda": loveda,
+    "lung": lung,
+    "lung_xray": lung_xray,
     "phc_u373": lambda: cell_tracking("PhC-C2DH-U373.zip"),
     "voc2011": voc2011,
 }
