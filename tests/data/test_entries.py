@@ -113,24 +113,25 @@ def cityscapes() -> Case:
 
 
 def cell_tracking(archive: str) -> Case:
-    """Two cells in two sequences; frame 1 has no outlines; the third tracked cell has none in frame 0."""
+    """Three cells in two sequences; experts outlined two of them in one frame."""
     root = archive.removesuffix(".zip")
     members: Members = {}
     for sequence in ("01", "02"):
         for frame in ("000", "001"):
             members[f"{root}/{sequence}/t{frame}.tif"] = saved(rows(9, 8, 7, 6).astype(np.uint8), "TIFF")
-            markers = rows(5, 0, 300, 11).astype(np.uint16)
+            markers = rows(5, 0, 0, 11).astype(np.uint16)
             members[f"{root}/{sequence}_GT/TRA/man_track{frame}.tif"] = saved(markers, "TIFF")
-            members[f"{root}/{sequence}_ST/SEG/man_seg{frame}.tif"] = saved(markers * 0, "TIFF")
+            silver = rows(5, 0, 300, 11).astype(np.uint16)
+            members[f"{root}/{sequence}_ST/SEG/man_seg{frame}.tif"] = saved(silver, "TIFF")
         outlines = rows(1, 0, 300, 0).astype(np.uint16)
         members[f"{root}/{sequence}_GT/SEG/man_seg000.tif"] = saved(outlines, "TIFF")
         members[f"{root}/{sequence}_GT/TRA/man_track.txt"] = b"5 0 1 0\n"
-    column = [1, 1, 0, 0, 1, 1, -1, -1]
+    column = [1, 1, 0, 0, 1, 1, 1, 1]
     return Case(
         {archive: members},
-        {"train": ["01_000"], "test": ["02_000"]},
-        {"train/01_000": column, "test/02_000": column},
-        {"train/01_000": [(1, 0, 20), (1, 0, 20)]},
+        {"train": ["01_000", "01_001"], "test": ["02_000", "02_001"]},
+        {"train/01_001": column, "test/02_000": column},
+        {"train/01_001": [(1, 0, 20)] * 3},
     )
 
 
