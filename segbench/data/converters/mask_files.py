@@ -8,6 +8,7 @@ from typing import Any, Literal, NoReturn
 import numpy as np
 from PIL import Image
 from scipy.io import loadmat, whosmat
+from tifffile import PHOTOMETRIC, TiffFile
 
 from segbench.data.dataset import rgb_to_id
 from segbench.data.images import check_pixels, is_turned, open_image
@@ -16,6 +17,8 @@ from segbench.errors import SegbenchError
 Content = Literal["values", "colors", "numbers", "grey"]
 """What a mask holds: values of classes (palette images: the indices), colours, numbers of objects (also as
 colours), or grey levels."""
+_PILLOW = ("bool", "uint8", "uint16", "int16", "int32", "float32")
+"""Types of TIFF that Pillow reads exactly."""
 LOSSY = ("JPEG", "MPO", "JPEG2000", "WEBP")
 _NOT_A_MAP = "save it with one channel: a class or an object number in every pixel"
 
@@ -40,14 +43,17 @@ def read_mask(path: Path, content: Content, variable: str | None = None) -> np.n
         array = _numpy(path) if suffix == ".npy" else _matlab(path, variable)
         if array.ndim == 3 and 1 in (array.shape[0], array.shape[2]):
             array = array[0] if array.shape[0] == 1 else array[:, :, 0]
-        if array.dtype.kind not in "biuf" or not (
-            array.ndim == 2 or (array.ndim == 3 and array.shape[2] == 3 and array.dtype == np.uint8)
+        if (
+            not array.size
+            or array.dtype.kind not in "biuf"
+            or not (array.ndim == 2 or (array.ndim == 3 and array.shape[2] == 3 and array.dtype == np.uint8))
         ):
             _fail(path, f"is not a mask: shape {array.shape}, type {array.dtype}", _NOT_A_MAP)
         check_pixels(array.shape[1], array.shape[0], path)
         array = np.ascontiguousarray(array)
     else:
-        array = _image(path, content)
+        exact = _tiff(path) if suffix in (".tif", ".tiff") else None
+        array = _image(path, content) if exact is None else exact
     return _numbers(array, content, path)
 
 
@@ -74,11 +80,15 @@ def _image(path: Path, content: Content) -> np.ndarray:
         )
     if image.mode in ("LA", "PA", "RGBA"):
         alpha = np.asarray(image.getchannel("A"))
-        if (clear := np.count_nonzero(alpha != 255)) and content != "grey":
+        if clear := np.count_nonzero(alpha != 255):
             _fail(path, f"has {clear} transparent pixels", "save it without transparency (alpha channel)")
         image = image.convert({"LA": "L", "PA": "P", "RGBA": "RGB"}[image.mode])
     if image.mode not in ("1", "L", "P", "RGB", "F") and not image.mode.startswith("I"):
         _fail(path, f"has the colour space {image.mode}", "save it as PNG with grey levels or RGB")
+    if image.format == "GIF" and image.mode == "P":  # programs number its colours as they like
+        levels = np.asarray(image.convert("RGB"))
+        if (levels[..., :1] == levels[..., 1:]).all():
+            image = Image.fromarray(levels[..., 0])
     if image.mode in ("1", "L", "P", "RGB"):
         if content == "colors" or (content == "numbers" and image.mode == "RGB"):
             image = image.convert("RGB")
@@ -105,11 +115,14 @@ def _numbers(array: np.ndarray, content: Content, path: Path) -> np.ndarray:
         if array.dtype.kind in "iu" and array.min() >= 0 and array.max() <= 255:
             return array.astype(np.int32) * 0x010101
         _fail(path, "has no colours, but `classes` names colours", "name the values of the mask instead")
+    if content == "grey" and array.dtype == bool:
+        return array * np.uint8(255)
     if array.dtype.kind == "f":
         if not np.isfinite(array).all():
             _fail(path, "has values that are not finite (nan or inf)", "replace them by numbers")
         if content == "grey":
             return array
+        array = array.astype(np.float64)
         if (array != np.round(array)).any() or abs(array).max() > 2**31:
             _fail(
                 path,
@@ -124,12 +137,38 @@ def _numbers(array: np.ndarray, content: Content, path: Path) -> np.ndarray:
     return array
 
 
+def _tiff(path: Path) -> np.ndarray | None:
+    """Read a TIFF of a type that Pillow refuses or changes, such as 64 bits or -1 in 8; None for others."""
+    try:
+        with TiffFile(path) as file:
+            page = file.pages.first
+            if page.photometric == PHOTOMETRIC.MINISWHITE:
+                _fail(
+                    path,
+                    "stores white as 0 (MinIsWhite): only some programs invert the values of such a file",
+                    "save it with black as 0, in ImageJ after Image > Lookup Tables > Grays; or as PNG",
+                )
+            if (page.dtype in _PILLOW and not file.is_bigtiff) or page.ndim != 2:
+                return None
+            check_pixels(page.shape[1], page.shape[0], path)
+            if len(file.pages) > 1:
+                _fail(path, f"has {len(file.pages)} pages", "save a file for each page")
+            return page.asarray()
+    except SegbenchError:
+        raise
+    except Exception as error:  # tifffile raises many types; Pillow says what is wrong
+        if "imagecodecs" in str(error):
+            what = f"is compressed in a way that needs the package imagecodecs ({error})"
+            _fail(path, what, "install the extra `tiff`, or save it without compression")
+        return None
+
+
 def _numpy(path: Path) -> np.ndarray:
     """Open an array without reading it. Pickled objects are refused, as they can run code."""
     try:
         loaded = np.load(path, mmap_mode="r", allow_pickle=False)
     except Exception as error:  # a broken header raises many types
-        pickled = "pickle" in str(error).lower()
+        pickled = "object" in str(error).lower()
         what = "holds Python objects, which can run code, not an array of numbers" if pickled else str(error)
         _fail(
             path,

@@ -23,6 +23,9 @@ _SHOWN = 5
 _SMOOTH = 20
 """More unknown values than this look like the grey levels of a smoothed mask."""
 _GREY = 0x010101
+_FEW = 1000
+_SMALLEST = 16
+"""Up to `_FEW` objects are always accepted; more must have at least `_SMALLEST` pixels of the image each."""
 Names = Sequence[str] | Mapping[str, str]
 
 
@@ -100,6 +103,12 @@ class Meaning:
         else:
             numbers = np.unique(array)
         numbers = numbers[numbers != 0]
+        if len(numbers) > max(_FEW, array.size // _SMALLEST):
+            raise SegbenchError(
+                f"has {len(numbers)} values in {array.size} pixels, too many to be numbers of objects",
+                where=path,
+                remedy="check that `mask` finds masks, and that they were saved without smoothing or loss",
+            )
         if len(numbers) and numbers[0] < 0 and int(numbers[0]) not in self.ids:
             raise SegbenchError(
                 f"has the object number {numbers[0]}",
@@ -134,7 +143,7 @@ class Meaning:
         order = np.argsort(-counts, kind="stable")[:_SHOWN].tolist()
         shown = ", ".join(f"{self._text(int(values[k]))} ({counts[k]} pixels)" for k in order)
         more = f" and {len(values) - _SHOWN} more" if len(values) > _SHOWN else ""
-        kind = ("color" if self.content == "colors" else "value") + ("s" if len(values) > 1 else "")
+        kind = ("colour" if self.content == "colors" else "value") + ("s" if len(values) > 1 else "")
         first = self._text(int(values[order[0]]))
         example = f'"{first}": NAME' if self.content == "colors" else f"{first}: NAME"
         remedy = f"name each in `classes`, such as `{example}`, or list it in `void`"
@@ -271,13 +280,13 @@ def read_labelmap(path: Path, encoding: str) -> dict[str, str]:
         if not is_color or not label.strip():
             wrong.append(f"line {number} is {line.strip()[:80]!r}")
         elif text in found:
-            wrong.append(f"line {number} has the color {text} of '{found[text]}'")
+            wrong.append(f"line {number} has the colour {text} of '{found[text]}'")
         else:
             found[text] = label.strip()
     if wrong or not found:
         what = "; ".join(wrong[:_SHOWN]) or "has no line"
         raise SegbenchError(
-            what, where=path, remedy="write lines such as `car:128,64,0::`, a color for each label"
+            what, where=path, remedy="write lines such as `car:128,64,0::`, a colour for each label"
         )
     return found
 
@@ -299,9 +308,9 @@ def _value(text: str, where: str) -> tuple[int, bool]:
         if max(red, green, blue) < 256:
             return red + 256 * green + 65536 * blue, True
     raise SegbenchError(
-        f"{text!r} is neither a value nor a color",
+        f"{text!r} is neither a value nor a colour",
         where=where,
-        remedy='write a value such as 255, or a color such as "#804000" (in quotes) or "128,64,0"',
+        remedy='write a value such as 255, or a colour such as "#804000" (in quotes) or "128,64,0"',
     )
 
 
@@ -309,7 +318,7 @@ def _all_colors(found: Sequence[tuple[int, bool]]) -> bool:
     kinds = {is_color for _, is_color in found}
     if len(kinds) > 1:
         raise SegbenchError(
-            "names values and colors",
+            "names values and colours",
             where="options.classes",
             remedy="name either, also in `void`: masks hold one of the two",
         )

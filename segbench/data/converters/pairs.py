@@ -7,7 +7,7 @@
       classes: {0: background, 255: lung}
 
 `{name}` stands for the text that an image and its mask have in common. Patterns are below the folder, or the
-entry's archive; folders that contain only another folder may be left out. With several archives, patterns
+entry's archive; folders that contain only another folder may be omitted. With several archives, patterns
 begin with the name of an archive (`Train.zip/Train/{name}.png`).
 
 Masks are as large as the pixels of the image as they are stored. They hold values or colours of classes
@@ -58,13 +58,19 @@ from segbench.errors import SegbenchError
 log = logging.getLogger(__name__)
 
 
-def _text_keys(value: Any) -> Any:
-    """Values are numbers in YAML and text in JSON."""
+def _named(value: Any) -> Any:
+    """Check class names. Values become text, as in JSON."""
+    names = dict(enumerate(value)) if isinstance(value, list) else value
+    if isinstance(names, dict):
+        for key, name in names.items():
+            if not isinstance(name, str):
+                raise ValueError(f"the class of {key} is {name!r}, not text; write the name in quotes")
     return {str(k): v for k, v in value.items()} if isinstance(value, dict) else value
 
 
 Patterns = str | Annotated[list[str], Field(min_length=1)]
-Names = Annotated[list[str] | dict[str, str], BeforeValidator(_text_keys)]
+Named = BeforeValidator(_named)
+Names = list[str] | dict[str, str]
 
 
 class Split(BaseModel):
@@ -88,18 +94,18 @@ class Options(SourceOptions):
     splits: dict[Literal["train", "val", "test"], Split] = {}
     """Patterns of each split, instead of `image` and `mask`. `val_fraction` takes a missing
     `val` from `train`."""
-    classes: Names | None = None
+    classes: Annotated[Names | None, Named] = None
     """Class of each value (`{0: background, 255: lung}`) or colour (`{"#804000": car}`, `{"128,64,0": car}`)
     in the masks, or of each text of `{class}` in their names. A list names the values 0, 1, 2, and so on.
     `background` is the implicit class 0. Values with the same name are one class."""
     labelmap: str | None = None
     """File with classes and colours instead of `classes`, as CVAT writes it: `labelmap.txt`."""
-    objects: str | Names | None = None
+    objects: Annotated[str | Names | None, Named] = None
     """Name of the class, if the masks number objects: each value or colour but 0 is an object, in each file.
     With `{class}` in the mask pattern, a list, or the class of each text."""
     void: list[int | str] = []
     """Values or colours of pixels that are excluded from training and scores."""
-    threshold: float | None = None
+    threshold: Annotated[float, Field(allow_inf_nan=False)] | None = None
     """For grey masks, such as JPEG: pixels of at least this value are the second of two classes, or the
     object of the file."""
     reduce_zero_label: bool = False
@@ -215,7 +221,7 @@ def _meaning(options: Options, by_file: bool, files: Files) -> Meaning:
         if options.labelmap not in files:
             found = [path for path in files if path.endswith(".txt")][:5]
             raise SegbenchError(
-                f"there is no file {options.labelmap!r}",
+                f"the dataset has no file {options.labelmap!r}",
                 where="options.labelmap",
                 remedy=f"write its path below the folder (text files: {', '.join(found) or 'none'})",
             )
@@ -301,6 +307,7 @@ class _Reader:
         self.meaning, self.options = meaning, options
         self.brightest: float | None = None
         self.overlap = 0
+        self.most = 0
 
     def samples(self, images: Sequence[_Image], faults: Sequence[SegbenchError]) -> Iterator[Sample]:
         for fault in faults:
@@ -318,6 +325,8 @@ class _Reader:
                 where="options.threshold",
                 remedy="set a threshold between the dark and the bright values of the masks",
             )
+        if self.meaning.objects and self.most == 1 and len(images) > 1:
+            log.warning("no mask has more than one object; `classes` is for masks that do not number objects")
         if self.overlap:
             log.warning(
                 "%d pixels belong to several classes; each has the one that `classes` names last",
@@ -346,6 +355,7 @@ class _Reader:
                 self._note_brightness(array)
                 if self.meaning.objects:
                     instances += self.meaning.instances(array, path, text)
+                    self.most = max(self.most, len(instances))
                 if self.meaning.has_semantic:
                     maps.append(self.meaning.classes(array, path, text))
             except SegbenchError as error:

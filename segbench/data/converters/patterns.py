@@ -6,7 +6,9 @@ All files are listed once; each pattern is a regular expression over this list.
 from __future__ import annotations
 
 import os
+import posixpath
 import re
+import unicodedata
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -58,12 +60,17 @@ class Pattern:
     """
 
     def __init__(self, text: str, where: str) -> None:
+        text = unicodedata.normalize("NFC", text)  # macOS writes names in another form
         self.text, self.where = text, where
         found = [m[1] for m in _TOKEN.finditer(text) if m[1] is not None]
         self.fields = tuple(dict.fromkeys(found))
         rest = _TOKEN.sub("", text)
         if wrong := [name for name in found if not re.fullmatch(r"[A-Za-z_]\w*", name)]:
             self._fail(f"{{{wrong[0]}}} is not a field", "write a name of letters, such as {name}")
+        if not found:
+            self._fail(
+                "has no field", "write {name} where the name stands that image and mask have in common"
+            )
         if "{" in rest or "}" in rest or "**" in text.replace("**/", ""):
             self._fail("has a brace or ** that is not closed", "write {name} for a field and **/ for folders")
         if "\\" in text or text.startswith(("/", "~")) or ".." in PurePosixPath(text).parts:
@@ -96,26 +103,38 @@ class Pattern:
 
 
 def files_below(roots: Mapping[str, Path]) -> dict[str, Path]:
-    """List all files below folders, without junk, sorted.
+    """List all files below folders, without junk, sorted. Paths are in Unicode's form NFC.
 
     Args:
-        roots: prefix of the paths -> folder. Links to folders are followed.
+        roots: prefix of the paths -> folder, or a single file. Links to folders are followed.
     """
     found: dict[str, Path] = {}
     for prefix, root in roots.items():
-        seen: set[tuple[int, int]] = set()
-        for folder, folders, names in os.walk(root, followlinks=True):
-            status = Path(folder).stat()
-            if (status.st_dev, status.st_ino) in seen:  # a link to a folder above
-                folders.clear()
-                continue
-            seen.add((status.st_dev, status.st_ino))
-            folders[:] = [name for name in folders if not is_junk([name])]
-            below = os.path.relpath(folder, root)
-            start = prefix if below == "." else f"{prefix}{below}/"
-            base = Path(folder)
-            found |= {f"{start}{name}": base / name for name in names if not is_junk([name])}
-    return dict(sorted(found.items()))
+        if root.is_file():
+            found[prefix.rstrip("/")] = root
+        else:
+            found |= _walked(root, prefix, frozenset())
+    return {unicodedata.normalize("NFC", path): found[path] for path in sorted(found)}
+
+
+def _walked(folder: Path, prefix: str, above: frozenset[tuple[int, int]]) -> Iterator[tuple[str, Path]]:
+    """Yield path and file of all files in a folder. `above`: the folders above, as links may be circular."""
+    try:
+        status = folder.stat()
+        entries = [(entry.name, entry.is_dir()) for entry in os.scandir(folder)]
+    except OSError as error:
+        raise SegbenchError(
+            f"is not readable ({error.strerror})", where=folder, remedy="check the permissions of the folder"
+        ) from error
+    if (identity := (status.st_dev, status.st_ino)) in above:
+        return
+    for name, is_folder in entries:
+        if is_junk([name]):
+            continue
+        if is_folder:
+            yield from _walked(folder / name, f"{prefix}{name}/", above | {identity})
+        else:
+            yield f"{prefix}{name}", folder / name
 
 
 def matched(files: Files, images: Sequence[Pattern], masks: Sequence[Pattern]) -> Matches:
@@ -153,6 +172,10 @@ def matched(files: Files, images: Sequence[Pattern], masks: Sequence[Pattern]) -
     return _paired(files, image_at, chosen, result)
 
 
+def _suffix(path: str) -> str:
+    return posixpath.splitext(path)[1].lower()  # far faster than pathlib
+
+
 def require_matches(files: Files, splits: Iterable[tuple[Sequence[Pattern], Sequence[Pattern]]]) -> None:
     """Check that each pattern of images and of masks matches a file.
 
@@ -163,13 +186,16 @@ def require_matches(files: Files, splits: Iterable[tuple[Sequence[Pattern], Sequ
     for sides in splits:
         for patterns, suffixes in zip(sides, (IMAGE_SUFFIXES, MASK_SUFFIXES)):
             for pattern in patterns:
-                hits = {PurePosixPath(p).suffix.lower() for p in files if any(pattern.matches(p))}
-                if not hits:
-                    wrong.append(f"{pattern.where}: {pattern.text!r} matches no file")
-                elif not hits & suffixes:
+                hits = (path for path in files if any(pattern.matches(path)))
+                if any(_suffix(path) in suffixes for path in hits):
+                    continue
+                others = sorted({_suffix(path) for path in files if any(pattern.matches(path))})
+                if not others:
+                    wrong.append(f"{pattern.where}: {pattern.text!r} matches no file of the dataset")
+                else:
                     wrong.append(
                         f"{pattern.where}: {pattern.text!r} matches only files of type "
-                        f"{', '.join(sorted(hits))} (known: {', '.join(sorted(suffixes))})"
+                        f"{', '.join(others)} (known: {', '.join(sorted(suffixes))})"
                     )
     if wrong:
         raise SegbenchError(
@@ -180,13 +206,17 @@ def require_matches(files: Files, splits: Iterable[tuple[Sequence[Pattern], Sequ
 
 def _shared(images: Sequence[Pattern], masks: Sequence[Pattern]) -> list[str]:
     everywhere = [f for f in images[0].fields if all(f in p.fields for p in (*images, *masks))]
-    if not everywhere or CLASS in everywhere:
+    if not everywhere:
         raise SegbenchError(
-            f"{images[0].text!r} and {masks[0].text!r} share no field"
-            if CLASS not in everywhere
-            else f"{{{CLASS}}} stands in an image pattern",
+            f"{images[0].text!r} and {masks[0].text!r} share no field",
             where=masks[0].where,
             remedy="write {name} in every pattern, where the name stands that image and mask have in common",
+        )
+    if any(CLASS in p.fields for p in images) or len({CLASS in p.fields for p in masks}) > 1:
+        raise SegbenchError(
+            f"the field {{{CLASS}}} is for masks, and must be in all of their patterns or in none",
+            where=masks[0].where,
+            remedy="give the field another name, such as {folder}",
         )
     return everywhere
 
@@ -195,7 +225,7 @@ def _images(files: Files, patterns: Sequence[Pattern], shared: list[str]) -> dic
     """Return key and name of each image, by path."""
     found = {}
     for path in files:
-        if PurePosixPath(path).suffix.lower() in IMAGE_SUFFIXES:
+        if _suffix(path) in IMAGE_SUFFIXES:
             for fields in (f for pattern in patterns for f in pattern.matches(path)):
                 found[path] = tuple(fields[f] for f in shared), "_".join(fields.values())
                 break
@@ -208,7 +238,7 @@ def _masks(
     """Return possible keys of each mask, with its class, by path."""
     found = {}
     for path in files:
-        if PurePosixPath(path).suffix.lower() in MASK_SUFFIXES:
+        if _suffix(path) in MASK_SUFFIXES:
             fields = [f for pattern in patterns for f in pattern.matches(path)]
             if fields:
                 found[path] = [(tuple(f[s] for s in shared), f.get(CLASS)) for f in fields]
@@ -263,10 +293,10 @@ def _paired(
         elif key not in masks:
             result.unannotated[image_at[paths[0]][1]] = files[paths[0]]
         else:
-            stems = [str(PurePosixPath(p).with_suffix("")) for p in masks[key]]
-            same = [p for p, stem in zip(masks[key], stems) if stems.count(stem) > 1]
-            if same:
-                result.faults.append(_twice("mask", same, files))
+            stems: dict[str, list[str]] = defaultdict(list)
+            for path in masks[key]:
+                stems[posixpath.splitext(path)[0]].append(path)
+            result.faults += [_twice("mask", same, files) for same in stems.values() if len(same) > 1]
             found = [(files[p], mask_at[p][1]) for p in masks[key]]
             result.pairs.append(Pair(image_at[paths[0]][1], files[paths[0]], found))
     for key, paths in masks.items():
