@@ -73,9 +73,9 @@ class Published(Strict):
     """A published score. The report shows it in a separate table, because it was measured in another way."""
 
     dataset: str | None = None
-    """Entry of `config/datasets/` with the same images and classes, if one exists."""
+    """Entry of `config/datasets/` with the same dataset and classes, if one exists."""
     data: str = ""
-    """Dataset that it was measured on, if it has no entry, or how that differs from the entry."""
+    """Dataset that it was measured on, if it has no entry, or how it differs from the entry."""
     split: str
     """Split that the score was measured on."""
     metric: Annotated[str, AfterValidator(_known_metric)]

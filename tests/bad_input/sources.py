@@ -226,6 +226,28 @@ def penn_fudan() -> dict[str, Members]:
     return {"PennFudanPed.zip": {f"PennFudanPed/{n}": c for n, c in members.items()}}
 
 
+def cityscapes() -> dict[str, Members]:
+    images, truths = {}, {}
+    for split, city in (("train", "ulm"), ("val", "munster")):
+        frame = f"{split}/{city}/{city}_000001_000019"
+        images[f"leftImg8bit/{frame}_leftImg8bit.png"] = photo()
+        file = io.BytesIO()
+        Image.fromarray(labels(7, 26, 26001, 0, 24003).astype(np.uint16)).save(file, "PNG")
+        truths[f"gtFine/{frame}_gtFine_instanceIds.png"] = file.getvalue()
+    return {"leftImg8bit_trainvaltest.zip": images, "gtFine_trainvaltest.zip": truths}
+
+
+def cell_tracking() -> dict[str, Members]:
+    members = {}
+    for sequence in ("01", "02"):
+        members[f"cells/{sequence}/t000.tif"] = photo("TIFF")
+        for path in ("SEG/man_seg000.tif", "TRA/man_track000.tif"):
+            file = io.BytesIO()
+            Image.fromarray(labels(1, 300).astype(np.uint16)).save(file, "TIFF")
+            members[f"cells/{sequence}_GT/{path}"] = file.getvalue()
+    return {"cells.zip": members}
+
+
 def pairs() -> dict[str, Members]:
     members = {}
     for name, suffix in (("a", "png"), ("b", "npy"), ("c", "mat"), ("d", "tiff"), ("e", "bmp")):
@@ -253,6 +275,8 @@ SOURCES: dict[str, tuple[Callable[[], dict[str, Members]], str, dict[str, Any], 
     "isbi2012": (isbi2012, "isbi2012", {}, ["semantic"]),
     "dsb2018": (dsb2018, "dsb2018", {}, ["instance"]),
     "penn_fudan": (penn_fudan, "penn_fudan", {}, ["instance"]),
+    "cityscapes": (cityscapes, "cityscapes", {}, ["panoptic"]),
+    "cell_tracking": (cell_tracking, "cell_tracking", {}, ["instance"]),
     "pairs_colors": (pairs, "pairs", {**PATTERNS, "labelmap": "labelmap.txt"}, ["semantic"]),
     "pairs_objects": (pairs, "pairs", {**PATTERNS, "objects": "cell"}, ["instance"]),
 }

@@ -63,7 +63,7 @@ def test_every_dataset_states_its_source(name: str) -> None:
         (["models"], ["fcn8s_vgg16", "Shelhamer et al., TPAMI 2017", "134.5 M", "222.6 G"]),
         (
             ["models", "pspnet_resnet50"],
-            ["Pyramid Scene Parsing", "Uses the context", "miou 0.4168 on ADE20K"],
+            ["Pyramid Scene Parsing", "Uses the context", "miou 0.4168 on ade20k"],
         ),
         (["datasets"], ["coco2017", "118287 train + 5000 val", "generated", "by hand"]),
         (["datasets", "voc2012"], ["Everingham", "host.robots.ox.ac.uk", "Flickr"]),

@@ -1,14 +1,16 @@
 """PASCAL VOC 2012 and SBD, each alone or joined. Everingham et al. 2010; Hariharan et al. 2011.
 
 Joined, the training images are those of VOC and SBD without VOC's `val`, which is scored. An image that is in
-both has VOC's truth.
+both has VOC's truth. With `keep: sbd`, the training images are those of SBD's `train`, and the images of
+VOC's `val` that are not among them are scored: for VOC 2011 the 736 images of `seg11valid`, on which the
+authors of FCN report (Shelhamer et al. 2017).
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict
@@ -43,6 +45,11 @@ CLASSES = [
     "tvmonitor",
 ]
 VOID = 255
+VOC_ARCHIVES = {
+    2011: ("VOCtrainval_25-May-2011.tar", "TrainVal/VOCdevkit/VOC2011"),
+    2012: ("VOCtrainval_11-May-2012.tar", "VOCdevkit/VOC2012"),
+}
+"""Archive of each year, and its folder."""
 
 
 class Options(BaseModel):
@@ -54,12 +61,17 @@ class Options(BaseModel):
     """Use the images of VOC's segmentation set."""
     sbd: bool = False
     """Use the images of SBD."""
+    year: Literal[2011, 2012] = 2012
+    """Year of VOC."""
+    keep: Literal["voc", "sbd"] = "voc"
+    """With both: the source whose split is kept. voc: VOC's `val` is scored, and all other images are for
+    training. sbd: SBD's `train` is for training, and the other images of VOC's `val` are scored."""
 
 
 def convert(archives: Archives, options: dict[str, Any]) -> Converted:
     """Convert the archives. Options: see `Options`."""
     chosen = parse_options(Options, options)
-    voc = _Voc(archives["VOCtrainval_11-May-2012.tar"]) if chosen.voc else None
+    voc = _Voc(archives, chosen.year) if chosen.voc else None
     sbd = _Sbd(archives["benchmark.tgz"]) if chosen.sbd else None
     return Converted(
         categories=categories(CLASSES, isthing=True),
@@ -67,11 +79,16 @@ def convert(archives: Archives, options: dict[str, Any]) -> Converted:
         evaluation_split="val",
         orientation="stored",
         partial=True,
-        samples=_samples(voc, sbd),
+        samples=_samples(voc, sbd, chosen.keep),
     )
 
 
-def _samples(voc: _Voc | None, sbd: _Sbd | None) -> Iterator[Sample]:
+def _samples(voc: _Voc | None, sbd: _Sbd | None, keep: str) -> Iterator[Sample]:
+    if voc and sbd and keep == "sbd":
+        training = dict.fromkeys(sbd.names("train"))
+        yield from (sbd.sample("train", name) for name in training)
+        yield from (voc.sample("val", name) for name in voc.names("val") if name not in training)
+        return
     if voc:
         for split in ("train", "val"):
             yield from (voc.sample(split, name) for name in voc.names(split))
@@ -87,8 +104,9 @@ def _samples(voc: _Voc | None, sbd: _Sbd | None) -> Iterator[Sample]:
 class _Voc:
     """Palette PNGs of classes and of objects; 255 = border or difficult."""
 
-    def __init__(self, archive: Path) -> None:
-        self.root = archive / "VOCdevkit" / "VOC2012"
+    def __init__(self, archives: Archives, year: int) -> None:
+        name, folder = VOC_ARCHIVES[year]
+        self.root = archives[name] / folder
 
     def names(self, split: str) -> list[str]:
         return read_lines(self.root / "ImageSets" / "Segmentation" / f"{split}.txt")

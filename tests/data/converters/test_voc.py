@@ -122,6 +122,19 @@ def test_joined_split_has_each_image_once_with_vocs_truth(tmp_path: Path, save):
     assert len(samples) == 5
 
 
+def test_split_of_sbd_is_kept(tmp_path: Path, save):
+    archives = {
+        VOC: tiny_voc(tmp_path / "voc", save, train=["a"], val=["b", "c"]),
+        SBD: tiny_sbd(tmp_path / "sbd", save, train=["b", "d"], val=["c", "e"]),
+    }
+    samples = convert(archives, {"voc": True, "sbd": True, "keep": "sbd"}).samples
+    assert [(s.split, s.stem, s.instances[0]["category_id"]) for s in samples] == [
+        ("train", "b", DOG),
+        ("train", "d", DOG),
+        ("val", "c", CAT),
+    ]
+
+
 def test_border_and_difficult_objects(tmp_path: Path, save):
     root = tiny_voc(tmp_path, save, train=["a"], val=[])
     (sample,) = convert({VOC: root}, {"voc": True}).samples
