@@ -4,9 +4,16 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
+from segbench.contract.scores import LOWER_IS_BETTER
 from segbench.contract.view import Task
+
+
+def _ranking(metric: str) -> str:
+    if metric in LOWER_IS_BETTER:
+        raise ValueError("lower values of this metric are better; networks are ranked by the highest value")
+    return metric
 
 
 class ReportOptions(BaseModel):
@@ -22,5 +29,5 @@ class ReportOptions(BaseModel):
     """Images added to each gallery on which the best network scores lowest."""
     instance_score: Annotated[float, Field(ge=0, le=1)] = 0.5
     """Predicted objects with a lower score are not drawn. This does not change the evaluation."""
-    primary: dict[Task, str] = {}
+    primary: dict[Task, Annotated[str, AfterValidator(_ranking)]] = {}
     """By task: the metric that ranks the networks. Default: miou, ap and pq."""

@@ -8,6 +8,7 @@ One folder per dataset:
     <split>/semantic/<stem>.png         class ids, one channel; 0 = background, 255 = void (65535 in 16 bits)
     <split>/instances.json              COCO detection format, things only, ids from 1, with `iscrowd`
     <split>/panoptic.json, panoptic/<stem>.png   COCO panoptic format
+    <split>/cases.json                  which images are slices of one volume, and their spacing; only for volumes
 
 Every dataset has semantic maps. They are annotated, or derived from instances (painted from large to small,
 crowds as void) or from panoptic segments. A panoptic dataset has all three kinds of truth.
@@ -25,6 +26,7 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from segbench.contract.view import BACKGROUND, Category, Task, View, void_value
+from segbench.data.cases import Slice
 from segbench.data.images import IMAGE_SUFFIXES, allow_pixels, read_image, read_label_map
 from segbench.data.junk import listed
 from segbench.data.levels import Levels
@@ -99,6 +101,7 @@ class Sample:
             `iscrowd`).
         size: width and height of the annotated image, if the source states them.
         group: what the image belongs to, such as a patient or a video; None: only to itself.
+        slice: the place of the image in a volume, if it is a slice of one.
         source: the annotation file, which messages name; None: they name the image.
         faults: errors of the annotation. Those of all samples are reported together.
     """
@@ -113,6 +116,7 @@ class Sample:
     panoptic: tuple[np.ndarray, list[dict[str, Any]]] | None = None
     size: tuple[int, int] | None = None
     group: str | None = None
+    slice: Slice | None = None
     source: Path | None = None
     faults: list[SegbenchError] = field(default_factory=list)
 

@@ -18,6 +18,7 @@ from PIL import Image
 
 from segbench.contract.limits import MAX_PIXELS
 from segbench.contract.view import TASKS, Category, Task, void_value
+from segbench.data.cases import Slice, write_cases
 from segbench.data.dataset import Converted, DatasetInfo, Orientation, Sample, id_to_rgb
 from segbench.data.faults import Faults
 from segbench.data.images import IMAGE_SUFFIXES, open_image, pixels, save_lossless
@@ -85,7 +86,7 @@ def write_dataset(
             except SegbenchError as error:
                 faults.add(error)
                 continue
-            splits[sample.split].add_truth(path, truth)
+            splits[sample.split].add_truth(path, truth, sample.slice)
             dropped += truth.dropped
             if sample.split == "train":
                 statistics.add(array)
@@ -226,8 +227,8 @@ class _SplitWriter:
             )
         self._stems.add(stem)
 
-    def add_truth(self, path: Path, truth: Truth) -> None:
-        """Write the truth of the image at `path`."""
+    def add_truth(self, path: Path, truth: Truth, place: Slice | None = None) -> None:
+        """Write the truth of the image at `path`. `place`: its place in a volume."""
         semantic = np.where(truth.semantic < 0, self.void, truth.semantic).astype(self.dtype)
         self._save_png(semantic, "semantic", path.stem)
         with path.open("rb") as file:
@@ -246,6 +247,8 @@ class _SplitWriter:
             (self.folder / "panoptic").mkdir(exist_ok=True)
             self._save_png(id_to_rgb(segments), "panoptic", path.stem)
             digest.update(segments.tobytes())
+        if place is not None:  # before the digest, as scores by case depend on it
+            record["slice"] = place.model_dump()
         line = json.dumps(record).encode() + b"\n"
         self.offsets[path.name] = self._spool.tell()
         self._spool.write(line)
@@ -268,6 +271,8 @@ class _SplitWriter:
             self._write_json("instances.json", self._instances(), things)
         if "segments_info" in first:
             self._write_json("panoptic.json", self._panoptic(), self.categories)
+        if "slice" in first:
+            write_cases(self.folder, self._slices())
 
     def _records(self) -> Iterator[dict[str, Any]]:
         for number, name in enumerate(sorted(self.offsets), 1):  # the ids of `Split.images`
@@ -291,6 +296,10 @@ class _SplitWriter:
                 "file_name": f"{Path(image['file_name']).stem}.png",
                 "segments_info": record["segments_info"],
             }
+
+    def _slices(self) -> Iterator[tuple[str, Slice]]:
+        for record in self._records():
+            yield Path(record["image"]["file_name"]).stem, Slice.model_validate(record["slice"])
 
     def _write_json(self, name: str, annotations: Iterable[Any], categories: list[Category]) -> None:
         parts: dict[str, Iterable[Any]] = {
