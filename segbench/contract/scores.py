@@ -36,8 +36,8 @@ class Contract:
     """How a score was computed. Fields that do not apply to a metric are empty."""
 
     pooling: Literal["dataset", "image", "case"]
-    """dataset: counts of all images are summed first. image, case: scores of the images, or of the volumes that
-    they are slices of, are averaged."""
+    """dataset: counts of all images are summed first. image: scores of the images are averaged. case: scores
+    of the volumes are averaged."""
     ignored: str
     """Truth that is excluded before counting, together with the predictions on it."""
     absent: str

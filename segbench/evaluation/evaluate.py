@@ -92,8 +92,8 @@ def evaluate(
     if found:
         log.info("scoring %d cases", len(found))
         predicted.open("semantic")
-        job = _cases(split, predicted, tasks["semantic"], options)
-        scores = [one for part in spread(job, found, chunk=1) for one in part]
+        score = _cases(split, predicted, tasks["semantic"], options)
+        scores = [one for part in spread(score, found, chunk=1) for one in part]
         further = cases.case_means(
             scores,
             tasks["semantic"].classes,

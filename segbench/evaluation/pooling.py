@@ -27,8 +27,8 @@ def pool(statistics: Statistics) -> list[Score]:
 def write_scores(statistics: Statistics, out: Path, further: Sequence[Score] = (), **figures: Any) -> None:
     """Write scores.csv and scores.json into the folder `out`.
 
-    Undefined values are empty in scores.csv and null in scores.json. `further` are scores that do not follow from
-    the statistics. `figures` are added to scores.json.
+    Undefined values are empty in scores.csv and null in scores.json. `further` are scores that do not follow
+    from the statistics. `figures` are added to scores.json.
     """
     scores = [*pool(statistics), *further]
     with (

@@ -100,8 +100,8 @@ def _stacked(member: Member, read: Read, void: int) -> tuple[np.ndarray, np.ndar
 def measure(truth: np.ndarray, guess: np.ndarray, spacing: Sequence[float], tolerance: float) -> Values:
     """Return Dice, HD95 (mm) and surface Dice of one class of a volume.
 
-    If both masks are empty, all are undefined. If one is, Dice and surface Dice are 0, and HD95 is the diagonal of
-    the volume, the largest distance in it.
+    If both masks are empty, all are undefined. If one is, Dice and surface Dice are 0, and HD95 is the
+    diagonal of the volume, the largest distance in it.
 
     Args:
         truth, guess: D x H x W bool.

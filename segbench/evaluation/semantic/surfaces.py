@@ -1,8 +1,9 @@
 """Distances between the surfaces of two masks: HD95 and the normalised surface Dice (NSD).
 
-The surface of a mask are its voxels with a face towards a voxel outside of the mask, or towards the outside of
-the volume. Distances are those between the centres of voxels, in mm. Nikolov et al., JMIR 2021 (NSD); Maier-Hein
-and Reinke et al., Metrics Reloaded, Nature Methods 2024. The values are MONAI's.
+The surface of a mask are its voxels with a face towards a voxel outside of the mask, or towards the outside
+of the volume. Distances are those between the centres of voxels, in mm. Values are equal to MONAI's.
+
+Nikolov et al., JMIR 2021 (NSD). Maier-Hein, Reinke et al., Metrics Reloaded, Nature Methods 2024.
 """
 
 from __future__ import annotations

@@ -44,7 +44,7 @@ DIAGONAL = math.sqrt(25**2 + 7**2 + 14**2)
 
 @pytest.fixture
 def scored(tmp_path: Path) -> Callable[..., tuple[dict, dict]]:
-    """Writes truth and predictions of volumes, and scores them. Returns {(metric, class): row}, scores.json."""
+    """Writes truth and predictions of volumes, and scores them: {(metric, class): row}, scores.json."""
 
     def run(truth, guess, *, options=OPTIONS, spacing=SPACING, skip=(), processes=1):
         png = io.BytesIO()
