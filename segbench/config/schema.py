@@ -8,11 +8,12 @@ from __future__ import annotations
 import os
 import re
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
-from pydantic import AfterValidator, Field, NonNegativeInt, PositiveFloat, PositiveInt
+from pydantic import AfterValidator, Field, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
 
 from segbench.contract.card import Card, Published, Size
+from segbench.contract.channels import Channels, Window, window_by_channel
 from segbench.contract.evaluation import EvaluationOptions
 from segbench.contract.limits import Limits
 from segbench.contract.recipe import Strict
@@ -52,8 +53,12 @@ class DatasetEntry(Strict):
     """Python path of the converter, `package.module:function`."""
     tasks: list[Task]
     """Tasks that the converted dataset has truth for: semantic, instance, panoptic."""
-    channels: Literal[1, 3]
-    """Channels of the images: 1 (grey) or 3 (RGB)."""
+    channels: Channels
+    """Channels of the images, 1 to 16: 1 is grey, 3 is RGB, which become each other where files differ."""
+    window: Window | None = None
+    """[low, high]: stored values that are scaled to 0 and 1, such as `[-160, 240]` Hounsfield units; values
+    outside are clipped. A list of such pairs gives each channel its own. Default: 0 to 255 for images of 8
+    bits, else the range of each channel over the training images."""
     options: dict[str, Any] = {}
     """Options of the converter."""
     archives: dict[Name, Archive] = {}
@@ -69,6 +74,12 @@ class DatasetEntry(Strict):
     recipe: dict[str, Any] = {}
     """Recipe keys for this dataset, such as the flips that its images allow. They override the recipe of
     every network."""
+
+    @model_validator(mode="after")
+    def _window_fits(self) -> DatasetEntry:
+        if self.window is not None:
+            window_by_channel(self.window, self.channels)
+        return self
 
 
 class ModelEntry(Strict):

@@ -7,10 +7,11 @@ import logging
 import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
+from segbench.contract.channels import Channels, Window
 from segbench.contract.limits import Limits
 from segbench.contract.view import Task
 from segbench.data.converters.common import require
@@ -34,7 +35,8 @@ class ConvertSpec(BaseModel):
     convert: str
     """Python path of the converter, `package.module:function`."""
     tasks: list[Task]
-    channels: Literal[1, 3]
+    channels: Channels
+    window: Window | None = None
     options: dict[str, Any]
     licence: str
     citation: str
@@ -70,6 +72,7 @@ def convert_dataset(name: str, spec: ConvertSpec, archives: Sequence[Path], out:
                 citation=spec.citation,
                 archives={a.name: _sha256(a) for a in archives},
                 channels=spec.channels,
+                window=spec.window,
                 max_pixels=spec.limits.max_pixels,
             )
         except SegbenchError as error:  # name the archive: its temporary folder is gone

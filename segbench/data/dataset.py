@@ -3,8 +3,9 @@
 One folder per dataset:
 
     dataset.json                        `DatasetInfo`
-    <split>/images/*                    the original files, or PNG files of images that had to be turned;
-                                        pixels are read as stored, whatever EXIF says
+    <split>/images/*                    the original files; PNG or TIFF files of images that had to be turned
+                                        or that the converter gave as arrays; pixels are read as stored,
+                                        whatever EXIF says
     <split>/semantic/<stem>.png         class ids, one channel; 0 = background, 255 = void (65535 in 16 bits)
     <split>/instances.json              COCO detection format, things only, ids from 1, with `iscrowd`
     <split>/panoptic.json, panoptic/<stem>.png   COCO panoptic format
@@ -25,6 +26,7 @@ from typing import Any, Literal
 import numpy as np
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from segbench.contract.channels import Channels
 from segbench.contract.view import BACKGROUND, Category, Task, View, void_value
 from segbench.data.cases import Slice
 from segbench.data.images import IMAGE_SUFFIXES, allow_pixels, read_image, read_label_map
@@ -55,12 +57,13 @@ class DatasetInfo(BaseModel):
     citation: str
     archives: dict[str, str]
     """SHA-256 of each source archive, by file name."""
-    channels: int
+    channels: Channels
     mean: list[float]
     std: list[float]
     """Channel statistics of the training images, scaled to 0..1."""
     levels: Levels | None
-    """Darkest and brightest value of the training images if they have more than 8 bits; else None."""
+    """Values of each channel that are scaled to 0 and 1: the window of the dataset's entry, or the darkest
+    and brightest value of the training images if these have more than 8 bits; else None."""
     partial: bool
     """Whether some classes may be missing from the training images."""
     max_pixels: int
@@ -93,7 +96,8 @@ class Sample:
     Attributes:
         split: `train`, `val` or `test`.
         stem: name of the image without suffix, unique in its split.
-        image: the image file, or its contents.
+        image: the image file, its contents, or an H x W or H x W x C array of uint8, uint16, int16 or
+            float32.
         semantic: H x W integer map of category ids, 0 = background, -1 = void.
         instances: COCO annotations without `id` and `image_id`: `category_id`, `segmentation` (polygons, RLE,
             or an H x W bool array), `iscrowd`; missing `area` and `bbox` are computed.
@@ -108,7 +112,7 @@ class Sample:
 
     split: str
     stem: str
-    image: Path | bytes
+    image: Path | bytes | np.ndarray
     suffix: str = ""
     """Suffix of the file name if `image` is bytes."""
     semantic: np.ndarray | None = None

@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import numpy as np
-from PIL import Image
 
 from segbench.data.dataset import Orientation, Sample
-from segbench.data.images import is_turned, upright
+from segbench.data.images import Opened, is_turned, upright
 from segbench.errors import SegbenchError
 
 Size = tuple[int, int]
@@ -20,11 +19,11 @@ REMEDY: dict[Orientation, str] = {
 }
 
 
-def oriented(image: Image.Image, orientation: Orientation, sample: Sample) -> Image.Image:
+def oriented(image: Opened, orientation: Orientation, sample: Sample) -> Opened:
     """Return the image in the orientation of the sample's annotation.
 
     Args:
-        image: image from `open_image`.
+        image: image from `open_image` or `open_raster`.
         orientation: how the annotation counts pixels.
         sample: the sample; every size that it states, and the size of each of its masks, must fit.
 
@@ -47,6 +46,11 @@ def oriented(image: Image.Image, orientation: Orientation, sample: Sample) -> Im
             remedy = "turn the image or the annotation, or remove both from the dataset"
         raise SegbenchError(what, where=sample.where, remedy=remedy)
     return shown
+
+
+def stated_size(sample: Sample) -> Size | None:
+    """Return a width and height that the sample or one of its masks states, or None."""
+    return next((size for _, size in _stated(sample)), None)
 
 
 def _stated(sample: Sample) -> Iterator[tuple[str, Size]]:

@@ -62,7 +62,7 @@ class Model:
     std: list[float]
     """Standard deviation of each channel, in 0..1."""
     levels: Levels | None
-    """Range of the training images if these have more than 8 bit: see `segbench.data.images.in_levels`."""
+    """Range of each channel, with which images are scaled: see `segbench.data.levels.scaled`."""
 
     @property
     def view(self) -> View:
@@ -97,7 +97,7 @@ def save_model(
             "channels": info.channels,
             "mean": info.mean,
             "std": info.std,
-            "levels": info.levels,
+            "levels": info.levels and info.levels.model_dump(),
             "weights": weights,
         },
     )
@@ -122,7 +122,9 @@ def load_model(path: Path, device: torch.device) -> Model:
         mean, std = ([float(v) for v in state[key]] for key in ("mean", "std"))
         if not len(mean) == len(std) == network.in_channels:
             raise ValueError(f"mean and std of {len(mean)} and {len(std)} channels")
-        levels = state["levels"] and (float(state["levels"][0]), float(state["levels"][1]))
+        levels = state["levels"] and Levels.model_validate(state["levels"])
+        if levels and len(levels.ranges) != network.in_channels:
+            raise ValueError(f"levels of {len(levels.ranges)} channels")
         model = Model(
             network.to(device).eval(), spec, str(state["identity"]), state["dataset"], mean, std, levels
         )

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from segbench.data import images
-from segbench.data.images import open_image, read_image, read_upright
+from segbench.data.images import open_image, open_raster, read_image, read_upright
 from segbench.errors import SegbenchError
 
 STORED = {  # how a camera held in eight ways stores the upright image [[1, 2, 3], [4, 5, 6]]
@@ -74,12 +74,15 @@ def test_an_image_of_196_megapixels_is_opened_where_that_is_allowed(
     assert open_image(path).size == (14_000, 14_000)
 
 
-def test_colour_of_16_bit_is_refused(tmp_path: Path) -> None:
-    path = tmp_path / "deep.png"
-    write_rgb48(path, np.arange(36, dtype=np.uint16).reshape(3, 4, 3) * 900)
-    with pytest.raises(
-        SegbenchError, match=r"deep\.png: has 16 bits in each of 3 channels.*\n  remedy: save"
-    ):
+def test_png_of_16_bit_colours(tmp_path: Path) -> None:
+    path, values = tmp_path / "deep.png", np.arange(105, dtype=np.uint16).reshape(5, 7, 3) * 600
+    write_rgb48(path, values)
+    read = open_raster(path, 3).array
+    assert read.dtype == np.uint16 and (read == values).all()
+    grey = values @ np.array([0.299, 0.587, 0.114])
+    assert open_raster(path, 1).array[:, :, 0] == pytest.approx(grey)
+    path.write_bytes(path.read_bytes()[:60])
+    with pytest.raises(SegbenchError, match=r"deep\.png: is not a readable image.*\n  remedy: replace"):
         read_image(path, 3)
 
 

@@ -11,7 +11,7 @@ from PIL import Image
 from segbench.contract.view import Category
 from segbench.data.dataset import Converted, Sample
 from segbench.data.images import read_image
-from segbench.data.levels import stretch, value_range
+from segbench.data.levels import Levels, stretch, value_range
 from segbench.data.loading.loader import SegmentationDataset
 from segbench.data.loading.transforms import plain_transform
 from segbench.errors import SegbenchError
@@ -42,7 +42,7 @@ def converted(*pixels: np.ndarray) -> Converted:
 @pytest.mark.parametrize("channels", [1, 3])
 def test_all_levels_of_a_set_reach_the_network(write, dtype: type, channels: int):
     dataset = write(converted(RAMP.astype(dtype), (RAMP + 50).astype(dtype), RAMP.astype(dtype)), channels)
-    assert dataset.info.levels == (1000, 1349)
+    assert dataset.info.levels == Levels(ranges=[(1000, 1349)] * channels, stated=False)
     train, test = dataset.split("train"), dataset.split("test")
     first, second = (train.read_image(record) for record in train)
     assert first.dtype == np.float32 and first.shape == (20, 30, channels)

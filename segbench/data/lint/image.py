@@ -14,7 +14,7 @@ from pydantic import BaseModel, FiniteFloat, NonNegativeInt, PositiveInt
 from segbench.contract.view import Category
 from segbench.data.coco import masks
 from segbench.data.dataset import ImageRecord, Split, rgb_to_id
-from segbench.data.images import has_more_than_8_bit, open_image, read_label_map
+from segbench.data.images import open_image, open_raster, read_label_map
 from segbench.errors import SegbenchError
 
 MAX_DETECTIONS = 100
@@ -125,12 +125,12 @@ class _Image:
         with self.record.path.open("rb") as file:
             self.facts.digest = hashlib.file_digest(file, "sha256").hexdigest()
         try:
-            image = open_image(self.record.path)
+            image = open_raster(self.record.path, self.info.channels)
         except SegbenchError as error:
             self.found.error(self.facts.file, error.what)
             return self.facts
         width, height = image.size
-        if has_more_than_8_bit(image) and self.info.levels is None:
+        if image.array.dtype != np.uint8 and self.info.levels is None:
             self.found.warn(
                 self.facts.file, "has more than 8 bits, unlike the training images: scaled by its own range"
             )

@@ -16,13 +16,14 @@ from typing import IO, Any
 import numpy as np
 from PIL import Image
 
+from segbench.contract.channels import Window
 from segbench.contract.limits import MAX_PIXELS
 from segbench.contract.view import TASKS, Category, Task, void_value
 from segbench.data.cases import Slice, write_cases
 from segbench.data.dataset import Converted, DatasetInfo, Orientation, Sample, id_to_rgb
 from segbench.data.faults import Faults
-from segbench.data.images import IMAGE_SUFFIXES, open_image, pixels, save_lossless
-from segbench.data.orientation import oriented
+from segbench.data.images import IMAGE_SUFFIXES, array_raster, open_raster, save_raster
+from segbench.data.orientation import oriented, stated_size
 from segbench.data.writing.classes import check_categories
 from segbench.data.writing.statistics import ChannelStatistics
 from segbench.data.writing.truth import Truth, complete_truth
@@ -42,6 +43,7 @@ def write_dataset(
     citation: str,
     archives: dict[str, str],
     channels: int,
+    window: Window | None = None,
     max_pixels: int = MAX_PIXELS,
 ) -> DatasetInfo:
     """Write a dataset folder, which appears only when it is complete. One image is in memory at a time.
@@ -50,6 +52,7 @@ def write_dataset(
         converted: what the converter returned; samples may come in any order.
         root: folder to write.
         name, title, licence, citation, archives, channels, max_pixels: see `DatasetInfo`.
+        window: values that are scaled to 0 and 1; None: by the training images.
 
     Returns:
         The contents of `dataset.json`.
@@ -62,7 +65,7 @@ def write_dataset(
     with ExitStack() as stack:
         folder = stack.enter_context(atomic_folder(root))
         splits: dict[str, _SplitWriter] = {}
-        statistics = ChannelStatistics(channels, name)
+        statistics = ChannelStatistics(channels, name, window)
         given: set[Task] | None = None
         dropped = 0
         faults = Faults()
@@ -78,10 +81,9 @@ def write_dataset(
                 splits[sample.split] = _SplitWriter(folder / sample.split, converted.categories)
                 stack.callback(splits[sample.split].close)
             try:
-                path, image = splits[sample.split].add_image(sample, converted.orientation)
-                array = pixels(image, sample.where, channels)
+                path, array = splits[sample.split].add_image(sample, converted.orientation, channels)
                 truth = complete_truth(
-                    sample, image.height, image.width, converted.categories, converted.background
+                    sample, array.shape[0], array.shape[1], converted.categories, converted.background
                 )
             except SegbenchError as error:
                 faults.add(error)
@@ -174,12 +176,16 @@ class _SplitWriter:
     def close(self) -> None:
         self._spool.close()
 
-    def add_image(self, sample: Sample, orientation: Orientation) -> tuple[Path, Image.Image]:
-        """Write an image. Return its path in the dataset, and the image in the orientation of its truth.
+    def add_image(self, sample: Sample, orientation: Orientation, channels: int) -> tuple[Path, np.ndarray]:
+        """Write an image. Return its path in the dataset, and its pixels in the orientation of its truth.
 
-        The file is the original, or a lossless copy if the image had to be turned: later steps, and other
-        programs, read pixels as they are stored.
+        The file is the original, or a lossless copy if the image had to be turned or if one cannot tell
+        which of its axes has the channels: later steps, and other programs, read pixels as they are stored.
         """
+        if isinstance(sample.image, np.ndarray):
+            self._check_name(sample, ".tiff")
+            image = oriented(array_raster(sample.image, channels, sample.where), orientation, sample)
+            return save_raster(image.array, self.folder / "images" / f"{sample.stem}.tiff"), image.array
         suffix = sample.suffix if isinstance(sample.image, bytes) else sample.image.suffix
         self._check_name(sample, suffix)
         path = self.folder / "images" / f"{sample.stem}{suffix}"
@@ -189,12 +195,13 @@ class _SplitWriter:
             self._link(sample.image, path)
         # messages name the source file
         name = sample.image if isinstance(sample.image, Path) else sample.where
-        opened = open_image(path, where=name)
+        size = stated_size(sample)
+        opened = open_raster(path, channels, size=size and size[::-1], where=name)
         image = oriented(opened, orientation, sample)
-        if image is not opened:
+        if image is not opened or not opened.canonical:
             path.unlink()
-            path = save_lossless(image, path)
-        return path, image
+            path = save_raster(image.array, path)
+        return path, image.array
 
     def _link(self, image: Path, path: Path) -> None:
         source = image.resolve()  # a link to a link breaks when its folder is removed
