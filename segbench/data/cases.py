@@ -39,7 +39,7 @@ class Slice(BaseModel):
 
 
 class Case(BaseModel):
-    """One volume, and those of its slices that are images of a split."""
+    """An entry of the file."""
 
     slices: PositiveInt
     spacing: tuple[Millimetres, Millimetres, Millimetres]
@@ -60,20 +60,28 @@ def write_cases(folder: Path, images: Iterable[tuple[str, Slice]]) -> None:
     write_json(folder / FILE, {name: case.model_dump() for name, case in sorted(cases.items())})
 
 
-def read_cases(folder: Path) -> dict[str, Case]:
-    """Read `cases.json` of a split; empty if there is none.
+def read_slices(folder: Path) -> dict[str, Slice]:
+    """Return the place of each image of a split, by its name without suffix; empty if they are no slices.
+
+    Args:
+        folder: folder of the split.
 
     Raises:
-        SegbenchError: the file is not valid.
+        SegbenchError: `cases.json` is not valid.
     """
     path = folder / FILE
     if not path.exists():
         return {}
     found = read_json(path)
     try:
-        return {name: Case.model_validate(case) for name, case in found.items()}
+        cases = {name: Case.model_validate(case) for name, case in found.items()}
     except (ValidationError, AttributeError) as error:
         why = first_fault(error) if isinstance(error, ValidationError) else error
         raise SegbenchError(
             f"is not a list of cases ({why})", where=path, remedy="convert the dataset again"
         ) from error
+    return {
+        stem: Slice(case=name, index=index, slices=case.slices, spacing=case.spacing)
+        for name, case in cases.items()
+        for stem, index in case.images.items()
+    }

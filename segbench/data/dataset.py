@@ -9,7 +9,7 @@ One folder per dataset:
     <split>/semantic/<stem>.png         class ids, one channel; 0 = background, 255 = void (65535 in 16 bits)
     <split>/instances.json              COCO detection format, things only, ids from 1, with `iscrowd`
     <split>/panoptic.json, panoptic/<stem>.png   COCO panoptic format
-    <split>/cases.json                  volumes whose slices are images, and their spacing; only if there are any
+    <split>/cases.json                  volumes whose slices are the images, and their spacing; only for these
 
 Every dataset has semantic maps. They are annotated, or derived from instances (painted from large to small,
 crowds as void) or from panoptic segments. A panoptic dataset has all three kinds of truth.

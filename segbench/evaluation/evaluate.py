@@ -88,7 +88,7 @@ def evaluate(
             writer.flush()
     figures: dict[str, Any] = {}
     further: list[Score] = []
-    found = cases.members(split) if "semantic" in tasks and "cases" in options.families else []
+    found = cases.volumes(split) if "semantic" in tasks and "cases" in options.families else []
     if found:
         log.info("scoring %d cases", len(found))
         predicted.open("semantic")
@@ -156,7 +156,7 @@ def _semantic(
 
 def _cases(
     split: Split, predicted: PredictionFolder, settings: TaskSettings, options: EvaluationOptions
-) -> Callable[[Sequence[cases.Member]], list[cases.CaseScores]]:
+) -> Callable[[Sequence[cases.Volume]], list[cases.CaseScores]]:
     read = partial(_read_maps, split, predicted, _class_index(split, settings))
     return partial(
         cases.score_cases, read=read, classes=settings.classes, tolerance=options.surface_tolerance

@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from segbench.contract.view import Category
-from segbench.data.cases import Slice, read_cases, write_cases
+from segbench.data.cases import Slice, read_slices, write_cases
 from segbench.data.dataset import Converted, Sample
 from segbench.errors import SegbenchError
 
@@ -41,8 +41,9 @@ def test_places_of_slices_on_disk(volumes) -> None:
     dataset = volumes()
     expected = {"a": {"slices": 2, "spacing": [5.0, 1.0, 2.0], "images": {"a_0": 0, "a_1": 1}}}
     assert json.loads((dataset.root / "test/cases.json").read_text()) == expected
-    (case,) = read_cases(dataset.root / "test").values()
-    assert case.images == {"a_0": 0, "a_1": 1} and case.spacing == (5.0, 1.0, 2.0)
+    assert read_slices(dataset.root / "test") == {
+        f"a_{i}": Slice(case="a", index=i, slices=2, spacing=(5.0, 1.0, 2.0)) for i in range(2)
+    }
 
 
 def test_the_digest_covers_the_spacing(volumes) -> None:
@@ -52,7 +53,7 @@ def test_the_digest_covers_the_spacing(volumes) -> None:
 
 def test_other_images_have_no_such_file(volumes) -> None:
     dataset = volumes(sliced=False)
-    assert not (dataset.root / "test/cases.json").exists() and read_cases(dataset.root / "test") == {}
+    assert not (dataset.root / "test/cases.json").exists() and read_slices(dataset.root / "test") == {}
 
 
 def test_a_slice_twice_is_a_bug(tmp_path: Path) -> None:
@@ -66,4 +67,4 @@ def test_a_damaged_file_is_named(volumes, text: str) -> None:
     folder = volumes().root / "test"
     (folder / "cases.json").write_text(text)
     with pytest.raises(SegbenchError, match="cases.json"):
-        read_cases(folder)
+        read_slices(folder)

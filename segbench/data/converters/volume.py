@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import numpy as np
 from segbench.errors import SegbenchError
 from segbench.importing import optional
 
+log = logging.getLogger(__name__)
 EXTRA = "volumes"
 SAME_PLACE = 0.1
 """Grids are the same if their corners differ by less than this part of the smallest voxel edge."""
@@ -87,6 +89,28 @@ def kept(values: np.ndarray, slope: float = 1.0, intercept: float = 0.0) -> np.n
     return (values * np.float64(slope) + intercept).astype(np.float32)
 
 
+def finite(volume: Volume) -> Volume:
+    """Return the volume with its lowest finite value in place of voxels that are not finite.
+
+    Maps often have NaN outside of the patient. SegbenchError if no voxel is finite.
+    """
+    if volume.data.dtype.kind != "f":
+        return volume
+    wrong = ~np.isfinite(volume.data)
+    number = np.count_nonzero(wrong)
+    if number == wrong.size:
+        raise SegbenchError(
+            "has no finite value",
+            where=volume.where,
+            remedy="replace the file, or exclude the case (`exclude`)",
+        )
+    if number:
+        lowest = volume.data[~wrong].min()
+        log.warning("%s: %d voxels that are not finite become %g", volume.where, number, lowest)
+        return Volume(np.where(wrong, lowest, volume.data), volume.affine, volume.where)
+    return volume
+
+
 def canonical(volume: Volume) -> Volume:
     """Turn and flip a volume so that its axes lead to the right, to the front and up (RAS+).
 
@@ -121,7 +145,7 @@ def resampled(volume: Volume, onto: Volume) -> Volume:
 
     matrix = np.linalg.inv(volume.affine) @ onto.affine
     data = volume.data.astype(np.float32)
-    lowest = float(np.nanmin(data)) if np.isfinite(data).any() else 0.0
+    lowest = float(data.min())
     new = ndimage.affine_transform(
         data, matrix[:3, :3], matrix[:3, 3], onto.data.shape, order=1, mode="constant", cval=lowest
     )

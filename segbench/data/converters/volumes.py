@@ -20,7 +20,7 @@ from segbench.data.converters.dicom import read_dicom
 from segbench.data.converters.folder import evaluation_split
 from segbench.data.converters.nifti import SUFFIXES, read_nifti
 from segbench.data.converters.splits import SPLITS, SplitOptions, divided, groups_of
-from segbench.data.converters.volume import Volume, canonical, difference, resampled
+from segbench.data.converters.volume import Volume, canonical, difference, finite, resampled
 from segbench.data.dataset import Archives, Converted, Sample
 from segbench.errors import SegbenchError, nearest
 
@@ -37,9 +37,9 @@ class Options(SplitOptions):
     folder: Path | None = None
     """The folder with the volumes. null: the entry's one archive."""
     channels: Annotated[dict[str, CasePattern], Field(min_length=1)]
-    """By modality, in the order of the channels: the pattern of its files, or of folders with one DICOM series
-    each, such as `{CT: "TRAINING/{case}/*.CT.*/*.nii"}`. `*` is any part of a name, `**/` any folders or none,
-    `{case}` the name of the case, and `{split}` that of a split's folder."""
+    """By modality, in the order of the channels: the pattern of its files, or of folders with one DICOM
+    series each, such as `{CT: "TRAINING/{case}/*.CT.*/*.nii"}`. `*` is any part of a name, `**/` any folders
+    or none, `{case}` the name of the case, and `{split}` that of a split's folder."""
     label: CasePattern
     """The pattern of the volumes with the truth."""
     classes: Annotated[dict[int, str], Field(min_length=1)]
@@ -60,8 +60,8 @@ class Options(SplitOptions):
     """false: modalities and label of equal shape belong together, whatever their headers say about their
     places."""
     splits: dict[str, Literal["train", "val", "test"]] = {}
-    """With `{split}`: the split of each folder, such as `{TRAINING: train, TESTING: test}`. Folders with the names
-    train, val and test need none."""
+    """With `{split}`: the split of each folder, such as `{TRAINING: train, TESTING: test}`. Folders with the
+    names train, val and test need none."""
     exclude: list[str] = []
     """Patterns of the names of cases to exclude."""
     max_voxels: PositiveInt = 500_000_000
@@ -206,7 +206,8 @@ def _read(found: Found, table: _LabelTable, options: Options) -> _Case:
     volumes: dict[str, Volume] = {}
     for role, pattern in {**options.channels, LABEL: options.label}.items():
         try:
-            volumes[role] = _volume(_one_path(found, role, pattern), options)
+            volume = _volume(_one_path(found, role, pattern), options)
+            volumes[role] = volume if role == LABEL else finite(volume)
         except SegbenchError as error:
             faults.append(error)
     label = volumes.pop(LABEL, None)
@@ -281,7 +282,7 @@ def _on_grid(volume: Volume, label: Volume, options: Options) -> Volume:
 
 
 def _slices(case: _Case, name: str, split: str, group: str, options: Options) -> Iterator[Sample]:
-    """Yield the slices as images, seen as in radiology: front or head above, the patient's right on the left."""
+    """Yield the slices as images, seen as in radiology: front or head above, the right side on the left."""
     volumes = [canonical(volume) for volume in (*case.modalities, case.label)]
     axis = AXES[options.axis]
     # axis of the slices, then rows from front or head on, then columns from the patient's right or front on

@@ -9,14 +9,14 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
 from segbench.contract.scores import Contract, Score, ScoreTable
 from segbench.contract.view import BACKGROUND, Category
-from segbench.data.cases import Case, read_cases
+from segbench.data.cases import read_slices
 from segbench.data.dataset import ImageRecord, Split
 from segbench.evaluation.averages import mean
 from segbench.evaluation.semantic.surfaces import diagonal, distances, hd95, surface, surface_dice
@@ -30,71 +30,74 @@ _UNDEFINED: Values = {"case_dice": math.nan, "case_hd95": math.nan, "case_nsd": 
 
 
 @dataclass
-class Member:
+class Volume:
     """A case, and its images in a split."""
 
-    name: str
-    case: Case
-    records: list[ImageRecord]
+    case: str
+    slices: int
+    """Number of its slices."""
+    spacing: tuple[float, float, float]
+    """Distance between slices, rows and columns in mm."""
+    records: dict[int, ImageRecord] = field(default_factory=dict)
+    """Images by the index of the slice."""
 
 
 @dataclass
 class CaseScores:
     """The scores of one case."""
 
-    name: str
+    case: str
     classes: dict[str, Values]
     """By class. The background has no scores."""
 
 
-def members(split: Split) -> list[Member]:
+def volumes(split: Split) -> list[Volume]:
     """Return the cases of a split; empty if its images are not slices."""
-    by_stem = {record.stem: record for record in split}
-    found = [
-        Member(name, case, [by_stem[stem] for stem in case.images if stem in by_stem])
-        for name, case in read_cases(split.root).items()
-    ]
-    return [member for member in found if member.records]
+    places = read_slices(split.root)
+    found: dict[str, Volume] = {}
+    for record in split:
+        if place := places.get(record.stem):
+            volume = found.setdefault(place.case, Volume(place.case, place.slices, place.spacing))
+            volume.records[place.index] = record
+    return list(found.values())
 
 
 def score_cases(
-    cases: Iterable[Member], read: Read, classes: Sequence[Category], tolerance: float
+    cases: Iterable[Volume], read: Read, classes: Sequence[Category], tolerance: float
 ) -> list[CaseScores]:
     """Score some cases. The scores of a case that lacks slices are undefined.
 
     Args:
-        cases: as from `members`.
+        cases: as from `volumes`.
         read: reads truth and prediction of an image.
         classes: the K classes.
         tolerance: of the surface Dice, in mm.
     """
     scored = {k: c.name for k, c in enumerate(classes) if c.name != BACKGROUND.name}
     found = []
-    for member in cases:
-        if (lacking := member.case.slices - len(member.records)) > 0:
-            log.warning("case %s lacks %d slices in this split, so it has no scores", member.name, lacking)
-            found.append(CaseScores(member.name, dict.fromkeys(scored.values(), _UNDEFINED)))
+    for volume in cases:
+        if lacking := volume.slices - len(volume.records):
+            log.warning("case %s lacks %d slices in this split, so it has no scores", volume.case, lacking)
+            found.append(CaseScores(volume.case, dict.fromkeys(scored.values(), _UNDEFINED)))
             continue
-        truth, guess = _stacked(member, read, void=len(classes))
+        truth, guess = _stacked(volume, read, void=len(classes))
         values = {
-            name: measure(truth == k, guess == k, member.case.spacing, tolerance)
-            for k, name in scored.items()
+            name: measure(truth == k, guess == k, volume.spacing, tolerance) for k, name in scored.items()
         }
-        found.append(CaseScores(member.name, values))
+        found.append(CaseScores(volume.case, values))
     return found
 
 
-def _stacked(member: Member, read: Read, void: int) -> tuple[np.ndarray, np.ndarray]:
+def _stacked(volume: Volume, read: Read, void: int) -> tuple[np.ndarray, np.ndarray]:
     """Return truth and prediction of a case, D x H x W class indices."""
-    volumes: list[np.ndarray] = []
-    for record in member.records:
+    both: list[np.ndarray] = []
+    for index, record in volume.records.items():
         true, guess = read(record)
-        if not volumes:
-            volumes = [np.empty((member.case.slices, *true.shape), true.dtype) for _ in range(2)]
-        index = member.case.images[record.stem]
-        volumes[0][index] = true
-        volumes[1][index] = np.where(true == void, void, guess)
-    return volumes[0], volumes[1]
+        if not both:
+            both = [np.empty((volume.slices, *true.shape), true.dtype) for _ in range(2)]
+        both[0][index] = true
+        both[1][index] = np.where(true == void, void, guess)
+    return both[0], both[1]
 
 
 def measure(truth: np.ndarray, guess: np.ndarray, spacing: Sequence[float], tolerance: float) -> Values:
@@ -152,7 +155,7 @@ def case_means(
         "case_nsd": f"surfaces within {tolerance:g} mm",
     }
     for metric, match in matches.items():
-        values = np.array([[case.classes[name][metric] for name in names] for case in cases])
+        values = np.array([[one.classes[name][metric] for name in names] for one in cases])
         by_class = mean(values, 0)
         contract = Contract("case", ignored="void", absent="class skipped in that case", match=match)
         table.add(metric, mean(by_class), by_class, contract)
@@ -162,9 +165,9 @@ def case_means(
 def by_case(cases: Sequence[CaseScores]) -> dict[str, Any]:
     """Return the scores as {case: {class: {metric: value}}}; None where they are undefined."""
     return {
-        case.name: {
+        one.case: {
             name: {metric: None if math.isnan(value) else value for metric, value in values.items()}
-            for name, values in case.classes.items()
+            for name, values in one.classes.items()
         }
-        for case in cases
+        for one in cases
     }

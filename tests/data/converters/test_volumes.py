@@ -186,6 +186,24 @@ def test_resampling(folder: Path) -> None:
         assert image[row, column, 0] == pytest.approx(x + 10 * y + 100 * z, rel=1e-5)
 
 
+def test_voxels_that_are_not_finite(folder: Path, caplog) -> None:
+    data = counted(kind=np.float32) + 5
+    data[:, :, 0], data[0, 0, 1], data[1, 1, 1] = np.nan, np.inf, -np.inf
+    save(folder / "a/ct.nii", data)
+    samples = run(folder)
+    lowest = data[np.isfinite(data)].min()
+    assert (samples["a_000"].image == lowest).all()
+    assert samples["a_001"].image[-1, -1, 0] == lowest and samples["a_001"].image[0, 0, 0] == data[3, 4, 1]
+    assert f"a/ct.nii: 22 voxels that are not finite become {lowest:g}" in caplog.text
+    save(folder / "a/ct.nii", data * np.nan)
+    assert "has no finite value" in faults(folder)[0]
+    label = lesion().astype(np.float32)
+    label[0, 0, 0] = np.nan
+    save(folder / "a/ct.nii", counted())
+    save(folder / "a/label.nii", label)
+    assert "has values that are no class: nan (1 voxels)" in faults(folder)[0]
+
+
 def test_all_mistakes_at_once(folder: Path) -> None:
     (folder / "a/ct.nii").unlink()
     (folder / "b/label.nii").unlink()
