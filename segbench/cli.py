@@ -6,6 +6,7 @@ Each subcommand imports what it needs when it runs, so that all start quickly.
 from __future__ import annotations
 
 import json
+import re
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -325,12 +326,17 @@ def segment(
     inputs: Annotated[list[Path], typer.Argument(help="Images, folders of images, or videos.")],
     out: Out,
     device: Device = "auto",
+    show: Annotated[
+        str, typer.Option(help="Channels to paint on: one, or three as red, green, blue, such as 4,3,2.")
+    ] = "",
 ) -> None:
     """Apply a trained network to your own images or videos, and paint the predictions over them."""
     set_up_logging(None)
     from segbench.prediction.runner.media import predict_files
 
-    predict_files(model, inputs, out, device=device)
+    if show and not re.fullmatch(r"\d+(,\d+,\d+)?", show):
+        raise typer.BadParameter("write one or three numbers, such as 1 or 4,3,2", param_hint="--show")
+    predict_files(model, inputs, out, device=device, show=[int(n) for n in show.split(",") if n])
 
 
 Registry = Annotated[Path, typer.Option("--config", help="Folder of the registries.")]

@@ -9,6 +9,9 @@ from pydantic import AfterValidator, Field, FiniteFloat
 MAX_CHANNELS = 16
 Channels = Annotated[int, Field(ge=1, le=MAX_CHANNELS)]
 
+ShownChannels = tuple[Channels] | tuple[Channels, Channels, Channels]
+"""Numbers of channels to show, from 1: one as grey, or three as red, green and blue."""
+
 
 def _rising(window: tuple[float, float]) -> tuple[float, float]:
     if not window[0] < window[1]:

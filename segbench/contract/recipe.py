@@ -61,7 +61,8 @@ class Augment(Strict):
     rotate90: bool = False
     """Rotate by a random multiple of 90 degrees."""
     color_jitter: Annotated[float, Field(ge=0, le=1)] = 0.0
-    """Strength of random brightness, contrast and saturation."""
+    """Strength of random brightness, contrast and saturation; without saturation for images that are neither
+    grey nor RGB."""
 
 
 class Inference(Strict):

@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
+from segbench.contract.channels import ShownChannels
 from segbench.contract.scores import LOWER_IS_BETTER
 from segbench.contract.view import Task
 
@@ -29,5 +30,8 @@ class ReportOptions(BaseModel):
     """Images added to each gallery on which the best network scores lowest."""
     instance_score: Annotated[float, Field(ge=0, le=1)] = 0.5
     """Predicted objects with a lower score are not drawn. This does not change the evaluation."""
+    gallery_channels: dict[str, ShownChannels] = {}
+    """By dataset: the channels that galleries show, one as grey or three as red, green and blue, such as
+    `[4, 3, 2]`; they count from 1. Default: three channels as RGB, else the first as grey."""
     primary: dict[Task, Annotated[str, AfterValidator(_ranking)]] = {}
     """By task: the metric that ranks the networks. Default: miou, ap and pq."""

@@ -40,12 +40,15 @@ def allow_pixels(count: int) -> None:
     _allowed = max(_allowed, count)
 
 
-def open_image(path: Path | IO[bytes], *, where: Path | str | None = None) -> Image.Image:
+def open_image(
+    path: Path | IO[bytes], *, where: Path | str | None = None, deep_colours: bool = False
+) -> Image.Image:
     """Open an image, with its pixels as stored.
 
     Args:
         path: image file.
         where: what error messages name instead of `path`.
+        deep_colours: accept 16-bit colours, reduced to 8 bits; for callers that do not use the values.
 
     Raises:
         SegbenchError: the image is broken, too large (see `allow_pixels`), or has 16-bit colours.
@@ -54,7 +57,8 @@ def open_image(path: Path | IO[bytes], *, where: Path | str | None = None) -> Im
     try:
         image: Image.Image = Image.open(path)
         _check_size(*image.size, where)
-        _refuse_deep_colour(image, where)
+        if not deep_colours:
+            _refuse_deep_colour(image, where)
         orientation = _orientation(image)  # before `load`, which drops it for TIFF
         if image.format == "TIFF" and orientation > 4 and isinstance(path, Path):
             image = Image.open(io.BytesIO(path.read_bytes()))  # Pillow garbles memory-mapped TIFFs
@@ -161,7 +165,7 @@ def _transposed(array: np.ndarray, method: Image.Transpose) -> np.ndarray:
 
 
 def open_raster(
-    path: Path, channels: int, *, size: tuple[int, int] | None = None, where: Path | str | None = None
+    path: Path, channels: int | None, *, size: tuple[int, int] | None = None, where: Path | str | None = None
 ) -> Raster:
     """Open an image of any depth and number of channels, with its pixels as stored.
 
@@ -169,7 +173,7 @@ def open_raster(
 
     Args:
         path: image file.
-        channels: number of channels to return.
+        channels: number of channels to return; None: those that the file has, without alpha.
         size: expected height and width, which tell the axes of a TIFF file apart; None: unknown.
         where: what error messages name instead of `path`.
 
@@ -224,7 +228,7 @@ def array_raster(array: np.ndarray, channels: int, where: Path | str) -> Raster:
 
 
 def _read_by_tifffile(
-    path: Path, channels: int, size: tuple[int, int] | None, where: Path | str
+    path: Path, channels: int | None, size: tuple[int, int] | None, where: Path | str
 ) -> Raster | None:
     try:
         if not tiff.is_tiff(path):
@@ -243,7 +247,7 @@ def _read_by_tifffile(
     return Raster(array, orientation, found.labelled)
 
 
-def _read_deep_png(path: Path, channels: int, where: Path | str) -> Raster | None:
+def _read_deep_png(path: Path, channels: int | None, where: Path | str) -> Raster | None:
     """Read a PNG file with 16 bits in each of several channels; None if the file is no such file."""
     try:
         if not is_deep_png(path):
@@ -258,7 +262,7 @@ def _read_deep_png(path: Path, channels: int, where: Path | str) -> Raster | Non
     return Raster(fit_channels(array, channels, where, rgb=array.shape[2] > 2, alpha=alpha), orientation)
 
 
-def _bands(image: Image.Image, channels: int, where: Path | str) -> np.ndarray:
+def _bands(image: Image.Image, channels: int | None, where: Path | str) -> np.ndarray:
     """Convert an image of Pillow to H x W x channels."""
     if has_more_than_8_bit(image):
         array = np.asarray(image)[:, :, None]
@@ -273,13 +277,13 @@ def _bands(image: Image.Image, channels: int, where: Path | str) -> np.ndarray:
 
 
 def fit_channels(
-    array: np.ndarray, channels: int, where: Path | str, *, rgb: bool = False, alpha: bool = False
+    array: np.ndarray, channels: int | None, where: Path | str, *, rgb: bool = False, alpha: bool = False
 ) -> np.ndarray:
     """Return H x W x channels of an H x W x C array, by the rules of `open_raster`.
 
     Args:
         array: the image.
-        channels: number of channels to return.
+        channels: number of channels to return; None: all but alpha.
         where: what the message names.
         rgb: whether the first three channels are red, green and blue.
         alpha: whether the last channel is opacity.
@@ -292,7 +296,7 @@ def fit_channels(
         return array
     if alpha:
         array = array[:, :, :-1]
-    if array.shape[2] == channels:
+    if channels in (None, array.shape[2]):
         return array
     if array.shape[2] == 1 and channels == 3:
         return np.repeat(array, 3, axis=2)
@@ -345,6 +349,21 @@ def read_image(path: Path, channels: int, levels: Levels | None = None) -> np.nd
 def read_upright(path: Path, channels: int, levels: Levels | None = None) -> np.ndarray:
     """Like `read_image`, but upright: turned by EXIF, as viewers and annotation tools show it."""
     return scaled(upright(open_raster(path, channels)).array, levels)
+
+
+def image_size(path: Path) -> tuple[int, int]:
+    """Return width and height of an image of a dataset, as stored, from the header of its file.
+
+    Raises:
+        SegbenchError: the image is broken.
+    """
+    try:
+        if tiff.is_tiff(path):
+            return tiff.page_size(path)
+        with Image.open(path) as image:
+            return image.size
+    except (SyntaxError, *tiff.DAMAGED) as error:
+        raise _unreadable(error, path) from error
 
 
 def read_label_map(path: Path) -> np.ndarray:

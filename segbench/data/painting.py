@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from segbench.contract.view import Category
+from segbench.errors import SegbenchError
 
 VOID = Category(id=-1, name="void", isthing=False, color=(235, 235, 235))
 
@@ -19,6 +20,35 @@ class Region:
     category: Category
     mask: np.ndarray
     is_object: bool = False
+
+
+def shown(image: np.ndarray, channels: Sequence[int] = ()) -> np.ndarray:
+    """Make an image of any number of channels one that can be shown.
+
+    Args:
+        image: H x W x C, uint8, or float in 0..1.
+        channels: one or three numbers of channels, from 1, to show as grey, or as red, green and blue. None:
+            RGB of three channels, else the first channel as grey.
+
+    Returns:
+        H x W x 3 uint8.
+
+    Raises:
+        SegbenchError: the image has no such channel.
+    """
+    count = image.shape[2]
+    if wrong := [number for number in channels if not 1 <= number <= count]:
+        raise SegbenchError(
+            f"channel {wrong[0]} cannot be shown: images have {count}",
+            remedy=f"name channels from 1 to {count}",
+        )
+    if channels:
+        image = image[:, :, [number - 1 for number in channels]]
+    elif count != 3:
+        image = image[:, :, :1]
+    if image.dtype != np.uint8:
+        image = (image * 255).round().clip(0, 255).astype(np.uint8)
+    return np.broadcast_to(image, (*image.shape[:2], 3))
 
 
 def paint(image: np.ndarray, regions: Iterable[Region]) -> np.ndarray:

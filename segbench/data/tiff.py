@@ -50,14 +50,16 @@ def is_tiff(path: Path) -> bool:
         return file.read(4) in _MAGIC
 
 
-def read_tiff(path: Path, channels: int, size: Size | None, check: Callable[[int, int], None]) -> Tiff | None:
+def read_tiff(
+    path: Path, channels: int | None, size: Size | None, check: Callable[[int, int], None]
+) -> Tiff | None:
     """Read a TIFF file, or return None if Pillow reads it: one page, of grey values or 8-bit colours.
 
     Pages and planes of one size are the channels.
 
     Args:
         path: the file.
-        channels: number of channels that the image should have.
+        channels: number of channels that the image should have; None if unknown.
         size: height and width that the image should have; None if unknown.
         check: called with height and width before pixels are decoded; raises if these are too large.
 
@@ -125,18 +127,25 @@ def _is_single(place: int, axes: str, shape: tuple[int, ...]) -> bool:
     return shape[place] == 1 and len(shape) > 2 and axes[place] not in "YX"
 
 
+def page_size(path: Path) -> tuple[int, int]:
+    """Return width and height of the first page."""
+    with tifffile.TiffFile(path) as file:
+        return int(file.pages.first.imagewidth), int(file.pages.first.imagelength)
+
+
 def channel_axis(
-    axes: str, shape: tuple[int, ...], channels: int, size: Size | None, where: Path | str
+    axes: str, shape: tuple[int, ...], channels: int | None, size: Size | None, where: Path | str
 ) -> int | None:
     """Find the axis of the channels.
 
     An axis that the file labels as samples (S) or channels (C) is it. Otherwise it is the axis without which
-    the rest is the size of the truth; without a known size, the axis as long as there are channels.
+    the rest is the size of the truth; without a known size, the axis as long as there are channels, or the
+    only one of at most 16 values.
 
     Args:
         axes: tifffile's letter of each axis, such as `YXS`, `CYX`, `IYX` or `QYX`.
         shape: length of each axis.
-        channels: number of channels that the image should have.
+        channels: number of channels that the image should have, or None.
         size: height and width that the image should have, or None.
         where: what messages name.
 
@@ -153,7 +162,7 @@ def channel_axis(
     remedy = "save it as H x W x C (one page, several samples a pixel) or as C x H x W with labelled axes"
     if len(places) != 3:
         raise SegbenchError(
-            f"is not an image of {channels} channels: {text}",
+            f"is not an image with channels: {text}",
             where=where,
             remedy=f"{remedy}, without further axes",
         )
@@ -171,6 +180,8 @@ def channel_axis(
                 remedy="annotate the image at its own size, or remove image and annotation from the dataset",
             )
         fits = sized if len(sized) == 1 else [k for k in sized if k in fits]
+    elif channels is None:
+        fits = [k for k in places if shape[k] <= MAX_CHANNELS]
     elif not fits:
         raise SegbenchError(
             f"no axis has the {channels} channels that are expected: {text}",

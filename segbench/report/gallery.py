@@ -15,8 +15,8 @@ from segbench.contract.run import RunDescription
 from segbench.contract.view import Category, Task
 from segbench.data.coco.masks import decode
 from segbench.data.dataset import Dataset, ImageRecord, Split
-from segbench.data.images import read_image
-from segbench.data.painting import VOID, Region, paint
+from segbench.data.images import image_size
+from segbench.data.painting import VOID, Region, paint, shown
 from segbench.evaluation.annotations import Objects, SegmentMap
 from segbench.evaluation.instance.files import read_truth
 from segbench.evaluation.panoptic.files import PanopticFiles
@@ -73,9 +73,10 @@ def gallery(
             seen[region.category.id] = region.category
             yield region
 
+    channels = run.options.gallery_channels.get(dataset, ())
     strips = []
     for record in records:
-        image = Image.fromarray(read_image(record.path, 3))
+        image = Image.fromarray(shown(split.read_image(record), channels))
         size = tile, max(1, round(image.height * tile / image.width))
         tiles = [image.resize(size, Image.Resampling.LANCZOS)]
         grey = np.asarray(tiles[0].convert("L").convert("RGB"))
@@ -157,8 +158,8 @@ def _with_masks(predicted: PredictionFolder, record: ImageRecord) -> Objects:
 
 
 def _shape(record: ImageRecord) -> Size:
-    with Image.open(record.path) as image:
-        return image.height, image.width
+    width, height = image_size(record.path)
+    return height, width
 
 
 def sample(values: np.ndarray, size: Size) -> np.ndarray:

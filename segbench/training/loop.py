@@ -282,7 +282,8 @@ class Training:
             network.load_backbone(load_backbone_weights(weights))
             return network
         public, made = public_network(self.spec, self.view, self.info.channels, weights)
-        self.info = self.info.model_copy(update={"mean": made.mean, "std": made.std})
+        if len(made.mean) == self.info.channels:
+            self.info = self.info.model_copy(update={"mean": made.mean, "std": made.std})
         if not self.recipe.iterations:
             check_classes(made.classes, self.view, weights)
             self.view = public.view

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -15,7 +16,7 @@ from segbench.data.writing.writer import write_dataset
 def write(tmp_path: Path) -> Callable[..., Dataset]:
     """Write the result of a converter as a dataset, and open it."""
 
-    def run(converted: Converted, channels: int = 3, name: str = "toy", **more: int) -> Dataset:
+    def run(converted: Converted, channels: int = 3, name: str = "toy", **more: Any) -> Dataset:
         root = tmp_path / "datasets" / name
         texts = {"title": name, "licence": "none", "citation": "none"}
         write_dataset(converted, root, name=name, archives={}, channels=channels, **texts, **more)

@@ -1,9 +1,11 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 
 from segbench.contract.view import Category
-from segbench.data.painting import VOID, Region, paint
+from segbench.data.painting import VOID, Region, paint, shown
+from segbench.errors import SegbenchError
 
 STUFF = Category(id=1, name="stuff", isthing=False, color=(255, 0, 0))
 THING = Category(id=2, name="thing", isthing=True, color=(0, 0, 255))
@@ -21,3 +23,15 @@ def test_paint_tints_regions_outlines_objects_and_hatches_void():
     assert (out[10, 10] > blue + 50).any(), "the outline is lighter"
     hatched = (out[:, 20:] != 100).any(-1).mean()
     assert 0.2 < hatched < 0.5
+
+
+def test_images_of_any_channels_are_shown() -> None:
+    bands = np.arange(5 * 6 * 5, dtype=np.uint8).reshape(5, 6, 5)
+    assert (shown(bands) == bands[:, :, :1]).all() and shown(bands).shape == (5, 6, 3)
+    assert (shown(bands, [4, 3, 2]) == bands[:, :, [3, 2, 1]]).all()
+    assert (shown(bands, [5]) == bands[:, :, 4:]).all()
+    assert (shown(bands[:, :, :3]) == bands[:, :, :3]).all()
+    assert (shown(bands[:, :, :2]) == bands[:, :, :1]).all()
+    assert shown(np.float32([[[0, 0.5, 1]]])).tolist() == [[[0, 128, 255]]]
+    with pytest.raises(SegbenchError, match=r"channel 6 cannot be shown: images have 5\n.*from 1 to 5"):
+        shown(bands, [1, 6, 2])

@@ -71,7 +71,7 @@ def test_series_of_one_size_are_channels(tmp_path: Path) -> None:
         ((5, 5, 30), 5, (5, 30), r"which axis has the channels is ambiguous"),
         ((5, 20, 30), 5, (21, 30), r"is not an image of 30x21 pixels, as its truth"),
         ((5, 20, 30), 4, (20, 30), r"has 5 channels; 4 are expected\n  remedy: write `channels: 5`"),
-        ((2, 5, 20, 30), 5, (20, 30), r"is not an image of 5 channels: its axes QQYX have 2 x 5 x 20 x 30"),
+        ((2, 5, 20, 30), 5, (20, 30), r"is not an image with channels: its axes QQYX have 2 x 5 x 20 x 30"),
         ((40, 20, 30), 40, (20, 30), r"has 40 channels or pages; up to 16 are supported"),
     ],
 )

@@ -53,8 +53,9 @@ def scene(task: str, size: tuple[int, int], channels: int, seed: int = 0) -> tup
             mask = (y - cy) ** 2 + (x - cx) ** 2 <= radius**2
         objects.append((2 + kind % 2, mask))
         semantic[mask] = 2 + kind % 2
-    image = COLORS[semantic] + random.normal(0, 0.1, (height, width, 4))
-    image = torch.from_numpy(image[..., :channels]).permute(2, 0, 1).float().contiguous()
+    colors = np.resize(COLORS.T, (channels, 4)).T  # further channels repeat the first ones
+    image = colors[semantic] + random.normal(0, 0.1, (height, width, 4))[..., np.arange(channels) % 4]
+    image = torch.from_numpy(image).permute(2, 0, 1).float().contiguous()
     target: dict[str, Any] = {"image_id": seed, "valid": torch.ones(size, dtype=torch.bool)}
     if task == "semantic":
         return image, target | {"semantic": torch.from_numpy(semantic)}
@@ -296,7 +297,7 @@ class NetworkTester:
             targets[0]["boxes"] *= 2
         assert quality(task, network.predict(images, [twice])[0], targets[0]) >= self.enough - 0.02
 
-    @pytest.mark.parametrize("channels", [1, 4])
+    @pytest.mark.parametrize("channels", [1, 5])
     def test_takes_any_number_of_channels(self, task, channels):
         network = self.make(task, channels)
         loss = sum(network.losses(*batch(task, 2, self.size, channels)).values())

@@ -152,7 +152,7 @@ class _Reader:
     def empty(self, file: _File) -> Sample:
         """Make the sample of an image without objects."""
         sample = Sample(file.split, file.name, file.path)
-        width, height = oriented(open_image(file.path), "upright", sample).size
+        width, height = oriented(open_image(file.path, deep_colours=True), "upright", sample).size
         sample.semantic = np.zeros((height, width), np.int32)
         sample.instances = [] if self.options.task == "instance" else None
         return sample
@@ -267,7 +267,7 @@ def _image(path: Path, content: dict[str, Any], root: Path) -> tuple[Path | byte
     """
     name, embedded = content.get("imagePath"), content.get("imageData")
     if beside := image_named(str(name or ""), path, root):
-        return beside, "", open_image(beside)
+        return beside, "", open_image(beside, deep_colours=True)
     if not embedded:
         error = no_image(name, path, root)
         raise SegbenchError(f"{error.what}, and there is no imageData", where=path, remedy=error.remedy)
@@ -288,6 +288,6 @@ def _decoded(text: str) -> bytes:
 
 def _opened(content: bytes) -> Image.Image:
     try:
-        return open_image(io.BytesIO(content))
+        return open_image(io.BytesIO(content), deep_colours=True)
     except SegbenchError as error:
         raise ValueError(error.what) from error

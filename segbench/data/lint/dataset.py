@@ -135,7 +135,9 @@ def _lint_info(dataset: Dataset, report: LintReport) -> None:
     if not len(info.mean) == len(info.std) == info.channels or not all(map(math.isfinite, statistics)):
         report.error(file, f"mean and std are not {info.channels} finite numbers each")
     elif min(info.std) <= 0:
-        report.error(file, "the training images are of one colour (std 0)")
+        flat = [number for number, value in enumerate(info.std, 1) if value <= 0]
+        which = f" in channel {', '.join(map(str, flat))}" if len(flat) < info.channels else ""
+        report.error(file, f"the training images are of one colour{which} (std 0)")
     for needed in ("train", info.evaluation_split):
         if needed not in info.splits:
             report.error(file, f"the split '{needed}' is missing")

@@ -1,7 +1,7 @@
 """Augmentation of training images and their truth, as torchvision v2 transforms.
 
-Input and output are an `Image` (C x H x W uint8, then float32) and a `Mask` (K x H x W integer layers, 0 =
-void or no object). Padding is 0 in both: the mean colour, and void.
+Input and output are an `Image` (C x H x W uint8 or float32 in 0..1, then float32) and a `Mask` (K x H x W
+integer layers, 0 = void or no object). Padding is 0 in both: the mean colour, and void.
 """
 
 from __future__ import annotations
@@ -40,7 +40,10 @@ def training_transform(augment: Augment, mean: Sequence[float], std: Sequence[fl
     if augment.vertical_flip:
         steps.append(v2.RandomVerticalFlip())
     if strength := augment.color_jitter:
-        steps.append(v2.ColorJitter(brightness=strength, contrast=strength, saturation=strength))
+        if len(mean) in (1, 3):
+            steps.append(v2.ColorJitter(brightness=strength, contrast=strength, saturation=strength))
+        else:  # no colours
+            steps.append(BrightnessContrast(strength))
     steps.append(plain_transform(mean, std))
     if augment.crop:
         steps.append(PadTo(augment.crop))
@@ -55,6 +58,39 @@ class Rotate90(v2.Transform):
 
     def transform(self, inpt: Any, params: dict[str, Any]) -> Any:
         return tv_tensors.wrap(torch.rot90(inpt, params["turns"], (-2, -1)), like=inpt)
+
+
+class BrightnessContrast(v2.Transform):
+    """Change brightness and contrast of images of any number of channels, in random order.
+
+    All channels get the same factors; contrast changes around the mean of each channel.
+
+    Args:
+        strength: both factors are drawn uniformly from 1 - strength to 1 + strength.
+    """
+
+    def __init__(self, strength: float) -> None:
+        super().__init__()
+        self.strength = strength
+
+    def make_params(self, flat_inputs: list[Any]) -> dict[str, Any]:
+        brightness, contrast = torch.empty(2).uniform_(max(0, 1 - self.strength), 1 + self.strength).tolist()
+        return {
+            "factors": {"brightness": brightness, "contrast": contrast},
+            "first": int(torch.randint(2, ())),
+        }
+
+    def transform(self, inpt: Any, params: dict[str, Any]) -> Any:
+        if isinstance(inpt, tv_tensors.Mask):
+            return inpt
+        limit = 1.0 if inpt.is_floating_point() else 255.0
+        values = inpt.as_subclass(torch.Tensor).float()
+        names = ("brightness", "contrast")
+        for name in names[:: -1 if params["first"] else 1]:
+            origin = 0.0 if name == "brightness" else values.mean((-2, -1), keepdim=True)
+            values = (origin + params["factors"][name] * (values - origin)).clamp(0, limit)
+        values = values if inpt.is_floating_point() else values.round()
+        return tv_tensors.wrap(values.to(inpt.dtype), like=inpt)
 
 
 class ScaleCrop(v2.Transform):

@@ -6,6 +6,7 @@ import logging
 from pathlib import Path
 
 import torch
+from timm.models import adapt_input_conv
 from torch import Tensor
 
 from segbench.contract.cell import CellSpec
@@ -18,6 +19,7 @@ from segbench.models.saved import build_network, load_model
 
 log = logging.getLogger(__name__)
 
+RGB = 3
 UNKNOWN = 0
 """Id of the classes of a checkpoint that the dataset lacks: background in semantic maps, else removed."""
 
@@ -57,19 +59,23 @@ def public_network(spec: CellSpec, view: View, channels: int, path: Path) -> tup
         The network and the description of the weights.
 
     Raises:
-        SegbenchError: the weights are for another number of channels or do not fit the network.
+        SegbenchError: the weights do not fit the network, or are for another number of channels and cannot
+            be adapted: without training, or if they are not for RGB.
     """
     state, checkpoint = read_checkpoint(path)
-    if len(checkpoint.mean) != channels:
+    given = len(checkpoint.mean)
+    if given != channels and (given != RGB or not (spec.recipe and spec.recipe.iterations)):
         raise SegbenchError(
-            f"requires images of {len(checkpoint.mean)} channels; the dataset has {channels}", where=path
+            f"requires images of {given} channels; the dataset has {channels}",
+            where=path,
+            remedy="train (iterations above 0): the first convolution of RGB weights is then adapted",
         )
     known = {category.name: category for category in view.classes}
     classes = tuple(
         known.get(name) or Category(id=UNKNOWN, name=name, isthing=True, color=(128, 128, 128))
         for name in checkpoint.classes
     )
-    network = build_network(spec, View(view.task, classes), channels)
+    network = build_network(spec, View(view.task, classes), given)
     try:
         if checkpoint.load:
             load_object(checkpoint.load)(network, state)
@@ -81,7 +87,19 @@ def public_network(spec: CellSpec, view: View, channels: int, path: Path) -> tup
             where=path,
             remedy="set the options that the published network has",
         ) from error
-    return network, checkpoint
+    return network if given == channels else _with_channels(network, spec, channels), checkpoint
+
+
+def _with_channels(network: Network, spec: CellSpec, channels: int) -> Network:
+    """Return a copy of an RGB network for images of other channels.
+
+    The first convolution is adapted by timm's rule: summed for one channel, else repeated and scaled.
+    """
+    other = build_network(spec, network.view, channels)
+    own, state = other.state_dict(), network.state_dict()
+    adapted = {k: v if v.shape == own[k].shape else adapt_input_conv(channels, v) for k, v in state.items()}
+    other.load_state_dict(adapted)
+    return other
 
 
 def check_classes(names: list[str], view: View, path: Path) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -13,8 +13,9 @@ from segbench.contract.prediction import Instances, Prediction
 from segbench.contract.view import View
 from segbench.data.images import IMAGE_SUFFIXES, read_upright
 from segbench.data.junk import listed
+from segbench.data.levels import scaled
 from segbench.data.loading.loader import image_tensor
-from segbench.data.painting import Region, paint
+from segbench.data.painting import Region, paint, shown
 from segbench.errors import SegbenchError
 from segbench.files import atomic_path
 from segbench.models.saved import load_model
@@ -27,7 +28,9 @@ MIN_SCORE = 0.5
 """Objects below this score are not painted."""
 
 
-def predict_files(model: Path, inputs: list[Path], out: Path, *, device: str = "auto") -> None:
+def predict_files(
+    model: Path, inputs: list[Path], out: Path, *, device: str = "auto", show: Sequence[int] = ()
+) -> None:
     """Paint predictions over images and videos.
 
     Results are upright, according to the image's EXIF data or the video's header. Frames are streamed.
@@ -37,10 +40,11 @@ def predict_files(model: Path, inputs: list[Path], out: Path, *, device: str = "
         inputs: images, videos in any format that FFmpeg reads, and folders of both.
         out: folder of the results, `<name>.png` and `<name>.mp4`.
         device: auto, cpu, cuda or cuda:<n>.
+        show: channels to paint on; see `segbench.data.painting.shown`.
 
     Raises:
-        SegbenchError: an input is missing or unreadable, a folder has no image and no video, or a result
-            would replace an input or another result.
+        SegbenchError: an input is missing or unreadable or has other channels than the network, a folder has
+            no image and no video, or a result would replace an input or another result.
     """
     where = pick_device(device)
     targets = _targets(_files(inputs), out)
@@ -51,16 +55,20 @@ def predict_files(model: Path, inputs: list[Path], out: Path, *, device: str = "
 
     def painted(pixels: np.ndarray) -> np.ndarray:
         found = predictor(image_tensor(pixels)[None])[0]
-        if pixels.dtype != np.uint8:  # images of more than 8 bit are scaled to 0..1
-            pixels = (pixels * 255).round().clip(0, 255).astype(np.uint8)
-        return overlay(np.broadcast_to(pixels, (*pixels.shape[:2], 3)), found, predictor.view)
+        return overlay(shown(pixels, show), found, predictor.view)
 
     for target, path in targets.items():
         with memory_errors(f"predicting {path}", "use smaller images"), atomic_path(target) as partial:
             if _is_image(path):
                 Image.fromarray(painted(read_upright(path, channels, trained.levels))).save(partial)
             else:
-                repaint_video(path, partial, channels, painted)
+                if channels not in (1, 3):
+                    raise SegbenchError(
+                        f"is a video; the network was trained on images of {channels} channels",
+                        where=path,
+                        remedy=f"give images of {channels} channels",
+                    )
+                repaint_video(path, partial, channels, lambda frame: painted(scaled(frame, trained.levels)))
         log.info("%s -> %s", path, target)
 
 

@@ -6,7 +6,7 @@ from torch.nn import functional as F
 from torchvision import tv_tensors
 
 from segbench.contract.recipe import Augment
-from segbench.data.loading.transforms import plain_transform, training_transform
+from segbench.data.loading.transforms import BrightnessContrast, plain_transform, training_transform
 
 ALL = Augment(
     scale=(0.5, 2.0), crop=(48, 40), horizontal_flip=True, vertical_flip=True, rotate90=True, color_jitter=0.0
@@ -94,3 +94,46 @@ def test_plain_transform_normalises_and_survives_a_constant_channel() -> None:
     changed = plain_transform([0.1, 0.2], [0.5, 0.0])(image)
     expected = torch.tensor([0.2, 0.0]).view(2, 1, 1).expand(2, 4, 4)
     assert torch.allclose(changed, expected, atol=1e-6)
+
+
+def test_any_number_of_channels_changes_alike() -> None:
+    """Flips, turns, scales and crops of eight channels are those of each channel."""
+    image, mask = scene(60, 72)
+    many = tv_tensors.Image(image[[0, 1, 2, 0, 1, 2, 2, 1]].float() / 255)
+    for seed in range(5):
+        torch.manual_seed(seed)
+        changed, truth = training_transform(ALL, [0] * 8, [1] * 8)(many, mask)
+        torch.manual_seed(seed)
+        expected, same = training_transform(ALL, [0] * 3, [1] * 3)(tv_tensors.Image(many[:3]), mask)
+        assert (truth == same).all()
+        torch.testing.assert_close(changed[:3], expected)
+        torch.testing.assert_close(changed[3:6], expected)
+
+
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.float32])
+def test_jitter_of_many_channels_keeps_what_is_between_them(dtype: torch.dtype) -> None:
+    image = torch.rand(5, 20, 30) * 0.4 + 0.3
+    image = (image * 255).round().to(torch.uint8) if dtype == torch.uint8 else image
+    jitter = BrightnessContrast(0.2)
+    factors = {"brightness": 1.1, "contrast": 0.9}
+    values = image.double() / (255 if dtype == torch.uint8 else 1)
+    mean = values.mean((1, 2), keepdim=True)
+    for first in (0, 1):  # around the mean, both orders are the same where nothing is clipped
+        changed = jitter.transform(tv_tensors.Image(image), {"factors": factors, "first": first})
+        expected = 1.1 * (mean + 0.9 * (values - mean))
+        assert changed.dtype == dtype
+        found = changed.double() / (255 if dtype == torch.uint8 else 1)
+        assert (found - expected).abs().max() < (0.51 / 255 if dtype == torch.uint8 else 1e-6)
+    torch.manual_seed(3)
+    drawn = [jitter.make_params([])["factors"] for _ in range(200)]
+    assert all(0.8 <= value <= 1.2 for params in drawn for value in params.values())
+    mask = tv_tensors.Mask(torch.ones(1, 20, 30))
+    assert jitter.transform(mask, {"factors": factors, "first": 0}) is mask
+
+
+def test_channels_without_colours_get_no_saturation() -> None:
+    jitter = Augment(color_jitter=0.3)
+    kinds = [
+        [type(t).__name__ for t in training_transform(jitter, [0] * n, [1] * n).transforms] for n in (3, 5)
+    ]
+    assert "ColorJitter" in kinds[0] and "BrightnessContrast" in kinds[1] and "ColorJitter" not in kinds[1]

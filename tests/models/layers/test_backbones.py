@@ -126,3 +126,28 @@ def test_padding_is_added_right_and_below_only_where_needed():
     assert padded.shape == (1, 1, 8, 8)
     assert torch.equal(padded[..., :5, :], images) and padded[..., 5:, :].eq(0).all()
     assert pad_to_multiple(padded, 4) is padded
+
+
+@pytest.mark.parametrize(
+    ("name", "channels"),
+    [
+        ("resnet18", 1),
+        ("resnet18", 5),
+        ("tf_efficientnet_lite0", 16),
+        ("test_vit", 2),
+        pytest.param("swin_tiny_patch4_window7_224", 5, marks=pytest.mark.slow),
+        pytest.param("vgg11", 5, marks=pytest.mark.slow),
+    ],
+)
+def test_first_convolution_is_adapted_as_timm_does(name, channels):
+    torch.manual_seed(0)
+    state = timm.create_model(name).state_dict()
+    theirs = timm.create_model(
+        name, pretrained=True, in_chans=channels, pretrained_cfg_overlay={"state_dict": dict(state)}
+    ).state_dict()
+    backbone = Backbone(name, channels)
+    backbone.load(state)
+    own = backbone.net.model.state_dict()
+    first = backbone.net.pretrained_cfg["first_conv"] + ".weight"
+    assert own[first].shape[1] == channels
+    assert torch.equal(own[first], theirs[first])
