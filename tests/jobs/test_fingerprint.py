@@ -72,7 +72,7 @@ def test_unrelated_modules_do_not_count(package) -> None:
 
 DATA = """
 contract.checkpoint contract.limits contract.prediction contract.view
-data.coco.masks data.dataset data.images data.junk data.levels
+data.cases data.coco.masks data.dataset data.images data.junk data.levels
 """
 TRAINING = f"""
 {DATA} contract.cell contract.recipe data.loading.loader data.loading.targets data.loading.transforms
@@ -96,6 +96,7 @@ evaluation.pooling evaluation.prediction_folder evaluation.statistics
 evaluation.instance.ap evaluation.instance.files evaluation.instance.matching evaluation.instance.objects
 evaluation.instance.tide evaluation.panoptic.files evaluation.panoptic.quality
 evaluation.semantic.boundary evaluation.semantic.confusion evaluation.semantic.maps
+data.cases evaluation.semantic.cases evaluation.semantic.surfaces
 """
 
 
