@@ -18,7 +18,8 @@ _HEADER = 540
 """Bytes of the longer one of the two headers, NIfTI-2's."""
 _MAX_OFFSET = 64 * 2**20
 """Largest size of the extensions between header and voxels, which nibabel reads into memory."""
-_MM = {"meter": 1000.0, "micron": 0.001}
+_MM = {1: 1000.0, 3: 0.001}
+"""Millimetres by the header's code of the unit: metres and micrometres; any other code is millimetres."""
 
 
 def read_nifti(path: Path, max_voxels: int) -> Volume:
@@ -58,7 +59,7 @@ def read_nifti(path: Path, max_voxels: int) -> Volume:
         stored = np.asarray(image.dataobj.get_unscaled()).reshape(shape[:3])
         data = kept(stored, image.dataobj.slope, image.dataobj.inter)
         affine = np.array(image.affine, float)
-        affine[:3] *= _MM.get(image.header.get_xyzt_units()[0], 1.0)
+        affine[:3] *= _MM.get(int(image.header["xyzt_units"]) & 7, 1.0)
     except damaged as error:
         raise SegbenchError(
             f"is damaged, or is not a NIfTI file ({str(error) or type(error).__name__})",

@@ -111,7 +111,7 @@ def measure(truth: np.ndarray, guess: np.ndarray, spacing: Sequence[float], tole
         spacing: distance between slices, rows and columns in mm.
         tolerance: of the surface Dice, in mm.
     """
-    sizes = np.count_nonzero(truth), np.count_nonzero(guess)
+    sizes = int(np.count_nonzero(truth)), int(np.count_nonzero(guess))
     if not any(sizes):
         return _UNDEFINED
     if not all(sizes):
@@ -120,7 +120,7 @@ def measure(truth: np.ndarray, guess: np.ndarray, spacing: Sequence[float], tole
     truth, guess = truth[box], guess[box]
     there, back = distances(surface(truth, spacing), surface(guess, spacing))
     return {
-        "case_dice": 2 * np.count_nonzero(truth & guess) / sum(sizes),
+        "case_dice": 2 * int(np.count_nonzero(truth & guess)) / sum(sizes),
         "case_hd95": hd95(there, back),
         "case_nsd": surface_dice(there, back, tolerance),
     }

@@ -154,6 +154,13 @@ def test_slices_that_do_not_fit(series: Path, tags, message: str) -> None:
     assert message in text and text.startswith(str(path))
 
 
+def test_a_damaged_number(series: Path) -> None:
+    """pydicom decodes a tag only when it is used."""
+    path = write(series, 3)
+    path.write_bytes(path.read_bytes().replace(b"115.0", b"1x5.0"))
+    assert fault(series).startswith(f"{path}: is damaged, or cannot be read as DICOM")
+
+
 def test_a_tilted_gantry(tmp_path: Path) -> None:
     for index in range(3):
         write(tmp_path / "ct", index, ImagePositionPatient=[0, 2.0 * index, 5.0 * index])

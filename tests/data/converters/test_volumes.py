@@ -296,6 +296,10 @@ def test_units_of_the_header(folder: Path) -> None:
     image.header.set_xyzt_units("meter")
     nib.save(image, folder / "a/ct.nii")
     assert faults(folder) == []
+    data = bytearray((folder / "b/ct.nii").read_bytes())
+    data[123] = 0xC8 | 2  # millimetres, and a code of time that does not exist
+    (folder / "b/ct.nii").write_bytes(data)
+    assert faults(folder) == []
 
 
 @pytest.mark.parametrize(
