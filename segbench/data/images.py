@@ -40,6 +40,17 @@ def allow_pixels(count: int) -> None:
     _allowed = max(_allowed, count)
 
 
+def check_pixels(width: int, height: int, where: Path | str) -> None:
+    """Raise SegbenchError if an image of this size is too large (see `allow_pixels`)."""
+    if width * height > _allowed:
+        raise SegbenchError(
+            f"has {width}x{height} pixels; up to {_allowed} are allowed, because a small file may claim "
+            "to be large",
+            where=where,
+            remedy=f"if you trust it, set `limits: {{max_pixels: {width * height}}}` in the configuration",
+        )
+
+
 def open_image(
     path: Path | IO[bytes], *, where: Path | str | None = None, deep_colours: bool = False
 ) -> Image.Image:
@@ -56,7 +67,7 @@ def open_image(
     where = where or (path if isinstance(path, Path) else "image")
     try:
         image: Image.Image = Image.open(path)
-        _check_size(*image.size, where)
+        check_pixels(*image.size, where)
         if not deep_colours:
             _refuse_deep_colour(image, where)
         orientation = _orientation(image)  # before `load`, which drops it for TIFF
@@ -78,16 +89,6 @@ def _unreadable(error: Exception, where: Path | str) -> SegbenchError:
         where=where,
         remedy="replace the file or remove it from the dataset",
     )
-
-
-def _check_size(width: int, height: int, where: Path | str) -> None:
-    if width * height > _allowed:
-        raise SegbenchError(
-            f"has {width}x{height} pixels; up to {_allowed} are allowed, because a small "
-            "file may claim to be large",
-            where=where,
-            remedy=f"if you trust it, set `limits: {{max_pixels: {width * height}}}` in the configuration",
-        )
 
 
 def _orientation(image: Image.Image) -> int:
@@ -233,7 +234,7 @@ def _read_by_tifffile(
     try:
         if not tiff.is_tiff(path):
             return None
-        found = tiff.read_tiff(path, channels, size, lambda h, w: _check_size(w, h, where))
+        found = tiff.read_tiff(path, channels, size, lambda h, w: check_pixels(w, h, where))
     except SegbenchError as error:
         raise SegbenchError(error.what, where=where, remedy=error.remedy) from error
     except OSError:
@@ -253,7 +254,7 @@ def _read_deep_png(path: Path, channels: int | None, where: Path | str) -> Raste
         if not is_deep_png(path):
             return None
         with Image.open(path) as image:
-            _check_size(*image.size, where)
+            check_pixels(*image.size, where)
             orientation = _orientation(image)
         array = read_deep_png(path)
     except (OSError, ValueError, SyntaxError) as error:

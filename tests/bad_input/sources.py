@@ -162,7 +162,7 @@ def labelme() -> dict[str, Members]:
         {"label": "__ignore__", "points": [[0, 0], [3, 0], [3, 3]]},
     ]
     members = {}
-    for name, form in (("a", "png"), ("b", "jpeg"), ("c", "tiff"), ("d", "gif")):
+    for name, form in (("a", "png"), ("b", "jpeg"), ("c", "tiff"), ("d", "tiff")):
         members[f"{name}.{form}"] = photo(form.upper())
         content = {"version": "5.0", "shapes": shapes, "imagePath": f"{name}.{form}", "imageData": None}
         content |= {"imageHeight": SHAPE[0], "imageWidth": SHAPE[1]}
@@ -226,6 +226,21 @@ def penn_fudan() -> dict[str, Members]:
     return {"PennFudanPed.zip": {f"PennFudanPed/{n}": c for n, c in members.items()}}
 
 
+def pairs() -> dict[str, Members]:
+    members = {}
+    for name, suffix in (("a", "png"), ("b", "npy"), ("c", "mat"), ("d", "tiff"), ("e", "bmp")):
+        members[f"i/{name}.png"] = photo()
+        ids, file = labels(0, 3).astype(np.uint8), io.BytesIO()
+        if suffix == "npy":
+            np.save(file, ids)
+        elif suffix == "mat":
+            savemat(file, {"GT": {"ids": ids}})
+        members[f"m/{name}.{suffix}"] = file.getvalue() or picture(ids, suffix.upper())
+    members["labelmap.txt"] = b"background:0,0,0::\ncar:3,3,3::\n"
+    return {"own.zip": members}
+
+
+PATTERNS = {"image": "i/{name}.png", "mask": "m/{name}.*", "key": "GT.ids"}
 SOURCES: dict[str, tuple[Callable[[], dict[str, Members]], str, dict[str, Any], list[str]]] = {
     "camvid": (camvid, "camvid", {}, ["semantic"]),
     "voc": (voc, "voc", {"voc": True}, ["semantic", "instance"]),
@@ -238,6 +253,8 @@ SOURCES: dict[str, tuple[Callable[[], dict[str, Members]], str, dict[str, Any], 
     "isbi2012": (isbi2012, "isbi2012", {}, ["semantic"]),
     "dsb2018": (dsb2018, "dsb2018", {}, ["instance"]),
     "penn_fudan": (penn_fudan, "penn_fudan", {}, ["instance"]),
+    "pairs_colors": (pairs, "pairs", {**PATTERNS, "labelmap": "labelmap.txt"}, ["semantic"]),
+    "pairs_objects": (pairs, "pairs", {**PATTERNS, "objects": "cell"}, ["instance"]),
 }
 """Name -> (archives, converter, options, tasks)."""
 

@@ -42,7 +42,7 @@ NAMES = (
     "~root",
     "$HOME",
 )
-DAMAGE = {".json": damaged_json, ".txt": damaged_lines, ".mat": damaged_mat}
+DAMAGE = {".json": damaged_json, ".txt": damaged_lines, ".mat": damaged_mat, ".npy": damaged}
 
 
 def convert(folder: Path, source: str, archives: dict[str, bytes], named: list[str]) -> None:

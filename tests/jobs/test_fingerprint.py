@@ -71,8 +71,8 @@ def test_unrelated_modules_do_not_count(package) -> None:
 
 
 DATA = """
-contract.checkpoint contract.limits contract.prediction contract.view
-data.cases data.coco.masks data.dataset data.images data.junk data.levels
+contract.channels contract.checkpoint contract.limits contract.prediction contract.view
+data.cases data.coco.masks data.dataset data.deep_png data.images data.junk data.levels data.tiff
 """
 TRAINING = f"""
 {DATA} contract.cell contract.recipe data.loading.loader data.loading.targets data.loading.transforms
@@ -89,8 +89,9 @@ models.layers.transformer models.losses.masks models.losses.matching models.loss
 models.losses.set_criterion
 """
 EVALUATION = """
-contract.evaluation contract.limits contract.scores contract.view
-data.coco.checks data.coco.jsonstream data.coco.masks data.dataset data.images data.junk data.levels
+contract.channels contract.evaluation contract.limits contract.scores contract.view
+data.coco.checks data.coco.jsonstream data.coco.masks
+data.dataset data.deep_png data.images data.junk data.levels data.tiff
 evaluation.annotations evaluation.averages evaluation.bootstrap evaluation.conversions evaluation.evaluate
 evaluation.pooling evaluation.prediction_folder evaluation.statistics
 evaluation.instance.ap evaluation.instance.files evaluation.instance.matching evaluation.instance.objects

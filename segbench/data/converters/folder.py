@@ -34,20 +34,25 @@ def _known_encoding(name: str) -> str:
         raise ValueError("no such encoding; try gbk, big5, shift_jis or cp1252") from error
 
 
-class FolderOptions(SplitOptions):
+class SourceOptions(SplitOptions):
     """Options of all converters that read a folder."""
 
     folder: Annotated[Path, AfterValidator(_at_home)] | None = None
     """The folder with the images and annotations. null: the entry's one archive."""
-    labels: list[str] | None = None
-    """The classes, in order. null: all labels in the annotations, sorted."""
     encoding: Annotated[str, AfterValidator(_known_encoding)] = "utf-8"
     """Encoding of annotation files that are not in UTF-8, such as `gbk`."""
+
+
+class FolderOptions(SourceOptions):
+    """Options of converters that find the classes in the annotations."""
+
+    labels: list[str] | None = None
+    """The classes, in order. null: all labels in the annotations, sorted."""
     unannotated: Literal["skip", "empty"] = "skip"
     """Images without an annotation are skipped (skip), or images without objects (empty)."""
 
 
-def root_of(archives: Archives, options: FolderOptions) -> Path:
+def root_of(archives: Archives, options: SourceOptions) -> Path:
     """Return the folder with the data. Folders that contain only another folder are skipped."""
     roots = [options.folder] if options.folder else list(archives.values())
     if len(roots) != 1:

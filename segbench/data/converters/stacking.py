@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -15,13 +16,42 @@ _TYPES = (np.uint8, np.uint16, np.int16, np.float32)
 """Types of a `Sample`'s array, narrow ones first."""
 
 
-def stacked(files: Sequence[Path], orientation: Orientation, where: Path | str) -> np.ndarray:
+_FIELD = re.compile(r"\{([^{}]*)\}")
+
+
+def further_paths(texts: Sequence[str], fields: Mapping[str, str], where: str) -> list[str]:
+    """Write the fields of an image into the patterns of its further files.
+
+    Args:
+        texts: patterns such as `perfusion/{name}_MTT.tif`.
+        fields: text of each field.
+        where: what the error names, such as the option.
+
+    Raises:
+        SegbenchError: a pattern has no field, a field that `fields` lacks, or a wildcard.
+    """
+    for text in texts:
+        names = _FIELD.findall(text)
+        if not names or set(names) - set(fields) or re.search(r"[*?{}]", _FIELD.sub("", text)):
+            known = ", ".join(f"{{{name}}}" for name in fields)
+            raise SegbenchError(
+                f"{text!r} does not name one file of each image",
+                where=where,
+                remedy=f"write a path with fields of the image ({known}) and without wildcards",
+            )
+    return [_FIELD.sub(lambda match: fields[match[1]], text) for text in texts]
+
+
+def stacked(
+    files: Sequence[Path], orientation: Orientation, where: Path | str, size: tuple[int, int] | None = None
+) -> np.ndarray:
     """Stack images of one size along their channels, in the given order, with their values as stored.
 
     Args:
         files: one or more images, of one or several channels each; alpha is dropped.
         orientation: orientation of the result.
         where: what the error names if there are several errors, such as the name of the sample.
+        size: expected height and width, which tell the axes of TIFF files apart; None: unknown.
 
     Returns:
         H x W x C of the narrowest of uint8, uint16, int16 and float32 that has all values. Floats of 64 bits
@@ -37,7 +67,7 @@ def stacked(files: Sequence[Path], orientation: Orientation, where: Path | str) 
         try:
             if not file.is_file():
                 raise SegbenchError("is missing", where=file, remedy="add it, or remove the image")
-            raster = open_raster(file, None)
+            raster = open_raster(file, None, size=size)
             arrays.append((upright(raster) if orientation == "upright" else raster).array)
         except SegbenchError as error:
             faults.append(error)

@@ -273,3 +273,17 @@ def test_a_network_of_another_kind_is_no_beginning(run, tmp_path: Path) -> None:
         run("16", fcn(16, init_from="other"), weights=tmp_path / "other/model.pt")
     with pytest.raises(SegbenchError, match="requires the weights 'other'"):
         run("16", fcn(16, init_from="other"))
+
+
+def test_rgb_weights_train_on_images_of_other_channels(shapes: Path, ours: Path) -> None:
+    view = Dataset(shapes).view("semantic")
+    trained = CellSpec(**UNET, recipe=Recipe(iterations=1, batch_size=1))
+    rgb, _ = public_network(trained, view, 3, ours)
+    for channels in (1, 5):
+        network, _ = public_network(trained, view, channels, ours)
+        assert network.in_channels == channels
+        changed = {k for k, v in rgb.state_dict().items() if not torch.equal(v, network.state_dict()[k])}
+        (first,) = changed
+        weight, own = rgb.state_dict()[first], network.state_dict()[first]
+        expected = weight.sum(1, keepdim=True) if channels == 1 else weight[:, [0, 1, 2, 0, 1]] * (3 / 5)
+        torch.testing.assert_close(own, expected)

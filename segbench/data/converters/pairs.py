@@ -1,0 +1,424 @@
+"""Images and masks, found by patterns of their paths.
+
+    options:
+      folder: /data/scans
+      image: "images/{name}.jpg"
+      mask: "masks/{name}_mask.png"
+      classes: {0: background, 255: lung}
+
+`{name}` stands for the text that an image and its mask have in common. Patterns are below the folder, or the
+entry's archive; folders that contain only another folder may be omitted. With several archives, patterns
+begin with the name of an archive (`Train.zip/Train/{name}.png`).
+
+Masks are as large as the pixels of the image as they are stored. They hold values or colours of classes
+(`classes`, `labelmap`), or number objects (`objects`). Masks of one image in several files, as
+`masks/{name}/*.png` or `{name}_{class}.png` finds them, are united: in maps of classes, void covers
+background, and a class covers those before it in `classes`. Objects keep their whole masks.
+
+Splits: patterns for each (`splits`); else `test` or `test_fraction`.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import numpy as np
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+
+from segbench.data.converters.common import parse_options
+from segbench.data.converters.folder import SourceOptions, evaluation_split, root_of
+from segbench.data.converters.mask_files import read_mask
+from segbench.data.converters.mask_values import (
+    Meaning,
+    meaning_of_classes,
+    meaning_of_objects,
+    overlap,
+    read_labelmap,
+    united,
+)
+from segbench.data.converters.patterns import (
+    CLASS,
+    Files,
+    Matches,
+    Pair,
+    Pattern,
+    files_below,
+    matched,
+    require_matches,
+)
+from segbench.data.converters.splits import divided, groups_of, hashed_part
+from segbench.data.converters.stacking import further_paths, stacked
+from segbench.data.dataset import Archives, Converted, Sample
+from segbench.data.images import image_size
+from segbench.errors import SegbenchError
+
+log = logging.getLogger(__name__)
+
+
+def _named(value: Any) -> Any:
+    """Check class names. Values become text, as in JSON."""
+    names = dict(enumerate(value)) if isinstance(value, list) else value
+    if isinstance(names, dict):
+        for key, name in names.items():
+            if not isinstance(name, str):
+                raise ValueError(f"the class of {key} is {name!r}, not text; write the name in quotes")
+    return {str(k): v for k, v in value.items()} if isinstance(value, dict) else value
+
+
+Patterns = str | Annotated[list[str], Field(min_length=1)]
+Named = BeforeValidator(_named)
+Names = list[str] | dict[str, str]
+
+
+class Split(BaseModel):
+    """Patterns of one split."""
+
+    model_config = ConfigDict(extra="forbid", use_attribute_docstrings=True)
+
+    image: Patterns
+    """Pattern of its images, or several."""
+    mask: Patterns
+    """Pattern of its masks, or several."""
+
+
+class Options(SourceOptions):
+    image: Patterns | None = None
+    """Pattern of the images, such as `images/{name}.jpg`, or several. `{name}`, or another field, is the text
+    that images and masks share; `*` is any text in a name, `**/` any folders."""
+    mask: Patterns | None = None
+    """Pattern of the masks, such as `masks/{name}_mask.png`, or several. `{class}` stands for the class of a
+    file. If it finds several masks of an image, they are united."""
+    channels: list[str] = []
+    """Further files of each image, such as `["{name}_MTT.tif", "{name}_CBV.tif"]`, stacked behind its own
+    channels in this order. The fields are those of `image`. The entry's `channels` counts all."""
+    splits: dict[Literal["train", "val", "test"], Split] = {}
+    """Patterns of each split, instead of `image` and `mask`. `val_fraction` takes a missing
+    `val` from `train`."""
+    classes: Annotated[Names | None, Named] = None
+    """Class of each value (`{0: background, 255: lung}`) or colour (`{"#804000": car}`, `{"128,64,0": car}`)
+    in the masks, or of each text of `{class}` in their names. A list names the values 0, 1, 2, and so on.
+    `background` is the implicit class 0. Values with the same name are one class."""
+    labelmap: str | None = None
+    """File with classes and colours instead of `classes`, as CVAT writes it: `labelmap.txt`."""
+    objects: Annotated[str | Names | None, Named] = None
+    """Name of the class, if the masks number objects: each value or colour but 0 is an object, in each file.
+    With `{class}` in the mask pattern, a list, or the class of each text."""
+    void: list[int | str] = []
+    """Values or colours of pixels that are excluded from training and scores."""
+    threshold: Annotated[float, Field(allow_inf_nan=False)] | None = None
+    """For grey masks, such as JPEG: pixels of at least this value are the second of two classes, or the
+    object of the file."""
+    reduce_zero_label: bool = False
+    """Whether the value 0 is void, and a list of `classes` counts from 1."""
+    key: str | None = None
+    """Variable with the mask in `.mat` files; `a.b` is a field of a structure. null: the only variable."""
+    unannotated: Literal["error", "skip", "empty"] = "error"
+    """Images without a mask are an error, skipped, or background without objects (empty)."""
+
+
+def convert(archives: Archives, options: dict[str, Any]) -> Converted:
+    """Convert the folder. Options: see `Options`."""
+    chosen = parse_options(Options, options)
+    roots, outer = _roots(archives, chosen)
+    root = next(iter(roots.values()))
+    patterns = _patterns(chosen, root, outer)
+    files = files_below(roots)
+    by_file = any(CLASS in p.fields for _, masks in patterns.values() for p in masks)
+    if chosen.labelmap is not None:
+        chosen.labelmap = _below(chosen.labelmap, root, outer)
+    meaning = _meaning(chosen, by_file, files)
+    require_matches(files, patterns.values())
+    found = {split: matched(files, *sides) for split, sides in patterns.items()}
+    images = _divided(found, chosen)
+    if chosen.channels:
+        texts = [_below(text, root, outer) for text in chosen.channels]
+        _find_channels(images, files, [p for sides in patterns.values() for p in sides[0]], texts)
+    return Converted(
+        categories=meaning.categories,
+        background=meaning.background,
+        evaluation_split=evaluation_split([i.split for i in images]),
+        orientation="stored",
+        samples=_Reader(meaning, chosen).samples(images, [f for m in found.values() for f in m.faults]),
+    )
+
+
+def _patterns(options: Options, root: Path, outer: str) -> dict[str, tuple[list[Pattern], list[Pattern]]]:
+    """Return the patterns of images and masks, by split; the split "" is to be divided."""
+    given: dict[str, tuple[Any, Any]] = {"": (options.image, options.mask)} if not options.splits else {}
+    for split, both in options.splits.items():
+        given[split] = both.image, both.mask
+    if options.splits and (options.image or options.mask):
+        raise SegbenchError(
+            "is given beside `image` or `mask`", where="options.splits", remedy="write either, not both"
+        )
+    if options.splits:
+        if "train" not in options.splits or len(options.splits) < 2:
+            raise SegbenchError(
+                f"has only {', '.join(options.splits)}",
+                where="options.splits",
+                remedy="give `train`, and `test` or `val`; or `image` and `mask`, which are divided",
+            )
+        unused = options.model_fields_set & {"test", "test_fraction"}
+        if "val" in options.splits:
+            unused |= options.model_fields_set & {"val_fraction"}
+        if unused:
+            raise SegbenchError(
+                "has no effect, because `splits` gives this split",
+                where=f"options.{min(unused)}",
+                remedy="remove one of the two",
+            )
+    result: dict[str, tuple[list[Pattern], list[Pattern]]] = {}
+    for name, sides in given.items():
+        compiled = []
+        for kind, side in zip(("image", "mask"), sides):
+            where = f"options.splits.{name}.{kind}" if name else f"options.{kind}"
+            if side is None:
+                raise SegbenchError(
+                    "is missing", where=where, remedy='write a pattern such as "images/{name}.png"'
+                )
+            texts = [side] if isinstance(side, str) else side
+            compiled.append([Pattern(_below(text, root, outer), where) for text in texts])
+        result[name] = compiled[0], compiled[1]
+    return result
+
+
+def _roots(archives: Archives, options: Options) -> tuple[dict[str, Path], str]:
+    """Return the folders, by the prefix of their paths; and the folders above that hold nothing else."""
+    if options.folder is None and len(archives) > 1:
+        return {f"{name}/": path for name, path in archives.items()}, ""
+    root = root_of(archives, options)
+    top = options.folder or next(iter(archives.values()))
+    outer = root.relative_to(top).as_posix()
+    return {"": root}, "" if outer == "." else outer
+
+
+def _below(text: str, root: Path, outer: str) -> str:
+    """Return a path or pattern below `root`. It may begin with one or more of the folders `outer`."""
+    text = text.removeprefix("./")
+    parts = outer.split("/")
+    for start, part in enumerate(parts):
+        above = "/".join(parts[start:]) + "/"
+        if outer and text.startswith(above) and not (root / part).exists():
+            return text.removeprefix(above)
+    return text
+
+
+def _meaning(options: Options, by_file: bool, files: Files) -> Meaning:
+    given = [name for name in ("classes", "labelmap", "objects") if getattr(options, name) is not None]
+    if len(given) != 1:
+        raise SegbenchError(
+            f"{', '.join(given) or 'none'} of classes, labelmap and objects {'are' if given else 'is'} given",
+            where="options",
+            remedy="give exactly one: `classes` or `labelmap` for classes, `objects` for numbered objects",
+        )
+    if options.objects is not None:
+        if options.reduce_zero_label:
+            raise SegbenchError(
+                "does not go with `objects`",
+                where="options.reduce_zero_label",
+                remedy="remove it: 0 is no object",
+            )
+        return meaning_of_objects(options.objects, options.void, options.threshold, by_file=by_file)
+    names: Any = options.classes
+    if options.labelmap is not None:
+        if options.labelmap not in files:
+            found = [path for path in files if path.endswith(".txt")][:5]
+            raise SegbenchError(
+                f"the dataset has no file {options.labelmap!r}",
+                where="options.labelmap",
+                remedy=f"write its path below the folder (text files: {', '.join(found) or 'none'})",
+            )
+        names = read_labelmap(files[options.labelmap], options.encoding)
+    meaning = meaning_of_classes(
+        names, options.void, options.threshold, by_file=by_file, zero_is_void=options.reduce_zero_label
+    )
+    if options.unannotated == "empty" and not meaning.background:
+        raise SegbenchError(
+            "is `empty`, but no class is the background",
+            where="options.unannotated",
+            remedy="write `skip`, or name the value of the background in `classes`",
+        )
+    return meaning
+
+
+@dataclass
+class _Image:
+    split: str
+    pair: Pair
+    group: str | None = None
+    further: list[Path] = field(default_factory=list)
+    faults: list[SegbenchError] = field(default_factory=list)
+
+
+def _divided(found: Mapping[str, Matches], options: Options) -> list[_Image]:
+    """Return all images with their splits and groups. Those without a mask are treated as the options say."""
+    images = []
+    skipped: list[Path] = []
+    for split, matches in found.items():
+        images += [_Image(split, pair) for pair in matches.pairs]
+        for name, path in matches.unannotated.items():
+            if options.unannotated == "skip":
+                skipped.append(path)
+                continue
+            image = _Image(split, Pair(name, path, []))
+            if options.unannotated == "error":
+                image.faults.append(
+                    SegbenchError(
+                        "has no mask",
+                        where=path,
+                        remedy="add the mask, or set `unannotated` to `skip` or `empty`",
+                    )
+                )
+            images.append(image)
+    if skipped:
+        log.warning("skipped %d images without a mask, such as %s", len(skipped), skipped[0])
+    _in_one_split(images)
+    names = [image.pair.name for image in images]
+    groups = groups_of(names, options) or {}
+    for image in images:
+        image.group = groups.get(image.pair.name)
+    if "" in found:
+        split_of = divided(names, options)
+        for image in images:
+            image.split = split_of[image.pair.name]
+    elif options.val_fraction:
+        train = [image.pair.name for image in images if image.split == "train"]
+        val = hashed_part(train, options.val_fraction, groups or None)
+        for image in images:
+            if image.split == "train" and image.pair.name in val:
+                image.split = "val"
+    return sorted(images, key=lambda image: (image.split, image.pair.name))
+
+
+def _find_channels(
+    images: Sequence[_Image], files: Files, patterns: Sequence[Pattern], texts: Sequence[str]
+) -> None:
+    """Find the further channels of each image. Missing ones are faults of the image."""
+    path_of = {file: path for path, file in files.items()}
+    for image in images:
+        path = path_of[image.pair.image]
+        fields = next(f for pattern in patterns for f in pattern.matches(path))
+        paths = further_paths(texts, fields, "options.channels")
+        image.further = [files[p] for p in paths if p in files]
+        if missing := [p for p in paths if p not in files]:
+            image.faults.append(
+                SegbenchError(
+                    f"lacks its channels {', '.join(missing)}",
+                    where=image.pair.image,
+                    remedy="add them, remove the image, or correct `channels`",
+                )
+            )
+
+
+def _in_one_split(images: Sequence[_Image]) -> None:
+    """Mark images that the patterns of two splits match."""
+    first: dict[Path, str] = {}
+    for image in images:
+        if (split := first.setdefault(image.pair.image, image.split)) != image.split:
+            image.faults.append(
+                SegbenchError(
+                    f"is matched by the patterns of the splits '{split}' and '{image.split}'",
+                    where=image.pair.image,
+                    remedy="write patterns that match different files",
+                )
+            )
+
+
+class _Reader:
+    """Reads the masks of images."""
+
+    def __init__(self, meaning: Meaning, options: Options) -> None:
+        self.meaning, self.options = meaning, options
+        self.brightest: float | None = None
+        self.overlap = 0
+        self.most = 0
+
+    def samples(self, images: Sequence[_Image], faults: Sequence[SegbenchError]) -> Iterator[Sample]:
+        for fault in faults:
+            yield Sample("train", "", Path(), faults=[fault])
+        for image in images:
+            sample = Sample(image.split, image.pair.name, image.pair.image, group=image.group)
+            sample.faults += image.faults
+            if not image.faults:
+                self._annotate(sample, image.pair)
+            if image.further and not sample.faults:
+                self._stack(sample, [image.pair.image, *image.further])
+            yield sample
+        threshold = self.options.threshold
+        if threshold is not None and self.brightest is not None and self.brightest < threshold:
+            raise SegbenchError(
+                f"no pixel of any mask reaches {threshold:g}; the largest value is {self.brightest:g}",
+                where="options.threshold",
+                remedy="set a threshold between the dark and the bright values of the masks",
+            )
+        if self.meaning.objects and self.most == 1 and len(images) > 1:
+            log.warning("no mask has more than one object; `classes` is for masks that do not number objects")
+        if self.overlap:
+            log.warning(
+                "%d pixels belong to several classes; each has the one that `classes` names last",
+                self.overlap,
+            )
+
+    def _annotate(self, sample: Sample, pair: Pair) -> None:
+        """Set the truth of a sample, or its faults."""
+        if pair.masks:
+            sample.source = pair.masks[0][0]
+        read: list[tuple[np.ndarray, Path, str | None]] = []
+        maps: list[np.ndarray] = []
+        instances: list[dict[str, Any]] = []
+        try:
+            if not pair.masks:
+                width, height = image_size(pair.image)
+                maps.append(np.zeros((height, width), np.int32))
+        except SegbenchError as error:
+            sample.faults.append(error)
+        for path, text in pair.masks:
+            try:
+                array = read_mask(path, self.meaning.content, self.options.key)
+                if read and array.shape != read[0][0].shape:
+                    raise _other_size(path, array, read[0][1], read[0][0])
+                read.append((array, path, text))
+                self._note_brightness(array)
+                if self.meaning.objects:
+                    instances += self.meaning.instances(array, path, text)
+                    self.most = max(self.most, len(instances))
+                if self.meaning.has_semantic:
+                    maps.append(self.meaning.classes(array, path, text))
+            except SegbenchError as error:
+                sample.faults.append(error)
+        if sample.faults:
+            return
+        if self.meaning.has_semantic:
+            sample.semantic = united(maps) if len(maps) > 1 else maps[0]
+            self.overlap += overlap(maps)
+        if self.meaning.objects:
+            sample.instances = instances
+            height, width = (read[0][0] if read else maps[0]).shape
+            sample.size = (width, height)
+
+    def _stack(self, sample: Sample, files: Sequence[Path]) -> None:
+        """Set the image of an annotated sample to the stack of its files."""
+        size = sample.semantic.shape if sample.semantic is not None else (sample.size or (0, 0))[::-1]
+        try:
+            sample.image = stacked(files, "stored", files[0], (size[0], size[1]))
+        except SegbenchError as error:
+            sample.faults.append(error)
+
+    def _note_brightness(self, array: np.ndarray) -> None:
+        if self.options.threshold is not None:
+            self.brightest = max(
+                float(array.max()), float("-inf") if self.brightest is None else self.brightest
+            )
+
+
+def _other_size(path: Path, array: np.ndarray, other: Path, first: np.ndarray) -> SegbenchError:
+    (height, width), (rows, columns) = array.shape, first.shape
+    return SegbenchError(
+        f"has {width}x{height} pixels, but {other.name} of the same image has {columns}x{rows}",
+        where=path,
+        remedy="save all masks of an image in its size, or remove them",
+    )
