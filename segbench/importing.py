@@ -36,6 +36,24 @@ def load_object(path: str) -> Any:
         ) from error
 
 
+def optional(module: str, extra: str) -> Any:
+    """Import a module of an optional extra. SegbenchError that names the extra if it is not installed."""
+    try:
+        return importlib.import_module(module)
+    except ModuleNotFoundError as error:
+        raise SegbenchError(missing(module.partition(".")[0], extra), remedy=install(extra)) from error
+
+
+def missing(package: str, extra: str) -> str:
+    """Return the message for a package of an extra that is not installed."""
+    return f"needs the package '{package}' (extra '{extra}'), which is not installed"
+
+
+def install(extra: str) -> str:
+    """Return how to install an extra."""
+    return f"pip install 'segbench[{extra}]'"
+
+
 @cache
 def tree(module: str) -> ast.Module:
     """Return the syntax tree of a module. SegbenchError if it is missing or not valid Python."""

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from functools import cache
+from importlib.util import find_spec
 from pathlib import Path
 
 from segbench.config.problems import Problem, did_you_mean
 from segbench.config.registry import entry_names
 from segbench.config.resolved_run import PlannedCell
 from segbench.config.schema import DatasetEntry, ModelEntry, RunConfig
-from segbench.config.signature import constructor_options, faults, find, model_options
+from segbench.config.signature import constructor_options, faults, find, model_options, needs
 from segbench.contract.sources import Archive, WeightsEntry
 from segbench.errors import SegbenchError
+from segbench.importing import install, missing
 
 GIVEN = 2
 """Number of parameters of a network's constructor before its options: view and channels."""
@@ -135,6 +137,17 @@ def missing_code(
     for where, path in paths:
         if wrong := fault_of_path(path):
             yield Problem(where, wrong)
+
+
+def missing_packages(datasets: Mapping[str, DatasetEntry], registry: Path) -> Iterator[Problem]:
+    """Find converters that need packages of an extra that is not installed: `NEEDS` in their modules."""
+    for name, entry in datasets.items():
+        if fault_of_path(entry.convert):
+            continue
+        for package, extra in needs(entry.convert).items():
+            if find_spec(package) is None:
+                where = f"{registry}/datasets/{name}.yaml: convert"
+                yield Problem(where, f"{missing(package, extra)}; {install(extra)}")
 
 
 @cache

@@ -61,6 +61,7 @@ def resolve(
     problems += checks.impossible_stages(cells)
     if check_code:
         problems += checks.missing_code(datasets, models, weights, registry)
+        problems += checks.missing_packages(datasets, registry)
         problems += checks.wrong_options(config, datasets, cells, registry, source)
     if problems:
         raise error_of(problems)

@@ -76,6 +76,15 @@ def model_options(path: str) -> Options:
     return _fields(found.module, found.node, frozenset())
 
 
+def needs(path: str) -> dict[str, str]:
+    """Return the dictionary `NEEDS` in a function's module, extra by package; empty if there is none."""
+    for statement in tree(path.partition(":")[0]).body:
+        if isinstance(statement, ast.Assign) and "NEEDS" in _bound(statement):
+            found = ast.literal_eval(statement.value)
+            return {str(package): str(extra) for package, extra in found.items()}
+    return {}
+
+
 def faults(options: Options, values: Mapping[str, Any], *, strict: bool) -> Iterator[tuple[str, str]]:
     """Compare option values with the accepted options.
 

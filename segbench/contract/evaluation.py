@@ -6,8 +6,8 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-Family = Literal["boundary", "objects", "calibration", "tide"]
-FAMILIES: tuple[Family, ...] = ("boundary", "objects", "calibration", "tide")
+Family = Literal["boundary", "objects", "calibration", "tide", "cases"]
+FAMILIES: tuple[Family, ...] = ("boundary", "objects", "calibration", "tide", "cases")
 
 
 class EvaluationOptions(BaseModel):
@@ -24,6 +24,8 @@ class EvaluationOptions(BaseModel):
     """Boundary IoU: width of the band inside a contour, as a fraction of the image's diagonal."""
     contour_tolerance: Annotated[float, Field(gt=0, le=0.5)] = 0.0075
     """Boundary F1: distance at which contours still match, as a fraction of the image's diagonal."""
+    surface_tolerance: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 2.0
+    """Surface Dice of volumes: distance in mm at which surfaces still match."""
     calibration_bins: Annotated[int, Field(ge=1)] = 10
     """Bins of the expected calibration error."""
     bootstrap_samples: Annotated[int, Field(ge=0)] = 1000

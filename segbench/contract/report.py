@@ -4,10 +4,17 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from segbench.contract.channels import ShownChannels
+from segbench.contract.scores import LOWER_IS_BETTER
 from segbench.contract.view import Task
+
+
+def _ranking(metric: str) -> str:
+    if metric in LOWER_IS_BETTER:
+        raise ValueError("lower values of this metric are better; networks are ranked by the highest value")
+    return metric
 
 
 class ReportOptions(BaseModel):
@@ -26,5 +33,5 @@ class ReportOptions(BaseModel):
     gallery_channels: dict[str, ShownChannels] = {}
     """By dataset: the channels that galleries show, one as grey or three as red, green and blue, such as
     `[4, 3, 2]`; they count from 1. Default: three channels as RGB, else the first as grey."""
-    primary: dict[Task, str] = {}
+    primary: dict[Task, Annotated[str, AfterValidator(_ranking)]] = {}
     """By task: the metric that ranks the networks. Default: miou, ap and pq."""

@@ -15,11 +15,16 @@ METRICS: dict[Task, dict[str, str]] = {
         "pixel_accuracy": "Pixel accuracy",
         "dice_no_background": "Dice of objects",
         "dice": "Dice",
+        "case_dice": "Dice (cases)",
+        "case_nsd": "NSD (cases)",
+        "case_hd95": "HD95 in mm (cases)",
     },
     "instance": {"ap": "AP", "ap50": "AP50", "ap75": "AP75", "box_ap": "Box AP"},
     "panoptic": {"pq": "PQ", "sq": "SQ", "rq": "RQ", "pq_things": "PQ things", "pq_stuff": "PQ stuff"},
 }
-"""Metrics of the comparison tables and their column headers, by task. Higher is better for all of them."""
+"""Metrics of the comparison tables and their column headers, by task."""
+LOWER_IS_BETTER = frozenset({"case_hd95"})
+"""Of these metrics, lower values are better; of all others in `METRICS`, higher ones are."""
 PRIMARY: dict[Task, str] = {"semantic": "miou", "instance": "ap", "panoptic": "pq"}
 """The metric that ranks networks, by task: its mean over the classes."""
 PRIMARY_BINARY = "dice_no_background"
@@ -30,8 +35,9 @@ PRIMARY_BINARY = "dice_no_background"
 class Contract:
     """How a score was computed. Fields that do not apply to a metric are empty."""
 
-    pooling: Literal["dataset", "image"]
-    """dataset: counts of all images are summed first. image: scores of the images are averaged."""
+    pooling: Literal["dataset", "image", "case"]
+    """dataset: counts of all images are summed first. image: scores of the images are averaged. case: scores
+    of the volumes are averaged."""
     ignored: str
     """Truth that is excluded before counting, together with the predictions on it."""
     absent: str

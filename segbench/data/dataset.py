@@ -10,6 +10,7 @@ One folder per dataset:
     <split>/instances.json              COCO detection format, things only, ids from 1, with `iscrowd`
     <split>/panoptic.json, panoptic/<stem>.png   COCO panoptic format
     <split>/*.index.npz                 where each image's annotations are in the JSON file (`coco.index`)
+    <split>/cases.json                  volumes whose slices are the images, and their spacing; only for these
 
 Every dataset has semantic maps. They are annotated, or derived from instances (painted from large to small,
 crowds as void) or from panoptic segments. A panoptic dataset has all three kinds of truth.
@@ -29,6 +30,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from segbench.contract.channels import Channels
 from segbench.contract.view import BACKGROUND, Category, Task, View, void_value
+from segbench.data.cases import Slice
 from segbench.data.images import IMAGE_SUFFIXES, allow_pixels, read_image, read_label_map
 from segbench.data.junk import is_junk
 from segbench.data.levels import Levels
@@ -105,6 +107,7 @@ class Sample:
             `iscrowd`).
         size: width and height of the annotated image, if the source states them.
         group: what the image belongs to, such as a patient or a video; None: only to itself.
+        slice: the place of the image in a volume, if it is a slice of one.
         source: the annotation file, which messages name; None: they name the image.
         faults: errors of the annotation. Those of all samples are reported together.
         load: returns further fields of the sample. It is called in the process that writes the image, so it
@@ -121,6 +124,7 @@ class Sample:
     panoptic: tuple[np.ndarray, list[dict[str, Any]]] | None = None
     size: tuple[int, int] | None = None
     group: str | None = None
+    slice: Slice | None = None
     source: Path | None = None
     faults: list[SegbenchError] = field(default_factory=list)
     load: Callable[[], dict[str, Any]] | None = None

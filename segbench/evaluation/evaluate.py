@@ -10,11 +10,13 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, TypeVar
 
+import numpy as np
 import pyarrow as pa
 
 from segbench.contract.evaluation import EvaluationOptions
+from segbench.contract.scores import Score
 from segbench.contract.view import Task
 from segbench.data.dataset import Dataset, ImageRecord, Split
 from segbench.errors import SegbenchError
@@ -26,17 +28,26 @@ from segbench.evaluation.panoptic import quality as panoptic
 from segbench.evaluation.panoptic.files import PanopticFiles
 from segbench.evaluation.pooling import write_scores
 from segbench.evaluation.prediction_folder import PredictionFolder
-from segbench.evaluation.semantic import boundary
+from segbench.evaluation.semantic import boundary, cases
 from segbench.evaluation.semantic import confusion as semantic
 from segbench.evaluation.semantic.maps import read_labels
 from segbench.evaluation.statistics import Metadata, Rows, Statistics, TaskSettings, Writer, rows_of
 from segbench.files import read_json
 
 log = logging.getLogger(__name__)
+T = TypeVar("T")
+R = TypeVar("R")
 
 Job = Callable[[Sequence[ImageRecord]], pa.RecordBatch]
 """Returns the statistics of some images."""
-Spread = Callable[[Job, Sequence[ImageRecord]], Iterator[pa.RecordBatch]]
+
+
+class Spread(Protocol):
+    """Calls a job on chunks of items and yields the results in order. `chunk`: items in a chunk."""
+
+    def __call__(
+        self, job: Callable[[Sequence[T]], R], items: Sequence[T], *, chunk: int | None = None
+    ) -> Iterator[R]: ...
 
 
 def evaluate(
@@ -53,7 +64,7 @@ def evaluate(
         predictions: folder with predictions.json and the files that it lists.
         out: folder of the results.
         options: options of the evaluation.
-        spread: `spread(job, images)` calls `job` on chunks of `images` and yields the results in order.
+        spread: how jobs are spread over processes.
 
     Raises:
         SegbenchError: the predictions are of another dataset, incomplete or malformed.
@@ -76,6 +87,20 @@ def evaluate(
                 writer.add(batch)
             writer.flush()
     figures: dict[str, Any] = {}
+    further: list[Score] = []
+    found = cases.volumes(split) if "semantic" in tasks and "cases" in options.families else []
+    if found:
+        log.info("scoring %d cases", len(found))
+        predicted.open("semantic")
+        score = _cases(split, predicted, tasks["semantic"], options)
+        scores = [one for part in spread(score, found, chunk=1) for one in part]
+        further = cases.case_means(
+            scores,
+            tasks["semantic"].classes,
+            derived=bool(tasks["semantic"].conversion),
+            tolerance=options.surface_tolerance,
+        )
+        figures["cases"] = cases.by_case(scores)
     if predicted.boxes_only:
         figures["not_applicable"] = "boxes without masks: no AP of masks"
     if predicted.sources.get("instance") == "instance" and "tide" in options.families:
@@ -84,7 +109,7 @@ def evaluate(
         figures["tide"] = tide.errors(
             split.instances_json, results, boxes=predicted.boxes_only, max_detections=last
         )
-    write_scores(Statistics(out / "per_image.parquet"), out, **figures)
+    write_scores(Statistics(out / "per_image.parquet"), out, further, **figures)
 
 
 def _settings(
@@ -102,19 +127,40 @@ def _settings(
     )
 
 
+def _class_index(split: Split, settings: TaskSettings) -> semantic.ClassIndex:
+    return semantic.ClassIndex([c.id for c in settings.classes], split.dataset.info.void)
+
+
+def _read_maps(
+    split: Split, predicted: PredictionFolder, index: semantic.ClassIndex, record: ImageRecord
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return the class indices of truth and prediction of an image."""
+    path = split.semantic_path(record.stem)
+    true = index.truth(read_labels(path), path)
+    guess = index.prediction(predicted.semantic(record, true.shape), predicted.folder / record.stem)
+    return true, guess
+
+
 def _semantic(
     split: Split, predicted: PredictionFolder, settings: TaskSettings, options: EvaluationOptions
 ) -> Job:
-    index = semantic.ClassIndex([c.id for c in settings.classes], split.dataset.info.void)
+    index = _class_index(split, settings)
     bounds = boundary.settings(options)
 
     def add(rows: Rows, record: ImageRecord) -> None:
-        path = split.semantic_path(record.stem)
-        true = index.truth(read_labels(path), path)
-        guess = index.prediction(predicted.semantic(record, true.shape), predicted.folder / record.stem)
+        true, guess = _read_maps(split, predicted, index, record)
         semantic.add_image(rows, record.id, record.stem, true, guess, index, bounds)
 
     return partial(rows_of, "semantic", add)
+
+
+def _cases(
+    split: Split, predicted: PredictionFolder, settings: TaskSettings, options: EvaluationOptions
+) -> Callable[[Sequence[cases.Volume]], list[cases.CaseScores]]:
+    read = partial(_read_maps, split, predicted, _class_index(split, settings))
+    return partial(
+        cases.score_cases, read=read, classes=settings.classes, tolerance=options.surface_tolerance
+    )
 
 
 def _instance(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import math
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,12 +24,13 @@ def pool(statistics: Statistics) -> list[Score]:
     return [score for task in statistics.metadata.tasks for score in _POOL[task](statistics)]
 
 
-def write_scores(statistics: Statistics, out: Path, **figures: Any) -> None:
+def write_scores(statistics: Statistics, out: Path, further: Sequence[Score] = (), **figures: Any) -> None:
     """Write scores.csv and scores.json into the folder `out`.
 
-    Undefined values are empty in scores.csv and null in scores.json. `figures` are added to scores.json.
+    Undefined values are empty in scores.csv and null in scores.json. `further` are scores that do not follow
+    from the statistics. `figures` are added to scores.json.
     """
-    scores = pool(statistics)
+    scores = [*pool(statistics), *further]
     with (
         atomic_path(out / "scores.csv") as path,
         path.open("w", newline="", encoding="utf-8") as file,

@@ -10,7 +10,7 @@ import pandas as pd
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from segbench.contract.run import RunDescription
-from segbench.contract.scores import CONTRACT_KEYS, METRICS
+from segbench.contract.scores import CONTRACT_KEYS, LOWER_IS_BETTER, METRICS
 from segbench.contract.view import Task
 from segbench.units import NOTHING, count, duration, markdown_text
 
@@ -109,9 +109,10 @@ def metrics_of(table: pd.DataFrame) -> list[str]:
 
 
 def best_of(table: pd.DataFrame, metric: str) -> pd.DataFrame:
-    """Return the rows of the networks with the highest score, rounded to the three digits that are shown."""
+    """Return the rows of the networks with the best score, rounded to the three digits that are shown."""
     values = table.loc[~table["control"], metric].round(3)
-    return table.loc[values.index[values == values.max()]]
+    lower = metric.partition(" [")[0] in LOWER_IS_BETTER
+    return table.loc[values.index[values == (values.min() if lower else values.max())]]
 
 
 def header(metric: str) -> str:

@@ -214,3 +214,15 @@ def test_a_key_that_is_wrong_hides_no_other_mistake(registry: Path) -> None:
         resolve(wrong, registry)
     for words in ("modle: unknown key", "device: a device is auto", "options.widthss", "vessels.imagez"):
         assert words in str(error.value)
+
+
+def test_packages_that_a_converter_needs(registry: Path) -> None:
+    (registry / "needy.py").write_text("NEEDS = {'numpy': 'core', 'absent_package': 'rare'}\ndef f(): ...\n")
+    (registry / "datasets/cells.yaml").write_text(yaml.safe_dump(dataset(["semantic"], convert="needy:f")))
+    with pytest.raises(SegbenchError) as caught:
+        resolve(config(datasets=["cells"]), registry)
+    assert (
+        "cells.yaml: convert: needs the package 'absent_package' (extra 'rare'), which is not installed; "
+        "pip install 'segbench[rare]'" in str(caught.value)
+    )
+    assert "numpy" not in str(caught.value)

@@ -72,7 +72,7 @@ def test_unrelated_modules_do_not_count(package) -> None:
 
 DATA = """
 contract.channels contract.checkpoint contract.limits contract.prediction contract.view
-data.coco.checks data.coco.index data.coco.jsonstream data.coco.masks
+data.cases data.coco.checks data.coco.index data.coco.jsonstream data.coco.masks
 data.dataset data.deep_png data.images data.junk data.levels data.tiff
 """
 TRAINING = f"""
@@ -98,6 +98,7 @@ evaluation.pooling evaluation.prediction_folder evaluation.statistics
 evaluation.instance.ap evaluation.instance.files evaluation.instance.matching evaluation.instance.objects
 evaluation.instance.tide evaluation.panoptic.files evaluation.panoptic.quality
 evaluation.semantic.boundary evaluation.semantic.confusion evaluation.semantic.maps
+data.cases evaluation.semantic.cases evaluation.semantic.surfaces
 """
 
 

@@ -6,6 +6,7 @@ import pandas as pd
 import pytest
 from fake_run import make_run
 
+from segbench.contract.report import ReportOptions
 from segbench.contract.run import RunDescription
 from segbench.report.summarise import collect, comparisons
 from segbench.report.tables import best_of, header, score, to_html, to_markdown
@@ -58,6 +59,26 @@ def test_ties_are_all_bold(vessels):
     table = vessels[1].copy()
     table.loc[:2, "miou"] = [0.50004, 0.49996, 0.4]
     assert best_of(table, "miou")["model"].tolist() == table["model"].tolist()[:2]
+
+
+def test_the_lowest_distance_is_the_best(vessels):
+    table = vessels[1].copy()
+    for column in ("case_hd95", "case_hd95 [match=5 mm]", "case_dice"):
+        table[column] = [7.0, 3.0, *[1.0] * (len(table) - 2)]
+    models = table["model"].tolist()
+    networks = int((~table["control"]).sum())
+    assert networks >= 2
+    lowest = models[1:2] if networks == 2 else models[2:networks]
+    assert best_of(table, "case_hd95")["model"].tolist() == lowest
+    assert best_of(table, "case_hd95 [match=5 mm]")["model"].tolist() == lowest
+    assert best_of(table, "case_dice")["model"].tolist() == models[:1]
+    assert header("case_hd95") == "HD95 in mm (cases)"
+
+
+def test_a_distance_ranks_no_networks():
+    with pytest.raises(ValueError, match="lower values of this metric are better"):
+        ReportOptions(primary={"semantic": "case_hd95"})
+    assert ReportOptions(primary={"semantic": "case_dice"}).primary == {"semantic": "case_dice"}
 
 
 def test_a_lone_network_is_not_called_best(vessels):

@@ -13,9 +13,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from pydantic import BaseModel
 
 from segbench.data.coco import checks, masks
-from segbench.data.converters.coco_entries import ImageEntry, Instances, ObjectEntry
+from segbench.data.converters.coco_entries import CategoryEntry, ImageEntry, ObjectEntry
 from segbench.data.converters.common import NoOptions as Options
 from segbench.data.converters.common import categories, inside, parse_options, read_checked, require
 from segbench.data.converters.voc import CLASSES
@@ -34,6 +35,14 @@ NAMES = {
 """COCO's names of classes that have another one in VOC."""
 SMALLEST = 1000
 """Training images have more annotated pixels than this."""
+
+
+class Instances(BaseModel):
+    """An instance file."""
+
+    images: list[ImageEntry]
+    annotations: list[ObjectEntry]
+    categories: list[CategoryEntry]
 
 
 def convert(archives: Archives, options: dict[str, Any]) -> Converted:

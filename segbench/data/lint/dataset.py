@@ -312,6 +312,8 @@ def _lint_copies(facts: list[Facts], seen: dict[str, str], report: LintReport) -
     """Find identical images. `seen`: digest -> file, of earlier splits; those of this split are added."""
     own: dict[str, str] = {}
     for one in facts:
+        if not one.digest:
+            continue
         if one.digest in seen:
             report.error(one.file, f"is the same image as {seen[one.digest]}, in another split")
         elif one.digest in own:

@@ -100,6 +100,7 @@ class Facts:
 
     file: str
     digest: str = ""
+    """Empty for images of one colour, such as slices beyond a patient: equal ones are no copies."""
     pixels: Counter[int] = field(default_factory=Counter)
     objects: int = 0
     findings: Findings = field(default_factory=Findings)
@@ -130,6 +131,8 @@ class _Image:
             self.found.error(self.facts.file, error.what)
             return self.facts
         width, height = image.size
+        if (image.array == image.array[:1, :1]).all():
+            self.facts.digest = ""
         if image.array.dtype != np.uint8 and self.info.levels is None:
             self.found.warn(
                 self.facts.file, "has more than 8 bits, unlike the training images: scaled by its own range"

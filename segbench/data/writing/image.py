@@ -70,7 +70,7 @@ class ImageWriter:
         height, width = array.shape[:2]
         truth = complete_truth(sample, height, width, self.categories, self.background)
         maps = self.add_truth(sample.split, path.stem, truth)
-        line = self._line(path, truth)
+        line = self._line(path, truth, sample)
         head: dict[str, Any] = {
             "number": number,
             "split": sample.split,
@@ -140,7 +140,7 @@ class ImageWriter:
         path.unlink(missing_ok=True)
         return path
 
-    def _line(self, path: Path, truth: Truth) -> bytes:
+    def _line(self, path: Path, truth: Truth, sample: Sample) -> bytes:
         height, width = truth.semantic.shape
         record: dict[str, Any] = {
             "image": {"file_name": path.name, "width": width, "height": height},
@@ -148,6 +148,8 @@ class ImageWriter:
         }
         if truth.panoptic is not None:
             record["segments_info"] = truth.panoptic[1]
+        if sample.slice is not None:
+            record["slice"] = sample.slice.model_dump()
         return json.dumps(record).encode() + b"\n"
 
     def _digest(self, path: Path, truth: Truth, line: bytes) -> str:

@@ -17,6 +17,7 @@ import numpy as np
 from segbench.contract.channels import Window
 from segbench.contract.limits import MAX_PIXELS
 from segbench.contract.view import TASKS, Category, Task
+from segbench.data.cases import Slice, write_cases
 from segbench.data.dataset import Converted, DatasetInfo, Sample
 from segbench.data.faults import Faults
 from segbench.data.images import IMAGE_SUFFIXES
@@ -296,12 +297,15 @@ def _write_listings(
             instances = stack.enter_context(json_file(folder / "instances.json", things))
         if "panoptic" in summary.given:
             panoptic = stack.enter_context(json_file(folder / "panoptic.json", categories))
+        slices: list[tuple[str, Slice]] = []
         numbers = count(1)
         for image_id, name in enumerate(sorted(images), 1):  # the ids of `Split.images`
             written = journal.read(images[name][0])
             if "statistics" in written.head:
                 statistics.merge(written.head["statistics"])
             record = json.loads(written.truth)
+            if "slice" in record:
+                slices.append((Path(name).stem, Slice.model_validate(record["slice"])))
             image = {"id": image_id} | record["image"]
             if instances:
                 instances.images.add(image)
@@ -313,3 +317,5 @@ def _write_listings(
                 panoptic.add_annotation(
                     {"image_id": image_id, "file_name": file_name, "segments_info": record["segments_info"]}
                 )
+    if slices:
+        write_cases(folder, slices)

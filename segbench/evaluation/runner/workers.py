@@ -24,15 +24,19 @@ def available() -> int:
     return len(os.sched_getaffinity(0))
 
 
-def in_chunks(job: Callable[[Sequence[Any]], T], items: Sequence[Any], processes: int) -> Iterator[T]:
+def in_chunks(
+    job: Callable[[Sequence[Any]], T], items: Sequence[Any], processes: int, *, chunk: int | None = None
+) -> Iterator[T]:
     """Yield `job` of each chunk of `items`, in order.
 
+    Items are images, or others that take longer: `chunk` is then the number that a process takes at a time.
     At most `processes` processes are forked, so `job` need not be picklable. With one process, or few items,
     it is called in this process.
     """
     np.empty(_KEPT, np.uint8)  # glibc keeps up to twice the largest block that it ever freed
-    chunks = (items[i : i + _CHUNK] for i in range(0, len(items), _CHUNK))
-    if processes <= 1 or len(items) <= _FEW:
+    size = chunk or _CHUNK
+    chunks = (items[i : i + size] for i in range(0, len(items), size))
+    if processes <= 1 or len(items) <= (_FEW if chunk is None else chunk):
         yield from map(job, chunks)
         return
     yield from in_order(job, chunks, processes, start="fork")

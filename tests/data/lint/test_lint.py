@@ -326,6 +326,14 @@ def test_the_same_image_again(street: Path) -> None:
     one_error(street, "val/images/val1.png", "same image as train/images/train1.png, in another split")
 
 
+def test_images_of_one_colour_are_no_copies(street: Path) -> None:
+    """Such as the slices of two patients above their heads."""
+    for path in (street / "train/images/train0.png", street / "val/images/val0.png"):
+        with Image.open(path) as image:
+            Image.new("RGB", image.size, (7, 0, 9)).save(path)
+    assert not [e for e in lint_dataset(street).errors if "same image" in e.what]
+
+
 def test_names(vessels: Path) -> None:
     (vessels / "train/images/notes.txt").touch()
     one_warning(vessels, "train/images", "such as notes.txt")
