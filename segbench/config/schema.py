@@ -51,7 +51,8 @@ class DatasetEntry(Strict):
     convert: Annotated[str, Field(pattern=r"^[\w.]+:\w+$")]
     """Python path of the converter, `package.module:function`."""
     tasks: list[Task]
-    """Tasks that the converted dataset has truth for: semantic, instance, panoptic."""
+    """Tasks that the converted dataset has truth for: semantic, detection, instance, panoptic. A dataset with
+    instance offers detection, too."""
     channels: Literal[1, 3]
     """Channels of the images: 1 (grey) or 3 (RGB)."""
     options: dict[str, Any] = {}

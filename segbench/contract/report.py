@@ -23,4 +23,4 @@ class ReportOptions(BaseModel):
     instance_score: Annotated[float, Field(ge=0, le=1)] = 0.5
     """Predicted objects with a lower score are not drawn. This does not change the evaluation."""
     primary: dict[Task, str] = {}
-    """By task: the metric that ranks the networks. Default: miou, ap and pq."""
+    """By task: the metric that ranks the networks. Default: miou, box_ap, ap and pq."""

@@ -17,7 +17,7 @@ from segbench.models.layers.full_precision import keep_float
 class FasterRCNN(RCNN):
     """Equal to torchvision's `fasterrcnn_resnet50_fpn`, except that images come normalised and resized.
 
-    It predicts boxes without masks.
+    It predicts boxes without masks. Of objects with masks, it learns the bounds of what a crop shows.
 
     Args:
         view: task and classes to predict.
@@ -29,7 +29,7 @@ class FasterRCNN(RCNN):
         options: arguments of `RCNN`.
     """
 
-    tasks = ("instance",)
+    tasks = ("detection", "instance")
 
     def __init__(
         self,

@@ -17,7 +17,7 @@ import numpy as np
 from PIL import Image
 
 from segbench.contract.limits import MAX_PIXELS
-from segbench.contract.view import TASKS, Category, Task, void_value
+from segbench.contract.view import TASKS, Category, Task, offered, void_value
 from segbench.data.dataset import Converted, DatasetInfo, Orientation, Sample, id_to_rgb
 from segbench.data.faults import Faults
 from segbench.data.images import IMAGE_SUFFIXES, open_image, pixels, save_lossless
@@ -63,16 +63,16 @@ def write_dataset(
         splits: dict[str, _SplitWriter] = {}
         statistics = ChannelStatistics(channels, name)
         given: set[Task] | None = None
-        dropped = 0
+        dropped = clipped = 0
         faults = Faults()
         for count, sample in enumerate(faults.including(converted.samples), 1):
             if sample.faults:
                 faults.add(*sample.faults)
                 continue
             if given is None:
-                given = _given(sample)
-            elif given != _given(sample):
-                raise ValueError(f"sample {sample.stem} has the parts {_given(sample)}, others have {given}")
+                given = _given(sample, converted.boxes)
+            elif given != (parts := _given(sample, converted.boxes)):
+                raise ValueError(f"sample {sample.stem} has the parts {parts}, others have {given}")
             if sample.split not in splits:
                 splits[sample.split] = _SplitWriter(folder / sample.split, converted.categories)
                 stack.callback(splits[sample.split].close)
@@ -80,13 +80,19 @@ def write_dataset(
                 path, image = splits[sample.split].add_image(sample, converted.orientation)
                 array = pixels(image, sample.where, channels)
                 truth = complete_truth(
-                    sample, image.height, image.width, converted.categories, converted.background
+                    sample,
+                    image.height,
+                    image.width,
+                    converted.categories,
+                    converted.background,
+                    converted.boxes,
                 )
             except SegbenchError as error:
                 faults.add(error)
                 continue
-            splits[sample.split].add_truth(path, truth)
+            splits[sample.split].add_truth(path, image.size, truth)
             dropped += truth.dropped
+            clipped += truth.clipped
             if sample.split == "train":
                 statistics.add(array)
             if count % 1000 == 0:
@@ -102,7 +108,10 @@ def write_dataset(
         for split in splits.values():
             split.finish()
         if dropped:
-            log.warning("%s: %d masks without a pixel were skipped", name, dropped)
+            what = "boxes without an area" if converted.boxes else "masks without a pixel"
+            log.warning("%s: %d %s were skipped", name, dropped, what)
+        if clipped:
+            log.warning("%s: %d boxes reach out of their image; they were clipped to it", name, clipped)
         assert given is not None
         tasks = _offered(given, converted.categories)
         mean, std, levels = statistics.result()
@@ -131,20 +140,20 @@ def write_dataset(
     return info
 
 
-def _given(sample: Sample) -> set[Task]:
+def _given(sample: Sample, boxes: bool) -> set[Task]:
     parts: dict[Task, Any] = {
         "semantic": sample.semantic,
-        "instance": sample.instances,
+        "detection" if boxes else "instance": sample.instances,
         "panoptic": sample.panoptic,
     }
     return {task for task, part in parts.items() if part is not None}
 
 
 def _offered(given: set[Task], categories: list[Category]) -> set[Task]:
-    derived: set[Task] = {"semantic"}
+    derived: set[Task] = set() if "detection" in given else {"semantic"}
     if "panoptic" in given and any(c.isthing for c in categories):
         derived.add("instance")
-    return given | derived
+    return {*offered(given | derived)}
 
 
 def _joined(digests: dict[str, str]) -> str:
@@ -162,8 +171,7 @@ class _SplitWriter:
         self.folder, self.categories = folder, categories
         self.void = void_value(len(categories))
         self.dtype = np.uint8 if self.void == 255 else np.uint16
-        for part in ("images", "semantic"):
-            (folder / part).mkdir(parents=True)
+        (folder / "images").mkdir(parents=True)
         self.offsets: dict[str, int] = {}
         self._digests: dict[str, str] = {}
         self.max_instances = 0
@@ -226,14 +234,15 @@ class _SplitWriter:
             )
         self._stems.add(stem)
 
-    def add_truth(self, path: Path, truth: Truth) -> None:
-        """Write the truth of the image at `path`."""
-        semantic = np.where(truth.semantic < 0, self.void, truth.semantic).astype(self.dtype)
-        self._save_png(semantic, "semantic", path.stem)
+    def add_truth(self, path: Path, size: tuple[int, int], truth: Truth) -> None:
+        """Write the truth of the image at `path`. `size`: width and height."""
         with path.open("rb") as file:
             digest = hashlib.file_digest(file, "sha256")
-        digest.update(semantic.tobytes())
-        height, width = semantic.shape
+        if truth.semantic is not None:
+            semantic = np.where(truth.semantic < 0, self.void, truth.semantic).astype(self.dtype)
+            self._save_png(semantic, "semantic", path.stem)
+            digest.update(semantic.tobytes())
+        width, height = size
         record: dict[str, Any] = {
             "image": {"file_name": path.name, "width": width, "height": height},
             "instances": truth.instances,
@@ -243,7 +252,6 @@ class _SplitWriter:
             self.max_instances = max(self.max_instances, objects)
         if truth.panoptic is not None:
             segments, record["segments_info"] = truth.panoptic
-            (self.folder / "panoptic").mkdir(exist_ok=True)
             self._save_png(id_to_rgb(segments), "panoptic", path.stem)
             digest.update(segments.tobytes())
         line = json.dumps(record).encode() + b"\n"
@@ -257,6 +265,7 @@ class _SplitWriter:
         return _joined(self._digests)
 
     def _save_png(self, array: np.ndarray, part: str, stem: str) -> None:
+        (self.folder / part).mkdir(exist_ok=True)
         Image.fromarray(array).save(self.folder / part / f"{stem}.png", compress_level=1)
 
     def finish(self) -> None:
