@@ -10,8 +10,9 @@ One folder per dataset:
                                         without `segmentation` if the objects have only boxes
     <split>/panoptic.json, panoptic/<stem>.png   COCO panoptic format
 
-Every dataset has semantic maps, unless its objects have only boxes. The maps are annotated, or derived from instances (painted from large to small,
-crowds as void) or from panoptic segments. A panoptic dataset has all kinds of truth.
+Every dataset has semantic maps, unless its objects have only boxes. The maps are annotated, or derived from
+instances (painted from large to small, crowds as void) or from panoptic segments. A panoptic dataset has all
+kinds of truth.
 """
 
 from __future__ import annotations

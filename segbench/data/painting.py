@@ -25,7 +25,8 @@ class Region:
 def paint(image: np.ndarray, regions: Iterable[Region]) -> np.ndarray:
     """Blend regions over an H x W x 3 image; return uint8.
 
-    Classes have their own colour. Objects have shades of the colour of their class, and an outline or a frame.
+    Classes have their own colour. Objects have shades of the colour of their class, and an outline or, with
+    `frame`, nothing else.
     """
     canvas = image.astype(np.float32)
     height, width = canvas.shape[:2]

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 from torch import Tensor
 from torchvision.models.detection.faster_rcnn import FastRCNNPredictor, TwoMLPHead
 from torchvision.models.detection.roi_heads import RoIHeads
 
 from segbench.contract.prediction import Target
-from segbench.contract.view import View
+from segbench.contract.view import Task, View
 from segbench.models.bases.rcnn import RCNN, to_torchvision
 from segbench.models.layers.full_precision import keep_float
 
@@ -29,7 +29,7 @@ class FasterRCNN(RCNN):
         options: arguments of `RCNN`.
     """
 
-    tasks = ("detection", "instance")
+    tasks: ClassVar[tuple[Task, ...]] = ("detection", "instance")
 
     def __init__(
         self,

@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from PIL import Image
+from pycocotools import mask as rle
 
 from segbench.contract.prediction import Instances, Panoptic, Prediction
 from segbench.contract.view import Task
@@ -22,7 +22,6 @@ from segbench.data.coco.jsonstream import scan
 from segbench.data.coco.masks import to_rle
 from segbench.data.dataset import Dataset, ImageRecord, Split, rgb_to_id
 from segbench.data.images import open_image, read_label_map
-from segbench.data.loading.targets import mask_bounds
 from segbench.importing import load_object
 from segbench.prediction.writer import PredictionWriter
 
@@ -83,7 +82,9 @@ class Control:
         found = self.instances(record, shape)
         if "instance" not in self.tasks:
             if found.boxes is None:
-                found.boxes = mask_bounds(torch.from_numpy(found.masks)).numpy()
+                masks = np.asfortranarray(found.masks.transpose(1, 2, 0), dtype=np.uint8)
+                found.boxes = rle.toBbox(rle.encode(masks))
+                found.boxes[:, 2:] += found.boxes[:, :2]
             found.masks = None
         return found
 

@@ -12,7 +12,7 @@ from scipy import ndimage
 from segbench.contract.view import Category
 from segbench.data.coco import masks
 from segbench.data.dataset import Sample
-from segbench.data.writing.boxes import checked_boxes
+from segbench.data.writing.checked_boxes import checked_boxes
 from segbench.errors import SegbenchError
 
 

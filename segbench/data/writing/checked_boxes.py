@@ -67,7 +67,7 @@ def checked_boxes(
         raise SegbenchError(
             listed,
             where=where,
-            remedy="check that this is the annotated image, in the same orientation; or fix or remove the boxes",
+            remedy="check that this is the annotated image, in the same orientation; or correct the boxes",
         )
     return result
 
@@ -88,7 +88,10 @@ def clipped(box: Any, height: int, width: int) -> list[float]:
             raise ValueError(f"its box {list(box)} has a negative width or height")
         end = start + length
         if end < 0 or start > limit or start < -limit or end > 2 * limit:
-            raise ValueError(f"its box {list(box)} (x, y, width, height) is outside of {width}x{height} pixels")
+            raise ValueError(
+                f"its box {list(box)} (x, y, width, height) is outside of {width}x{height} pixels"
+            )
         first = min(max(start, 0), limit)
-        spans.append((first, length if 0 <= start and end <= limit else min(end, limit) - first))
+        fits = start >= 0 and end <= limit
+        spans.append((first, length if fits else min(end, limit) - first))
     return [spans[0][0], spans[1][0], spans[0][1], spans[1][1]]
