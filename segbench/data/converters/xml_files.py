@@ -59,5 +59,7 @@ def read_xml(path: Path, encoding: str = "utf-8") -> Element:
         parser.CharacterDataHandler = builder.data
         parser.Parse(data, True)
     except (ExpatError, OSError, ValueError, LookupError) as error:
-        raise SegbenchError(f"is not XML ({error})", where=path, remedy=FIX) from error
+        raise SegbenchError(
+            f"is not XML ({error})", where=path, remedy=f"{FIX}, or name its `encoding` in the options"
+        ) from error
     return builder.close()
