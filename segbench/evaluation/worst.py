@@ -24,8 +24,9 @@ def image_scores(statistics: Statistics, task: Task) -> Iterator[tuple[int, str,
 
     semantic: mIoU of the image.
     panoptic: PQ of the image.
-    detection, instance: mean over classes and COCO's ten IoU thresholds of TP / (TP + FP + FN), for detections
-        with a score of at least `min_score`.
+    instance: mean over classes and COCO's ten IoU thresholds of TP / (TP + FP + FN), for detections with a
+        score of at least `min_score`.
+    detection: the same of boxes.
     """
     ids = [c.id for c in statistics.metadata.tasks[task].classes]
     kind = statistics.metadata.tasks[task].kinds[0]

@@ -21,3 +21,14 @@ def test_paint_tints_regions_outlines_objects_and_hatches_void():
     assert (out[10, 10] > blue + 50).any(), "the outline is lighter"
     hatched = (out[:, 20:] != 100).any(-1).mean()
     assert 0.2 < hatched < 0.5
+
+
+def test_a_frame_leaves_its_inside_as_it_is():
+    image = np.full((20, 30, 3), 100, np.uint8)
+    mask = np.zeros((20, 30), bool)
+    mask[4:14, 5:25] = True
+    inside = np.zeros((20, 30), bool)
+    inside[6:12, 7:23] = True
+    out = paint(image, [Region(THING, mask, is_object=True, frame=True)])
+    assert ((out != 100).any(-1) == (mask & ~inside)).all()
+    assert (out[4, 5] == THING.color).all()

@@ -292,7 +292,7 @@ def _lint_classes(split: Split, facts: list[Facts], report: LintReport, void_sha
     pixels: Counter[int] = Counter()
     for one in facts:
         pixels.update(one.pixels)
-    if "semantic" not in info.tasks:
+    if info.tasks == ["detection"]:
         seen = {category for one in facts for category in one.boxes}
         absent = [c.name for c in info.categories if c.id not in seen]
         _lint_absent(f"{split.name}/{split.instances_json.name}", absent, split, report)
