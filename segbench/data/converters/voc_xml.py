@@ -31,7 +31,7 @@ from segbench.data.converters.folder import (
     split_folders,
     unannotated,
 )
-from segbench.data.converters.splits import SPLITS, divided
+from segbench.data.converters.splits import SPLITS, divided, groups_of
 from segbench.data.converters.xml_files import FIX, read_xml
 from segbench.data.dataset import Archives, Converted, Sample
 from segbench.data.faults import Faults
@@ -92,6 +92,7 @@ def convert(archives: Archives, options: dict[str, Any]) -> Converted:
 
 def _samples(entries: Sequence[_Entry], labels: Sequence[str], options: Options) -> Iterator[Sample]:
     first = 0 if options.origin == 0 else 1
+    groups = groups_of([entry.name for entry in entries], options) or {}
     for entry in entries:
         instances = []
         for box in entry.boxes:
@@ -100,7 +101,13 @@ def _samples(entries: Sequence[_Entry], labels: Sequence[str], options: Options)
             category = labels.index(box.label) + 1
             instances.append({"category_id": category, "bbox": corner, "iscrowd": int(box.difficult)})
         yield Sample(
-            entry.split, entry.name, entry.image, instances=instances, size=entry.size, source=entry.source
+            entry.split,
+            entry.name,
+            entry.image,
+            instances=instances,
+            size=entry.size,
+            group=groups.get(entry.name),
+            source=entry.source,
         )
 
 

@@ -216,3 +216,11 @@ def test_a_dataset_of_boxes(tmp_path, write):
         labelimg(tmp_path / "in", f"i{k}")
     dataset = write(convert({}, {"folder": tmp_path / "in"}))
     assert dataset.info.tasks == ["detection"] and dataset.info.splits == {"test": 1, "train": 3}
+
+
+def test_groups_stay_in_one_split(tmp_path):
+    for name in ("p1_a", "p1_b", "p2_a", "p3_a", "p3_b"):
+        labelimg(tmp_path, name)
+    found = {s.stem: (s.group, s.split) for s in samples(tmp_path, group=r"(p\d)_", test=["p3*"])}
+    assert {k: g for k, (g, _) in found.items()} == {k: k[:2] for k in found}
+    assert {k for k, (_, split) in found.items() if split == "test"} == {"p3_a", "p3_b"}
