@@ -17,7 +17,7 @@ from segbench.config.schema import DatasetEntry, ModelEntry, RunConfig
 from segbench.contract.recipe import Recipe
 from segbench.contract.run import SkippedPair
 from segbench.contract.sources import WeightsEntry
-from segbench.contract.view import TASKS, Task
+from segbench.contract.view import TASKS, Task, offered
 
 
 def resolve(
@@ -103,7 +103,7 @@ def _cells_and_skipped(
     skipped: list[SkippedPair] = []
     excluded = {(e.dataset, e.model) for e in config.exclude}
     for dataset, model in ((d, m) for d in datasets for m in models):
-        has, needs = datasets[dataset].tasks, models[model].tasks
+        has, needs = offered(datasets[dataset].tasks), models[model].tasks
         shared = [task for task in reversed(TASKS) if task in has and task in needs]
         if (dataset, model) in excluded:
             reason = "excluded by the configuration"

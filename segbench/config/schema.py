@@ -52,7 +52,8 @@ class DatasetEntry(Strict):
     convert: Annotated[str, Field(pattern=r"^[\w.]+:\w+$")]
     """Python path of the converter, `package.module:function`."""
     tasks: list[Task]
-    """Tasks that the converted dataset has truth for: semantic, instance, panoptic."""
+    """Tasks that the converted dataset has truth for: semantic, detection, instance, panoptic. A dataset with
+    instance offers detection, too."""
     channels: Channels
     """Channels of the images, 1 to 16: 1 is grey, 3 is RGB, which become each other where files differ."""
     window: Window | None = None

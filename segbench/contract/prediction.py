@@ -15,8 +15,9 @@ Target = dict[str, Any]
 semantic: `semantic` H x W int64, indices into `View.classes`, `IGNORE` on void.
 instance: `labels` N int64, `masks` N x H x W bool, `boxes` N x 4 float32 (x0, y0, x1, y1 in pixels), without
     crowds and empty objects.
+detection: `labels` and `boxes` as above; `boxes` are clipped to the image, and its corners may be fractions.
 panoptic: `labels` and `masks` as above, with one entry per segment: each object, and each stuff class once.
-All have `image_id`, an int. `valid`, H x W bool, is False on padding and void.
+All have `image_id`, an int. All but detection have `valid`, H x W bool, False on padding and void.
 """
 
 

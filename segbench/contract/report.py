@@ -34,4 +34,4 @@ class ReportOptions(BaseModel):
     """By dataset: the channels that galleries show, one as grey or three as red, green and blue, such as
     `[4, 3, 2]`; they count from 1. Default: three channels as RGB, else the first as grey."""
     primary: dict[Task, Annotated[str, AfterValidator(_ranking)]] = {}
-    """By task: the metric that ranks the networks. Default: miou, ap and pq."""
+    """By task: the metric that ranks the networks. Default: miou, box_ap, ap and pq."""

@@ -19,13 +19,14 @@ METRICS: dict[Task, dict[str, str]] = {
         "case_nsd": "NSD (cases)",
         "case_hd95": "HD95 in mm (cases)",
     },
+    "detection": {"box_ap": "Box AP", "box_ap50": "Box AP50", "box_ap75": "Box AP75"},
     "instance": {"ap": "AP", "ap50": "AP50", "ap75": "AP75", "box_ap": "Box AP"},
     "panoptic": {"pq": "PQ", "sq": "SQ", "rq": "RQ", "pq_things": "PQ things", "pq_stuff": "PQ stuff"},
 }
 """Metrics of the comparison tables and their column headers, by task."""
 LOWER_IS_BETTER = frozenset({"case_hd95"})
 """Of these metrics, lower values are better; of all others in `METRICS`, higher ones are."""
-PRIMARY: dict[Task, str] = {"semantic": "miou", "instance": "ap", "panoptic": "pq"}
+PRIMARY: dict[Task, str] = {"semantic": "miou", "detection": "box_ap", "instance": "ap", "panoptic": "pq"}
 """The metric that ranks networks, by task: its mean over the classes."""
 PRIMARY_BINARY = "dice_no_background"
 """Quoted next to the primary metric if the dataset has one class and background."""

@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-Task = Literal["semantic", "instance", "panoptic"]
+Task = Literal["semantic", "detection", "instance", "panoptic"]
+"""What is predicted: a class for each pixel, the box of each object, its mask, or segments of all pixels."""
 
 
-TASKS: tuple[Task, ...] = ("semantic", "instance", "panoptic")  # from poorest to richest
+TASKS: tuple[Task, ...] = ("semantic", "detection", "instance", "panoptic")  # from poorest to richest
+
+
+def offered(tasks: Collection[Task]) -> list[Task]:
+    """Return the tasks of a dataset with truth for `tasks`: masks of objects also give their boxes."""
+    return [t for t in TASKS if t in tasks or (t == "detection" and "instance" in tasks)]
 
 
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]

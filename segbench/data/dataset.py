@@ -7,13 +7,15 @@ One folder per dataset:
                                         or that the converter gave as arrays; pixels are read as stored,
                                         whatever EXIF says
     <split>/semantic/<stem>.png         class ids, one channel; 0 = background, 255 = void (65535 in 16 bits)
-    <split>/instances.json              COCO detection format, things only, ids from 1, with `iscrowd`
+    <split>/instances.json              COCO detection format, things only, ids from 1, with `iscrowd`;
+                                        without `segmentation` if the objects have only boxes
     <split>/panoptic.json, panoptic/<stem>.png   COCO panoptic format
     <split>/*.index.npz                 where each image's annotations are in the JSON file (`coco.index`)
     <split>/cases.json                  volumes whose slices are the images, and their spacing; only for these
 
-Every dataset has semantic maps. They are annotated, or derived from instances (painted from large to small,
-crowds as void) or from panoptic segments. A panoptic dataset has all three kinds of truth.
+Every dataset has semantic maps, unless its objects have only boxes. The maps are annotated, or derived from
+instances (painted from large to small, crowds as void) or from panoptic segments. A panoptic dataset has all
+kinds of truth.
 """
 
 from __future__ import annotations
@@ -102,7 +104,8 @@ class Sample:
             float32.
         semantic: H x W integer map of category ids, 0 = background, -1 = void.
         instances: COCO annotations without `id` and `image_id`: `category_id`, `segmentation` (polygons, RLE,
-            or an H x W bool array), `iscrowd`; missing `area` and `bbox` are computed.
+            or an H x W bool array), `iscrowd`; missing `area` and `bbox` are computed. If `Converted.boxes`:
+            `category_id`, `bbox`, `iscrowd`.
         panoptic: H x W integer map of segment ids (0 = void), and COCO `segments_info` (`id`, `category_id`,
             `iscrowd`).
         size: width and height of the annotated image, if the source states them.
@@ -152,6 +155,9 @@ class Converted:
     orientation: Orientation = field(kw_only=True)
     partial: bool = field(kw_only=True, default=False)
     """Whether the archives may contain only a part of the published images, without some classes."""
+    boxes: bool = field(kw_only=True, default=False)
+    """Whether objects have boxes and no masks. Then the dataset has no task but detection, and semantic if
+    the samples have maps."""
 
 
 @dataclass(frozen=True)
@@ -198,7 +204,7 @@ class Dataset:
         if task not in self.info.tasks:
             raise SegbenchError(f"has no {task} truth (has: {', '.join(self.info.tasks)})", where=self.root)
         categories = self.info.categories
-        if task == "instance":
+        if task in ("detection", "instance"):
             categories = [c for c in categories if c.isthing]
         elif task == "semantic" and self.info.background:
             categories = [BACKGROUND, *categories]

@@ -40,8 +40,8 @@ def resampled(statistics: Statistics, task: Task, samples: int, seed: int) -> np
     The score is NaN where it is undefined, for example on a resample without truth.
     """
     weights = draws(len(statistics.metadata.image_ids), samples, seed)
-    if task == "instance":
-        return _resampled_ap(statistics, weights)
+    if task in ("detection", "instance"):
+        return _resampled_ap(statistics, task, weights)
     counts: Any = panoptic.counts if task == "panoptic" else semantic.counts
     score: Any = panoptic.pq if task == "panoptic" else semantic.miou
     columns = panoptic.COLUMNS if task == "panoptic" else semantic.COLUMNS
@@ -53,12 +53,12 @@ def resampled(statistics: Statistics, task: Task, samples: int, seed: int) -> np
     return score(total)
 
 
-def _resampled_ap(statistics: Statistics, weights: np.ndarray) -> np.ndarray:
+def _resampled_ap(statistics: Statistics, task: Task, weights: np.ndarray) -> np.ndarray:
     """Return AP on each resample.
 
     Recall levels are compared in whole numbers. COCO compares floats, so a level or two may differ.
     """
-    found = instance.detections(statistics, statistics.metadata.tasks["instance"].kinds[0])
+    found = instance.detections(statistics, task, statistics.metadata.tasks[task].kinds[0])
     values = np.full((len(found), len(weights)), np.nan)
     for k, own in enumerate(found):
         hits, misses = own.hits(0)

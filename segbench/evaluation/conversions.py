@@ -17,6 +17,11 @@ from segbench.evaluation.annotations import Objects, SegmentMap
 CONVERSIONS: dict[tuple[Task, Task], str] = {
     ("semantic", "panoptic"): "each segment painted with its class",
     ("semantic", "instance"): "objects painted by ascending score, from min_score on",
+    ("detection", "panoptic"): "boxes of segments of things, with their scores",
+    (
+        "detection",
+        "semantic",
+    ): "boxes of 8-connected components of things, scored by their share of the image",
     ("instance", "panoptic"): "segments of things, with their scores",
     ("instance", "semantic"): "8-connected components of things, scored by their share of the image",
     ("panoptic", "semantic"): "8-connected components of things, one segment for each stuff class",

@@ -101,14 +101,14 @@ def evaluate(
             tolerance=options.surface_tolerance,
         )
         figures["cases"] = cases.by_case(scores)
-    if predicted.boxes_only:
+    if predicted.boxes_only and "instance" in tasks:
         figures["not_applicable"] = "boxes without masks: no AP of masks"
-    if predicted.sources.get("instance") == "instance" and "tide" in options.families:
-        results = predictions / "instances.json"
-        last = tasks["instance"].max_detections[-1]
-        figures["tide"] = tide.errors(
-            split.instances_json, results, boxes=predicted.boxes_only, max_detections=last
-        )
+    of_objects: tuple[Task, ...] = ("instance", "detection")
+    scored = next((t for t in of_objects if predicted.sources.get(t) == "instance"), None)
+    if scored and "tide" in options.families:
+        results, last = predictions / "instances.json", tasks[scored].max_detections[-1]
+        boxes = "mask" not in tasks[scored].kinds
+        figures["tide"] = tide.errors(split.instances_json, results, boxes=boxes, max_detections=last)
     write_scores(Statistics(out / "per_image.parquet"), out, further, **figures)
 
 
@@ -121,7 +121,7 @@ def _settings(
         dataset.view(task).classes,
         CONVERSIONS.get((task, source), ""),
         (1, 10, options.max_detections or max(100, crowded)),
-        ("box",) if predicted.boxes_only else ("mask", "box"),
+        ("box",) if task == "detection" or predicted.boxes_only else ("mask", "box"),
         # the score of a component is its share of the image, not a confidence: every component counts
         min_score=0.0 if source == "semantic" else options.min_score,
     )
@@ -163,17 +163,21 @@ def _cases(
     )
 
 
-def _instance(
-    split: Split, predicted: PredictionFolder, settings: TaskSettings, options: EvaluationOptions
+def _objects(
+    task: Task,
+    split: Split,
+    predicted: PredictionFolder,
+    settings: TaskSettings,
+    options: EvaluationOptions,
 ) -> Job:
-    truth, images, _ = read_truth(split.instances_json, masks=True)
+    truth, images, _ = read_truth(split.instances_json, masks=task == "instance")
 
     def read(record: ImageRecord) -> instance.ImageObjects:
         shape = images[record.id]["height"], images[record.id]["width"]
-        return record.id, record.stem, truth.objects(record.id, shape), predicted.instances(record, shape)
+        return record.id, record.stem, truth.objects(record.id, shape), predicted.objects(task, record, shape)
 
-    objects = "objects" in options.families and not predicted.boxes_only
-    return partial(instance.rows_of, read, settings, objects)
+    objects = "objects" in options.families and "mask" in settings.kinds
+    return partial(instance.rows_of, task, read, settings, objects)
 
 
 def _panoptic(
@@ -190,4 +194,9 @@ def _panoptic(
     return partial(rows_of, "panoptic", add)
 
 
-_COMPARE = {"semantic": _semantic, "instance": _instance, "panoptic": _panoptic}
+_COMPARE: dict[Task, Callable[..., Job]] = {
+    "semantic": _semantic,
+    "detection": partial(_objects, "detection"),
+    "instance": partial(_objects, "instance"),
+    "panoptic": _panoptic,
+}

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import csv
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from segbench.contract.scores import PRIMARY, SCORE_COLUMNS, Score
+from segbench.contract.view import Task
 from segbench.evaluation.bootstrap import interval
 from segbench.evaluation.instance import ap as instance
 from segbench.evaluation.panoptic import quality as panoptic
@@ -16,7 +18,12 @@ from segbench.evaluation.semantic import confusion as semantic
 from segbench.evaluation.statistics import Statistics
 from segbench.files import atomic_path, write_json
 
-_POOL = {"semantic": semantic.pooled, "instance": instance.pooled, "panoptic": panoptic.pooled}
+_POOL: dict[Task, Callable[[Statistics], list[Score]]] = {
+    "semantic": semantic.pooled,
+    "detection": partial(instance.pooled, task="detection"),
+    "instance": partial(instance.pooled, task="instance"),
+    "panoptic": panoptic.pooled,
+}
 
 
 def pool(statistics: Statistics) -> list[Score]:

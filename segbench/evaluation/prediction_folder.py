@@ -50,11 +50,13 @@ class PredictionFolder:
         self.sources: dict[Task, Task] = {}
         """Task to score -> task of the part that its prediction is read or converted from."""
         for wanted in self._info.tasks:
-            order: tuple[Task, ...] = (wanted, "panoptic", task, "semantic", "instance")
+            own: Task = "instance" if wanted == "detection" else wanted  # its results have boxes
+            order: tuple[Task, ...] = (own, "panoptic", task, "semantic", "instance")
             if source := next((t for t in order if t in given), None):
                 self.sources[wanted] = source
-        if self.boxes_only and "instance" in self._info.tasks:
-            self.sources["instance"] = "instance"
+        if self.boxes_only:
+            objects: tuple[Task, ...] = ("detection", "instance")
+            self.sources |= {t: "instance" for t in objects if t in self._info.tasks}
         if not self.sources:
             raise SegbenchError(
                 f"no part of {list(parts)} can be scored on the dataset's tasks", where=folder
@@ -88,11 +90,11 @@ class PredictionFolder:
             return self._labels(record, shape)
         return conversions.semantic_from_panoptic(self.segments(record, shape, "semantic"))
 
-    def instances(self, record: ImageRecord, shape: tuple[int, int]) -> Objects:
-        """Return the objects of an image. `shape` is height and width."""
-        if self.sources["instance"] == "instance":
+    def objects(self, task: Task, record: ImageRecord, shape: tuple[int, int]) -> Objects:
+        """Return the objects of an image, for "instance" or "detection". `shape` is height and width."""
+        if self.sources[task] == "instance":
             return self._results.objects(record.id, shape)
-        return conversions.instances_from_panoptic(self.segments(record, shape, "instance"), self._things)
+        return conversions.instances_from_panoptic(self.segments(record, shape, task), self._things)
 
     def panoptic(self, record: ImageRecord, shape: Callable[[int], tuple[int, int]]) -> list[dict[str, Any]]:
         """Return the segments of an image as COCO annotations, for `panoptic.quality.add_image`.

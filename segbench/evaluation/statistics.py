@@ -8,6 +8,7 @@ instance    `truths`: number of true objects that count, for each of the four ar
             detections, highest first. `mask_matched`, `mask_ignored`, `box_matched`, `box_ignored`: a bit
             mask over the ten IoU thresholds for each detection and area range. `object_*`, `aji_*`: see
             `evaluation.instance.objects`.
+detection   as instance, for boxes only.
 panoptic    `iou_sum` of the matched segments, `true_positives`, `false_positives`, `false_negatives`.
 
 Each row group holds rows of one task, and all rows of an image. The file's metadata lists images, classes and

@@ -26,14 +26,12 @@ def image_scores(statistics: Statistics, task: Task) -> Iterator[tuple[int, str,
     panoptic: PQ of the image.
     instance: mean over classes and COCO's ten IoU thresholds of TP / (TP + FP + FN), for detections with a
         score of at least `min_score`.
+    detection: the same of boxes.
     """
     ids = [c.id for c in statistics.metadata.tasks[task].classes]
     kind = statistics.metadata.tasks[task].kinds[0]
-    columns = {
-        "semantic": semantic.COLUMNS,
-        "panoptic": panoptic.COLUMNS,
-        "instance": ("scores", f"{kind}_matched", f"{kind}_ignored", "truths"),
-    }[task]
+    objects = ("scores", f"{kind}_matched", f"{kind}_ignored", "truths")
+    columns = {"semantic": semantic.COLUMNS, "panoptic": panoptic.COLUMNS}.get(task, objects)
     for batch in statistics.batches(task, columns):
         if task == "semantic":
             values = semantic.miou(semantic.counts(batch, ids))

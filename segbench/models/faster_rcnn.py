@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 from torch import Tensor
 from torchvision.models.detection.faster_rcnn import FastRCNNPredictor, TwoMLPHead
 from torchvision.models.detection.roi_heads import RoIHeads
 
 from segbench.contract.prediction import Target
-from segbench.contract.view import View
+from segbench.contract.view import Task, View
 from segbench.models.bases.rcnn import RCNN, to_torchvision
 from segbench.models.layers.full_precision import keep_float
 
@@ -17,7 +17,7 @@ from segbench.models.layers.full_precision import keep_float
 class FasterRCNN(RCNN):
     """Equal to torchvision's `fasterrcnn_resnet50_fpn`, except that images come normalised and resized.
 
-    It predicts boxes without masks.
+    It predicts boxes without masks. Of objects with masks, it learns the bounds of what a crop shows.
 
     Args:
         view: task and classes to predict.
@@ -29,7 +29,7 @@ class FasterRCNN(RCNN):
         options: arguments of `RCNN`.
     """
 
-    tasks = ("instance",)
+    tasks: ClassVar[tuple[Task, ...]] = ("detection", "instance")
 
     def __init__(
         self,

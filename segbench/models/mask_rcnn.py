@@ -23,6 +23,8 @@ class MaskRCNN(FasterRCNN):
         options: arguments of `FasterRCNN`.
     """
 
+    tasks = ("instance",)
+
     def __init__(
         self,
         view: View,

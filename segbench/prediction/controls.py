@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 from PIL import Image
+from pycocotools import mask as rle
 
 from segbench.contract.prediction import Instances, Panoptic, Prediction
 from segbench.contract.view import Task
@@ -55,7 +56,8 @@ class Control:
 
     def __init__(self, dataset: Dataset, task: Task, seed: int) -> None:
         self.dataset, self.seed = dataset, seed
-        self.view, self.semantic_view = dataset.view(task), dataset.view("semantic")
+        self.view, self.tasks = dataset.view(task), dataset.info.tasks
+        self.semantic_view = dataset.view("semantic") if "semantic" in self.tasks else self.view
         self.split = dataset.split(dataset.info.evaluation_split)
 
     def predict_image(self, record: ImageRecord) -> Prediction:
@@ -64,14 +66,27 @@ class Control:
         Returns:
             Semantic labels are indices into the classes of `semantic_view`, all others into those of `view`.
         """
-        with Image.open(self.split.semantic_path(record.stem)) as truth:  # reads the header only
-            shape = truth.height, truth.width
-        tasks = self.dataset.info.tasks
+        maps = "semantic" in self.tasks
+        with Image.open(self.split.semantic_path(record.stem) if maps else record.path) as file:
+            shape = file.height, file.width  # reads the header only
         return Prediction(
-            semantic=self.semantic(record, shape),
-            instances=self.instances(record, shape) if "instance" in tasks else None,
-            panoptic=self.panoptic(record, shape) if "panoptic" in tasks else None,
+            semantic=self.semantic(record, shape) if maps else None,
+            instances=self._instances(record, shape),
+            panoptic=self.panoptic(record, shape) if "panoptic" in self.tasks else None,
         )
+
+    def _instances(self, record: ImageRecord, shape: Shape) -> Instances | None:
+        """Predict the objects; only their boxes if the truth has no masks."""
+        if "detection" not in self.tasks:
+            return None
+        found = self.instances(record, shape)
+        if "instance" not in self.tasks:
+            if found.boxes is None and found.masks is not None:
+                masks = np.asfortranarray(found.masks.transpose(1, 2, 0), dtype=np.uint8)
+                found.boxes = rle.toBbox(rle.encode(masks))
+                found.boxes[:, 2:] += found.boxes[:, :2]
+            found.masks = None
+        return found
 
     def semantic(self, record: ImageRecord, shape: Shape) -> np.ndarray:
         """Predict the H x W semantic map."""
@@ -190,7 +205,7 @@ class Truth(Control):
         return Instances(
             np.ones(len(objects)),
             np.array([self.view.index_of[o["category_id"]] for o in objects], int),
-            [to_rle(o["segmentation"], *shape) for o in objects],
+            [to_rle(o["segmentation"], *shape) for o in objects] if "instance" in self.tasks else None,
             corners,
         )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
@@ -110,6 +111,9 @@ def truth_reader(split: Split, task: Task) -> Reader:
     if task == "instance":
         file, _, _ = read_truth(split.instances_json, masks=True)
         return lambda record, size: _objects(file.objects(record.id, _shape(record)), size, categories)
+    if task == "detection":
+        file, _, _ = read_truth(split.instances_json, masks=False)
+        return lambda record, size: _boxes(file.objects(record.id, _shape(record)), record, size, categories)
     files = PanopticFiles(split.panoptic_json, split.panoptic_folder, categories)
 
     def segments(record: ImageRecord, size: Size) -> Iterator[Region]:
@@ -135,6 +139,14 @@ def prediction_reader(folder: Path, split: Split, task: Task, least: float) -> R
         return lambda record, size: _classes(predicted.semantic(record, _shape(record)), size, categories)
     if task == "panoptic":
         return lambda record, size: _segments(predicted.segments(record, _shape(record)), size, categories)
+    if task == "detection":
+        limit = 0.0 if predicted.sources[task] == "semantic" else least  # components have no score
+
+        def boxes(record: ImageRecord, size: Size) -> Iterator[Region]:
+            found = predicted.objects(task, record, _shape(record))
+            return _boxes(found, record, size, categories, limit)
+
+        return boxes
     if predicted.sources[task] == "instance":
         return lambda record, size: _objects(_with_masks(predicted, record), size, categories, least)
 
@@ -151,10 +163,21 @@ def prediction_reader(folder: Path, split: Split, task: Task, least: float) -> R
 def _with_masks(predicted: PredictionFolder, record: ImageRecord) -> Objects:
     """Read the objects of an image. If they are boxes only, their masks become the areas inside the boxes."""
     shape = _shape(record)
-    found = predicted.instances(record, shape)
-    if predicted.boxes_only and len(found.boxes):
-        found.masks = rle.frPyObjects(found.boxes, *shape)
-    return found
+    found = predicted.objects("instance", record, shape)
+    return _filled(found, shape) if predicted.boxes_only else found
+
+
+def _filled(found: Objects, shape: Size) -> Objects:
+    """Replace masks by the areas inside the boxes."""
+    return replace(found, masks=rle.frPyObjects(found.boxes, *shape) if len(found.boxes) else [])
+
+
+def _boxes(
+    found: Objects, record: ImageRecord, size: Size, categories: dict[int, Category], least: float = 0.0
+) -> Iterator[Region]:
+    """Yield the frames of boxes, and crowds, by ascending score."""
+    for region in _objects(_filled(found, _shape(record)), size, categories, least):
+        yield replace(region, frame=region.is_object)
 
 
 def _shape(record: ImageRecord) -> Size:

@@ -24,6 +24,7 @@ def published(run: RunDescription, scores: pd.DataFrame) -> list[dict[str, Any]]
                 continue
             own = scores[(scores["model"] == model) & (scores["dataset"] == one.dataset)]
             own = own[(own["metric"] == one.metric) & (own["class"] == "")]
+            own = own.drop_duplicates("seed")  # box AP is scored for two tasks, and equal
             rows.append(
                 {
                     "title": run.title(model),

@@ -56,7 +56,9 @@ def compare(
         if own.empty and (seeds["status"] == "ok").all():
             continue  # the model has no scores in this task
         bad = seeds[seeds["status"] != "ok"]
-        noted = seeds[(seeds["status"] != "ok") | (seeds["reason"] != "")]
+        # the reason of a cell with scores says why it has no score by the first metric
+        ranked = seeds["seed"].isin(own.loc[own["column"] == columns[0], "seed"])
+        noted = seeds[(seeds["status"] != "ok") | ((seeds["reason"] != "") & ~ranked)]
         ok = seeds[seeds["seed"].isin(own["seed"])]
         row: dict[str, Any] = {
             "model": model,

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from small_registry import MODULE, config, forget_sources, recipe_of_unet, staged
+from small_registry import MODULE, config, dataset, forget_sources, model, recipe_of_unet, staged
 
 from segbench.config.resolve import resolve
 from segbench.contract.run import SkippedPair
@@ -21,6 +21,30 @@ def test_a_cell_trains_on_the_richest_view_that_both_sides_support(registry: Pat
     assert tasks["cells", "unet"] == "semantic"
     assert tasks["street", "control_truth"] == "panoptic"
     assert ("vessels", "mask_rcnn") not in tasks
+
+
+def test_masks_give_boxes_and_boxes_give_no_masks(registry: Path) -> None:
+    entries = {
+        "datasets/boxes": dataset(["detection"]),
+        "models/boxes_only": model(["detection"]),
+        "models/boxes_or_masks": model(["detection", "instance"]),
+    }
+    for name, entry in entries.items():
+        (registry / f"{name}.yaml").write_text(yaml.safe_dump(entry))
+    models = ["unet", "mask_rcnn", "boxes_only", "boxes_or_masks"]
+    run = resolve(config(datasets=["vessels", "cells", "boxes"], models=models, controls=[]), registry)
+    tasks = {(c.dataset, c.model): c.task for c in run.cells}
+    assert {k: t for k, t in tasks.items() if k[1].startswith("boxes")} == {
+        ("cells", "boxes_only"): "detection",
+        ("cells", "boxes_or_masks"): "instance",
+        ("boxes", "boxes_only"): "detection",
+        ("boxes", "boxes_or_masks"): "detection",
+    }
+    reasons = {s.model: s.reason for s in run.skipped if s.dataset == "boxes"}
+    assert reasons["mask_rcnn"] == "needs instance truth; the dataset has detection"
+    assert reasons["unet"] == "needs semantic truth; the dataset has detection"
+    reasons = {s.model: s.reason for s in run.skipped if s.dataset == "vessels"}
+    assert reasons["boxes_or_masks"] == "needs detection, instance truth; the dataset has semantic"
 
 
 def test_skipped_pairs_come_with_the_reason(registry: Path) -> None:

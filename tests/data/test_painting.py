@@ -35,3 +35,14 @@ def test_images_of_any_channels_are_shown() -> None:
     assert shown(np.float32([[[0, 0.5, 1]]])).tolist() == [[[0, 128, 255]]]
     with pytest.raises(SegbenchError, match=r"channel 6 cannot be shown: images have 5\n.*from 1 to 5"):
         shown(bands, [1, 6, 2])
+
+
+def test_a_frame_leaves_its_inside_as_it_is():
+    image = np.full((20, 30, 3), 100, np.uint8)
+    mask = np.zeros((20, 30), bool)
+    mask[4:14, 5:25] = True
+    inside = np.zeros((20, 30), bool)
+    inside[6:12, 7:23] = True
+    out = paint(image, [Region(THING, mask, is_object=True, frame=True)])
+    assert ((out != 100).any(-1) == (mask & ~inside)).all()
+    assert (out[4, 5] == THING.color).all()

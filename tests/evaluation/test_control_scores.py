@@ -42,7 +42,7 @@ def test_truth(scored):
     frame = scored("Truth")
     perfect = frame[~frame["metric"].isin(["ar1", "box_ar1", "ece", "box_ece"])].dropna(subset="value")
     assert perfect["value"].to_numpy() == pytest.approx(1, abs=1e-12)
-    assert set(frame["task"]) == {"semantic", "instance", "panoptic"}
+    assert set(frame["task"]) == {"semantic", "detection", "instance", "panoptic"}
     errors = frame[frame["metric"].isin(["ece", "box_ece"])].dropna(subset="value")
     assert (errors["value"] == 0).all()
 

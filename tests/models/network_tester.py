@@ -26,6 +26,7 @@ DISC = Category(id=3, name="disc", isthing=True, color=(255, 0, 0))
 BOX = Category(id=4, name="box", isthing=True, color=(255, 255, 0))
 CLASSES = {
     "semantic": (SKY, GROUND, DISC, BOX),
+    "detection": (DISC, BOX),
     "instance": (DISC, BOX),
     "panoptic": (SKY, GROUND, DISC, BOX),
 }
@@ -59,7 +60,7 @@ def scene(task: str, size: tuple[int, int], channels: int, seed: int = 0) -> tup
     target: dict[str, Any] = {"image_id": seed, "valid": torch.ones(size, dtype=torch.bool)}
     if task == "semantic":
         return image, target | {"semantic": torch.from_numpy(semantic)}
-    if task == "instance":
+    if task in ("detection", "instance"):
         segments = [(label - 2, mask) for label, mask in objects]
     else:
         segments = [(i, semantic == i) for i in (0, 1)] + objects
@@ -67,11 +68,16 @@ def scene(task: str, size: tuple[int, int], channels: int, seed: int = 0) -> tup
     bounds = [
         [xs.min(), ys.min(), xs.max() + 1, ys.max() + 1] for ys, xs in (np.nonzero(mask) for mask in masks)
     ]
-    return image, target | {
+    target |= {
         "labels": torch.tensor([label for label, _ in segments]),
         "masks": torch.from_numpy(masks),
         "boxes": torch.tensor(bounds, dtype=torch.float32),
     }
+    return image, without_masks(target) if task == "detection" else target
+
+
+def without_masks(target: dict[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in target.items() if key not in ("masks", "valid")}
 
 
 def batch(task: str, count: int, size: tuple[int, int], channels: int = 3) -> tuple[Tensor, list[dict]]:
@@ -88,11 +94,12 @@ def empty_target(task: str, size: tuple[int, int], void: bool) -> dict[str, Any]
     if masks is not None:  # stuff only
         boxes = torch.tensor([[0.0, 0.0, size[1], size[0]]])
         return target | {"labels": torch.zeros(1, dtype=torch.int64), "masks": masks, "boxes": boxes}
-    return target | {
+    target |= {
         "labels": torch.zeros(0, dtype=torch.int64),
         "masks": torch.zeros((0, *size), dtype=torch.bool),
         "boxes": torch.zeros((0, 4)),
     }
+    return without_masks(target) if task == "detection" else target
 
 
 def iou(a: Tensor, b: Tensor) -> float:
@@ -112,7 +119,7 @@ def quality(task: str, prediction: Prediction, target: dict[str, Any]) -> float:
     """Pixel accuracy, or the share of true segments that a prediction of their class meets with IoU > .5."""
     if task == "semantic":
         return float((prediction.semantic == target["semantic"]).float().mean())
-    if task == "instance":
+    if task in ("detection", "instance"):
         found = prediction.instances
         candidates = [
             (int(label), shape)
@@ -157,6 +164,8 @@ class NetworkTester:
     """Every test runs for each task of the network."""
 
     network: ClassVar[type[Network]]
+    tasks: ClassVar[tuple[str, ...] | None] = None
+    """Tasks to test; None: all of the network."""
     options: ClassVar[dict[str, Any]] = {}
     """Options of a small network, quick on a CPU."""
     size: ClassVar[tuple[int, int]] = (64, 64)
@@ -175,9 +184,8 @@ class NetworkTester:
     def pytest_generate_tests(self, metafunc: pytest.Metafunc) -> None:
         if "task" in metafunc.fixturenames:
             name = type(self).__name__  # one worker runs all tests of a task: it calls `trained` once
-            group = pytest.mark.xdist_group
-            tasks = [pytest.param(task, marks=group(f"{name}-{task}")) for task in self.network.tasks]
-            metafunc.parametrize("task", tasks)
+            group, tasks = pytest.mark.xdist_group, self.tasks or self.network.tasks
+            metafunc.parametrize("task", [pytest.param(t, marks=group(f"{name}-{t}")) for t in tasks])
         if "other_backbone" in metafunc.fixturenames:
             metafunc.parametrize("other_backbone", self.backbones)
 

@@ -86,7 +86,7 @@ def test_random_depends_on_seed_and_image(name, roots, tmp_path):
 @family
 def test_truth_scores_one(name, roots, tmp_path):
     found = scores(roots[name], predict("Truth", roots[name], TASK[name], tmp_path / "predictions"))
-    primary = {"semantic": "miou", "instance": "ap", "panoptic": "pq"}
+    primary = {"semantic": "miou", "detection": "box_ap", "instance": "ap", "panoptic": "pq"}
     for task in Dataset(roots[name]).info.tasks:
         assert found[task, primary[task], "", "dataset"] == pytest.approx(1)
     limited = ("ar1", "ar10")  # recalls with fewer detections than there are objects

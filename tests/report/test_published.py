@@ -1,6 +1,7 @@
 import json
 from pathlib import Path
 
+import pandas as pd
 import pytest
 from fake_run import make_run
 
@@ -33,6 +34,20 @@ def test_ours_stands_beside_the_published_score_of_the_same_data(run):
     assert len(own) == 2 and reached["ours"] == pytest.approx(own["value"].mean())
     assert reached["reproduced"] and not missed["reproduced"]
     assert (reached["where"], reached["metric"]) == ("vessels, test", "mIoU")
+
+
+def test_box_ap_of_two_tasks_is_one_score_a_seed(run):
+    found = RunDescription.read(run)
+    scores, _ = collect(found)
+    own = scores[(scores["model"] == "unet") & (scores["metric"] == "miou") & (scores["class"] == "")]
+    rows = [own.assign(metric="box_ap", task=task) for task in ("detection", "instance")]
+    one = found.models["unet"].published[0].model_copy(update={"metric": "box_ap"})
+    unet = found.models["unet"].model_copy(update={"published": [one]})
+    found = found.model_copy(update={"models": found.models | {"unet": unet}})
+    (row,) = published(found, pd.concat([scores, *rows], ignore_index=True))
+    assert row["ours"] == pytest.approx(own["value"].mean()) and row["sd"] == pytest.approx(
+        own["value"].std()
+    )
 
 
 def test_the_paper_recipe_shows_scores_on_other_data_too(run):

@@ -127,10 +127,12 @@ def _lint_info(dataset: Dataset, report: LintReport) -> None:
     colours = Counter(c.color for c in info.categories)
     if same := [colour for colour, times in colours.items() if times > 1]:
         report.warn(file, f"categories share the colour {same[0]}", len(same))
-    if "semantic" not in info.tasks:
-        report.error(file, "the task 'semantic' is missing, which every dataset has")
-    if "instance" in info.tasks and not any(c.isthing for c in info.categories):
-        report.error(file, "the task 'instance' is listed, but no category is a thing")
+    if "semantic" not in info.tasks and info.tasks != ["detection"]:
+        report.error(file, "the task 'semantic' is missing, which every dataset has that has masks")
+    things = any(c.isthing for c in info.categories)
+    for task in ("instance", "detection"):
+        if task in info.tasks and not things:
+            report.error(file, f"the task '{task}' is listed, but no category is a thing")
     statistics = [*info.mean, *info.std]
     if not len(info.mean) == len(info.std) == info.channels or not all(map(math.isfinite, statistics)):
         report.error(file, f"mean and std are not {info.channels} finite numbers each")
@@ -154,7 +156,7 @@ def _lint_split(split: Split, report: LintReport, void_share: float) -> list[Fac
         report.error("dataset.json", f"says that '{split.name}' has {stated} images; it has {len(split)}")
     _lint_names(split, report)
     truths = [Truth() for _ in split.images]
-    if "instance" in split.dataset.info.tasks:
+    if {"detection", "instance"}.intersection(split.dataset.info.tasks):
         _read_instances(split, truths, report)
     if "panoptic" in split.dataset.info.tasks:
         _read_panoptic(split, truths, report)
@@ -292,6 +294,10 @@ def _lint_classes(split: Split, facts: list[Facts], report: LintReport, void_sha
     pixels: Counter[int] = Counter()
     for one in facts:
         pixels.update(one.pixels)
+    if info.tasks == ["detection"]:
+        seen = {category for one in facts for category in one.boxes}
+        absent = [c.name for c in info.categories if c.id not in seen]
+        _lint_absent(f"{split.name}/{split.instances_json.name}", absent, split, report)
     total, void = pixels.total(), pixels[info.void]
     file = f"{split.name}/semantic"
     if total and void == total:
@@ -302,10 +308,15 @@ def _lint_classes(split: Split, facts: list[Facts], report: LintReport, void_sha
         absent = [c.name for c in info.categories if not pixels[c.id]]
         if info.background and not pixels[0]:
             report.warn(file, "classes that never occur: background")
-        if absent:
-            names = ", ".join(absent[:5]) + (", ..." if len(absent) > 5 else "")
-            say = report.error if split.name == "train" and not info.partial else report.warn
-            say(file, f"classes that never occur: {names}", len(absent))
+        _lint_absent(file, absent, split, report)
+
+
+def _lint_absent(file: str, absent: list[str], split: Split, report: LintReport) -> None:
+    """Report classes that a split does not have."""
+    if absent:
+        names = ", ".join(absent[:5]) + (", ..." if len(absent) > 5 else "")
+        say = report.error if split.name == "train" and not split.dataset.info.partial else report.warn
+        say(file, f"classes that never occur: {names}", len(absent))
 
 
 def _lint_copies(facts: list[Facts], seen: dict[str, str], report: LintReport) -> None:

@@ -17,6 +17,8 @@ from segbench.data.dataset import ImageRecord, Split, rgb_to_id
 from segbench.data.images import open_image, open_raster, read_label_map
 from segbench.errors import SegbenchError
 
+ROUNDING = 1e-3
+"""Pixels by which a box may reach out of the image."""
 MAX_DETECTIONS = 100
 """Largest number of objects per image that COCO's AP counts."""
 
@@ -64,7 +66,7 @@ class Annotation(BaseModel):
     iscrowd: Literal[0, 1]
     area: FiniteFloat
     bbox: tuple[FiniteFloat, FiniteFloat, FiniteFloat, FiniteFloat]
-    segmentation: Any
+    segmentation: Any = None
 
 
 class Segment(BaseModel):
@@ -96,13 +98,15 @@ class Truth:
 
 @dataclass
 class Facts:
-    """Result for one image: SHA-256 of the file, pixels by value of the semantic map, number of objects."""
+    """Result for one image: SHA-256 of the file, pixels by value of the semantic map, number of objects, and
+    the categories of boxes without masks."""
 
     file: str
     digest: str = ""
     """Empty for images of one colour, such as slices beyond a patient: equal ones are no copies."""
     pixels: Counter[int] = field(default_factory=Counter)
     objects: int = 0
+    boxes: set[int] = field(default_factory=set)
     findings: Findings = field(default_factory=Findings)
 
 
@@ -144,7 +148,8 @@ class _Image:
                     f"says that {entry.file_name} has {entry.width}x{entry.height} pixels; "
                     f"it has {width}x{height}",
                 )
-        self.semantic(width, height)
+        if "semantic" in self.info.tasks:
+            self.semantic(width, height)
         if truth.objects is not None:
             self.instances(truth.objects, width, height)
         if truth.panoptic is not None:
@@ -202,6 +207,9 @@ class _Image:
                 f"has {self.facts.objects} objects, more than the {MAX_DETECTIONS} that AP counts by default",
                 self.facts.objects,
             )
+        if "instance" not in self.info.tasks:
+            self.boxes(objects, width, height)
+            return
         for one in objects:
             where = f"annotation {one.id} ({self.record.path.name})"
             try:
@@ -216,6 +224,18 @@ class _Image:
                 self.found.error(file, f"{where}: the box {list(one.bbox)} is empty")
             elif _iou(one.bbox, masks.bbox(rle)) < 0.5:
                 self.found.warn(file, f"{where}: the box does not fit the mask")
+
+    def boxes(self, objects: list[Annotation], width: int, height: int) -> None:
+        """Check objects without masks."""
+        file = self.name(self.split.instances_json)
+        for one in objects:
+            self.facts.boxes.add(one.category_id)
+            x, y, across, down = one.bbox
+            where = f"annotation {one.id} ({self.record.path.name}): the box {list(one.bbox)}"
+            if min(across, down, one.area) <= 0:
+                self.found.error(file, f"{where} is empty (area {one.area:g})")
+            elif x < 0 or y < 0 or x + across > width + ROUNDING or y + down > height + ROUNDING:
+                self.found.error(file, f"{where} reaches out of the image")
 
     def panoptic(self, truth: PanopticAnnotation, width: int, height: int) -> None:
         path = self.split.panoptic_folder / truth.file_name

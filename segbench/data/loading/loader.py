@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import signal
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -20,10 +20,12 @@ from torchvision.transforms import v2
 
 from segbench.contract.prediction import IGNORE, Target
 from segbench.contract.view import View
-from segbench.data.dataset import Split
+from segbench.data.dataset import ImageRecord, Split
+from segbench.data.loading.boxes import BoxReader, box_target
 from segbench.data.loading.targets import build_target, layer_reader
 from segbench.errors import SegbenchError
 
+Truth = TypeVar("Truth", tv_tensors.Mask, tv_tensors.BoundingBoxes)
 Item = tuple[Tensor, Target]
 Batch = tuple[Tensor, list[Target]]
 
@@ -47,7 +49,10 @@ class SegmentationDataset(Dataset[Item]):
     def __init__(self, split: Split, view: View, transform: v2.Transform) -> None:
         self.split, self.view, self.transform = split, view, transform
         self._records = split.images
-        self._layers = layer_reader(split, view)
+        if view.task == "detection":
+            self._boxes = BoxReader(split, view)
+        else:
+            self._layers = layer_reader(split, view)
 
     def __len__(self) -> int:
         return len(self._records)
@@ -55,18 +60,29 @@ class SegmentationDataset(Dataset[Item]):
     def __getitem__(self, index: int) -> Item:
         record = self._records[index]
         image = self.split.read_image(record)
-        layers, labels = self._layers(record)
-        if layers.shape[1:] != image.shape[:2]:
+        if self.view.task == "detection":
+            height, width = image.shape[:2]
+            boxes, labels = self._boxes(record, (height, width))
+            changed, boxes = self._changed(image, boxes, boxes.canvas_size, record)
+            return changed, box_target(boxes, labels, record.id)
+        layers, numbers = self._layers(record)
+        truth = tv_tensors.Mask(torch.from_numpy(layers))
+        changed, masks = self._changed(image, truth, layers.shape[1:], record)
+        labels = torch.from_numpy(numbers)
+        return changed, build_target(self.view.task, masks.as_subclass(Tensor), labels, image_id=record.id)
+
+    def _changed(
+        self, image: np.ndarray, truth: Truth, size: tuple[int, ...], record: ImageRecord
+    ) -> tuple[Tensor, Truth]:
+        """Transform an image and its truth, which is for an image of `size` (height, width)."""
+        if size != image.shape[:2]:
             raise SegbenchError(
-                f"has height and width {image.shape[:2]}, its truth has {layers.shape[1:]}",
+                f"has height and width {image.shape[:2]}, its truth has {size}",
                 where=record.path,
                 remedy="convert the dataset again, or remove the image from it",
             )
-        changed, masks = self.transform(image_tensor(image), tv_tensors.Mask(torch.from_numpy(layers)))
-        target = build_target(
-            self.view.task, masks.as_subclass(Tensor), torch.from_numpy(labels), image_id=record.id
-        )
-        return changed.as_subclass(Tensor), target
+        changed, truth = self.transform(image_tensor(image), truth)
+        return changed.as_subclass(Tensor), truth
 
 
 class TrainingStream(Dataset[Item | SegbenchError]):

@@ -1,7 +1,8 @@
 """Augmentation of training images and their truth, as torchvision v2 transforms.
 
 Input and output are an `Image` (C x H x W uint8 or float32 in 0..1, then float32) and a `Mask` (K x H x W
-integer layers, 0 = void or no object). Padding is 0 in both: the mean colour, and void.
+integer layers, 0 = void or no object) or `BoundingBoxes`. Padding is 0 in image and mask: the mean colour,
+and void.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from torchvision.transforms import InterpolationMode, v2
 from torchvision.transforms.v2 import functional as F
 
 from segbench.contract.recipe import Augment
+from segbench.data.loading.boxes import turned, windowed
 
 
 def plain_transform(mean: Sequence[float], std: Sequence[float]) -> v2.Transform:
@@ -57,6 +59,8 @@ class Rotate90(v2.Transform):
         return {"turns": int(torch.randint(4, ()))}
 
     def transform(self, inpt: Any, params: dict[str, Any]) -> Any:
+        if isinstance(inpt, tv_tensors.BoundingBoxes):
+            return turned(inpt, params["turns"])
         return tv_tensors.wrap(torch.rot90(inpt, params["turns"], (-2, -1)), like=inpt)
 
 
@@ -117,6 +121,8 @@ class ScaleCrop(v2.Transform):
         return {"window": [span for span, _ in spans], "size": [size for _, size in spans]}
 
     def transform(self, inpt: Any, params: dict[str, Any]) -> Any:
+        if isinstance(inpt, tv_tensors.BoundingBoxes):
+            return windowed(inpt, params["window"], params["size"])
         rows, columns = params["window"]
         is_mask = isinstance(inpt, tv_tensors.Mask)
         # of torchvision's two nearest modes, only this one samples at the same places as bilinear mode
@@ -145,4 +151,10 @@ class PadTo(v2.Transform):
         return {"padding": [0, 0, max(0, self.size[1] - width), max(0, self.size[0] - height)]}
 
     def transform(self, inpt: Any, params: dict[str, Any]) -> Any:
-        return F.pad(inpt, params["padding"]) if any(params["padding"]) else inpt
+        if not any(params["padding"]):
+            return inpt
+        if isinstance(inpt, tv_tensors.BoundingBoxes):  # `pad` would clip them
+            _, _, right, bottom = params["padding"]
+            height, width = inpt.canvas_size
+            return tv_tensors.wrap(inpt, like=inpt, canvas_size=(height + bottom, width + right))
+        return F.pad(inpt, params["padding"])

@@ -35,7 +35,7 @@ class ImageWriter:
     Args:
         folder: folder of the dataset.
         name: name of the dataset, for messages.
-        categories, background, orientation: see `Converted`.
+        categories, background, boxes, orientation: see `Converted`.
         channels, max_pixels: see `DatasetInfo`.
         window: see `ChannelStatistics`.
     """
@@ -44,6 +44,7 @@ class ImageWriter:
     name: str
     categories: Sequence[Category]
     background: bool
+    boxes: bool
     orientation: Orientation
     channels: int
     window: Window | None
@@ -68,16 +69,17 @@ class ImageWriter:
         """Write an image and its truth. SegbenchError if they are not valid."""
         path, array = self.add_image(sample)
         height, width = array.shape[:2]
-        truth = complete_truth(sample, height, width, self.categories, self.background)
+        truth = complete_truth(sample, height, width, self.categories, self.background, self.boxes)
         maps = self.add_truth(sample.split, path.stem, truth)
-        line = self._line(path, truth, sample)
+        line = self._line({"file_name": path.name, "width": width, "height": height}, truth, sample)
         head: dict[str, Any] = {
             "number": number,
             "split": sample.split,
             "stem": sample.stem,
             "file_name": path.name,
-            "given": sorted(given(sample)),
+            "given": sorted(given(sample, self.boxes)),
             "dropped": truth.dropped,
+            "clipped": truth.clipped,
             "objects": sum(not o["iscrowd"] for o in truth.instances or ()),
             "digest": self._digest(path, truth, line),
             "sizes": {str(p.relative_to(self.folder)): p.stat().st_size for p in (path, *maps)},
@@ -117,15 +119,17 @@ class ImageWriter:
 
     def add_truth(self, split: str, stem: str, truth: Truth) -> list[Path]:
         """Write the maps of an image. Return their paths."""
-        paths = [self._save_png(self._semantic(truth), split, "semantic", stem)]
+        paths = []
+        if truth.semantic is not None:
+            paths.append(self._save_png(self._stored(truth.semantic), split, "semantic", stem))
         if truth.panoptic is not None:
             paths.append(self._save_png(id_to_rgb(truth.panoptic[0]), split, "panoptic", stem))
         return paths
 
-    def _semantic(self, truth: Truth) -> np.ndarray:
+    def _stored(self, semantic: np.ndarray) -> np.ndarray:
         void = void_value(len(self.categories))
         dtype = np.uint8 if void == 255 else np.uint16
-        return np.where(truth.semantic < 0, void, truth.semantic).astype(dtype)
+        return np.where(semantic < 0, void, semantic).astype(dtype)
 
     def _save_png(self, array: np.ndarray, split: str, part: str, stem: str) -> Path:
         path = self._new(split, part, f"{stem}.png")
@@ -140,12 +144,8 @@ class ImageWriter:
         path.unlink(missing_ok=True)
         return path
 
-    def _line(self, path: Path, truth: Truth, sample: Sample) -> bytes:
-        height, width = truth.semantic.shape
-        record: dict[str, Any] = {
-            "image": {"file_name": path.name, "width": width, "height": height},
-            "instances": truth.instances,
-        }
+    def _line(self, image: dict[str, Any], truth: Truth, sample: Sample) -> bytes:
+        record: dict[str, Any] = {"image": image, "instances": truth.instances}
         if truth.panoptic is not None:
             record["segments_info"] = truth.panoptic[1]
         if sample.slice is not None:
@@ -156,18 +156,19 @@ class ImageWriter:
         """Return the SHA-256 of an image and its truth."""
         with path.open("rb") as file:
             digest = hashlib.file_digest(file, "sha256")
-        digest.update(self._semantic(truth).tobytes())
+        if truth.semantic is not None:
+            digest.update(self._stored(truth.semantic).tobytes())
         if truth.panoptic is not None:
             digest.update(truth.panoptic[0].tobytes())
         digest.update(line)
         return digest.hexdigest()
 
 
-def given(sample: Sample) -> set[Task]:
-    """Return the tasks whose truth a sample has."""
+def given(sample: Sample, boxes: bool) -> set[Task]:
+    """Return the tasks whose truth a sample has. `boxes`: its objects have boxes and no masks."""
     parts: dict[Task, Any] = {
         "semantic": sample.semantic,
-        "instance": sample.instances,
+        "detection" if boxes else "instance": sample.instances,
         "panoptic": sample.panoptic,
     }
     return {task for task, part in parts.items() if part is not None}

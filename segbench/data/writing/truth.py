@@ -12,6 +12,7 @@ from scipy import ndimage
 from segbench.contract.view import Category
 from segbench.data.coco import masks
 from segbench.data.dataset import Sample
+from segbench.data.writing.checked_boxes import checked_boxes
 from segbench.errors import SegbenchError
 
 
@@ -20,20 +21,27 @@ class Truth:
     """The truth of one image as it is written.
 
     Attributes:
-        semantic: H x W int32 map of category ids, 0 = background, -1 = void.
-        instances: COCO annotations without ids.
+        semantic: H x W int32 map of category ids, 0 = background, -1 = void; None if there are only boxes.
+        instances: COCO annotations without ids, and without masks if there are only boxes.
         panoptic: H x W int32 map of segment ids, and `segments_info`.
-        dropped: number of masks that were dropped because they had no pixel.
+        dropped: number of objects that were dropped because their mask has no pixel, or their box no area.
+        clipped: number of boxes that were clipped to the image.
     """
 
-    semantic: np.ndarray
+    semantic: np.ndarray | None
     instances: list[dict[str, Any]] | None
     panoptic: tuple[np.ndarray, list[dict[str, Any]]] | None
     dropped: int = 0
+    clipped: int = 0
 
 
 def complete_truth(
-    sample: Sample, height: int, width: int, categories: Sequence[Category], background: bool
+    sample: Sample,
+    height: int,
+    width: int,
+    categories: Sequence[Category],
+    background: bool,
+    boxes: bool = False,
 ) -> Truth:
     """Check the annotation of an image and derive missing truth.
 
@@ -42,18 +50,26 @@ def complete_truth(
     - Instances to semantic: background 0, crowds void, then objects from large to small, so that small ones
       stay visible.
     - Masks without a pixel are dropped and counted. Polygons outside of the image are errors.
+    - Boxes without masks give nothing else. They are clipped to the image.
 
     Args:
         sample: the annotated image.
         height, width: size of the image.
         categories: the classes of the dataset.
         background: whether semantic maps have the value 0.
+        boxes: whether objects have boxes and no masks.
 
     Raises:
         SegbenchError: the annotation is not valid (see also `masks.standardise`).
         ValueError: the converter has a bug.
     """
     image = _Image(sample, height, width, categories)
+    if boxes:
+        if sample.instances is None or sample.panoptic is not None:
+            raise ValueError(f"sample {sample.stem} of a dataset of boxes lacks objects, or has segments")
+        found = checked_boxes(sample.instances, height, width, image.thing, image.where)
+        known = None if sample.semantic is None else image.semantic(sample.semantic, 0 if background else 1)
+        return Truth(known, found.objects, None, found.dropped, found.clipped)
     panoptic = None if sample.panoptic is None else image.panoptic(*sample.panoptic)
     annotations = sample.instances
     if annotations is None and panoptic is not None:
@@ -101,6 +117,12 @@ class _Image:
                 "fix the annotation, or add the class to the dataset's classes",
             )
         return self.categories[number]
+
+    def thing(self, annotation: dict[str, Any]) -> Category:
+        category = self.category(annotation)
+        if not category.isthing:
+            raise ValueError(f"object of the class '{category.name}', which is not a thing")
+        return category
 
     def semantic(self, ids: np.ndarray, lowest: int) -> np.ndarray:
         ids = self.check_map(ids, "semantic")
@@ -160,9 +182,7 @@ class _Image:
         objects = []
         outside: list[str] = []
         for number, annotation in enumerate(annotations, 1):
-            category = self.category(annotation)
-            if not category.isthing:
-                raise ValueError(f"object of the class '{category.name}', which is not a thing")
+            category = self.thing(annotation)
             try:
                 segmentation = masks.standardise(annotation.get("segmentation"), self.height, self.width)
             except ValueError as error:

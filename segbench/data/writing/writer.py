@@ -16,7 +16,7 @@ import numpy as np
 
 from segbench.contract.channels import Window
 from segbench.contract.limits import MAX_PIXELS
-from segbench.contract.view import TASKS, Category, Task
+from segbench.contract.view import TASKS, Category, Task, offered
 from segbench.data.cases import Slice, write_cases
 from segbench.data.dataset import Converted, DatasetInfo, Sample
 from segbench.data.faults import Faults
@@ -85,6 +85,7 @@ def write_dataset(
             name,
             converted.categories,
             converted.background,
+            converted.boxes,
             converted.orientation,
             channels,
             window,
@@ -102,7 +103,12 @@ def write_dataset(
         for split in summary.splits:
             _write_listings(folder / split, summary, journal, statistics, converted.categories)
         if summary.dropped:
-            log.warning("%s: %d masks without a pixel were skipped", name, summary.dropped)
+            what = "boxes without an area" if converted.boxes else "masks without a pixel"
+            log.warning("%s: %d %s were skipped", name, summary.dropped, what)
+        if summary.clipped:
+            log.warning(
+                "%s: %d boxes reach out of their image; they were clipped to it", name, summary.clipped
+            )
         assert summary.given is not None
         tasks = _offered(summary.given, converted.categories)
         mean, std, levels = statistics.result()
@@ -140,6 +146,7 @@ class _Summary:
     """By split and file name: position in the journal, and digest."""
     given: set[Task] | None = None
     dropped: int = 0
+    clipped: int = 0
     max_instances: int = 0
 
     def add(self, position: int, head: dict[str, Any]) -> None:
@@ -150,6 +157,7 @@ class _Summary:
         elif self.given != given:
             raise ValueError(f"sample {head['stem']} has the parts {given}, others have {self.given}")
         self.dropped += head["dropped"]
+        self.clipped += head["clipped"]
         self.max_instances = max(self.max_instances, head["objects"])
 
     def digest(self) -> str:
@@ -167,10 +175,10 @@ def _joined(digests: dict[str, str]) -> str:
 
 
 def _offered(given: set[Task], categories: list[Category]) -> set[Task]:
-    derived: set[Task] = {"semantic"}
+    derived: set[Task] = set() if "detection" in given else {"semantic"}
     if "panoptic" in given and any(c.isthing for c in categories):
         derived.add("instance")
-    return given | derived
+    return {*offered(given | derived)}
 
 
 def _write_images(
@@ -292,7 +300,7 @@ def _write_listings(
     images = summary.splits[folder.name]
     with ExitStack() as stack:
         instances = panoptic = None
-        if summary.given & {"instance", "panoptic"}:
+        if summary.given & {"detection", "instance", "panoptic"}:
             things = [c for c in categories if c.isthing]
             instances = stack.enter_context(json_file(folder / "instances.json", things))
         if "panoptic" in summary.given:

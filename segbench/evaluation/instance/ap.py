@@ -18,6 +18,7 @@ from hotcoco.metrics import calibration_error
 from hotcoco.primitives import bbox_iou, mask_iou
 
 from segbench.contract.scores import Contract, Score, ScoreTable
+from segbench.contract.view import Task
 from segbench.data.coco.masks import areas
 from segbench.evaluation.annotations import Objects
 from segbench.evaluation.averages import mean
@@ -36,17 +37,18 @@ ImageObjects = tuple[int, str, Objects, Objects]
 
 
 def rows_of(
-    read: Callable[[T], ImageObjects], settings: TaskSettings, objects: bool, items: Sequence[T]
+    task: Task, read: Callable[[T], ImageObjects], settings: TaskSettings, objects: bool, items: Sequence[T]
 ) -> pa.RecordBatch:
     """Return the statistics of some images, as a batch of a statistics file.
 
     Args:
+        task: "instance" or "detection".
         read: returns truth and detections of one of `items`.
-        settings: how the instance task is scored.
+        settings: how the task is scored.
         objects: whether the columns of `segbench.evaluation.instance.objects` are filled too.
         items: the images.
     """
-    chunk = _Chunk(settings, objects)
+    chunk = _Chunk(task, settings, objects)
     for item in items:
         chunk.add(*read(item))
     return chunk.batch()
@@ -55,9 +57,9 @@ def rows_of(
 class _Chunk:
     """Statistics of some images, whose objects are matched together."""
 
-    def __init__(self, settings: TaskSettings, objects: bool) -> None:
+    def __init__(self, task: Task, settings: TaskSettings, objects: bool) -> None:
         self._settings, self._objects = settings, objects
-        self._rows = Rows("instance")
+        self._rows = Rows(task)
         self._groups: dict[str, list[Group]] = {kind: [] for kind in settings.kinds}
         self._areas, self._lengths = [np.zeros(0)], [np.zeros(0, int)]
         self._start = 0
@@ -175,12 +177,18 @@ def hits(matched: np.ndarray, ignored: np.ndarray) -> tuple[np.ndarray, np.ndarr
     return hit & ~passed, ~hit & ~passed
 
 
-def detections(statistics: Statistics, kind: str) -> list[Detections]:
-    """Return the detections of each class of the task; `kind` is "mask" or "box"."""
+def detections(statistics: Statistics, task: Task, kind: str) -> list[Detections]:
+    """Return the detections of each class.
+
+    Args:
+        statistics: the file.
+        task: "instance" or "detection".
+        kind: the shapes that were compared, "mask" or "box".
+    """
     columns = ("scores", f"{kind}_matched", f"{kind}_ignored", "truths")
     flags = np.zeros((0, len(AREAS)), np.uint16)
     found, true = [(*(np.zeros(0, int),) * 4, flags, flags)], [(np.zeros(0, int), np.zeros(0, int), flags)]
-    for batch in statistics.batches("instance", columns):
+    for batch in statistics.batches(task, columns):
         scores, lengths = batch.lists("scores")
         row = np.repeat(np.arange(len(batch)), lengths)
         rank = np.arange(len(scores)) - np.repeat(np.cumsum(lengths) - lengths, lengths)
@@ -192,7 +200,7 @@ def detections(statistics: Statistics, kind: str) -> list[Detections]:
     true_classes, true_images, truths = (np.concatenate(column) for column in zip(*true))
     order = np.lexsort((-values[1], classes))
     result = []
-    for c in statistics.metadata.tasks["instance"].classes:
+    for c in statistics.metadata.tasks[task].classes:
         at = order[slice(*np.searchsorted(classes[order], [c.id, c.id + 1]))]
         own = true_classes == c.id
         mine = [v[at] for v in values] + [true_images[own], truths[own]]
@@ -235,17 +243,17 @@ def _defined_mean(values: np.ndarray) -> float:
     return float(values.mean()) if values.size else float("nan")
 
 
-def pooled(statistics: Statistics) -> list[Score]:
-    """Return every instance score of a statistics file."""
-    settings, options = statistics.metadata.tasks["instance"], statistics.metadata.options
+def pooled(statistics: Statistics, task: Task) -> list[Score]:
+    """Return every score of a statistics file for the task "instance" or "detection"."""
+    settings, options = statistics.metadata.tasks[task], statistics.metadata.options
     last = settings.max_detections[-1]
-    scores = ScoreTable("instance", [c.name for c in settings.classes], bool(settings.conversion))
+    scores = ScoreTable(task, [c.name for c in settings.classes], bool(settings.conversion))
 
     def contract(rule: str, limit: int = last) -> Contract:
         return Contract("dataset", "crowd", "class skipped", match=rule, max_detections=limit)
 
     for kind in settings.kinds:
-        found = detections(statistics, kind)
+        found = detections(statistics, task, kind)
         prefix = "" if kind == "mask" else f"{kind}_"
         for metric, values, rule, limit in _coco_figures(found, settings.max_detections):
             classes = [_defined_mean(v) for v in np.moveaxis(values, -1, 0)]

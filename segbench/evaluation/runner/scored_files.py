@@ -177,7 +177,7 @@ def score_instance(
         shape, name = pair.shapes[image_id], str(image.get("file_name") or image_id)
         return image_id, name, pair.truth.objects(image_id, shape), pair.results.objects(image_id, shape)
 
-    job = partial(instance.rows_of, read, settings, objects)
+    job = partial(instance.rows_of, "instance", read, settings, objects)
     write(path, "instance", settings, options, dict(sorted(pair.images.items())), job, processes)
     return pair
 

@@ -93,13 +93,15 @@ class RCNN(PyramidNetwork):
 
 
 def to_torchvision(target: Target) -> dict[str, Tensor]:
-    """Convert a target to torchvision's form: labels from 1, boxes at least one pixel wide and high.
+    """Convert a target to torchvision's form: labels from 1, boxes at least one pixel wide and high, masks if
+    there are any.
 
     The losses take the logarithm of the sizes of boxes.
     """
     boxes = target["boxes"]
     boxes = torch.cat([boxes[:, :2], torch.maximum(boxes[:, 2:], boxes[:, :2] + 1)], 1)
-    return {"boxes": boxes, "labels": target["labels"] + 1, "masks": target["masks"]}
+    masks = {"masks": target["masks"]} if "masks" in target else {}
+    return {"boxes": boxes, "labels": target["labels"] + 1, **masks}
 
 
 def load_torchvision(network: RCNN, state: dict[str, Tensor]) -> None:

@@ -30,7 +30,10 @@ def test_mirror(archives, write):
     dataset = write(coco2017(archives))
     info = dataset.info
     assert info.splits == {"train": 80, "val": 20}
-    assert (info.tasks, info.derived) == (["semantic", "instance", "panoptic"], ["semantic"])
+    assert (info.tasks, info.derived) == (
+        ["semantic", "detection", "instance", "panoptic"],
+        ["semantic", "detection"],
+    )
     assert (info.evaluation_split, info.validation_split, info.background) == ("val", None, False)
     assert len(info.categories) == 133
     assert (info.categories[11].name, info.categories[-1].name) == ("stop sign", "rug-merged")  # 13, 200
@@ -68,7 +71,11 @@ def test_mirror(archives, write):
 def test_mirror_instances_alone(archives, write):
     dataset = write(coco2017(archives, panoptic=False))
     info = dataset.info
-    assert (info.tasks, info.derived, info.background) == (["semantic", "instance"], ["semantic"], True)
+    assert (info.tasks, info.derived, info.background) == (
+        ["semantic", "detection", "instance"],
+        ["semantic", "detection"],
+        True,
+    )
     assert len(info.categories) == 80 and all(c.isthing for c in info.categories)
     assert info.categories[-1].name == "toothbrush"
 

@@ -16,7 +16,7 @@ def test_mirror(archives, write):
     dataset = write(convert(archives, {}))
     info = dataset.info
     assert info.splits == {"test": 18, "train": 72}
-    assert (info.tasks, info.derived) == (["semantic", "instance"], ["semantic"])
+    assert (info.tasks, info.derived) == (["semantic", "detection", "instance"], ["semantic", "detection"])
     assert info.max_instances == 369
     annotations = 0
     for name in info.splits:

@@ -50,7 +50,7 @@ def test_mirror_fruits_and_droplets(archives, write):
     fruits = write(convert({"fruits.zip": archives["fruits.zip"]}, {}), name="fruits")
     assert [c.name for c in fruits.info.categories] == ["date", "fig", "hazelnut"]
     assert fruits.info.splits == {"test": 3, "train": 9}
-    assert fruits.info.tasks == ["semantic", "instance"]
+    assert fruits.info.tasks == ["semantic", "detection", "instance"]
     objects = [
         a
         for s in fruits.info.splits

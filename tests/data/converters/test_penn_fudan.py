@@ -11,7 +11,7 @@ from segbench.data.converters.penn_fudan import convert
 def test_mirror(archives, write):
     dataset = write(convert(archives, {}))
     assert dataset.info.splits == {"test": 10, "train": 30}
-    assert dataset.info.tasks == ["semantic", "instance"]
+    assert dataset.info.tasks == ["semantic", "detection", "instance"]
     pedestrians = 0
     for name in dataset.info.splits:
         split = dataset.split(name)

@@ -32,7 +32,11 @@ def test_palette_is_vocs(archives):
 def test_mirror(archives, write, options, splits):
     dataset = write(convert(archives, options))
     info = dataset.info
-    assert (info.splits, info.tasks, info.derived) == (splits, ["semantic", "instance"], [])
+    assert (info.splits, info.tasks, info.derived) == (
+        splits,
+        ["semantic", "detection", "instance"],
+        ["detection"],
+    )
     assert len(info.categories) == 20 and info.categories[14].name == "person" and info.background
     assert info.evaluation_split == "val"
     stems = {name: {r.stem for r in dataset.split(name)} for name in splits}

@@ -59,6 +59,20 @@ def vessels(write: Callable[..., Dataset]) -> Path:
     return write(Converted(CATEGORIES[:1], True, "test", samples, orientation="stored"), name="vessels").root
 
 
+@pytest.fixture
+def boxes(write: Callable[..., Dataset]) -> Path:
+    """Two training images and a test image whose objects have only boxes."""
+    objects = [{"category_id": 1, "bbox": [2, 3, 10, 5]}]
+    samples = [
+        Sample(split, name, png(hash_of(name)), ".png", instances=objects)
+        for split, name in (("train", "b0"), ("train", "b1"), ("test", "b2"))
+    ]
+    car = CATEGORIES[1].model_copy(update={"id": 1})
+    return write(
+        Converted([car], False, "test", samples, orientation="stored", boxes=True), name="boxes"
+    ).root
+
+
 def edit(path: Path, change: Callable[[Any], Any]) -> None:
     content = json.loads(path.read_text())
     path.write_text(json.dumps(change(content) or content))
@@ -86,11 +100,11 @@ def one_warning(root: Path, file: str, what: str, count: int = 1) -> None:
     assert what in report.warnings[0].what
 
 
-def test_what_the_writer_writes_is_clean(street: Path, vessels: Path) -> None:
-    for root, images in ((street, 5), (vessels, 4)):
+def test_what_the_writer_writes_is_clean(street: Path, vessels: Path, boxes: Path) -> None:
+    for root, images in ((street, 5), (vessels, 4), (boxes, 3)):
         report = lint_dataset(root)
         report.raise_on_errors()
-        assert (report.dataset, report.images) == (root.name if root == vessels else "toy", images)
+        assert (report.dataset, report.images) == (root.name, images)
         assert report.errors == report.warnings == []
         assert LintReport.model_validate_json(report.model_dump_json()) == report
 
@@ -185,6 +199,31 @@ def test_instances_json(street: Path, change: Any, what: str, count: int) -> Non
     edit(street / "train/instances.json", change)
     edit(street / "dataset.json", lambda c: c.update(max_instances=2))
     one_error(street, "train/instances.json", what, count)
+
+
+@pytest.mark.parametrize(
+    ("change", "what"),
+    [
+        (
+            {"bbox": [25, 3, 10, 5]},
+            "annotation 1 (b0.png): the box [25.0, 3.0, 10.0, 5.0] reaches out of the image",
+        ),
+        ({"bbox": [-1, 3, 10, 5]}, "reaches out of the image"),
+        ({"bbox": [2, 3, 0, 5]}, "the box [2.0, 3.0, 0.0, 5.0] is empty (area 50)"),
+        ({"area": 0}, "is empty (area 0)"),
+        ({"category_id": 2}, "category 2 is not a thing category"),
+        ({"image_id": 3}, "annotations of images that it does not list"),
+    ],
+)
+def test_boxes_without_masks(boxes: Path, change: dict[str, Any], what: str) -> None:
+    edit(boxes / "train/instances.json", lambda c: c["annotations"][0].update(change))
+    one_error(boxes, "train/instances.json", what)
+
+
+def test_a_class_without_boxes(boxes: Path) -> None:
+    edit(boxes / "train/instances.json", lambda c: c["annotations"].clear())
+    edit(boxes / "dataset.json", lambda c: c)
+    one_error(boxes, "train/instances.json", "classes that never occur: car")
 
 
 def test_json_that_is_none(street: Path) -> None:

@@ -87,7 +87,10 @@ def test_instances_give_ids_areas_boxes_and_a_semantic_map(write):
         {"category_id": 1, "segmentation": box(0, 0, 0, 0)},
     ]
     dataset = write(converted(*pair(instances=objects)))
-    assert (dataset.info.tasks, dataset.info.derived) == (["semantic", "instance"], ["semantic"])
+    assert (dataset.info.tasks, dataset.info.derived) == (
+        ["semantic", "detection", "instance"],
+        ["semantic", "detection"],
+    )
     assert dataset.info.max_instances == 3
     expected = zeros()
     expected[crowd] = -1
@@ -128,8 +131,8 @@ def panoptic() -> tuple[np.ndarray, list[dict]]:
 def test_panoptic_gives_all_three_and_they_agree(write):
     ids, info = panoptic()
     dataset = write(converted(*pair(panoptic=(ids, info)), categories=PANOPTIC, background=False))
-    assert dataset.info.tasks == ["semantic", "instance", "panoptic"]
-    assert dataset.info.derived == ["semantic", "instance"]
+    assert dataset.info.tasks == ["semantic", "detection", "instance", "panoptic"]
+    assert dataset.info.derived == ["semantic", "detection", "instance"]
     assert dataset.info.max_instances == 2
     split = dataset.split("train")
     stored = json.loads(split.panoptic_json.read_text())

@@ -13,6 +13,7 @@ from PIL import Image
 from segbench.contract.evaluation import EvaluationOptions
 from segbench.contract.prediction import Instances, Panoptic, Prediction
 from segbench.contract.scores import PRIMARY, SCORE_COLUMNS, Contract, UnlikeContracts, join
+from segbench.contract.view import TASKS
 from segbench.data.dataset import Dataset
 from segbench.data.loading.targets import mask_bounds
 from segbench.errors import SegbenchError
@@ -89,12 +90,12 @@ def scored(shapes, tmp_path):
 
 def test_truth_scores_one_on_everything(scored):
     rows, _ = scored("semantic", "instances", "panoptic")
-    assert {task for task, _, _ in rows} == {"semantic", "instance", "panoptic"}
+    assert {task for task, _, _ in rows} == set(TASKS)
     for (_, metric, _), row in rows.items():
         assert tuple(row) == SCORE_COLUMNS and row["derived"] == "False"
         if metric not in NO_DEFECT and row["value"]:
             assert float(row["value"]) == pytest.approx(1, abs=1e-12), row
-    assert [rows[t, PRIMARY[t], ""]["value"] != "" for t in PRIMARY] == [True] * 3
+    assert all(rows[t, PRIMARY[t], ""]["value"] != "" for t in TASKS)
 
 
 def test_boxes_without_masks_have_box_metrics_only(scored):
@@ -103,30 +104,35 @@ def test_boxes_without_masks_have_box_metrics_only(scored):
     assert read_json(out / "predictions/predictions.json")["parts"] == ["boxes"]
     expected = {k: r["value"] for k, r in with_masks.items() if k[1].startswith("box_")}
     assert {k: r["value"] for k, r in rows.items()} == expected
+    for table in (with_masks, rows):  # detection: the same boxes, whether there are masks or not
+        boxes = {k[1:]: r["value"] for k, r in table.items() if k[0] == "instance" and k in expected}
+        assert {k[1:]: r["value"] for k, r in table.items() if k[0] == "detection"} == boxes
     document = read_json(out / "scores.json")
     assert "no AP of masks" in document["not_applicable"] and document["tide"]["ap50"] > 0
     low, high = document["intervals"]["instance"]["box_ap"]
     assert 0 < low <= float(rows["instance", "box_ap", ""]["value"]) <= high
+    assert document["intervals"]["detection"]["box_ap"] == [low, high]
     assert len(worst(out / "per_image.parquet", "instance", 2)) == 2
+    assert len(worst(out / "per_image.parquet", "detection", 2)) == 2
     assert worst(out / "per_image.parquet", "semantic", 2) == []
 
 
 @pytest.mark.parametrize(
     ("parts", "task", "exact"),
     [
-        (("panoptic",), "panoptic", {"semantic", "instance", "panoptic"}),
-        (("semantic",), "semantic", {"semantic", "instance", "panoptic"}),  # no two things of a class touch
-        (("instances",), "instance", {"instance"}),
+        (("panoptic",), "panoptic", {*TASKS}),
+        (("semantic",), "semantic", {*TASKS}),  # no two things of a class touch
+        (("instances",), "instance", {"detection", "instance"}),
     ],
 )
 def test_tasks_that_are_not_predicted_are_converted(scored, parts, task, exact):
     rows, out = scored(*parts, task=task)
-    own = {"instances": "instance"}.get(parts[0], parts[0])
+    own = {"instances": ("instance", "detection")}.get(parts[0], parts)
     conversions = json.loads((out / "scores.json").read_text())["conversions"]
     for scored_task, metric in PRIMARY.items():
         row = rows[scored_task, metric, ""]
-        assert row["derived"] == str(scored_task != own)
-        assert bool(conversions[scored_task]) == (scored_task != own)
+        assert row["derived"] == str(scored_task not in own)
+        assert bool(conversions[scored_task]) == (scored_task not in own)
         value = float(row["value"])
         assert value == pytest.approx(1) if scored_task in exact else 0 < value < 1
     if parts == ("instances",):
