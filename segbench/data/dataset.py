@@ -8,6 +8,7 @@ One folder per dataset:
     <split>/semantic/<stem>.png         class ids, one channel; 0 = background, 255 = void (65535 in 16 bits)
     <split>/instances.json              COCO detection format, things only, ids from 1, with `iscrowd`
     <split>/panoptic.json, panoptic/<stem>.png   COCO panoptic format
+    <split>/groups.json                 group by stem, such as the patient, if images have groups
 
 Every dataset has semantic maps. They are annotated, or derived from instances (painted from large to small,
 crowds as void) or from panoptic segments. A panoptic dataset has all three kinds of truth.
@@ -30,6 +31,12 @@ from segbench.data.junk import listed
 from segbench.data.levels import Levels
 from segbench.errors import SegbenchError, first_fault, nearest
 from segbench.files import read_json
+
+
+Division = Literal["own", "given", "published"]
+"""Who divided the images into splits: `own`, the conversion; `given`, who made the data; `published`, a benchmark,
+whose splits are used as they are. Cross-validation divides all images of an `own` division; of the others, it
+keeps the evaluation split out."""
 
 
 class DatasetInfo(BaseModel):
@@ -65,6 +72,8 @@ class DatasetInfo(BaseModel):
     """Largest number of pixels of an image that the conversion allowed."""
     max_instances: int
     """Largest number of objects (without crowds) in an image, over all splits; 0 without instances."""
+    division: Division = "given"
+    """Who divided the images into splits."""
     digest: str
     """SHA-256 of all images and their truth. Later steps depend on this file, so it must change with them."""
 
@@ -135,6 +144,8 @@ class Converted:
     orientation: Orientation = field(kw_only=True)
     partial: bool = field(kw_only=True, default=False)
     """Whether the archives may contain only a part of the published images, without some classes."""
+    division: Division = field(kw_only=True, default="given")
+    """Who divided the images into splits."""
 
 
 @dataclass(frozen=True)
@@ -217,6 +228,14 @@ class Split:
     @property
     def panoptic_folder(self) -> Path:
         return self.root / "panoptic"
+
+    @property
+    def groups_json(self) -> Path:
+        return self.root / "groups.json"
+
+    def groups(self) -> dict[str, str]:
+        """Return the group of each image that has one, by stem."""
+        return read_json(self.groups_json) if self.groups_json.exists() else {}
 
     def semantic_path(self, stem: str) -> Path:
         return self.root / "semantic" / f"{stem}.png"

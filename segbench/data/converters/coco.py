@@ -55,6 +55,7 @@ def convert(archives: Archives, options: dict[str, Any]) -> Converted:
         background=not chosen.panoptic,
         evaluation_split="val",
         orientation="stored",
+        division="published",
         partial=True,
         samples=source.panoptic_samples() if chosen.panoptic else source.instance_samples(),
     )

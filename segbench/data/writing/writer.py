@@ -85,7 +85,7 @@ def write_dataset(
             except SegbenchError as error:
                 faults.add(error)
                 continue
-            splits[sample.split].add_truth(path, truth)
+            splits[sample.split].add_truth(path, truth, sample.group)
             dropped += truth.dropped
             if sample.split == "train":
                 statistics.add(array)
@@ -125,6 +125,7 @@ def write_dataset(
             partial=converted.partial,
             max_pixels=max_pixels,
             max_instances=max(s.max_instances for s in splits.values()),
+            division=converted.division,
             digest=_joined({split: writer.digest() for split, writer in splits.items()}),
         )
         write_json(folder / "dataset.json", info.model_dump())
@@ -166,6 +167,7 @@ class _SplitWriter:
             (folder / part).mkdir(parents=True)
         self.offsets: dict[str, int] = {}
         self._digests: dict[str, str] = {}
+        self._groups: dict[str, str] = {}
         self.max_instances = 0
         self._stems: set[str] = set()
         self._spool: IO[bytes] = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115  closed by `close`
@@ -226,8 +228,8 @@ class _SplitWriter:
             )
         self._stems.add(stem)
 
-    def add_truth(self, path: Path, truth: Truth) -> None:
-        """Write the truth of the image at `path`."""
+    def add_truth(self, path: Path, truth: Truth, group: str | None = None) -> None:
+        """Write the truth of the image at `path`, which belongs to `group`."""
         semantic = np.where(truth.semantic < 0, self.void, truth.semantic).astype(self.dtype)
         self._save_png(semantic, "semantic", path.stem)
         with path.open("rb") as file:
@@ -250,6 +252,9 @@ class _SplitWriter:
         self.offsets[path.name] = self._spool.tell()
         self._spool.write(line)
         digest.update(line)
+        if group is not None:
+            self._groups[path.stem] = group
+            digest.update(group.encode())
         self._digests[path.name] = digest.hexdigest()
 
     def digest(self) -> str:
@@ -261,6 +266,8 @@ class _SplitWriter:
 
     def finish(self) -> None:
         """Write the JSON files; call it after the last sample, when the order of the images is known."""
+        if self._groups:
+            write_json(self.folder / "groups.json", dict(sorted(self._groups.items())))
         self._spool.seek(0)
         first = json.loads(self._spool.readline())
         if first["instances"] is not None:
