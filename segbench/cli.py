@@ -131,6 +131,26 @@ def lint(
 
 
 @app.command()
+def fold(
+    data: Annotated[Path, typer.Argument(help="Folder of the converted dataset.")],
+    folds: Annotated[int, typer.Option(min=2, help="Number of folds.")],
+    fold: Annotated[int, typer.Option(min=0, help="Number of the fold, from 0.")],
+    out: Out,
+    state: Annotated[Path | None, typer.Option(help="Folder for state.json.")] = None,
+    log: Log = None,
+) -> None:
+    """Write one fold of a converted dataset for cross-validation."""
+    set_up_logging(log)
+    with recorded("fold", state or out.parent / f"{out.name}.state", log):
+        from segbench.data.folds.write import write_fold
+
+        if fold >= folds:
+            raise SegbenchError(f"is {fold}; {folds} folds count from 0", where="--fold")
+        with alone_with(out):
+            write_fold(data, folds, fold, out)
+
+
+@app.command()
 def train(
     data: Data,
     out: Out,
@@ -225,6 +245,21 @@ def evaluate(
             options=_parsed(EvaluationOptions, options, "--options"),
             processes=threads,
         )
+
+
+@app.command()
+def pool(
+    per_image: Annotated[list[Path], typer.Argument(help="The per_image.parquet of each fold.")],
+    out: Out,
+    log: Log = None,
+) -> None:
+    """Score the predictions of all folds of a cross-validation as one set."""
+    set_up_logging(log)
+    from segbench.evaluation.joined import joined
+    from segbench.evaluation.pooling import write_scores
+
+    out.mkdir(parents=True, exist_ok=True)
+    write_scores(joined(per_image), out)
 
 
 @app.command()

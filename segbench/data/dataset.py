@@ -32,11 +32,10 @@ from segbench.data.levels import Levels
 from segbench.errors import SegbenchError, first_fault, nearest
 from segbench.files import read_json
 
-
 Division = Literal["own", "given", "published"]
-"""Who divided the images into splits: `own`, the conversion; `given`, who made the data; `published`, a benchmark,
-whose splits are used as they are. Cross-validation divides all images of an `own` division; of the others, it
-keeps the evaluation split out."""
+"""Who divided the images into splits: `own`, the conversion; `given`, who made the data; `published`, a
+benchmark, whose splits are used as they are. Cross-validation divides all images of an `own` division; of the
+others, it keeps the evaluation split out."""
 
 
 class DatasetInfo(BaseModel):

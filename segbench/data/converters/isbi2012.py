@@ -1,8 +1,8 @@
 """ISBI 2012: membranes in electron microscopy, two multi-page TIFFs. Arganda-Carreras et al. 2015.
 
 The truth of the test stack is not public, so the training stack is divided. As neighbouring slices are alike,
-the first 70 % of the slices are the training split and the rest is the test split (21 and 9 of 30 slices). For the
-same reason, three neighbouring slices are a group.
+the first 70 % of the slices are the training split and the rest is the test split (21 and 9 of 30 slices).
+For the same reason, three neighbouring slices are a group.
 """
 
 from __future__ import annotations

@@ -13,7 +13,7 @@ import numpy as np
 
 
 def assign(presence: np.ndarray, groups: Sequence[str], folds: int) -> np.ndarray:
-    """Return the fold of each image, 0 to `folds` - 1. Equal arguments give equal folds, in any order of images.
+    """Return the fold of each image, 0 to `folds` - 1, whatever the order of the images.
 
     Args:
         presence: N x C bool, whether a class occurs in an image.
