@@ -122,9 +122,16 @@ def lint(
     set_up_logging(log)
     with recorded("lint", state or out.parent, log):
         from segbench.data.lint.dataset import lint_dataset
+        from segbench.data.lint.drawing import draw_pairs, draw_summary
         from segbench.files import write_json
 
         report = lint_dataset(data)
+        draw_summary(report.splits, out.with_name("lint.png"))
+        pairs = out.with_name("near_duplicates.png")
+        if report.near_duplicates:
+            draw_pairs(data, [(*pair.files, pair.distance) for pair in report.near_duplicates], pairs)
+        else:
+            pairs.unlink(missing_ok=True)
         write_json((state or out.parent) / "lint_findings.json", report.model_dump(mode="json"))
         report.raise_on_errors()
         write_json(out, report.model_dump(mode="json"))
