@@ -40,6 +40,31 @@ def test_seeds_multiply_trained_cells_but_not_controls(registry: Path) -> None:
     assert len([c for c in run.cells if c.control]) == 3
 
 
+def test_folds_multiply_all_cells_of_their_datasets(registry: Path) -> None:
+    run = resolve(config(seeds=[4, 5], folds={"cells": 3}), registry)
+    folds = [(c.seed, c.fold) for c in run.cells if (c.dataset, c.model) == ("cells", "unet")]
+    assert folds == [(s, f) for s in (4, 5) for f in range(3)]
+    assert [c.fold for c in run.cells if c.dataset == "cells" and c.control] == [0, 1, 2]
+    assert {c.fold for c in run.cells if c.dataset != "cells"} == {None}
+    assert run.by_key["cells", "unet", "seed5-fold2"].fold == 2
+    assert run.by_key["vessels", "unet", "seed5"].spec == resolve(config(seeds=[5]), registry).cells[0].spec
+    assert {c.fold for c in resolve(config(folds=2), registry).cells} == {0, 1}
+
+
+def test_an_earlier_cell_is_of_the_same_fold(registry: Path) -> None:
+    run = resolve(staged(("mask2former", "unet"), datasets=["cells"], folds=2), registry)
+    assert run.by_key["cells", "mask2former", "seed0-fold1"].earlier == ("cells", "unet", "seed0-fold1")
+
+
+def test_wrong_folds(registry: Path) -> None:
+    with pytest.raises(SegbenchError) as found:
+        resolve(config(folds={"cels": 3}), registry)
+    assert "folds: no dataset 'cels'" in str(found.value) and "'cells'" in str(found.value)
+    for wrong in (1, {"cells": 0}):
+        with pytest.raises(SegbenchError, match=r"folds.*2"):
+            resolve(config(folds=wrong), registry)
+
+
 def test_recipes_are_merged_network_dataset_overrides(registry: Path) -> None:
     overrides = [
         {"recipe": {"batch_size": 4}},
