@@ -8,6 +8,7 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict
 
+from segbench.data.faults import Faults
 from segbench.data.images import IMAGE_SUFFIXES
 from segbench.errors import SegbenchError, nearest
 
@@ -36,31 +37,34 @@ def group_of_each(names: Sequence[str], options: GroupColumn) -> dict[str, str]:
 
     Raises:
         SegbenchError: the file cannot be read, a column is missing, images have no group or two, or names are
-            not in the file. It lists them.
+            not in the file. It lists all of them.
     """
     groups: dict[str, str] = {}
     unlike: dict[str, None] = {}
+    empty: list[str] = []
     for line, image, group in _rows(options):
         if not group:
-            raise SegbenchError(
-                f"line {line}: '{image}' has no {options.column}",
-                where=options.file,
-                remedy="write a group in every row; give images that belong together the same one",
-            )
-        for name in _names_of(image):
+            empty.append(f"line {line} ({image})")
+        for name in _names_of(image) if group else ():
             if groups.setdefault(name, group) != group:
                 unlike[name] = None
     wanted = set(names)
-    if twice := [name for name in unlike if name in wanted]:
-        raise SegbenchError(
-            f"has two groups for {_shown(twice)}", where=options.file, remedy="keep one row for each image"
-        )
-    if lacking := [name for name in names if name not in groups]:
-        raise SegbenchError(
-            f"has no row for {_shown(lacking)}",
-            where=options.file,
-            remedy=f"add a row for each image; the column '{options.image}' has its file name",
-        )
+    faults = Faults()
+
+    def add(what: str, found: Sequence[str], remedy: str) -> None:
+        if found:
+            shown = ", ".join(found[:5]) + (f" and {len(found) - 5} more" if len(found) > 5 else "")
+            faults.add(SegbenchError(f"{what} {shown}", where=options.file, remedy=remedy))
+
+    add(f"has no {options.column} in", empty, "write the group of each image, or remove the rows")
+    add("has two groups for", [name for name in unlike if name in wanted], "keep one row for each image")
+    lacking = [name for name in names if name not in groups]
+    add(
+        "has no row for",
+        [] if empty else lacking,
+        f"add a row for each image; the column '{options.image}' has its file name",
+    )
+    faults.raise_if_any()
     return {name: groups[name] for name in names}
 
 
@@ -98,7 +102,3 @@ def _names_of(image: str) -> set[str]:
     last = Path(parts[-1])
     parts[-1] = last.stem if last.suffix.lower() in IMAGE_SUFFIXES else last.name
     return {"_".join(parts), parts[-1]}
-
-
-def _shown(names: Sequence[str]) -> str:
-    return ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
