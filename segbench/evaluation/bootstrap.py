@@ -11,7 +11,6 @@ drawing single images would make the interval too narrow.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -22,34 +21,34 @@ from segbench.evaluation.instance import ap as instance
 from segbench.evaluation.instance.matching import THRESHOLDS
 from segbench.evaluation.panoptic import quality as panoptic
 from segbench.evaluation.semantic import confusion as semantic
-from segbench.evaluation.statistics import Statistics, positions
+from segbench.evaluation.statistics import Metadata, Statistics, positions
 
 _LEVELS = (2.5, 97.5)
 _AT_ONCE = 2_000_000
 """Size limit of one array of resampled curves, to bound the memory."""
 
 
-def draws(images: int, samples: int, seed: int, groups: Sequence[str | None] | None = None) -> np.ndarray:
-    """Return how often each image is in each resample, samples x images uint16.
+def draws(units: int, samples: int, seed: int) -> np.ndarray:
+    """Return how often each image, or group, is in each resample, samples x units uint16.
 
     Equal arguments give equal draws.
-
-    Args:
-        images: number of images.
-        samples: number of resamples.
-        seed: seed of the random numbers.
-        groups: group of each image, which are drawn as a whole. An image without a group is one of its own.
     """
-    # an image without a group is known by its place
-    labels = (
-        range(images) if groups is None else [place if g is None else g for place, g in enumerate(groups)]
-    )
-    unit_of = {label: number for number, label in enumerate(dict.fromkeys(labels))}
     rng = np.random.default_rng(seed)
-    units = len(unit_of)
     drawn = [np.bincount(rng.integers(0, units, units), minlength=units) for _ in range(samples)]
-    counts = np.array(drawn, np.uint16).reshape(samples, units)
-    return counts if groups is None else counts[:, [unit_of[label] for label in labels]]
+    return np.array(drawn, np.uint16).reshape(samples, units)
+
+
+def image_draws(metadata: Metadata, samples: int, seed: int) -> np.ndarray:
+    """Return how often each image is in each resample, samples x images uint16.
+
+    Groups are drawn as a whole. An image without a group is one of its own.
+    """
+    if metadata.groups is None:
+        return draws(len(metadata.image_ids), samples, seed)
+    # an image without a group is known by its place
+    labels = [place if group is None else group for place, group in enumerate(metadata.groups)]
+    unit_of = {label: number for number, label in enumerate(dict.fromkeys(labels))}
+    return draws(len(unit_of), samples, seed)[:, [unit_of[label] for label in labels]]
 
 
 def resampled(statistics: Statistics, task: Task, samples: int, seed: int) -> np.ndarray:
@@ -57,8 +56,7 @@ def resampled(statistics: Statistics, task: Task, samples: int, seed: int) -> np
 
     The score is NaN where it is undefined, for example on a resample without truth.
     """
-    metadata = statistics.metadata
-    weights = draws(len(metadata.image_ids), samples, seed, metadata.groups)
+    weights = image_draws(statistics.metadata, samples, seed)
     if task == "instance":
         return _resampled_ap(statistics, weights)
     counts: Any = panoptic.counts if task == "panoptic" else semantic.counts

@@ -4,25 +4,26 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from fold_files import write_maps
+from fold_files import OPTIONS, write_maps
 
-from segbench.evaluation.bootstrap import difference, draws, interval, resampled
+from segbench.evaluation.bootstrap import difference, image_draws, interval, resampled
+from segbench.evaluation.statistics import Metadata
 
 WRONG, HALF, RIGHT = ([[1, 1]], [[0, 0]]), ([[1, 1]], [[1, 0]]), ([[1, 1]], [[1, 1]])
 
 
 def test_whole_groups_are_drawn() -> None:
-    counts = draws(5, 400, 0, ["a", "b", "a", None, None])
+    counts = image_draws(Metadata(OPTIONS, {}, tuple(range(5)), ("a", "b", "a", None, None)), 400, 0)
     assert (counts[:, 0] == counts[:, 2]).all()
     units = counts[:, [0, 1, 3, 4]]
     assert (units.sum(1) == 4).all() and np.allclose(units.mean(0), 1, atol=0.12)
 
 
-def test_draws_without_groups_are_as_before_groups_existed() -> None:
+def test_draws_without_groups_are_those_of_images() -> None:
     rng = np.random.default_rng(3)
-    expected = [np.bincount(rng.integers(0, 6, 6), minlength=6) for _ in range(5)]
-    assert draws(6, 5, 3).tolist() == np.array(expected).tolist()
-    assert draws(6, 5, 3, [None] * 6).tolist() == np.array(expected).tolist()
+    expected = np.array([np.bincount(rng.integers(0, 6, 6), minlength=6) for _ in range(5)]).tolist()
+    for groups in (None, (None,) * 6):
+        assert image_draws(Metadata(OPTIONS, {}, tuple(range(6)), groups), 5, 3).tolist() == expected
 
 
 def test_a_group_of_equal_images_is_worth_one_image(tmp_path: Path) -> None:
