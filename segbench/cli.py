@@ -124,12 +124,39 @@ def lint(
     set_up_logging(log)
     with recorded("lint", state or out.parent, log):
         from segbench.data.lint.dataset import lint_dataset
+        from segbench.data.lint.drawing import draw_pairs, draw_summary
         from segbench.files import write_json
 
         report = lint_dataset(data)
+        draw_summary(report.splits, out.with_name("lint.png"))
+        pairs = out.with_name("near_duplicates.png")
+        if report.near_duplicates:
+            draw_pairs(data, [(*pair.files, pair.distance) for pair in report.near_duplicates], pairs)
+        else:
+            pairs.unlink(missing_ok=True)
         write_json((state or out.parent) / "lint_findings.json", report.model_dump(mode="json"))
         report.raise_on_errors()
         write_json(out, report.model_dump(mode="json"))
+
+
+@app.command()
+def fold(
+    data: Annotated[Path, typer.Argument(help="Folder of the converted dataset.")],
+    folds: Annotated[int, typer.Option(min=2, help="Number of folds.")],
+    fold: Annotated[int, typer.Option(min=0, help="Number of the fold, from 0.")],
+    out: Out,
+    state: Annotated[Path | None, typer.Option(help="Folder for state.json.")] = None,
+    log: Log = None,
+) -> None:
+    """Write one fold of a converted dataset for cross-validation."""
+    set_up_logging(log)
+    with recorded("fold", state or out.parent / f"{out.name}.state", log):
+        from segbench.data.folds.write import write_fold
+
+        if fold >= folds:
+            raise SegbenchError(f"is {fold}; {folds} folds count from 0", where="--fold")
+        with alone_with(out):
+            write_fold(data, folds, fold, out)
 
 
 @app.command()
@@ -227,6 +254,21 @@ def evaluate(
             options=_parsed(EvaluationOptions, options, "--options"),
             processes=threads,
         )
+
+
+@app.command()
+def pool(
+    per_image: Annotated[list[Path], typer.Argument(help="The per_image.parquet of each fold.")],
+    out: Out,
+    log: Log = None,
+) -> None:
+    """Score the predictions of all folds of a cross-validation as one set."""
+    set_up_logging(log)
+    from segbench.evaluation.joined import joined
+    from segbench.evaluation.pooling import write_scores
+
+    out.mkdir(parents=True, exist_ok=True)
+    write_scores(joined(per_image), out)
 
 
 @app.command()

@@ -21,7 +21,7 @@ GIVEN = 2
 
 
 def unknown_names(config: RunConfig, registry: Path, source: str) -> Iterator[Problem]:
-    """Find names in `exclude`, `overrides` and `dataset_options` without an entry in the registries."""
+    """Find names in the keys of a run, such as `exclude` and `folds`, without an entry in the registries."""
     mentioned = [
         *((f"exclude.{i}.dataset", "datasets", e.dataset) for i, e in enumerate(config.exclude)),
         *((f"exclude.{i}.model", "models", e.model) for i, e in enumerate(config.exclude)),
@@ -36,6 +36,7 @@ def unknown_names(config: RunConfig, registry: Path, source: str) -> Iterator[Pr
             for m in o.models or []
         ),
         *(("dataset_options", "datasets", d) for d in config.dataset_options),
+        *(("folds", "datasets", d) for d in (config.folds if isinstance(config.folds, dict) else ())),
     ]
     known = {kind: entry_names(registry / kind) for kind in ("datasets", "models")}
     for key, kind, name in mentioned:

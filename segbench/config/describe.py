@@ -15,7 +15,9 @@ def describe(run: ResolvedRun) -> RunDescription:
         name=config.run,
         recipe=config.recipe,
         cells=[
-            CellDescription(dataset=c.dataset, model=c.model, seed=c.seed, task=c.task, control=c.control)
+            CellDescription(
+                dataset=c.dataset, model=c.model, seed=c.seed, fold=c.fold, task=c.task, control=c.control
+            )
             for c in run.cells
         ],
         skipped=run.skipped,
@@ -23,6 +25,7 @@ def describe(run: ResolvedRun) -> RunDescription:
             name: DatasetDescription(
                 root=Path(config.data, name),
                 title=entry.title,
+                folds=config.folds_of(name),
                 state=Path(config.results, config.run, "datasets", name),
             )
             for name, entry in run.datasets.items()

@@ -127,7 +127,7 @@ def _cells(
     registry: Path,
     problems: list[Problem],
 ) -> list[PlannedCell]:
-    """Return the cells of one dataset and model, one for each seed; none if the recipe has mistakes."""
+    """Return the cells of a dataset and model: one for each seed and fold, none if the recipe is wrong."""
     recipe = None
     overrides = [o for o in config.overrides if o.applies(dataset, model)]
     threads = next((o.threads for o in reversed(overrides) if o.threads), config.threads)
@@ -144,7 +144,11 @@ def _cells(
         if recipe is None:
             return []
     options = {**entry.options, **(recipe.options if recipe else {})}
+    folds = config.folds_of(dataset)
     return [
-        PlannedCell(dataset, model, seed, task, not entry.trained, entry.class_, options, recipe, threads)
+        PlannedCell(
+            dataset, model, seed, task, not entry.trained, entry.class_, options, recipe, threads, fold
+        )
         for seed in (config.seeds if entry.trained else config.seeds[:1])
+        for fold in (range(folds) if folds else [None])
     ]

@@ -12,14 +12,17 @@ import yaml
 
 from segbench.config.schema import DatasetEntry, ModelEntry, RunConfig
 from segbench.contract.recipe import Recipe
-from segbench.contract.run import SkippedPair
+from segbench.contract.run import SkippedPair, repetition
 from segbench.contract.sources import Archive, WeightsEntry
 from segbench.contract.view import Task
+
+CellKey = tuple[str, str, str]
+"""Dataset, model, and seed with fold (`segbench.contract.run.repetition`)."""
 
 
 @dataclass(frozen=True)
 class PlannedCell:
-    """One network or control on one dataset with one seed, and everything that its jobs need."""
+    """One network or control on one dataset with one seed and fold, and everything that its jobs need."""
 
     dataset: str
     model: str
@@ -33,10 +36,17 @@ class PlannedCell:
     recipe: Recipe | None
     """None for controls."""
     threads: int
+    fold: int | None = None
+    """None without cross-validation."""
 
     @property
-    def key(self) -> tuple[str, str, int]:
-        return self.dataset, self.model, self.seed
+    def key(self) -> CellKey:
+        return self.dataset, self.model, self.repetition
+
+    @property
+    def repetition(self) -> str:
+        """Seed and fold, as in the path of the cell."""
+        return repetition(self.seed, self.fold)
 
     @property
     def weights(self) -> str | None:
@@ -46,11 +56,11 @@ class PlannedCell:
         return self.recipe.weights or self.recipe.pretrained
 
     @property
-    def earlier(self) -> tuple[str, str, int] | None:
+    def earlier(self) -> CellKey | None:
         """Key of the cell whose weights the training starts from."""
         if self.recipe is None or self.recipe.init_from is None:
             return None
-        return self.dataset, self.recipe.init_from, self.seed
+        return self.dataset, self.recipe.init_from, self.repetition
 
     @cached_property
     def spec(self) -> str:
@@ -86,7 +96,7 @@ class ResolvedRun:
     weights: dict[str, WeightsEntry]
     cells: list[PlannedCell]
     skipped: list[SkippedPair]
-    by_key: dict[tuple[str, str, int], PlannedCell] = field(init=False)
+    by_key: dict[CellKey, PlannedCell] = field(init=False)
 
     def __post_init__(self) -> None:
         self.by_key = {cell.key: cell for cell in self.cells}

@@ -146,6 +146,9 @@ class Exclusion(Strict):
     """Name of the network or control."""
 
 
+Folds = Annotated[int, Field(ge=2, le=1000)]
+
+
 class RunConfig(Strict):
     """config/config.yaml, or the file given with --configfile."""
 
@@ -170,6 +173,10 @@ class RunConfig(Strict):
     """Names of controls in `config/models/`. They run like networks, but are not trained."""
     seeds: Annotated[list[NonNegativeInt], Field(min_length=1)] = [0]
     """Every cell is trained once for each seed. Controls run with the first seed only."""
+    folds: Folds | dict[Name, Folds] = {}
+    """Number of folds of a cross-validation: of all datasets (`folds: 5`), or by dataset
+    (`folds: {isbi2012: 5}`). A cell is then trained and scored once for each seed and fold. Other datasets
+    keep their splits."""
     recipe: str = "demo"
     """Name of the recipe that the networks are trained with."""
     exclude: list[Exclusion] = []
@@ -195,3 +202,7 @@ class RunConfig(Strict):
     """Options of the evaluation. A change repeats only the evaluation."""
     report: ReportOptions = ReportOptions()
     """Options of the report. A change repeats only the report."""
+
+    def folds_of(self, dataset: str) -> int | None:
+        """Return the number of folds of a dataset, or None."""
+        return self.folds if isinstance(self.folds, int) else self.folds.get(dataset)

@@ -15,17 +15,37 @@ from segbench.errors import SegbenchError, first_fault
 from segbench.files import read_json
 
 
+def repetition(seed: int, fold: int | None) -> str:
+    """Return the name of the folder of a cell below its dataset and network: `seed0`, or `seed0-fold2`."""
+    return f"seed{seed}" if fold is None else f"seed{seed}-fold{fold}"
+
+
+def fold_folder(root: Path, folds: int | None, fold: int) -> Path:
+    """Return the folder of one of `folds` folds of the dataset in `root`."""
+    return root / "folds" / f"{folds}" / f"{fold}"
+
+
+def _is_none(value: object) -> bool:
+    return value is None
+
+
 class CellDescription(BaseModel):
-    """One network or control on one dataset with one seed."""
+    """One network or control on one dataset with one seed and, in a cross-validation, one fold."""
 
     model_config = ConfigDict(frozen=True)
 
     dataset: Name
     model: Name
     seed: int
+    fold: int | None = Field(default=None, exclude_if=_is_none)
     task: Task
     """Task that the network is trained on."""
     control: bool = False
+
+    @property
+    def name(self) -> str:
+        """Path of the cell below `cells`."""
+        return f"{self.dataset}/{self.model}/{repetition(self.seed, self.fold)}"
 
 
 class SkippedPair(BaseModel):
@@ -43,6 +63,8 @@ class DatasetDescription(BaseModel):
     root: Path
     """Folder of the converted dataset."""
     title: str = ""
+    folds: int | None = Field(default=None, exclude_if=_is_none)
+    """Number of folds of its cross-validation."""
     state: Path | None = None
     """Folder with the `state.json` of fetch, convert and lint."""
 
@@ -57,7 +79,8 @@ class ModelDescription(BaseModel):
 
 
 class RunDescription(BaseModel):
-    """Contents of `run.json`. The folders of the cells are `cells/<dataset>/<model>/seed<n>/` next to it."""
+    """Contents of `run.json`. The folders of the cells are `cells/<dataset>/<model>/seed<n>[-fold<n>]/`
+    next to it."""
 
     name: str
     recipe: str = ""
@@ -89,7 +112,16 @@ class RunDescription(BaseModel):
 
     def folder(self, cell: CellDescription) -> Path:
         """Return the folder of a cell's results."""
-        return self.root / "cells" / cell.dataset / cell.model / f"seed{cell.seed}"
+        return self.root / "cells" / cell.name
+
+    def data(self, cell: CellDescription) -> Path:
+        """Return the folder of the data of a cell: its dataset, or the fold."""
+        dataset = self.datasets[cell.dataset]
+        return dataset.root if cell.fold is None else fold_folder(dataset.root, dataset.folds, cell.fold)
+
+    def pooled(self, cell: CellDescription) -> Path:
+        """Return the folder of the scores over all folds with the network and seed of a cell."""
+        return self.root / "cells" / cell.dataset / cell.model / f"seed{cell.seed}-pooled"
 
     def title(self, model: str) -> str:
         """Return the title of a network or control, or its name if it has none."""

@@ -12,6 +12,7 @@ One folder per dataset:
     <split>/panoptic.json, panoptic/<stem>.png   COCO panoptic format
     <split>/*.index.npz                 where each image's annotations are in the JSON file (`coco.index`)
     <split>/cases.json                  volumes whose slices are the images, and their spacing; only for these
+    <split>/groups.json                 group by stem, such as the patient, if images have groups
 
 Every dataset has semantic maps, unless its objects have only boxes. The maps are annotated, or derived from
 instances (painted from large to small, crowds as void) or from panoptic segments. A panoptic dataset has all
@@ -38,6 +39,11 @@ from segbench.data.junk import is_junk
 from segbench.data.levels import Levels
 from segbench.errors import SegbenchError, first_fault, nearest
 from segbench.files import read_json
+
+Division = Literal["own", "given", "published"]
+"""Who divided the images into splits: `own`, the conversion; `given`, who made the data; `published`, a
+benchmark, whose splits are used as they are. Cross-validation divides all images of an `own` division; of the
+others, it keeps the evaluation split out."""
 
 
 class DatasetInfo(BaseModel):
@@ -74,6 +80,8 @@ class DatasetInfo(BaseModel):
     """Largest number of pixels of an image that the conversion allowed."""
     max_instances: int
     """Largest number of objects (without crowds) in an image, over all splits; 0 without instances."""
+    division: Division = "given"
+    """Who divided the images into splits."""
     digest: str
     """SHA-256 of all images and their truth. Later steps depend on this file, so it must change with them."""
 
@@ -158,6 +166,8 @@ class Converted:
     boxes: bool = field(kw_only=True, default=False)
     """Whether objects have boxes and no masks. Then the dataset has no task but detection, and semantic if
     the samples have maps."""
+    division: Division = field(kw_only=True, default="given")
+    """Who divided the images into splits."""
 
 
 @dataclass(frozen=True)
@@ -244,6 +254,14 @@ class Split:
     @property
     def panoptic_folder(self) -> Path:
         return self.root / "panoptic"
+
+    @property
+    def groups_json(self) -> Path:
+        return self.root / "groups.json"
+
+    def groups(self) -> dict[str, str]:
+        """Return the group of each image that has one, by stem."""
+        return read_json(self.groups_json) if self.groups_json.exists() else {}
 
     def semantic_path(self, stem: str) -> Path:
         return self.root / "semantic" / f"{stem}.png"

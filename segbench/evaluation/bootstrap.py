@@ -3,6 +3,10 @@
 Percentile bootstrap over the images (Efron and Tibshirani, An Introduction to the Bootstrap, 1993, ch. 13):
 each resample draws as many images as there are, with replacement. For a difference, both cells use the same
 resamples (paired).
+
+If images have groups, such as patients, whole groups are drawn in place of images (cluster bootstrap; Davison
+and Hinkley, Bootstrap Methods and their Application, 1997, section 3.8). Images of a group are alike, so
+drawing single images would make the interval too narrow.
 """
 
 from __future__ import annotations
@@ -17,29 +21,42 @@ from segbench.evaluation.instance import ap as instance
 from segbench.evaluation.instance.matching import THRESHOLDS
 from segbench.evaluation.panoptic import quality as panoptic
 from segbench.evaluation.semantic import confusion as semantic
-from segbench.evaluation.statistics import Statistics, positions
+from segbench.evaluation.statistics import Metadata, Statistics, positions
 
 _LEVELS = (2.5, 97.5)
 _AT_ONCE = 2_000_000
 """Size limit of one array of resampled curves, to bound the memory."""
 
 
-def draws(images: int, samples: int, seed: int) -> np.ndarray:
-    """Return how often each image is in each resample, samples x images uint16.
+def draws(units: int, samples: int, seed: int) -> np.ndarray:
+    """Return how often each image, or group, is in each resample, samples x units uint16.
 
     Equal arguments give equal draws.
     """
     rng = np.random.default_rng(seed)
-    drawn = [np.bincount(rng.integers(0, images, images), minlength=images) for _ in range(samples)]
-    return np.array(drawn, np.uint16).reshape(samples, images)
+    drawn = [np.bincount(rng.integers(0, units, units), minlength=units) for _ in range(samples)]
+    return np.array(drawn, np.uint16).reshape(samples, units)
+
+
+def image_draws(metadata: Metadata, samples: int, seed: int) -> np.ndarray:
+    """Return how often each image is in each resample, samples x images uint16.
+
+    Groups are drawn as a whole. An image without a group is one of its own.
+    """
+    if metadata.groups is None:
+        return draws(len(metadata.image_ids), samples, seed)
+    # an image without a group is known by its place
+    labels = [place if group is None else group for place, group in enumerate(metadata.groups)]
+    unit_of = {label: number for number, label in enumerate(dict.fromkeys(labels))}
+    return draws(len(unit_of), samples, seed)[:, [unit_of[label] for label in labels]]
 
 
 def resampled(statistics: Statistics, task: Task, samples: int, seed: int) -> np.ndarray:
-    """Return the primary score of `task` on each resample of the images: `samples` floats.
+    """Return the primary score of `task` on each resample of the images or groups: `samples` floats.
 
     The score is NaN where it is undefined, for example on a resample without truth.
     """
-    weights = draws(len(statistics.metadata.image_ids), samples, seed)
+    weights = image_draws(statistics.metadata, samples, seed)
     if task in ("detection", "instance"):
         return _resampled_ap(statistics, task, weights)
     counts: Any = panoptic.counts if task == "panoptic" else semantic.counts
@@ -89,9 +106,9 @@ def difference(
     """Return the 95 % interval of the primary score of `a` minus that of `b`, on the same resamples.
 
     Raises:
-        ValueError: the files hold different images.
+        ValueError: the files hold different images or groups.
     """
-    if a.metadata.image_ids != b.metadata.image_ids:
+    if (a.metadata.image_ids, a.metadata.groups) != (b.metadata.image_ids, b.metadata.groups):
         raise ValueError(f"{a.path} and {b.path} are not on the same images")
     return _bounds(resampled(a, task, samples, seed) - resampled(b, task, samples, seed))
 

@@ -78,7 +78,10 @@ def evaluate(
     split = dataset.split(index["split"])
     predicted = PredictionFolder(split, predictions, index["parts"], index["task"], options.min_score)
     tasks = {task: _settings(dataset, task, predicted, options) for task in predicted.sources}
-    with Writer(out / "per_image.parquet", Metadata(options, tasks, tuple(r.id for r in split))) as writer:
+    group_of = split.groups()
+    groups = tuple(group_of.get(record.stem) for record in split) if group_of else None
+    metadata = Metadata(options, tasks, tuple(record.id for record in split), groups)
+    with Writer(out / "per_image.parquet", metadata) as writer:
         for task, settings in tasks.items():
             log.info("scoring %s (%s)", task, settings.conversion or "as predicted")
             predicted.open(task)

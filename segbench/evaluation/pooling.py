@@ -53,7 +53,8 @@ def document(statistics: Statistics, scores: list[Score], **figures: Any) -> dic
     """Return the contents of scores.json, with `figures` as additional entries. Undefined values are None.
 
     `confusion` has a row for each true class and a column for each predicted class, in pixels. The last
-    column counts pixels without a predicted class.
+    column counts pixels without a predicted class. `groups` is the number of groups that the intervals
+    resample, if images have groups.
     """
     metadata = statistics.metadata
     result: dict[str, Any] = {
@@ -62,6 +63,8 @@ def document(statistics: Statistics, scores: list[Score], **figures: Any) -> dic
         "conversions": {task: settings.conversion for task, settings in metadata.tasks.items()},
         "intervals": {},
     }
+    if metadata.groups:
+        result["groups"] = len(set(metadata.groups) - {None}) + metadata.groups.count(None)
     if metadata.options.bootstrap_samples:
         for task in metadata.tasks:
             boxes_only = task == "instance" and "mask" not in metadata.tasks[task].kinds

@@ -1,6 +1,7 @@
 """The per-image sufficient statistics of a cell: one Parquet file from which all scores are computed.
 
-There is one row for each task, image and class. Columns of other tasks are null.
+There is one row for each task, image and class. Columns of other tasks are null. If images have groups, the
+column `group` names them.
 
 semantic    `predicted`, `pixels`: this true class's row of the confusion matrix, sparse: predicted class
             (-1 = none) and pixel count. `boundary_*`, `contour_*`: see `evaluation.semantic.boundary`.
@@ -100,6 +101,8 @@ class Metadata:
     options: EvaluationOptions
     tasks: dict[Task, TaskSettings]
     image_ids: tuple[int, ...]
+    groups: tuple[str | None, ...] | None = None
+    """Group of each image, such as the patient, or None for an image without; None if there are no groups."""
 
     def dumps(self) -> bytes:
         """Return the metadata as JSON."""
@@ -107,8 +110,9 @@ class Metadata:
             task: {**vars(settings), "classes": [c.model_dump() for c in settings.classes]}
             for task, settings in self.tasks.items()
         }
+        groups = {"groups": self.groups} if self.groups else {}
         return json.dumps(
-            {"options": self.options.model_dump(), "tasks": tasks, "image_ids": self.image_ids}
+            {"options": self.options.model_dump(), "tasks": tasks, "image_ids": self.image_ids, **groups}
         ).encode()
 
     @classmethod
@@ -121,7 +125,9 @@ class Metadata:
             )
             for task, settings in raw["tasks"].items()
         }
-        return cls(EvaluationOptions.model_validate(raw["options"]), tasks, tuple(raw["image_ids"]))
+        options = EvaluationOptions.model_validate(raw["options"])
+        groups = tuple(raw["groups"]) if "groups" in raw else None
+        return cls(options, tasks, tuple(raw["image_ids"]), groups)
 
 
 _KEY = b"segbench"
@@ -134,7 +140,9 @@ class Writer:
 
     def __init__(self, path: Path, metadata: Metadata) -> None:
         self._context = atomic_path(path)
-        self._schema = SCHEMA.with_metadata({_KEY: metadata.dumps()})
+        self._group_of = dict(zip(metadata.image_ids, metadata.groups)) if metadata.groups else None
+        schema = SCHEMA if self._group_of is None else SCHEMA.append(pa.field("group", pa.string()))
+        self._schema = schema.with_metadata({_KEY: metadata.dumps()})
         self._waiting: list[pa.RecordBatch] = []
 
     def __enter__(self) -> Writer:
@@ -161,7 +169,11 @@ class Writer:
     def flush(self) -> None:
         """Write the rows added so far as a row group, which must be of one task."""
         if any(rows.num_rows for rows in self._waiting):
-            table = pa.Table.from_batches(self._waiting).cast(self._schema)
+            table = pa.Table.from_batches(self._waiting)
+            if self._group_of is not None:
+                groups = [self._group_of[number] for number in table["image_id"].to_pylist()]
+                table = table.append_column("group", pa.array(groups, pa.string()))
+            table = table.cast(self._schema)
             self._writer.write_table(table, row_group_size=table.num_rows)
         self._waiting.clear()
 

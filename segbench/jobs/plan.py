@@ -17,7 +17,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from segbench.config.resolved_run import PlannedCell, ResolvedRun
+from segbench.config.resolved_run import CellKey, PlannedCell, ResolvedRun
 from segbench.errors import SegbenchError
 from segbench.files import read_json
 
@@ -35,11 +35,15 @@ class Job:
     """Reasons to run it; empty if it only follows from another job."""
 
     @property
-    def cell(self) -> tuple[str, str, int] | None:
-        """Dataset, network and seed, or None if the job does not belong to a cell."""
+    def cell(self) -> CellKey | None:
+        """Key of the cell, or None if the job does not belong to one."""
         if self.rule not in STEPS:
             return None
-        return self.wildcards["dataset"], self.wildcards["model"], int(self.wildcards["seed"])
+        return self.wildcards["dataset"], self.wildcards["model"], _repetition(self.wildcards)
+
+
+def _repetition(wildcards: dict[str, str]) -> str:
+    return f"seed{wildcards['seed']}{wildcards['fold']}"
 
 
 def plan(arguments: list[str], *, ceiling: float | None = None, yes: bool = False) -> None:
@@ -68,7 +72,7 @@ def plan(arguments: list[str], *, ceiling: float | None = None, yes: bool = Fals
         if cell.key not in first:
             continue
         job = first[cell.key]
-        line = f"  {cell.dataset}/{cell.model}/seed{cell.seed}: {job.rule}: {job.why or 'new input'}"
+        line = f"  {cell.dataset}/{cell.model}/{cell.repetition}: {job.rule}: {job.why or 'new input'}"
         if job.rule == "train" and cell.recipe and cell.recipe.iterations:
             if estimate := measured.hours(cell):
                 hours, device = estimate
@@ -205,8 +209,8 @@ def _unfinished(job: Any, run: ResolvedRun) -> str:
     """Explain why an output is missing, from the status of the last attempt."""
     wildcards = dict(job.wildcards.items())
     root = Path(run.config.results, run.config.run)
-    if "model" in wildcards:
-        folder = root / "cells" / wildcards["dataset"] / wildcards["model"] / f"seed{wildcards['seed']}"
+    if "fold" in wildcards:
+        folder = root / "cells" / wildcards["dataset"] / wildcards["model"] / _repetition(wildcards)
     else:
         folder = root / "datasets" / wildcards.get("dataset", "")
     with suppress(SegbenchError):

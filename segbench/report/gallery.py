@@ -53,13 +53,13 @@ def gallery(
     Returns:
         The caption, or None if there are no images or no predictions, and so no file.
     """
-    data = Dataset(run.datasets[dataset].root)
+    first = {c.model: c for c in reversed(run.cells) if c.dataset == dataset}
+    data = Dataset(run.data(next(iter(first.values()))))
     split = data.split(data.info.evaluation_split)
     records = _choose(split, run.options.gallery_images, hardest)
     readers = {}
     for model in models:
-        cell = next(c for c in run.cells if (c.dataset, c.model) == (dataset, model))
-        folder = run.folder(cell) / "predictions"
+        folder = run.folder(first[model]) / "predictions"
         if (folder / "predictions.json").exists():
             readers[model] = prediction_reader(folder, split, task, run.options.instance_score)
     if not records or not readers:
@@ -91,7 +91,8 @@ def gallery(
         _compose(titles, strips, legend, tile).save(partial, quality=88, subsampling=0)
     drawn = "" if task == "semantic" else f" Objects with a score of {run.options.instance_score} or more."
     worst = " Hardest: the best network scores lowest on these images." if hardest else ""
-    return f"{run.dataset_title(dataset)}, {task}; the first seed of each network.{drawn}{worst}"
+    which = "first seed and fold" if run.datasets[dataset].folds else "first seed"
+    return f"{run.dataset_title(dataset)}, {task}; the {which} of each network.{drawn}{worst}"
 
 
 def _choose(split: Split, count: int, hardest: Sequence[str]) -> list[ImageRecord]:

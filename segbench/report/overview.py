@@ -7,7 +7,7 @@ import pandas as pd
 from segbench.contract.run import RunDescription
 from segbench.contract.view import TASKS
 from segbench.errors import SegbenchError
-from segbench.report.summarise import collect, comparisons
+from segbench.report.summarise import collect, collect_pooled, comparisons
 from segbench.report.tables import (
     COSTS,
     DERIVED,
@@ -28,9 +28,11 @@ def overview(run: RunDescription) -> pd.DataFrame:
     Columns: those of `segbench.report.tables.compare`, and `dataset`, `task`, `title` of the model, and
     `primary`, the column that ranks the networks. Columns of standard deviations without a value are dropped.
     """
+    found = collect(run)
+    pooled = collect_pooled(run, found[1])
     tables = [
         table.assign(dataset=dataset, task=task, primary=metrics_of(table)[0])
-        for (dataset, task), table in comparisons(run, *collect(run)).items()
+        for (dataset, task), table in comparisons(run, *found, pooled).items()
     ]
     if not tables:
         raise SegbenchError("has no cells", where=run.root, remedy="name datasets and models in the run")

@@ -23,12 +23,13 @@ from segbench.report.gallery import gallery
 from segbench.report.plots import Plot, draw
 from segbench.report.published import published
 from segbench.report.statistics import ENOUGH_DATASETS, ranks
-from segbench.report.summarise import comparisons, read_summary
+from segbench.report.summarise import comparisons, read_pooled, read_summary
 from segbench.report.tables import (
     environment,
     header,
     main_scores,
     metrics_of,
+    repetitions,
     score,
     to_html,
 )
@@ -69,7 +70,8 @@ def report(run_json: Path, summary: Path, out: Path) -> None:
     """
     run = RunDescription.read(run_json)
     scores, cells = read_summary(summary)
-    tables = comparisons(run, scores, cells)
+    tables = comparisons(run, scores, cells, read_pooled(summary))
+    cells = cells.assign(repetition=repetitions(cells))
     with atomic_folder(out) as folder:
         plots = draw(run, scores, cells, tables, folder / "plots")
         galleries = _galleries(run, tables, folder / "gallery")
@@ -149,6 +151,7 @@ def _dataset(
     return {
         "name": name,
         "title": run.dataset_title(name),
+        "folds": run.datasets[name].folds,
         "info": info,
         "learning": embedded("learning", None),
         "tasks": [

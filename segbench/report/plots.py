@@ -22,7 +22,7 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator, NullFormatter
 
 from segbench.contract.run import RunDescription
 from segbench.contract.view import Task
-from segbench.report.tables import DERIVED, header, main_scores, metrics_of
+from segbench.report.tables import DERIVED, header, main_scores, metrics_of, repetitions
 from segbench.units import duration
 
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#7F6A55")
@@ -125,22 +125,26 @@ def _figures(
         if networks.empty:
             continue
         name, of = header(metric), f"{run.dataset_title(dataset)}, {task}"
+        seed = "fold of each seed" if run.datasets[dataset].folds else "seed"
         stem = f"{dataset}_{task}"
         yield (
             Plot(
                 "scores", dataset, task, f"scores_{stem}",
-                f"{name} on {of}: one point for each seed with its 95 % interval over the images, and a "
+                f"{name} on {of}: one point for each {seed} with its 95 % interval over the images, and a "
                 "bar at the mean. Dashed lines are the controls.",
             ),
             by_model(run, look, table, rows, metric),
         )  # fmt: skip
         costs = cells[(cells["dataset"] == dataset) & cells["model"].isin(networks["model"])]
         if "train_seconds" in costs and costs["train_seconds"].notna().any():
-            merged = rows.merge(costs[["model", "seed", "train_seconds"]].dropna(), on=["model", "seed"])
+            key = ["model", *(k for k in ("seed", "fold") if k in rows)]
+            measured = costs[[*key, "train_seconds"]].dropna(subset="train_seconds")
+            merged = rows.merge(measured, on=key)
             yield (
                 Plot(
                     "cost", dataset, task, f"cost_{stem}",
-                    f"{name} on {of} against training time. Small points are seeds, large points means.",
+                    f"{name} on {of} against training time. Small points are "
+                    f"{'folds and seeds' if run.datasets[dataset].folds else 'seeds'}, large points means.",
                 ),
                 against_time(run, look, merged, metric),
             )  # fmt: skip
@@ -155,7 +159,8 @@ def _figures(
             yield (
                 Plot(
                     "classes", dataset, task, f"classes_{stem}",
-                    f"{name.removeprefix('m')} of each class on {of}, mean over the seeds.",
+                    f"{name.removeprefix('m')} of each class on {of}, mean over the seeds"
+                    f"{' and folds' if run.datasets[dataset].folds else ''}.",
                 ),
                 by_class(run, classes, table["model"].tolist()),
             )  # fmt: skip
@@ -165,7 +170,8 @@ def _figures(
             yield (
                 Plot(
                     "learning", dataset, None, f"learning_{dataset}",
-                    f"Training loss on {run.dataset_title(dataset)}, one line for each seed, dotted for the "
+                    f"Training loss on {run.dataset_title(dataset)}, one line for each seed"
+                    f"{' and fold' if run.datasets[dataset].folds else ''}, dotted for the "
                     "validation split. The networks minimise different losses: compare shapes, not heights.",
                 ),
                 learning(run, look, histories),
@@ -327,7 +333,7 @@ def read_histories(run: RunDescription, dataset: str) -> pd.DataFrame:
     """Read the losses of all trainings on a dataset, thinned to at most 200 points each.
 
     Returns:
-        Columns model, seed, iteration, total, validation.
+        Columns model, seed, fold (with cross-validation), iteration, total, validation.
     """
     found = []
     for cell in run.cells:
@@ -344,7 +350,7 @@ def read_histories(run: RunDescription, dataset: str) -> pd.DataFrame:
                     -len(history) // 200
                 )  # means over this many points: more points would only add noise
                 history = history.groupby(history.index // step).mean()
-                found.append(history.assign(model=cell.model, seed=cell.seed))
+                found.append(history.assign(**cell.model_dump(include={"model", "seed", "fold"})))
     return pd.concat(found, ignore_index=True) if found else pd.DataFrame(columns=["model", "seed"])
 
 
@@ -355,7 +361,8 @@ def learning(run: RunDescription, look: Mapping[str, Look], histories: pd.DataFr
     rows = -(-len(models) // columns)
     figure, axes = plt.subplots(rows, columns, figsize=(max(2.4 * columns, 4), 2.1 * rows), squeeze=False)
     for ax, model in zip(axes.flat, models):
-        for _, one in histories[histories["model"] == model].groupby("seed"):
+        own = histories[histories["model"] == model]
+        for _, one in own.groupby(repetitions(own)):
             ax.plot(one["iteration"], one["total"], color=look[model].color, lw=1.3, alpha=0.8)
             seen = one.dropna(subset=["validation"])
             if not seen.empty:

@@ -14,10 +14,13 @@ def published(run: RunDescription, scores: pd.DataFrame) -> list[dict[str, Any]]
     """Return one row for each published score on a dataset of the run, or on any dataset if the recipe is
     `paper`.
 
-    `ours`, `sd`: mean and standard deviation over the seeds; NaN if the run has no score on the same data.
+    `ours`, `sd`: mean and standard deviation over the seeds; NaN if the run has no score on the same data,
+    also with cross-validation, which has other test images.
     `reproduced`: whether `ours` is at most the tolerance lower; None if there is nothing to compare.
     """
     rows = []
+    folded = [name for name, dataset in run.datasets.items() if dataset.folds]
+    scores = scores[~scores["dataset"].isin(folded)]
     for model in run.networks:
         for one in run.models[model].published if model in run.models else ():
             if one.dataset not in run.datasets and run.recipe != "paper":

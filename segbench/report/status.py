@@ -38,7 +38,7 @@ def status(run: Path, *, everything: bool = False) -> None:
     print(f"run '{planned.name}': {len(found)} cells: {', '.join(f'{n} {s}' for s, n in counts.items())}")
     iterations = _iterations(planned)
     for cell, one in sorted(found.items(), key=lambda item: item[1].status):
-        name = f"{cell.dataset}/{cell.model}/seed{cell.seed}"
+        name = cell.name
         if one.status == "running":
             total = iterations.get((cell.model, cell.dataset))
             print(f"  running  {name}: {_progress(planned.folder(cell), one, total)}")

@@ -26,6 +26,7 @@ def summarise(run_json: Path, out: Path) -> None:
 
     scores.csv: every score of every finished cell, one a row.
     cells.csv: every planned cell and every skipped pair, with status, reason and costs.
+    pooled.csv: the scores over all folds, for datasets with cross-validation.
     tables/<dataset>_<task>.{csv,md,html}: the comparison of the models.
     ranks.csv: mean rank of the networks over the datasets of each task.
 
@@ -36,8 +37,11 @@ def summarise(run_json: Path, out: Path) -> None:
     with atomic_folder(out) as folder:
         scores.to_csv(folder / "scores.csv", index=False)
         cells.to_csv(folder / "cells.csv", index=False)
+        pooled = collect_pooled(run, cells)
+        if not pooled.empty:
+            pooled.to_csv(folder / "pooled.csv", index=False)
         (folder / "tables").mkdir()
-        tables = comparisons(run, scores, cells)
+        tables = comparisons(run, scores, cells, pooled)
         for (dataset, task), table in tables.items():
             stem = f"{dataset}_{task}"
             table.to_csv(folder / "tables" / f"{stem}.csv", index=False)
@@ -51,28 +55,61 @@ def summarise(run_json: Path, out: Path) -> None:
 def collect(run: RunDescription) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Return all scores and all cells of a run as data frames; see `summarise` for their contents."""
     found, cells = [], []
+    key = ["dataset", "model", "seed", *(["fold"] if _has_folds(run) else [])]
     for cell in run.cells:
         status, reason, scores = _status_and_scores(run, cell)
         costs = _costs(run, cell) if status == "ok" else {}
         cells.append({**cell.model_dump(), "status": status, "reason": reason, **costs})
         if scores is not None:
-            found.append(scores.assign(**cell.model_dump(include={"dataset", "model", "seed", "control"})))
+            found.append(scores.assign(**cell.model_dump(include={*key, "control"})))
     cells += [{**one.model_dump(), "control": False, "status": "not-applicable"} for one in run.skipped]
-    columns = ["dataset", "model", "seed", "control", *SCORE_COLUMNS, "low", "high"]
+    columns = [*key, "control", *SCORE_COLUMNS, "low", "high"]
     scores = pd.concat(found, ignore_index=True) if found else pd.DataFrame(columns=columns)
-    names = ["dataset", "model", "seed", "task", "control", "status", "reason"]
+    names = [*key, "task", "control", "status", "reason"]
     frame = pd.DataFrame(cells, columns=list(dict.fromkeys(names + [k for c in cells for k in c])))
     frame["seed"] = frame["seed"].astype("Int64")
+    if "fold" in key:
+        scores["fold"], frame["fold"] = scores["fold"].astype("Int64"), frame["fold"].astype("Int64")
     return scores[columns], frame
 
 
+def collect_pooled(run: RunDescription, cells: pd.DataFrame) -> pd.DataFrame:
+    """Return the scores over all folds of each network and seed of which every fold is scored.
+
+    Columns are those of `scores` in `collect`, without `fold`.
+    """
+    found = []
+    for cell in run.cells:
+        if cell.fold != 0:
+            continue
+        same = (cells["dataset"] == cell.dataset) & (cells["model"] == cell.model)
+        complete = (cells.loc[same & (cells["seed"] == cell.seed), "status"] == "ok").all()
+        folder = run.pooled(cell)
+        if not complete or not (folder / "scores.csv").exists():
+            continue
+        try:
+            scores = read_scores(folder / "scores.csv")
+            bounds = _intervals(read_json(folder / "scores.json").get("intervals", {}), scores)
+        except (OSError, ValueError, SegbenchError) as error:
+            logger.warning("%s is skipped: %s", folder, error)
+            continue
+        own = cell.model_dump(include={"dataset", "model", "seed", "control"})
+        found.append(scores.assign(**own, **bounds))
+    columns = ["dataset", "model", "seed", "control", *SCORE_COLUMNS, "low", "high"]
+    return pd.concat(found, ignore_index=True)[columns] if found else pd.DataFrame(columns=columns)
+
+
+def _has_folds(run: RunDescription) -> bool:
+    return any(cell.fold is not None for cell in run.cells)
+
+
 def comparisons(
-    run: RunDescription, scores: pd.DataFrame, cells: pd.DataFrame
+    run: RunDescription, scores: pd.DataFrame, cells: pd.DataFrame, pooled: pd.DataFrame | None = None
 ) -> dict[tuple[str, Task], pd.DataFrame]:
     """Return the table of every dataset and task with scores or planned cells; see `compare`."""
     have = set(zip(scores["dataset"], scores["task"])) | {(c.dataset, c.task) for c in run.cells}
     pairs = [(d, t) for d in run.datasets for t in TASKS if (d, t) in have]
-    return {pair: compare(run, scores, cells, *pair) for pair in pairs}
+    return {pair: compare(run, scores, cells, *pair, pooled) for pair in pairs}
 
 
 def read_summary(folder: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
@@ -80,9 +117,18 @@ def read_summary(folder: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
     text = ["dataset", "model", "task", "status", "reason"]
     cells = pd.read_csv(folder / "cells.csv", dtype=dict.fromkeys(text, "str"), low_memory=False)
     cells[text] = cells[text].fillna("")
+    scores = read_scores(folder / "scores.csv").astype({"seed": int})
     cells["seed"] = cells["seed"].astype("Int64")
-    scores = read_scores(folder / "scores.csv")
-    return scores.astype({"seed": int}), cells
+    if "fold" in scores:
+        scores["fold"] = pd.to_numeric(scores["fold"].where(scores["fold"] != "")).astype("Int64")
+        cells["fold"] = cells["fold"].astype("Int64")
+    return scores, cells
+
+
+def read_pooled(folder: Path) -> pd.DataFrame | None:
+    """Read the scores over all folds that `summarise` wrote to a folder; None if there are none."""
+    path = folder / "pooled.csv"
+    return read_scores(path) if path.exists() else None
 
 
 def _status_and_scores(run: RunDescription, cell: CellDescription) -> tuple[str, str, pd.DataFrame | None]:

@@ -16,6 +16,10 @@ from segbench.units import NOTHING, count, duration, markdown_text
 
 COSTS = {"train_parameters": "Parameters", "train_seconds": "Training", "predict_latency_median": "Latency"}
 DERIVED = "†"
+FOLDS_NOTE = (
+    "Cross-validation: mean ± sample standard deviation over the folds and seeds. Pooled: the images of all "
+    "folds scored as one set, each by the network that was not trained on it."
+)
 DERIVED_NOTE = f"{DERIVED} derived: converted from the network's output for another task."
 
 
@@ -38,18 +42,41 @@ def main_scores(run: RunDescription, scores: pd.DataFrame, dataset: str, task: T
     return rows.sort_values("metric", key=lambda metric: metric.map(order), kind="stable")
 
 
+def repetitions(rows: pd.DataFrame) -> pd.Series:
+    """Return the seed of each row as text, with the fold if there is one: `0`, or `0 fold 2`."""
+    seeds = rows["seed"].astype(str)
+    if "fold" not in rows:
+        return seeds
+    return seeds.where(rows["fold"].isna(), seeds + " fold " + rows["fold"].astype(str))
+
+
 def compare(
-    run: RunDescription, scores: pd.DataFrame, cells: pd.DataFrame, dataset: str, task: Task
+    run: RunDescription,
+    scores: pd.DataFrame,
+    cells: pd.DataFrame,
+    dataset: str,
+    task: Task,
+    pooled: pd.DataFrame | None = None,
 ) -> pd.DataFrame:
     """Return one row for each model: networks by their primary score, then controls.
 
     Columns: model, control, derived, status ("ok" if any seed has a score), seeds (number with a score),
     planned (number of seeds), for each metric its mean and `<metric>_sd` (sample standard deviation over the
     seeds), means of `COSTS`, precision (bf16, fp32 or both), reason.
+
+    With cross-validation, each fold of a seed counts like a seed, and each metric also has `<metric>_pooled`,
+    the mean over the seeds of its score over all folds.
+
+    Args:
+        pooled: See `segbench.report.summarise.collect_pooled`.
     """
     rows = main_scores(run, scores, dataset, task)
     columns = list(dict.fromkeys(rows["column"])) or [run.primary(task)]
     planned = cells[(cells["dataset"] == dataset) & (cells["status"] != "not-applicable")]
+    rows, planned = (frame.assign(repetition=repetitions(frame)) for frame in (rows, planned))
+    over_folds = None
+    if pooled is not None and run.datasets[dataset].folds:
+        over_folds = main_scores(run, pooled, dataset, task)
     table = []
     for model, seeds in planned.groupby("model", sort=False):
         own = rows[rows["model"] == model]
@@ -57,29 +84,33 @@ def compare(
             continue  # the model has no scores in this task
         bad = seeds[seeds["status"] != "ok"]
         # the reason of a cell with scores says why it has no score by the first metric
-        ranked = seeds["seed"].isin(own.loc[own["column"] == columns[0], "seed"])
+        ranked = seeds["repetition"].isin(own.loc[own["column"] == columns[0], "repetition"])
         noted = seeds[(seeds["status"] != "ok") | ((seeds["reason"] != "") & ~ranked)]
-        ok = seeds[seeds["seed"].isin(own["seed"])]
+        ok = seeds[seeds["repetition"].isin(own["repetition"])]
         row: dict[str, Any] = {
             "model": model,
             "control": bool(seeds["control"].iloc[0]),
             "derived": bool(own["derived"].any()),
             "status": "ok" if len(own) else bad["status"].iloc[0],
-            "seeds": own["seed"].nunique(),
+            "seeds": own["repetition"].nunique(),
             "planned": len(seeds),
         }
         for column in columns:
             values = own.loc[own["column"] == column, "value"]
             row |= {column: values.mean(), f"{column}_sd": values.std()}
+            if over_folds is not None:
+                same = (over_folds["model"] == model) & (over_folds["column"] == column)
+                row[f"{column}_pooled"] = over_folds.loc[same, "value"].mean()
         row |= {k: pd.to_numeric(ok[k], errors="coerce").mean() if k in ok else math.nan for k in COSTS}
         row["precision"] = _precisions(ok)
         row["reason"] = "; ".join(
-            f"seed {', '.join(map(str, same['seed']))}: {reason or status}"
+            f"seed {', '.join(same['repetition'])}: {reason or status}"
             for (status, reason), same in noted.groupby(["status", "reason"], sort=False)
         )
         table.append(row)
     names = ["model", "control", "derived", "status", "seeds", "planned"]
-    names += [c + suffix for c in columns for suffix in ("", "_sd")]
+    suffixes = ("", "_sd") if over_folds is None else ("", "_sd", "_pooled")
+    names += [c + suffix for c in columns for suffix in suffixes]
     frame = pd.DataFrame(table, columns=[*names, *COSTS, "precision", "reason"])
     return frame.sort_values(
         ["control", columns[0]],
@@ -108,6 +139,12 @@ def precision_note(run: RunDescription, table: pd.DataFrame) -> str:
 def metrics_of(table: pd.DataFrame) -> list[str]:
     """Return the metric columns of a comparison, first the one that ranks the networks."""
     return [c for c in table.columns if f"{c}_sd" in table]
+
+
+def pooled_of(table: pd.DataFrame) -> str | None:
+    """Return the column of the primary metric over all folds, or None without cross-validation."""
+    column = f"{metrics_of(table)[0]}_pooled"
+    return column if column in table else None
 
 
 def best_of(table: pd.DataFrame, metric: str) -> pd.DataFrame:
@@ -146,7 +183,7 @@ def environment() -> Environment:
 
 def _shown(run: RunDescription, table: pd.DataFrame) -> list[dict[str, Any]]:
     """Return the contents of the table for both Markdown and HTML."""
-    metrics = metrics_of(table)
+    metrics, pooled = metrics_of(table), pooled_of(table)
     best = {m: set(best_of(table, m).index) if (~table["control"]).sum() > 1 else set() for m in metrics}
     return [
         {
@@ -154,6 +191,7 @@ def _shown(run: RunDescription, table: pd.DataFrame) -> list[dict[str, Any]]:
             "row": row,
             "mark": DERIVED if row["derived"] else "",
             "scores": [(row[m], row[f"{m}_sd"], i in best[m]) for m in metrics],
+            "pooled": score(row[pooled]) if pooled else "",
             "seeds": str(row["seeds"]) + (f" of {row['planned']}" if row["seeds"] < row["planned"] else ""),
             "costs": [count(row[k]) if k == "train_parameters" else duration(row[k]) for k in COSTS],
         }
@@ -168,6 +206,7 @@ def to_html(run: RunDescription, table: pd.DataFrame) -> str:
         rows=_shown(run, table),
         metrics=metrics_of(table),
         costs=COSTS,
+        folds=FOLDS_NOTE if pooled_of(table) else "",
         note=DERIVED_NOTE,
         derived=DERIVED,
         precision=precision_note(run, table),
@@ -176,8 +215,9 @@ def to_html(run: RunDescription, table: pd.DataFrame) -> str:
 
 def to_markdown(run: RunDescription, table: pd.DataFrame) -> str:
     """Return a comparison as a Markdown table with its notes."""
-    metrics = metrics_of(table)
-    heads = ["Model", *map(header, metrics), "Seeds", *COSTS.values()]
+    metrics, folds = metrics_of(table), pooled_of(table) is not None
+    pooled = [f"{header(metrics[0])} pooled"] if folds else []
+    heads = ["Model", *map(header, metrics), *pooled, "Cells" if folds else "Seeds", *COSTS.values()]
     lines = [heads, ["---"] + ["---:"] * (len(heads) - 1)]
     for shown in _shown(run, table):
         row = shown["row"]
@@ -187,8 +227,10 @@ def to_markdown(run: RunDescription, table: pd.DataFrame) -> str:
             scores = [f"{row['status']}: {markdown_text(row['reason'])}", *[""] * (len(metrics) - 1)]
         else:
             scores = [f"**{score(*one)}**" if best else score(*one) for *one, best in shown["scores"]]
-        lines.append([name, *scores, shown["seeds"], *shown["costs"]])
+        last = [shown["pooled"]] if folds else []
+        lines.append([name, *scores, *last, shown["seeds"], *shown["costs"]])
     text = "\n".join("| " + " | ".join(line) + " |" for line in lines) + "\n"
+    text += f"\n{FOLDS_NOTE}\n" if folds else ""
     text += f"\n{DERIVED_NOTE}\n" if table["derived"].any() else ""
     if note := precision_note(run, table):
         text += f"\n{markdown_text(note)}\n"

@@ -55,7 +55,7 @@ def test_skipped_pairs_come_with_the_reason(registry: Path) -> None:
         ),
         SkippedPair(dataset="cells", model="unet", reason="excluded by the configuration"),
     ]
-    assert ("cells", "unet", 0) not in run.by_key
+    assert ("cells", "unet", "seed0") not in run.by_key
 
 
 def test_seeds_multiply_trained_cells_but_not_controls(registry: Path) -> None:
@@ -64,16 +64,42 @@ def test_seeds_multiply_trained_cells_but_not_controls(registry: Path) -> None:
     assert len([c for c in run.cells if c.control]) == 3
 
 
+def test_folds_multiply_all_cells_of_their_datasets(registry: Path) -> None:
+    run = resolve(config(seeds=[4, 5], folds={"cells": 3}), registry)
+    folds = [(c.seed, c.fold) for c in run.cells if (c.dataset, c.model) == ("cells", "unet")]
+    assert folds == [(s, f) for s in (4, 5) for f in range(3)]
+    assert [c.fold for c in run.cells if c.dataset == "cells" and c.control] == [0, 1, 2]
+    assert {c.fold for c in run.cells if c.dataset != "cells"} == {None}
+    assert run.by_key["cells", "unet", "seed5-fold2"].fold == 2
+    assert run.by_key["vessels", "unet", "seed5"].spec == resolve(config(seeds=[5]), registry).cells[0].spec
+    assert {c.fold for c in resolve(config(folds=2), registry).cells} == {0, 1}
+
+
+def test_an_earlier_cell_is_of_the_same_fold(registry: Path) -> None:
+    run = resolve(staged(("mask2former", "unet"), datasets=["cells"], folds=2), registry)
+    assert run.by_key["cells", "mask2former", "seed0-fold1"].earlier == ("cells", "unet", "seed0-fold1")
+
+
+def test_wrong_folds(registry: Path) -> None:
+    with pytest.raises(SegbenchError) as found:
+        resolve(config(folds={"cels": 3}), registry)
+    assert "folds: no dataset 'cels'" in str(found.value) and "'cells'" in str(found.value)
+    for wrong in (1, {"cells": 0}):
+        with pytest.raises(SegbenchError, match=r"folds.*2"):
+            resolve(config(folds=wrong), registry)
+
+
 def test_recipes_are_merged_network_dataset_overrides(registry: Path) -> None:
     overrides = [
         {"recipe": {"batch_size": 4}},
         {"datasets": ["cells"], "models": ["unet"], "recipe": {"batch_size": 8, "options": {"widths": [4]}}},
     ]
     run = resolve(config(overrides=overrides), registry)
-    unet, other = run.by_key["cells", "unet", 0], run.by_key["cells", "mask2former", 0]
+    unet, other = run.by_key["cells", "unet", "seed0"], run.by_key["cells", "mask2former", "seed0"]
     assert (unet.recipe.batch_size, other.recipe.batch_size) == (8, 4)
     assert (
-        unet.recipe.augment.crop == (64, 64) and run.by_key["street", "unet", 0].recipe.augment.crop is None
+        unet.recipe.augment.crop == (64, 64)
+        and run.by_key["street", "unet", "seed0"].recipe.augment.crop is None
     )
     assert unet.options == {"widths": [4]} and other.options == {}
 
@@ -89,9 +115,9 @@ def test_an_override_can_give_cells_more_threads(registry: Path) -> None:
 
 
 def test_inference_settings_do_not_change_the_training(registry: Path) -> None:
-    plain = resolve(config(), registry).by_key["cells", "unet", 0]
+    plain = resolve(config(), registry).by_key["cells", "unet", "seed0"]
     tuned = resolve(config(overrides=[{"recipe": {"inference": {"short_side": 99}}}]), registry)
-    tuned = tuned.by_key["cells", "unet", 0]
+    tuned = tuned.by_key["cells", "unet", "seed0"]
     assert tuned.spec == plain.spec
     assert tuned.predict_arguments != plain.predict_arguments
 
@@ -108,16 +134,16 @@ def test_a_recipe_that_a_network_lacks_is_named(registry: Path) -> None:
 
 def test_a_cell_needs_no_training_when_it_has_public_weights(weights: Path) -> None:
     run = resolve(recipe_of_unet(weights="whole", iterations=0), weights)
-    cell = run.by_key["vessels", "unet", 0]
+    cell = run.by_key["vessels", "unet", "seed0"]
     assert cell.weights == "whole" and cell.recipe.iterations == 0
     assert set(run.weights) == {"whole"} and run.loader(cell) is None
-    assert run.by_key["street", "mask_rcnn", 0].weights is None
+    assert run.by_key["street", "mask_rcnn", "seed0"].weights is None
 
 
 def test_a_cell_can_start_from_another_of_its_dataset_and_seed(registry: Path) -> None:
     run = resolve(staged(("mask2former", "unet"), datasets=["cells"], seeds=[0, 3]), registry)
-    assert run.by_key["cells", "mask2former", 3].earlier == ("cells", "unet", 3)
-    assert run.by_key["cells", "unet", 3].earlier is None
+    assert run.by_key["cells", "mask2former", "seed3"].earlier == ("cells", "unet", "seed3")
+    assert run.by_key["cells", "unet", "seed3"].earlier is None
 
 
 def test_the_staged_fcn_of_the_readme_has_the_values_of_its_authors_solvers() -> None:
@@ -127,7 +153,7 @@ def test_the_staged_fcn_of_the_readme_has_the_values_of_its_authors_solvers() ->
     run = resolve({**raw, "datasets": ["voc2012_sbd"], "controls": []}, ROOT / "config")
     pixels = 190_000  # their rates are for sums over the pixels of an image of VOC, ours for means
     for stride, rate in ((32, 1e-10), (16, 1e-12), (8, 1e-14)):
-        recipe = run.by_key["voc2012_sbd", f"fcn{stride}s_vgg16", 0].recipe
+        recipe = run.by_key["voc2012_sbd", f"fcn{stride}s_vgg16", "seed0"].recipe
         assert recipe is not None
         assert recipe.optimizer.lr == pytest.approx(rate * pixels, rel=0.06)
         assert (recipe.optimizer.momentum, recipe.optimizer.weight_decay) == (0.99, 5e-4)

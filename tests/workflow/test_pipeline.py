@@ -334,3 +334,37 @@ def test_the_status_takes_the_options_of_snakemake(project: Project) -> None:
     other = status("--configfile", "tiny.yaml", "--config", "run=other_name")
     assert "results/other_name: no such run" in other
     assert "did you mean 'unet'?" in status("--configfile", "tiny.yaml", "--config", "models=[unett]")
+
+
+def test_folds_are_one_more_axis(project: Project) -> None:
+    """Two folds of the four training images of a set with a given test split: every image is tested once."""
+    changes = {"run": "folds", "datasets": ["toy"], "models": ["toy"], "controls": [], "folds": 2}
+    project.config(**changes)
+    result = project.snakemake()
+    assert result.returncode == 0, result.stdout + result.stderr
+    assert project.jobs() == {}
+    run = project.root / "results/folds"
+    scores = pd.read_csv(run / "summary/scores.csv")
+    assert set(scores["fold"]) == {0, 1} and "-fold" not in "".join(scores["model"])
+    images = [
+        set(pd.read_parquet(run / f"cells/toy/toy/seed0-fold{fold}/per_image.parquet")["image"])
+        for fold in (0, 1)
+    ]
+    assert sorted(map(len, images)) == [2, 2] and images[0] | images[1] == {"0", "1", "2", "3"}
+    pooled = pd.read_csv(run / "cells/toy/toy/seed0-pooled/scores.csv")
+    table = pd.read_csv(run / "summary/tables/toy_semantic.csv").iloc[0]
+    whole = pooled[(pooled["metric"] == "miou") & pooled["class"].isna()]["value"].item()
+    folds = scores[(scores["metric"] == "miou") & scores["class"].isna()]["value"]
+    assert table["miou_pooled"] == pytest.approx(whole) and table["miou"] == pytest.approx(folds.mean())
+    assert (table["seeds"], table["planned"]) == (2, 2)
+    assert "Cross-validation" in (run / "report/index.html").read_text()
+    status = project.segbench("status", "results/folds", "--all")
+    assert "2 cells: 2 ok" in status and "toy/toy/seed0-fold1" in status
+    project.config(**{**changes, "folds": {"toy": 3}})
+    plan = project.segbench("plan", "--configfile", "tiny.yaml")
+    assert (
+        "3 fold_dataset, 3 train," in plan and "1 pool_folds" in plan
+    )  # another number of folds trains anew
+    assert "toy/toy/seed0-fold2: train:" in plan
+    project.config()
+    assert project.jobs() == {}  # the run without folds is as it was

@@ -123,6 +123,15 @@ class Project:
             check=False,
         )
 
+    def segbench(self, *arguments: str) -> str:
+        """Output of a command."""
+        command = [sys.executable, "-m", "segbench.cli", *arguments]
+        result = subprocess.run(
+            command, cwd=self.root, env=self.environment, capture_output=True, text=True, check=False
+        )
+        assert result.returncode == 0, result.stdout + result.stderr
+        return result.stdout
+
     def jobs(self) -> dict[str, int]:
         """Number of jobs a rule that a run would start."""
         result = self.snakemake("--dry-run")

@@ -13,6 +13,7 @@ from snakemake.exceptions import WorkflowError
 
 from segbench.config.describe import describe
 from segbench.config.resolve import resolve
+from segbench.contract.run import fold_folder
 from segbench.data.sources import own_folder
 from segbench.errors import SegbenchError
 from segbench.files import write_json
@@ -45,13 +46,21 @@ os.environ.update(
 DATA, ARCHIVES, WEIGHTS = CONFIG.data, CONFIG.archives, CONFIG.weights
 # folders that runs share, by wildcard, and the rules that write to them
 STORES = {"dataset": DATA, "archive": ARCHIVES, "weights": WEIGHTS}
-MAKERS = {"fetch_archive", "fetch_weights", "convert_dataset", "lint_dataset"}
+MAKERS = {
+    "fetch_archive",
+    "fetch_weights",
+    "convert_dataset",
+    "lint_dataset",
+    "fold_dataset",
+}
 RESULTS = f"{CONFIG.results}/{CONFIG.run}"
-CELL = f"{RESULTS}/cells/{{dataset}}/{{model}}/seed{{seed}}"
+# `seed0`, or `seed0-fold2` in a cross-validation
+CELL = f"{RESULTS}/cells/{{dataset}}/{{model}}/seed{{seed}}{{fold}}"
+POOLED = f"{RESULTS}/cells/{{dataset}}/{{model}}/seed{{seed}}-pooled"
 LOGS = f"{RESULTS}/logs"
 # on a cluster, the short jobs of one cell or one dataset are submitted as one job
-CELL_GROUP, DATASET_GROUP = "{dataset}_{model}_seed{seed}", "{dataset}"
-CELL_LOG = "{dataset}/{model}-seed{seed}.log"
+CELL_GROUP, DATASET_GROUP = "{dataset}_{model}_seed{seed}{fold}", "{dataset}"
+CELL_LOG = "{dataset}/{model}-seed{seed}{fold}.log"
 MIRROR = ["--mirror", CONFIG.mirror] if CONFIG.mirror else []
 
 
@@ -59,10 +68,23 @@ wildcard_constraints:
     dataset="|".join(map(re.escape, RUN.datasets)),
     model="|".join(map(re.escape, RUN.models)),
     seed=r"\d+",
+    fold=r"(?:-fold\d+)?",
+    folds=r"\d+",
+    number=r"\d+",
 
 
 def cell_of(wildcards):
-    return RUN.by_key[wildcards.dataset, wildcards.model, int(wildcards.seed)]
+    return RUN.by_key[
+        wildcards.dataset, wildcards.model, f"seed{wildcards.seed}{wildcards.fold}"
+    ]
+
+
+def data_of(wildcards):
+    """The dataset of a cell, or its fold."""
+    cell, root = cell_of(wildcards), Path(DATA, wildcards.dataset)
+    if cell.fold is not None:
+        root = fold_folder(root, CONFIG.folds_of(cell.dataset), cell.fold)
+    return str(root / "dataset.json")
 
 
 def weights_of(wildcards):
@@ -108,8 +130,20 @@ def own_files_of(dataset):
 
 def paths_of_cells(pattern, cells=RUN.cells):
     return [
-        pattern.format(dataset=c.dataset, model=c.model, seed=c.seed) for c in cells
+        pattern.format(
+            dataset=c.dataset,
+            model=c.model,
+            seed=c.seed,
+            fold=c.repetition.removeprefix(f"seed{c.seed}"),
+        )
+        for c in cells
     ]
+
+
+def pooled_scores():
+    """Scores over all folds, one file for each network and seed of a cross-validation."""
+    first_folds = [cell for cell in RUN.cells if cell.fold == 0]
+    return paths_of_cells(f"{POOLED}/scores.csv", first_folds)
 
 
 def code_of(step, *paths):

@@ -85,3 +85,27 @@ rule lint_dataset:
         code=code_of("segbench.data.lint.dataset"),
     shell:
         "segbench lint {params.data:q} --out {output:q} --state {resources.state:q} --log {log:q}"
+
+
+rule fold_dataset:
+    input:
+        data=f"{DATA}/{{dataset}}/dataset.json",
+        lint=ancient(f"{DATA}/{{dataset}}/lint.json"),
+    output:
+        f"{DATA}/{{dataset}}/folds/{{folds}}/{{number}}/dataset.json",
+    log:
+        f"{LOGS}/fold/{{dataset}}-{{number}}of{{folds}}.log",
+    group:
+        DATASET_GROUP
+    resources:
+        mem_mb=demand.memory,
+        runtime=demand.conversion_minutes,
+        # not a param: another run with the same data must not repeat the job
+        state=lambda w: f"{RESULTS}/datasets/{w.dataset}",
+    params:
+        data=lambda w, input: Path(input.data).parent,
+        out=lambda w, output: Path(output[0]).parent,
+        code=code_of("segbench.data.folds.write"),
+    shell:
+        "segbench fold {params.data:q} --folds {wildcards.folds} --fold {wildcards.number} --out {params.out:q}"
+        " --state {resources.state:q} --log {log:q}"

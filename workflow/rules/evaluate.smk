@@ -3,7 +3,7 @@
 
 rule evaluate:
     input:
-        data=f"{DATA}/{{dataset}}/dataset.json",
+        data=data_of,
         predictions=f"{CELL}/predictions/predictions.json",
     output:
         f"{CELL}/scores.csv",
@@ -27,3 +27,30 @@ rule evaluate:
     shell:
         "segbench evaluate --data {params.data:q} --predictions {params.predictions:q} --out {params.out:q}"
         " --options {params.options:q} --threads {threads} --log {log:q}"
+
+
+rule pool_folds:
+    input:
+        lambda w: paths_of_cells(
+            f"{CELL}/per_image.parquet",
+            [
+                cell
+                for cell in RUN.cells
+                if (cell.dataset, cell.model, cell.seed)
+                == (w.dataset, w.model, int(w.seed))
+            ],
+        ),
+    output:
+        f"{POOLED}/scores.csv",
+    log:
+        f"{LOGS}/pool/{{dataset}}/{{model}}-seed{{seed}}.log",
+    group:
+        "{dataset}_{model}_seed{seed}-pooled"
+    resources:
+        mem_mb=demand.memory,
+        runtime=demand.conversion_minutes,
+    params:
+        out=lambda w, output: Path(output[0]).parent,
+        code=code_of("segbench.evaluation.pooling"),
+    shell:
+        "segbench pool {input:q} --out {params.out:q} --log {log:q}"

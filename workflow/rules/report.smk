@@ -9,6 +9,7 @@ localrules:
 rule summarise:
     input:
         paths_of_cells(f"{CELL}/scores.csv"),
+        pooled_scores(),
     output:
         f"{RESULTS}/summary/scores.csv",
         f"{RESULTS}/summary/cells.csv",

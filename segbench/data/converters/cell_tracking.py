@@ -44,6 +44,7 @@ def convert(archives: Archives, options: dict[str, Any]) -> Converted:
         background=True,
         evaluation_split="test",
         orientation="stored",
+        division="given",
         samples=_samples(require(folder / Path(name).stem), chosen.truth),
     )
 

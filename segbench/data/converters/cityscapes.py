@@ -79,6 +79,7 @@ def convert(archives: Archives, options: dict[str, Any]) -> Converted:
         background=False,
         evaluation_split="val",
         orientation="stored",
+        division="published",
         partial=True,
         samples=_samples(archives[IMAGES] / "leftImg8bit", archives[TRUTHS] / "gtFine"),
     )

@@ -77,6 +77,7 @@ def convert(archives: Archives, options: dict[str, Any]) -> Converted:
         background=not source.panoptic,
         evaluation_split=evaluation_split([image.split for image in source.images]),
         orientation=source.orientation,
+        division=source.division,
         partial=True,  # a file may list classes that its images do not have
         samples=source.samples(),
     )
@@ -115,7 +116,7 @@ class _Source:
         self.images = self._images()
         self.orientation = options.orientation or orientation_of(image.sizes for image in self.images)
         self._check_sizes()
-        name_and_divide(self.images, options)
+        self.division = name_and_divide(self.images, options)
         for file in self.instances.values():
             if file.skipped:
                 log.warning("%s: skipped %d objects without an outline", file.path, file.skipped)

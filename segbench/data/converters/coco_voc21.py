@@ -53,6 +53,7 @@ def convert(archives: Archives, options: dict[str, Any]) -> Converted:
         background=True,
         evaluation_split="val",
         orientation="stored",
+        division="published",
         partial=True,
         samples=_samples(archives),
     )

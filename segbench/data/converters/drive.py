@@ -31,6 +31,7 @@ def convert(archives: Archives, options: dict[str, Any]) -> Converted:
         background=True,
         evaluation_split="test",
         orientation="stored",
+        division="published",
         samples=_samples(archives["DRIVE.zip"] / "DRIVE", chosen.observer),
     )
 

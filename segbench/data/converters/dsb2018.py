@@ -37,6 +37,7 @@ def convert(archives: Archives, options: dict[str, Any]) -> Converted:
         background=True,
         evaluation_split="test",
         orientation="stored",
+        division="own",
         samples=_samples(archives["stage1_train.zip"]),
     )
 

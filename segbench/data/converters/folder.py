@@ -7,13 +7,14 @@ import logging
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path, PurePosixPath
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator
+from pydantic import AfterValidator, model_validator
 
 from segbench.data.converters.common import require
+from segbench.data.converters.group_table import GroupColumn
 from segbench.data.converters.splits import SPLITS, SplitOptions
-from segbench.data.dataset import Archives
+from segbench.data.dataset import Archives, Division
 from segbench.data.images import IMAGE_SUFFIXES
 from segbench.data.junk import is_junk, listed
 from segbench.errors import SegbenchError, nearest
@@ -50,6 +51,12 @@ class FolderOptions(SourceOptions):
     """The classes, in order. null: all labels in the annotations, sorted."""
     unannotated: Literal["skip", "empty"] = "skip"
     """Images without an annotation are skipped (skip), or images without objects (empty)."""
+
+    @model_validator(mode="after")
+    def _groups_are_in_the_folder(self) -> Self:
+        if self.folder and isinstance(self.group, GroupColumn):
+            self.group = self.group.model_copy(update={"file": self.folder / self.group.file.expanduser()})
+        return self
 
 
 def root_of(archives: Archives, options: SourceOptions) -> Path:
@@ -136,6 +143,11 @@ def unannotated(root: Path, taken: Iterable[Path], options: FolderOptions) -> It
 def evaluation_split(splits: Sequence[str]) -> str:
     """Return the split that is scored: `test` if there is one, else `val`."""
     return "test" if "test" in splits else "val"
+
+
+def division(root: Path) -> Division:
+    """Return who divides the images: the folder, by subfolders, or the conversion."""
+    return "own" if "" in split_folders(root) else "given"
 
 
 def name_another(label: str, labels: Sequence[str], kind: str) -> str:

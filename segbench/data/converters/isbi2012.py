@@ -2,6 +2,7 @@
 
 The truth of the test stack is not public, so the training stack is divided. As neighbouring slices are alike,
 the first 70 % of the slices are the training split and the rest is the test split (21 and 9 of 30 slices).
+For the same reason, three neighbouring slices are a group.
 """
 
 from __future__ import annotations
@@ -21,6 +22,8 @@ from segbench.data.images import open_image
 from segbench.errors import SegbenchError
 
 TRAINING_SHARE = 0.7
+GROUP = 3
+"""Slices of a group. It divides both splits of 30 slices."""
 
 
 def convert(archives: Archives, options: dict[str, Any]) -> Converted:
@@ -31,6 +34,7 @@ def convert(archives: Archives, options: dict[str, Any]) -> Converted:
         background=True,
         evaluation_split="test",
         orientation="stored",
+        division="own",
         samples=_samples(archives["train-volume.tif"], archives["train-labels.tif"]),
     )
 
@@ -47,12 +51,14 @@ def _samples(volume: Path, labels: Path) -> Iterator[Sample]:
     for number, (image, truth) in enumerate(zip(images, truths)):
         page = io.BytesIO()
         image.save(page, "PNG")
+        split, place = ("train", number) if number < training else ("test", number - training)
         yield Sample(
-            "train" if number < training else "test",
+            split,
             f"slice_{number:02d}",
             page.getvalue(),
             suffix=".png",
             semantic=(np.asarray(truth.convert("L")) <= 127).astype(np.int32),
+            group=f"{split}_{place // GROUP:02d}",
         )
 
 

@@ -32,6 +32,7 @@ from segbench.data.converters.common import categories, parse_options
 from segbench.data.converters.folder import (
     FolderOptions,
     annotation_files,
+    division,
     evaluation_split,
     image_named,
     label_fault,
@@ -43,7 +44,7 @@ from segbench.data.converters.folder import (
     type_name,
     unannotated,
 )
-from segbench.data.converters.splits import divided
+from segbench.data.converters.splits import divided, groups_of
 from segbench.data.dataset import Archives, Converted, Sample
 from segbench.data.faults import Faults
 from segbench.data.images import IMAGE_SUFFIXES, open_image, upright
@@ -81,6 +82,7 @@ def convert(archives: Archives, options: dict[str, Any]) -> Converted:
         background=True,
         evaluation_split=evaluation_split([f.split for f in files]),
         orientation="upright",
+        division=division(root),
         samples=_samples(files, root, labels, chosen),
     )
 
@@ -92,6 +94,7 @@ class _File:
     path: Path
     name: str
     split: str
+    group: str | None = field(default=None, kw_only=True)
     labels: set[str] = field(default_factory=set)
     is_image: bool = False
 
@@ -126,9 +129,11 @@ def _files(root: Path, options: Options) -> list[_File]:
     faults.raise_if_any()
     for split, image in unannotated(root, images, options):
         add(image, split, set(), is_image=True)
-    split_of = divided([f.name for f in files], options)
+    split_of = divided([f.name for f in files if not f.split], options)
+    groups = groups_of([f.name for f in files], options) or {}
     for file in files:
         file.split = file.split or split_of[file.name]
+        file.group = groups.get(file.name)
     return files
 
 
@@ -151,7 +156,7 @@ class _Reader:
 
     def empty(self, file: _File) -> Sample:
         """Make the sample of an image without objects."""
-        sample = Sample(file.split, file.name, file.path)
+        sample = Sample(file.split, file.name, file.path, group=file.group)
         width, height = oriented(open_image(file.path, deep_colours=True), "upright", sample).size
         sample.semantic = np.zeros((height, width), np.int32)
         sample.instances = [] if self.options.task == "instance" else None
@@ -160,7 +165,7 @@ class _Reader:
     def sample(self, file: _File) -> Sample:
         content = read_json(file.path, self.options.encoding)
         image, suffix, opened = _image(file.path, content, self.root)
-        sample = Sample(file.split, file.name, image, suffix, source=file.path)
+        sample = Sample(file.split, file.name, image, suffix, group=file.group, source=file.path)
         sample.size = (
             _length(content, "imageWidth", file.path) or upright(opened).width,
             _length(content, "imageHeight", file.path) or upright(opened).height,

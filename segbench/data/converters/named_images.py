@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from segbench.data.converters.splits import SplitOptions, divided, groups_of, hashed_part
+from segbench.data.dataset import Division
 
 
 @dataclass(kw_only=True)
@@ -21,12 +22,12 @@ class NamedImage:
     group: str | None = None
 
 
-def name_and_divide(images: Sequence[NamedImage], options: SplitOptions) -> None:
+def name_and_divide(images: Sequence[NamedImage], options: SplitOptions) -> Division:
     """Set name, split and group of images.
 
     The name is the path below the folder that the images of the split have in common, joined by `_`, without
     suffix. If all images are in one split, "" or train, `divided` divides them. If there is no val split,
-    `val_fraction` of the train split becomes one.
+    `val_fraction` of the train split becomes one. Return who divides the images.
     """
     by_split: dict[str, list[NamedImage]] = defaultdict(list)
     for image in images:
@@ -36,7 +37,8 @@ def name_and_divide(images: Sequence[NamedImage], options: SplitOptions) -> None
         for image in part:
             image.name = "_".join(image.path.relative_to(top).with_suffix("").parts)
     groups = groups_of([image.name for image in images], options)
-    if len(by_split) == 1 and by_split.keys() <= {"", "train"}:
+    undivided = len(by_split) == 1 and by_split.keys() <= {"", "train"}
+    if undivided:
         split_of = divided([image.name for image in images], options)
         for image in images:
             image.split = split_of[image.name]
@@ -46,3 +48,4 @@ def name_and_divide(images: Sequence[NamedImage], options: SplitOptions) -> None
             image.split = "val" if image.name in val else "train"
     for image in images:
         image.group = groups[image.name] if groups else None
+    return "own" if undivided else "given"

@@ -142,6 +142,7 @@ def convert(archives: Archives, options: dict[str, Any]) -> Converted:
         background=meaning.background,
         evaluation_split=evaluation_split([i.split for i in images]),
         orientation="stored",
+        division="given" if chosen.splits else "own",
         samples=_Reader(meaning, chosen).samples(images, _faults(found)),
     )
 

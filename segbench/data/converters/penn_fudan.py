@@ -30,6 +30,7 @@ def convert(archives: Archives, options: dict[str, Any]) -> Converted:
         background=True,
         evaluation_split="test",
         orientation="stored",
+        division="own",
         samples=_samples(archives["PennFudanPed.zip"] / "PennFudanPed"),
     )
 

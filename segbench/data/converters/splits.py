@@ -11,6 +11,7 @@ from typing import Annotated
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
+from segbench.data.converters.group_table import GroupColumn, group_of_each
 from segbench.errors import SegbenchError
 
 SPLITS = ("train", "val", "test")
@@ -36,19 +37,22 @@ class SplitOptions(BaseModel):
     test: list[str] = []
     """Patterns of the names of test images, such as `video3*`, instead of a fraction: keep similar images in
     one split."""
-    group: Annotated[str, AfterValidator(_pattern)] | None = None
+    group: Annotated[str, AfterValidator(_pattern)] | GroupColumn | None = None
     """Regular expression that finds the group in an image's name, such as `(patient\\d+)_`: its first
-    parentheses, or the whole match. A group stays in one split, and in one fold."""
+    parentheses, or the whole match. Or a column of a CSV file, `{file: cases.csv, column: patient}`, whose
+    rows name the images in the column `image`. A group stays in one split, and in one fold."""
 
 
 def groups_of(names: Sequence[str], options: SplitOptions) -> dict[str, str] | None:
     """Return the group of each name, or None if the options name no groups.
 
     Raises:
-        SegbenchError: names without a group. It lists them.
+        SegbenchError: names without a group (it lists them), or a CSV file that cannot be used.
     """
     if options.group is None:
         return None
+    if isinstance(options.group, GroupColumn):
+        return group_of_each(names, options.group)
     found = {name: re.search(options.group, name) for name in names}
     if lacking := [name for name, match in found.items() if match is None]:
         shown = ", ".join(lacking[:5]) + (f" and {len(lacking) - 5} more" if len(lacking) > 5 else "")

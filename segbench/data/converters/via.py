@@ -23,6 +23,7 @@ from segbench.data.converters.common import categories, parse_options
 from segbench.data.converters.folder import (
     FolderOptions,
     annotation_files,
+    division,
     evaluation_split,
     image_named,
     label_fault,
@@ -33,7 +34,7 @@ from segbench.data.converters.folder import (
     split_folders,
     unannotated,
 )
-from segbench.data.converters.splits import divided
+from segbench.data.converters.splits import divided, groups_of
 from segbench.data.dataset import Archives, Converted, Sample
 from segbench.data.faults import Faults
 from segbench.errors import SegbenchError
@@ -60,6 +61,7 @@ class _Entry:
     image: Path
     regions: list[dict[str, Any]]
     split: str
+    group: str | None = None
 
     def label(self, region: dict[str, Any], options: Options) -> str:
         if options.attribute is None:
@@ -89,6 +91,7 @@ def convert(archives: Archives, options: dict[str, Any]) -> Converted:
         background=True,
         evaluation_split=evaluation_split([e.split for e in entries]),
         orientation="upright",
+        division=division(root),
         samples=_samples(entries, labels, chosen, root),
     )
 
@@ -119,9 +122,11 @@ def _entries(root: Path, options: Options) -> list[_Entry]:
     found = list(entries.values())
     images = [entry.image for entry in found]
     found += [_Entry(None, image, [], split) for split, image in unannotated(root, images, options)]
-    split_of = divided([e.image.stem for e in found], options)
+    split_of = divided([e.image.stem for e in found if not e.split], options)
+    groups = groups_of([e.image.stem for e in found], options) or {}
     for entry in found:
         entry.split = entry.split or split_of[entry.image.stem]
+        entry.group = groups.get(entry.image.stem)
     return found
 
 
@@ -164,7 +169,7 @@ def _samples(
     skipped: Counter[str] = Counter()
     for entry in entries:
         objects: list[dict[str, Any]] = []
-        sample = Sample(entry.split, entry.image.stem, entry.image, instances=objects)
+        sample = Sample(entry.split, entry.image.stem, entry.image, instances=objects, group=entry.group)
         for place, region in enumerate(entry.regions, 1):
             label = entry.label(region, options)
             try:

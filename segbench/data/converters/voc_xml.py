@@ -33,7 +33,7 @@ from segbench.data.converters.folder import (
 )
 from segbench.data.converters.splits import SPLITS, divided, groups_of
 from segbench.data.converters.xml_files import FIX, read_xml
-from segbench.data.dataset import Archives, Converted, Sample
+from segbench.data.dataset import Archives, Converted, Division, Sample
 from segbench.data.faults import Faults
 from segbench.data.images import IMAGE_SUFFIXES
 from segbench.data.junk import listed
@@ -72,7 +72,8 @@ def convert(archives: Archives, options: dict[str, Any]) -> Converted:
     """Convert the folder. Options: see `Options`."""
     chosen = parse_options(Options, options)
     root = root_of(archives, chosen)
-    entries = _Folder(root, chosen).entries()
+    folder = _Folder(root, chosen)
+    entries = folder.entries()
     labels = chosen.labels or sorted({box.label for entry in entries for box in entry.boxes})
     if not any(entry.boxes for entry in entries):
         raise SegbenchError(
@@ -86,6 +87,7 @@ def convert(archives: Archives, options: dict[str, Any]) -> Converted:
         evaluation_split=evaluation_split([entry.split for entry in entries]),
         orientation="upright",
         boxes=True,
+        division=folder.division,
         samples=_samples(entries, labels, chosen),
     )
 
@@ -140,6 +142,7 @@ class _Folder:
         if not lists:
             for split, image in unannotated(self.root, taken, self.options):
                 found.append(_Entry(image, self._name(image, split), split))
+        self.division: Division = "given" if all(entry.split for entry in found) else "own"
         split_of = divided([entry.name for entry in found], self.options)
         for entry in found:
             entry.split = entry.split or split_of[entry.name]

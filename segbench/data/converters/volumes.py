@@ -90,6 +90,7 @@ def convert(archives: Archives, options: dict[str, Any]) -> Converted:
         background=True,
         evaluation_split=evaluation_split(list(splits.values())),
         orientation="stored",
+        division="given" if "{split}" in chosen.label else "own",
         samples=_samples(cases, splits, chosen),
     )
 

@@ -50,13 +50,14 @@ def convert(archives: Archives, options: dict[str, Any]) -> Converted:
     root = root_of(archives, chosen)
     source = described(root, chosen.labels, chosen.data)
     images = _images(source, root, chosen)
-    name_and_divide(images, chosen)
+    division = name_and_divide(images, chosen)
     _check(images, len(source.labels), chosen)
     return Converted(
         categories=categories(source.labels, isthing=True),
         background=True,
         evaluation_split=evaluation_split([image.split for image in images]),
         orientation="upright",
+        division=division,
         partial=True,  # the YAML file may list classes that the images do not have
         samples=_samples(images),
     )

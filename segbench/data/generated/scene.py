@@ -82,7 +82,9 @@ def generate(
                 image, truth = draw(rng, checked.size)
                 yield Sample(split, f"{split}_{index:05d}", _png(image), ".png", **truth)
 
-    return Converted(categories, background, "test", samples(), orientation="stored", partial=True)
+    return Converted(
+        categories, background, "test", samples(), orientation="stored", partial=True, division="own"
+    )
 
 
 def coordinates(size: Size) -> tuple[np.ndarray, np.ndarray]:

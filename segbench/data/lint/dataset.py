@@ -1,9 +1,9 @@
 """The lint step: find errors in a canonical dataset before training and scoring.
 
 Errors stop the dataset: damaged or missing files, sizes that differ, ids and values outside of the class
-list, empty masks, classes without training images, identical images in two splits. Warnings do not: much
-void, classes that another split lacks, more objects than AP counts, identical images in one split, files that
-do not belong to the dataset.
+list, empty masks, classes without training images, identical images in two splits, groups in two splits.
+Warnings do not: much void, classes that another split lacks, more objects than AP counts, identical images in
+one split, similar images in two, files that do not belong to the dataset.
 """
 
 from __future__ import annotations
@@ -16,11 +16,12 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TypeVar
 
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from segbench.data.dataset import Dataset, Split
 from segbench.data.images import IMAGE_SUFFIXES
 from segbench.data.junk import listed
+from segbench.data.lint.duplicates import near_duplicates
 from segbench.data.lint.image import (
     Annotation,
     Facts,
@@ -30,6 +31,7 @@ from segbench.data.lint.image import (
     Truth,
     lint_image,
 )
+from segbench.data.lint.summary import SplitSummary, summarise_split
 from segbench.errors import SegbenchError
 from segbench.files import read_json
 
@@ -38,8 +40,18 @@ log = logging.getLogger(__name__)
 VOID_SHARE = 0.5
 """Share of void pixels in an image or a split above which lint warns."""
 THREADS = 2
+PAIRS = 1000
+"""Largest number of near-duplicates that are listed."""
 SHOWN = 10
 """Number of errors that the message lists."""
+
+
+class NearDuplicate(BaseModel):
+    """Two images that look alike, in two splits."""
+
+    files: tuple[str, str]
+    distance: int
+    """Bits of 64 in which their perceptual hashes differ."""
 
 
 class LintReport(Findings):
@@ -47,6 +59,9 @@ class LintReport(Findings):
 
     dataset: str
     images: int = 0
+    splits: dict[str, SplitSummary] = {}
+    near_duplicates: list[NearDuplicate] = []
+    """The `PAIRS` pairs that are most alike."""
 
     def raise_on_errors(self) -> None:
         """Raise SegbenchError with the first errors if there are any."""
@@ -93,6 +108,8 @@ def lint_dataset(root: Path, void_share: float = VOID_SHARE) -> LintReport:
     report = LintReport(dataset=dataset.info.name)
     _lint_info(dataset, report)
     seen: dict[str, str] = {}
+    groups: dict[str, str] = {}
+    all_facts: list[tuple[str, Facts]] = []
     most_objects = 0
     for name in dataset.info.splits:
         split = dataset.split(name)
@@ -103,8 +120,12 @@ def lint_dataset(root: Path, void_share: float = VOID_SHARE) -> LintReport:
             report.error(f"{name}/images", "contains no images")
         facts = _lint_split(split, report, void_share)
         _lint_copies(facts, seen, report)
+        own_groups = _lint_groups(split, groups, report)
+        report.splits[name] = summarise_split(dataset.info, facts, own_groups)
+        all_facts += ((name, one) for one in facts)
         most_objects = max([most_objects, *(f.objects for f in facts)])
         report.images += len(facts)
+    _lint_near_duplicates(all_facts, report)
     if most_objects != dataset.info.max_instances:
         report.error("dataset.json", f"says max_instances {dataset.info.max_instances}; it is {most_objects}")
     log.info(
@@ -146,7 +167,7 @@ def _lint_info(dataset: Dataset, report: LintReport) -> None:
     if info.evaluation_split == "train":
         report.error(file, "the split 'train' is the one that is scored")
     for folder in sorted(p.name for p in dataset.root.iterdir() if p.is_dir()):
-        if folder not in info.splits:
+        if folder not in (*info.splits, "folds"):
             report.warn(folder, "is not a split of dataset.json")
 
 
@@ -331,3 +352,50 @@ def _lint_copies(facts: list[Facts], seen: dict[str, str], report: LintReport) -
             report.warn(one.file, f"is the same image as {own[one.digest]}")
         own.setdefault(one.digest, one.file)
     seen.update({digest: file for digest, file in own.items() if digest not in seen})
+
+
+def _lint_groups(split: Split, seen: dict[str, str], report: LintReport) -> int:
+    """Find groups in two splits, and return the number of groups of this one.
+
+    Args:
+        split: the split.
+        seen: group -> split, of earlier splits; those of this split are added.
+        report: gets the findings. A benchmark's published splits are used as they are: a warning.
+    """
+    file = f"{split.name}/{split.groups_json.name}"
+    try:
+        group_of = TypeAdapter(dict[str, str]).validate_python(split.groups())
+    except (SegbenchError, ValidationError) as error:
+        what = error.what if isinstance(error, SegbenchError) else "is not an object of names and groups"
+        report.error(file, what)
+        return 0
+    if unknown := sorted(group_of.keys() - {record.stem for record in split}):
+        report.error(file, f"names images that do not exist, such as {unknown[0]}", len(unknown))
+    own = sorted(set(group_of.values()))
+    if torn := [group for group in own if group in seen]:
+        say = report.warn if split.dataset.info.division == "published" else report.error
+        names = ", ".join(f"'{group}' ({seen[group]})" for group in torn[:5])
+        say(file, f"groups that are also in another split: {names}" + ", ..." * (len(torn) > 5), len(torn))
+    for group in own:
+        seen.setdefault(group, split.name)
+    return len(own)
+
+
+def _lint_near_duplicates(facts: list[tuple[str, Facts]], report: LintReport) -> None:
+    """List images of two splits that look alike. Identical files are errors already."""
+    known = [(split, one) for split, one in facts if one.perceptual_hash is not None]
+    hashes = [one.perceptual_hash or 0 for _, one in known]
+    pairs = [
+        NearDuplicate(files=(known[a][1].file, known[b][1].file), distance=distance)
+        for a, b, distance in near_duplicates(hashes, [split for split, _ in known])
+        if known[a][1].digest != known[b][1].digest
+    ]
+    report.near_duplicates = pairs[:PAIRS]
+    if pairs:
+        one, other = pairs[0].files
+        report.warn(
+            one,
+            f"looks like {other}, in another split"
+            + (f"; there are {len(pairs)} such pairs" if len(pairs) > 1 else ""),
+            len(pairs),
+        )

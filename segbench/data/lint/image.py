@@ -15,6 +15,7 @@ from segbench.contract.view import Category
 from segbench.data.coco import masks
 from segbench.data.dataset import ImageRecord, Split, rgb_to_id
 from segbench.data.images import open_image, open_raster, read_label_map
+from segbench.data.lint.duplicates import perceptual_hash
 from segbench.errors import SegbenchError
 
 ROUNDING = 1e-3
@@ -104,9 +105,14 @@ class Facts:
     file: str
     digest: str = ""
     """Empty for images of one colour, such as slices beyond a patient: equal ones are no copies."""
+    perceptual_hash: int | None = None
     pixels: Counter[int] = field(default_factory=Counter)
     objects: int = 0
     boxes: set[int] = field(default_factory=set)
+    categories: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int32))
+    """Category of each object without crowds."""
+    areas: np.ndarray = field(default_factory=lambda: np.zeros(0, np.float32))
+    """Its area in pixels, at least 1."""
     findings: Findings = field(default_factory=Findings)
 
 
@@ -137,6 +143,7 @@ class _Image:
         width, height = image.size
         if (image.array == image.array[:1, :1]).all():
             self.facts.digest = ""
+        self.facts.perceptual_hash = perceptual_hash(image.array)
         if image.array.dtype != np.uint8 and self.info.levels is None:
             self.found.warn(
                 self.facts.file, "has more than 8 bits, unlike the training images: scaled by its own range"
@@ -200,7 +207,10 @@ class _Image:
 
     def instances(self, objects: list[Annotation], width: int, height: int) -> None:
         file = self.name(self.split.instances_json)
-        self.facts.objects = sum(not o.iscrowd for o in objects)
+        counted = [o for o in objects if not o.iscrowd]
+        self.facts.objects = len(counted)
+        self.facts.categories = np.array([o.category_id for o in counted], np.int32)
+        self.facts.areas = np.array([o.area for o in counted], np.float32).clip(1)
         if self.facts.objects > MAX_DETECTIONS:
             self.found.warn(
                 self.facts.file,

@@ -77,11 +77,12 @@ class ImageWriter:
             "split": sample.split,
             "stem": sample.stem,
             "file_name": path.name,
+            "group": sample.group,
             "given": sorted(given(sample, self.boxes)),
             "dropped": truth.dropped,
             "clipped": truth.clipped,
             "objects": sum(not o["iscrowd"] for o in truth.instances or ()),
-            "digest": self._digest(path, truth, line),
+            "digest": self._digest(path, truth, line, sample.group),
             "sizes": {str(p.relative_to(self.folder)): p.stat().st_size for p in (path, *maps)},
         }
         if sample.split == "train":
@@ -152,8 +153,8 @@ class ImageWriter:
             record["slice"] = sample.slice.model_dump()
         return json.dumps(record).encode() + b"\n"
 
-    def _digest(self, path: Path, truth: Truth, line: bytes) -> str:
-        """Return the SHA-256 of an image and its truth."""
+    def _digest(self, path: Path, truth: Truth, line: bytes, group: str | None) -> str:
+        """Return the SHA-256 of an image, its truth and its group."""
         with path.open("rb") as file:
             digest = hashlib.file_digest(file, "sha256")
         if truth.semantic is not None:
@@ -161,6 +162,8 @@ class ImageWriter:
         if truth.panoptic is not None:
             digest.update(truth.panoptic[0].tobytes())
         digest.update(line)
+        if group is not None:
+            digest.update(group.encode())
         return digest.hexdigest()
 
 

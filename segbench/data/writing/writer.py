@@ -131,6 +131,7 @@ def write_dataset(
             partial=converted.partial,
             max_pixels=max_pixels,
             max_instances=summary.max_instances,
+            division=converted.division,
             digest=summary.digest(),
         )
         write_json(folder / "dataset.json", info.model_dump())
@@ -306,12 +307,15 @@ def _write_listings(
         if "panoptic" in summary.given:
             panoptic = stack.enter_context(json_file(folder / "panoptic.json", categories))
         slices: list[tuple[str, Slice]] = []
+        groups: dict[str, str] = {}
         numbers = count(1)
         for image_id, name in enumerate(sorted(images), 1):  # the ids of `Split.images`
             written = journal.read(images[name][0])
             if "statistics" in written.head:
                 statistics.merge(written.head["statistics"])
             record = json.loads(written.truth)
+            if (group := written.head["group"]) is not None:
+                groups[Path(name).stem] = group
             if "slice" in record:
                 slices.append((Path(name).stem, Slice.model_validate(record["slice"])))
             image = {"id": image_id} | record["image"]
@@ -325,5 +329,7 @@ def _write_listings(
                 panoptic.add_annotation(
                     {"image_id": image_id, "file_name": file_name, "segments_info": record["segments_info"]}
                 )
+    if groups:
+        write_json(folder / "groups.json", dict(sorted(groups.items())))
     if slices:
         write_cases(folder, slices)

@@ -36,7 +36,10 @@ def test_mirror(archives, write):
 def test_thirty_slices_give_blocks_of_21_and_9(tmp_path: Path):
     pages = [np.full((4, 4), i) for i in range(30)]
     archives = {n: stack(tmp_path / n, pages) for n in ("train-volume.tif", "train-labels.tif")}
-    assert [s.split for s in convert(archives, {}).samples] == ["train"] * 21 + ["test"] * 9
+    samples = list(convert(archives, {}).samples)
+    assert [s.split for s in samples] == ["train"] * 21 + ["test"] * 9
+    groups = [s.group for s in samples]
+    assert groups == [groups[3 * (n // 3)] for n in range(30)] and len(set(groups)) == 10
 
 
 def test_unequal_stacks(tmp_path: Path):

@@ -225,6 +225,28 @@ def test_split_folders(tmp_path: Path):
     assert [(s.split, s.stem) for s in converted.samples] == [(s, "sub_a") for s in ("train", "val", "test")]
 
 
+def test_groups_of_given_and_own_splits(tmp_path: Path):
+    for split in ("train", "test"):
+        for name in ("p1_a", f"p{len(split)}_b"):
+            write_one(tmp_path / "given" / split, name, shape("x"))
+    converted = convert({}, {"folder": tmp_path / "given", "group": r"p\d"})
+    assert [(s.stem, s.group) for s in converted.samples] == [
+        ("p1_a", "p1"), ("p5_b", "p5"), ("p1_a", "p1"), ("p4_b", "p4"),
+    ]  # fmt: skip
+    assert converted.division == "given"
+    for n in range(8):
+        write_one(tmp_path / "own", f"{n}", shape("x"))
+    rows = "".join(f"{n}.png,p{n // 2}\n" for n in range(8))
+    (tmp_path / "own" / "cases.csv").write_text(f"image,patient\n{rows}")
+    options = {"folder": tmp_path / "own", "group": {"file": "cases.csv", "column": "patient"}}
+    converted = convert({}, options)
+    splits: dict[str, set[str]] = {}
+    for sample in converted.samples:
+        splits.setdefault(sample.group, set()).add(sample.split)
+    assert sorted(splits) == ["p0", "p1", "p2", "p3"] and all(len(s) == 1 for s in splits.values())
+    assert converted.division == "own"
+
+
 def test_fraction_and_patterns(tmp_path: Path):
     for i in range(8):
         write_one(tmp_path, f"v{i // 4}_{i}", shape("x"))

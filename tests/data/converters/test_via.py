@@ -49,11 +49,12 @@ def test_a_folder_of_balloons(tmp_path: Path, save):
     for split in ("train", "val"):
         save(tmp_path / split / "a.jpg")
         save_json(tmp_path / split, entry("a.jpg", region(TRIANGLE), region(BOX)))
-    converted = convert({"balloon.zip": tmp_path}, {"labels": ["balloon"]})
+    converted = convert({"balloon.zip": tmp_path}, {"labels": ["balloon"], "group": "."})
     assert [c.name for c in converted.categories] == ["balloon"] and converted.evaluation_split == "val"
     samples = list(converted.samples)
     assert [(s.split, s.stem, len(s.instances)) for s in samples] == [("train", "a", 2), ("val", "a", 2)]
     assert samples[0].instances[1]["segmentation"] == [[1, 2, 5, 2, 5, 5, 1, 5]]
+    assert [s.group for s in samples] == ["a", "a"] and converted.division == "given"
 
 
 def test_shapes_have_their_areas(tmp_path: Path, save):

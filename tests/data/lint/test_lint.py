@@ -436,3 +436,45 @@ def test_ten_errors_are_named(vessels: Path) -> None:
         report.raise_on_errors()
     assert "file9: is wrong (9)" in str(caught.value) and "file10" not in str(caught.value)
     assert "and 2 more" in str(caught.value)
+
+
+def grouped(write: Callable[..., Dataset], division: str) -> Path:
+    samples = [panoptic_sample("train", i) for i in range(3)] + [panoptic_sample("val", i) for i in range(2)]
+    for sample, group in zip(samples, ["a", "a", "b", "b", "c"]):
+        sample.group = group
+    converted = Converted(CATEGORIES, False, "val", samples, orientation="stored", division=division)
+    return write(converted).root
+
+
+def test_a_group_in_two_splits_is_an_error(write: Callable[..., Dataset]) -> None:
+    one_error(grouped(write, "given"), "val/groups.json", "also in another split: 'b' (train)")
+
+
+def test_a_benchmark_may_tear_a_group(write: Callable[..., Dataset]) -> None:
+    one_warning(grouped(write, "published"), "val/groups.json", "also in another split: 'b' (train)")
+
+
+def test_groups_of_images_that_do_not_exist(street: Path) -> None:
+    (street / "train/groups.json").write_text('{"train0": "a", "other": "a"}')
+    one_error(street, "train/groups.json", "do not exist, such as other")
+    (street / "train/groups.json").write_text("[1]")
+    one_error(street, "train/groups.json", "is not an object")
+
+
+def test_similar_images_of_two_splits_are_listed(street: Path) -> None:
+    image = np.asarray(Image.open(street / "train/images/train1.png")).astype(int)
+    changed = Image.fromarray((image + 1).clip(0, 255).astype(np.uint8))
+    changed.save(street / "val/images/val0.png")
+    one_warning(street, "train/images/train1.png", "looks like val/images/val0.png")
+    (pair,) = lint_dataset(street).near_duplicates
+    assert pair.distance <= 3
+
+
+def test_class_frequencies_and_object_sizes(street: Path) -> None:
+    """Of 20 x 30 pixels, 20 are void; the cars have 36 and 64: sides of 6 and 8, bins 4 log2(side)."""
+    summary = lint_dataset(street).splits["train"]
+    assert (summary.images, summary.groups, summary.void) == (3, 0, 20 / 600)
+    car, sky = summary.classes["car"], summary.classes["sky"]
+    assert (car.pixels, car.images, car.objects) == (100 / 580, 3, 6)
+    assert (sky.pixels, sky.images, sky.objects) == (480 / 580, 3, 0)
+    assert summary.sizes == {10: 3, 12: 3}

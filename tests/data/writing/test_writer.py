@@ -417,3 +417,16 @@ def test_a_large_image_is_allowed_in_every_later_step(write, monkeypatch):
     monkeypatch.setattr(images, "_allowed", 20)
     again = pickle.loads(pickle.dumps(Dataset(dataset.root))).split("train")  # as in a loader process
     assert again.read_image(again.images[0]).shape == (H, W, 3)
+
+
+def test_groups_are_stored_by_name(write):
+    def pair_of(group: str | None) -> Dataset:
+        return write(converted(*pair(semantic=zeros()), sample("c", group=group, semantic=zeros())))
+
+    plain = pair_of(None)
+    assert not plain.split("train").groups_json.exists() and plain.split("train").groups() == {}
+    digest = plain.info.digest
+    dataset = pair_of("patient 7")
+    assert json.loads(dataset.split("train").groups_json.read_text()) == {"c": "patient 7"}
+    assert dataset.split("train").groups() == {"c": "patient 7"} and dataset.split("test").groups() == {}
+    assert digest != dataset.info.digest != pair_of("patient 8").info.digest

@@ -1,0 +1,1 @@
+"""Cross-validation: divide a converted dataset into folds."""
