@@ -67,6 +67,7 @@ def test_the_description_has_what_the_report_reads(registry: Path) -> None:
             "gallery_images": 3,
             "gallery_worst": 1,
             "instance_score": 0.5,
+            "gallery_channels": {},
             "primary": {"semantic": "dice"},
         },
     }

@@ -77,7 +77,7 @@ def test_average_precision_ranks_the_detections_of_all_folds(instance_scores, tm
     instance_scores(truth([1], [square(1, 1, 0)]), moved).path.rename(tmp_path / "1.parquet")
     whole = instance_scores(truth([1, 2], [square(1, 1, 0), square(2, 2, 0)]), first + second)
     both = joined([tmp_path / "0.parquet", tmp_path / "1.parquet"])
-    assert {(s.metric, s.name): s.value for s in ap.pooled(both)} == pytest.approx(
+    assert {(s.metric, s.name): s.value for s in ap.pooled(both, "instance")} == pytest.approx(
         {(s.metric, s.name): s.value for s in whole.all}, nan_ok=True
     )
     # precision 1 up to recall 1/2 (51 of 101 levels), then 2/3

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from itertools import takewhile
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 from torchvision import tv_tensors
@@ -12,6 +14,7 @@ from torchvision.ops import box_area, clip_boxes_to_image
 from segbench.contract.prediction import Target
 from segbench.contract.view import View
 from segbench.data.coco.index import AnnotationIndex
+from segbench.data.coco.jsonstream import scan
 from segbench.data.dataset import ImageRecord, Split
 
 MIN_SIZE = 1.0
@@ -26,14 +29,13 @@ class BoxReader:
     def __init__(self, split: Split, view: View) -> None:
         self._index_of = view.index_of
         self._annotations = AnnotationIndex(split.instances_json)
+        images = takewhile(lambda entry: entry[0] == "images", scan(split.instances_json))
+        self._sizes = np.array([(image["height"], image["width"]) for _, image, *_ in images])
 
-    def __call__(self, record: ImageRecord, size: tuple[int, int]) -> tuple[tv_tensors.BoundingBoxes, Tensor]:
-        """Return the boxes (N x 4: x0, y0, x1, y1) of an image, and their class indices (N int64).
-
-        Args:
-            record: the image.
-            size: its height and width.
-        """
+    def __call__(self, record: ImageRecord) -> tuple[tv_tensors.BoundingBoxes, Tensor]:
+        """Return the boxes (N x 4: x0, y0, x1, y1) of an image, and their class indices (N int64)."""
+        height, width = self._sizes[record.id - 1].tolist()
+        size = height, width
         objects = [one for one in self._annotations[record.id] if not one["iscrowd"]]
         found = torch.tensor([one["bbox"] for one in objects], dtype=torch.float64).reshape(-1, 4)
         corners = torch.cat([found[:, :2], found[:, :2] + found[:, 2:]], 1)

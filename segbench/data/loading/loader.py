@@ -61,8 +61,7 @@ class SegmentationDataset(Dataset[Item]):
         record = self._records[index]
         image = self.split.read_image(record)
         if self.view.task == "detection":
-            height, width = image.shape[:2]
-            boxes, labels = self._boxes(record, (height, width))
+            boxes, labels = self._boxes(record)
             changed, boxes = self._changed(image, boxes, boxes.canvas_size, record)
             return changed, box_target(boxes, labels, record.id)
         layers, numbers = self._layers(record)

@@ -37,7 +37,11 @@ def test_a_dataset_of_boxes_has_neither_masks_nor_maps(write):
     dataset = write(converted(box(1, 2, 3, 4), box(5, 6, 7.5, 8, category=2, iscrowd=1, area=31)), channels=1)
     assert (dataset.info.tasks, dataset.info.derived, dataset.info.max_instances) == (["detection"], [], 1)
     split = dataset.split("train")
-    assert sorted(p.name for p in split.root.iterdir()) == ["images", "instances.json"]
+    assert sorted(p.name for p in split.root.iterdir()) == [
+        "images",
+        "instances.index.npz",
+        "instances.json",
+    ]
     content = json.loads(split.instances_json.read_text())
     assert content["images"] == [{"id": 1, "file_name": "train.png", "width": W, "height": H}]
     assert content["annotations"] == [
