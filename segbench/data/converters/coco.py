@@ -13,7 +13,7 @@ import logging
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from pydantic import field_validator
@@ -27,7 +27,7 @@ from segbench.data.converters.coco_images import ImageFolder
 from segbench.data.converters.coco_orientation import Size, Sizes, orientation_of, sizes_of
 from segbench.data.converters.coco_reader import ObjectFile, PanopticFile
 from segbench.data.converters.common import inside, parse_options, require
-from segbench.data.converters.folder import FolderOptions, evaluation_split
+from segbench.data.converters.folder import BoxOnly, FolderOptions, evaluation_split
 from segbench.data.converters.named_images import NamedImage, name_and_divide
 from segbench.data.converters.splits import SPLITS
 from segbench.data.dataset import Archives, Converted, Orientation, Sample, rgb_to_id
@@ -52,8 +52,9 @@ class Options(FolderOptions):
     that are found, if `instances` is not given; true: they must be found; false: none."""
     images: Paths | None = None
     """The folder of the images, or one for each split. null: images are searched by name."""
-    boxes: Literal["error", "skip"] = "error"
-    """Objects without an outline, which have only a box, are errors (error) or skipped (skip)."""
+    boxes: BoxOnly = "error"
+    """Objects without an outline, which have only a box, are errors (error) or skipped (skip). truth: the
+    boxes of all objects are the truth, without masks, for the task detection."""
     orientation: Orientation | None = None
     """Whether annotations count the pixels of images that EXIF turns as stored (stored), or as viewers and
     most annotation tools show them (upright). null: as the stated sizes of the images show."""
@@ -74,7 +75,8 @@ def convert(archives: Archives, options: dict[str, Any]) -> Converted:
     source = _Source(place_of(archives, chosen), chosen)
     return Converted(
         categories=source.classes.categories,
-        background=not source.panoptic,
+        background=not source.panoptic and chosen.boxes != "truth",
+        boxes=chosen.boxes == "truth",
         evaluation_split=evaluation_split([image.split for image in source.images]),
         orientation=source.orientation,
         division=source.division,
@@ -100,7 +102,7 @@ class _Source:
         instances, panoptic = _paths(place, options)
         faults = Faults()
         self.instances = {
-            split: ObjectFile(path, faults, options.encoding, skip_boxes=options.boxes == "skip")
+            split: ObjectFile(path, faults, options.encoding, boxes=options.boxes)
             for split, path in instances.items()
         }
         self.panoptic = {
@@ -120,6 +122,12 @@ class _Source:
         for file in self.instances.values():
             if file.skipped:
                 log.warning("%s: skipped %d objects without an outline", file.path, file.skipped)
+        if options.boxes == "truth" and self.panoptic:
+            raise SegbenchError(
+                "is truth, but there are panoptic files",
+                where="options.boxes",
+                remedy="write `panoptic: false`",
+            )
 
     def _images(self) -> list[_Listed]:
         """Find the images that the files list."""
@@ -257,8 +265,12 @@ class _Source:
         objects = []
         for entry in file.of(image.id):
             found = _renumbered(entry, numbers)
-            if found["category_id"] not in self.stuff:  # the panoptic file has these
+            if self.options.boxes == "truth":
+                objects.append(_without_mask(found, image.sizes, self.orientation))
+            elif found["category_id"] not in self.stuff:  # the panoptic file has these
                 objects.append(_without_area_of_box(found))
+        if self.options.boxes == "truth":
+            return objects
         return _fitted(objects, image.sizes, self.orientation, file.path)
 
     def _segments(self, image: _Listed) -> tuple[np.ndarray, list[dict[str, Any]]]:
@@ -334,6 +346,21 @@ def _other(orientation: Orientation) -> Orientation:
 
 def _renumbered(entry: ObjectEntry | SegmentEntry, numbers: Mapping[int, int]) -> dict[str, Any]:
     return {k: v for k, v in entry if v is not None} | {"category_id": numbers[entry.category_id]}
+
+
+def _without_mask(entry: dict[str, Any], sizes: Sizes, orientation: Orientation) -> dict[str, Any]:
+    """Drop the mask of an object, and scale its box from the stated size of the image to its own."""
+    kept = {key: value for key, value in entry.items() if key != "segmentation"}
+    size: Size = sizes.seen(orientation)
+    if sizes.stated in (None, size):
+        return kept
+    assert sizes.stated is not None
+    down, across = (own / stated for own, stated in zip(size, sizes.stated))
+    x, y, width, height = kept["bbox"]
+    kept["bbox"] = [x * across, y * down, width * across, height * down]
+    if "area" in kept:
+        kept["area"] *= down * across
+    return kept
 
 
 def _without_area_of_box(entry: dict[str, Any]) -> dict[str, Any]:

@@ -23,6 +23,7 @@ from segbench.data.converters.coco_entries import (
     ObjectEntry,
     PanopticEntry,
 )
+from segbench.data.converters.folder import BoxOnly
 from segbench.data.faults import Faults
 from segbench.errors import SegbenchError
 from segbench.files import read_json
@@ -123,19 +124,19 @@ class AnnotationFile(Generic[E]):
 
 
 class ObjectFile(AnnotationFile[ObjectEntry]):
-    """An instance file. `boxes`: whether objects without an outline are skipped; else they are errors."""
+    """An instance file. `boxes`: see the option of the converter."""
 
-    def __init__(self, path: Path, faults: Faults, encoding: str, *, skip_boxes: bool) -> None:
-        self.skip_boxes = skip_boxes
+    def __init__(self, path: Path, faults: Faults, encoding: str, *, boxes: BoxOnly) -> None:
+        self.boxes = boxes
         super().__init__(path, ObjectEntry, faults, encoding)
 
     @property
     def skipped(self) -> int:
-        """Number of objects that are skipped because they have no outline."""
+        """Number of objects that are skipped because they have no outline, or no box."""
         return len(self._lacking)
 
     def _is_used(self, entry: ObjectEntry) -> bool:
-        if not masks.has_outline(entry.segmentation):
+        if entry.bbox is None if self.boxes == "truth" else not masks.has_outline(entry.segmentation):
             self._lacking.append((entry.id, entry.image_id, entry.segmentation))
             return False
         self.used.add(entry.category_id)
@@ -143,14 +144,23 @@ class ObjectFile(AnnotationFile[ObjectEntry]):
 
     def _errors(self) -> Iterator[SegbenchError]:
         yield from super()._errors()
-        if self._lacking and not self.skip_boxes and not self._wrong:
-            number, image, outline = self._lacking[0]
+        if not self._lacking or self.boxes == "skip" or self._wrong:
+            return
+        number, image, outline = self._lacking[0]
+        if self.boxes == "truth":
+            yield SegbenchError(
+                f"{len(self._lacking)} of {self.number} objects have no box, first annotation {number} of "
+                f"image {image}",
+                where=self.path,
+                remedy="add their `bbox`, or remove the objects",
+            )
+        else:
             yield SegbenchError(
                 f"{len(self._lacking)} of {self.number} objects have no outline, first annotation {number} "
                 f"of image {image} (segmentation: {checks.shown(outline)})",
                 where=self.path,
-                remedy="outline these objects, or skip them with `options: {boxes: skip}`; boxes are not "
-                "enough to learn masks",
+                remedy="outline these objects, or skip them with `options: {boxes: skip}`; or use all boxes "
+                "and no masks: `boxes: truth`, for the task detection",
             )
 
 

@@ -22,6 +22,10 @@ from segbench.errors import SegbenchError, nearest
 log = logging.getLogger(__name__)
 
 
+BoxOnly = Literal["error", "skip", "truth"]
+"""Objects that have only a box are errors, or skipped; or the boxes of all objects are the truth."""
+
+
 def _at_home(path: Path) -> Path:
     with suppress(RuntimeError):  # no such user: a folder with this name
         return path.expanduser()

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from segbench.data.converters.common import categories, parse_options
-from segbench.data.converters.folder import FolderOptions, evaluation_split, root_of
+from segbench.data.converters.folder import BoxOnly, FolderOptions, evaluation_split, root_of
 from segbench.data.converters.named_images import NamedImage, name_and_divide
 from segbench.data.converters.yolo_files import CLASSES, Described, described, text_file
 from segbench.data.converters.yolo_rows import read_rows
@@ -40,8 +40,9 @@ class Options(FolderOptions):
     """Images without a text file are skipped (skip), or images without objects (empty)."""
     data: str | None = None
     """The YAML file, from the folder. null: `data.yaml`, or the only YAML file that has `train`."""
-    boxes: Literal["error", "skip"] = "error"
-    """Rows of five values are boxes, not outlines. They are errors (error) or skipped (skip)."""
+    boxes: BoxOnly = "error"
+    """Rows of five values are boxes, not outlines. They are errors (error) or skipped (skip). truth: the
+    boxes of all objects are the truth, without masks, for the task detection."""
 
 
 def convert(archives: Archives, options: dict[str, Any]) -> Converted:
@@ -54,12 +55,13 @@ def convert(archives: Archives, options: dict[str, Any]) -> Converted:
     _check(images, len(source.labels), chosen)
     return Converted(
         categories=categories(source.labels, isthing=True),
-        background=True,
+        background=chosen.boxes != "truth",
+        boxes=chosen.boxes == "truth",
         evaluation_split=evaluation_split([image.split for image in images]),
         orientation="upright",
         division=division,
         partial=True,  # the YAML file may list classes that the images do not have
-        samples=_samples(images),
+        samples=_samples(images, chosen.boxes == "truth"),
     )
 
 
@@ -116,26 +118,26 @@ def _check(images: Sequence[_Image], classes: int, options: Options) -> None:
     for image in images:
         found = read_rows(image.text, classes)
         faults.add(*found.faults)
-        boxes, twice = boxes + found.boxes, twice + found.twice
-        rows += len(found.objects) + found.boxes
+        boxes, twice = boxes + len(found.boxes), twice + found.twice
+        rows += len(found.objects) + len(found.boxes)
         first = first or (image.text if found.boxes else None)
     if boxes and options.boxes == "error":
         faults.add(
             SegbenchError(
                 f"{boxes} of {rows} rows are boxes (five values)",
                 where=first,
-                remedy="outline these objects, or skip them with `options: {boxes: skip}`; boxes are not "
-                "enough to learn masks",
+                remedy="outline these objects, or skip them with `options: {boxes: skip}`; or use all boxes "
+                "and no masks: `boxes: truth`, for the task detection",
             )
         )
     faults.raise_if_any()
-    if boxes:
+    if boxes and options.boxes == "skip":
         log.warning("%s: skipped %d rows that are boxes, here and in other files", first, boxes)
     if twice:
         log.warning("%d rows that stand twice in their file are read once", twice)
 
 
-def _samples(images: Sequence[_Image]) -> Iterator[Sample]:
+def _samples(images: Sequence[_Image], boxes: bool) -> Iterator[Sample]:
     for image in images:
         sample = Sample(image.split, image.name, image.path, group=image.group)
         try:
@@ -146,11 +148,26 @@ def _samples(images: Sequence[_Image]) -> Iterator[Sample]:
             continue
         if orientation > 4:
             width, height = height, width
-        sample.instances = [
-            {
-                "category_id": kind + 1,
-                "segmentation": [[v * (height if k % 2 else width) for k, v in enumerate(points)]],
-            }
-            for kind, points in read_rows(image.text).objects
-        ]
+        rows = read_rows(image.text)
+        scale = (width, height) * 2
+        if boxes:
+            outlined = [(kind, _bounds(points)) for kind, points in rows.objects]
+            sample.instances = [
+                {"category_id": kind + 1, "bbox": [v * s for v, s in zip(box, scale)]}
+                for kind, box in outlined + rows.boxes
+            ]
+        else:
+            sample.instances = [
+                {
+                    "category_id": kind + 1,
+                    "segmentation": [[v * scale[k % 2] for k, v in enumerate(points)]],
+                }
+                for kind, points in rows.objects
+            ]
         yield sample
+
+
+def _bounds(points: Sequence[float]) -> list[float]:
+    """Return x, y, width, height of the corners x, y, x, y, ..."""
+    x, y = points[::2], points[1::2]
+    return [min(x), min(y), max(x) - min(x), max(y) - min(y)]

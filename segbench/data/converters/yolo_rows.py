@@ -16,12 +16,13 @@ FIX = "fix the row, or remove it"
 
 @dataclass
 class Rows:
-    """The valid rows of a text file, its errors, and the number of rows that are skipped."""
+    """The valid rows of a text file, its errors, and the number of rows that stand twice."""
 
     objects: list[tuple[int, list[float]]] = field(default_factory=list)
     """Class from 0, and x, y, ... as shares of width and height."""
     faults: list[SegbenchError] = field(default_factory=list)
-    boxes: int = 0
+    boxes: list[tuple[int, list[float]]] = field(default_factory=list)
+    """Class and x, y, width, height of rows of five values, with the upper left corner at x, y."""
     twice: int = 0
 
 
@@ -49,15 +50,16 @@ def read_rows(path: Path, classes: int | None = None) -> Rows:
         except ValueError as error:
             rows.faults.append(SegbenchError(f"line {number}: {error}", where=path, remedy=FIX))
             continue
-        if points:
+        if len(points) > 4:
             rows.objects.append((kind, points))
         else:
-            rows.boxes += 1
+            x, y, width, height = points
+            rows.boxes.append((kind, [x - width / 2, y - height / 2, width, height]))
     return rows
 
 
 def _row(values: Sequence[str], classes: int | None) -> tuple[int, list[float]]:
-    """Return class and corners, clipped to 0..1; no corners for a box. ValueError if the row is not valid."""
+    """Return class and corners, or centre and size of a box, clipped to 0..1. ValueError if not valid."""
     numbers = [_number(text) for text in values]
     kind = numbers[0]
     if kind != int(kind) or kind < 0:
@@ -73,7 +75,7 @@ def _row(values: Sequence[str], classes: int | None) -> tuple[int, list[float]]:
         more = f" (and {len(wrong) - 1} more)" if len(wrong) > 1 else ""
         raise ValueError(f"the coordinate {wrong[0]} is not in 0 to 1{more}; divide by width or height")
     points = [min(max(number, 0.0), 1.0) for number in numbers[1:]]
-    return int(kind), points if len(points) > 4 else []
+    return int(kind), points
 
 
 def _number(text: str) -> float:

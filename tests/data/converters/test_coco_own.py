@@ -232,6 +232,31 @@ def test_boxes(root: Path, put):
     assert [len(s.instances) for s in own(root, boxes="skip").samples] == [1, 0]
 
 
+def test_boxes_as_truth(root: Path, put, write):
+    """Without masks, scaled with the image, in the order of the file."""
+    one = {"id": 0, "image_id": 0, "category_id": 3, "bbox": [1, 1, 3, 4]}
+    outlined = {
+        "id": 1,
+        "image_id": 1,
+        "category_id": 5,
+        "bbox": [2, 0, 4, 2],
+        "segmentation": SQUARE,
+        "area": 6,
+    }
+    images = [*listed("a.png"), {"id": 1, "file_name": "b.png", "width": 2 * W, "height": 3 * H}]
+    put("train.json", "a.png", "b.png", images=images, annotations=[one, outlined])
+    dataset = write(own(root, boxes="truth", scale=True))
+    assert dataset.info.tasks == ["detection"]
+    splits = [dataset.split(name).instances_json for name in ("train", "test")]
+    read = {a["category_id"]: a for p in splits for a in json.loads(p.read_text())["annotations"]}
+    assert read[1]["bbox"] == [1, 1, 3, 4] and read[1]["area"] == 12
+    assert read[2]["bbox"] == [1, 0, 2, pytest.approx(2 / 3)] and read[2]["area"] == 1
+    assert all("segmentation" not in annotation for annotation in read.values())
+    one.pop("bbox")
+    put("train.json", "a.png", "b.png", images=images, annotations=[one, outlined])
+    assert "1 of 2 objects have no box, first annotation 0 of image 0" in message(root, boxes="truth")
+
+
 def test_area_of_the_box(root: Path, put):
     """It is dropped where the outline has another area, and only then."""
     triangle = {"segmentation": [[0, 0, 6, 0, 0, 5]], "bbox": [0, 0, 6, 5]}
@@ -364,7 +389,7 @@ def test_annotations_are_not_kept_in_memory(root: Path, put):
     """An annotation is parsed when its image is read."""
     path = put("train.json", "a.png", "b.png")
     faults = Faults()
-    file = ObjectFile(path, faults, "utf-8", skip_boxes=False)
+    file = ObjectFile(path, faults, "utf-8", boxes="error")
     faults.raise_if_any()
     text = path.read_text()
     path.write_text(text.replace('"category_id": 5', '"category_id": 3'))

@@ -194,6 +194,21 @@ def test_boxes_are_counted(standard: Path, caplog):
     assert "skipped 2 rows that are boxes" in caplog.text
 
 
+def test_boxes_as_truth(standard: Path, write):
+    """Rows of boxes count from the centre; of an outline, the bounds are the box."""
+    (standard / "labels/train/a.txt").write_text("0 0.5 0.5 0.25 0.5\n")
+    dataset = write(own(standard, boxes="truth"))
+    assert dataset.info.tasks == ["detection"]
+    boxes = {
+        name: [
+            (a["category_id"], a["bbox"])
+            for a in json.loads(dataset.split(name).instances_json.read_text())["annotations"]
+        ]
+        for name in ("train", "val")
+    }
+    assert boxes == {"train": [(1, [6, 2, 4, 4])], "val": [(2, [2, 2, 6, 4])]}
+
+
 def test_rows_that_stand_twice_are_read_once(standard: Path, caplog):
     (standard / "labels/val/b.txt").write_text(f"0 {SQUARE}\n1 {SQUARE}\n0  {SQUARE} \n")
     assert found(standard)["images/val/b.png"] == ("val", [1, 2])
