@@ -79,6 +79,23 @@ def open_image(path: Path | IO[bytes], *, where: Path | str | None = None) -> Im
         ) from error
 
 
+def read_header(path: Path) -> tuple[tuple[int, int], int]:
+    """Return width and height of an image as stored, and its EXIF orientation (1 to 8), from its header.
+
+    Raises:
+        SegbenchError: the image is broken or too large.
+    """
+    try:
+        with Image.open(path) as image:
+            size, orientation = image.size, _orientation(image)
+            if image.format == "TIFF" and orientation > 4:  # Pillow exchanges the sides of these on its own
+                size = size[::-1]
+    except (OSError, ValueError, SyntaxError):
+        whole = open_image(path)  # raises a clear error
+        size, orientation = whole.size, whole.info[_FOUND]
+    return size, orientation
+
+
 def _orientation(image: Image.Image) -> int:
     """Return the EXIF orientation, 1 to 8. A damaged entry counts as 1, as in viewers."""
     try:

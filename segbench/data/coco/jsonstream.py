@@ -60,6 +60,8 @@ class _Scanner:
         while True:
             try:
                 value, end = self._decoder.raw_decode(self._text, self._at)
+            except RecursionError as error:
+                raise _malformed(self._path, "too many brackets inside each other") from error
             except json.JSONDecodeError as error:
                 if self._read():
                     continue

@@ -1,241 +1,375 @@
-"""COCO 2017: panoptic and instance truth. Classes are numbered from 1 in the order of COCO's ids.
+"""COCO: instance and panoptic truth, of COCO itself and as annotation tools export it.
 
-Lin et al. 2014; Kirillov et al. 2019. `val` is scored, as the truth of COCO's test set is not public.
+Lin et al. 2014; Kirillov et al. 2019. CVAT, Roboflow, Label Studio, VIA, Datumaro, labelme2coco and others
+write this format. Classes are numbered from 1 in the order of the ids in the file.
+
+Splits: one annotation file for each, from the options or by their paths, such as `train/` or
+`instances_val2017.json`; else `test` or `test_fraction` divide the images of the one file.
 """
 
 from __future__ import annotations
 
 import logging
-from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Literal
 
 import numpy as np
-from PIL import Image
-from pydantic import BaseModel, ConfigDict
+from pydantic import field_validator
 
-from segbench.contract.view import Category
+from segbench.contract.limits import MAX_PIXELS
 from segbench.data.coco import checks, masks
-from segbench.data.converters.coco_entries import (
-    CategoryEntry,
-    ImageEntry,
-    Instances,
-    ObjectEntry,
-    Panoptic,
-    SegmentEntry,
-)
-from segbench.data.converters.common import color, inside, parse_options, read_checked, require
-from segbench.data.dataset import Archives, Converted, Sample, rgb_to_id
+from segbench.data.converters.coco_classes import Classes
+from segbench.data.converters.coco_entries import ImageEntry, ObjectEntry, SegmentEntry
+from segbench.data.converters.coco_files import Paths, Place, found_files, place_of
+from segbench.data.converters.coco_images import ImageFolder
+from segbench.data.converters.coco_orientation import Size, Sizes, orientation_of, sizes_of
+from segbench.data.converters.coco_reader import ObjectFile, PanopticFile
+from segbench.data.converters.common import inside, parse_options, require
+from segbench.data.converters.folder import FolderOptions, evaluation_split
+from segbench.data.converters.named_images import NamedImage, name_and_divide
+from segbench.data.converters.splits import SPLITS
+from segbench.data.dataset import Archives, Converted, Orientation, Sample, rgb_to_id
+from segbench.data.faults import Faults
 from segbench.data.images import open_image
 from segbench.errors import SegbenchError
 
 log = logging.getLogger(__name__)
-SPLITS = ("train", "val")
-T = TypeVar("T")
-Size = tuple[int, int]
-"""Height, width"""
+BOX_SHARE = 0.01
+"""Smallest difference between the area of an outline and that of its box, as a share of the latter, that
+shows that a stated area is that of the box."""
 
 
-class Options(BaseModel):
-    model_config = ConfigDict(extra="forbid", use_attribute_docstrings=True)
-
-    panoptic: bool = True
-    """Read the panoptic files, too. False: the instance files only."""
+class Options(FolderOptions):
+    labels: list[str] | None = None
+    """The classes, in order. null: the categories of the files, in the order of their ids."""
+    instances: Paths | None = None
+    """The instance file, or one for each split (`{train: ..., test: ...}`); paths count from the folder, or
+    begin with the name of an archive. null: those that are found, if `panoptic` is not given either."""
+    panoptic: Paths | bool | None = None
+    """The panoptic file, or one for each split, each with its maps in a folder of the same name. null: those
+    that are found, if `instances` is not given; true: they must be found; false: none."""
+    images: Paths | None = None
+    """The folder of the images, or one for each split. null: images are searched by name."""
+    boxes: Literal["error", "skip"] = "error"
+    """Objects without an outline, which have only a box, are errors (error) or skipped (skip)."""
+    orientation: Orientation | None = None
+    """Whether annotations count the pixels of images that EXIF turns as stored (stored), or as viewers and
+    most annotation tools show them (upright). null: as the stated sizes of the images show."""
     scale: bool = False
     """Scale the annotation if its size is not that of the image. False: that is an error."""
 
+    @field_validator("instances", "panoptic", "images", mode="before")
+    @classmethod
+    def splits_are_known(cls, value: Any) -> Any:
+        if isinstance(value, dict) and (wrong := [key for key in value if key not in SPLITS]):
+            raise ValueError(f"{wrong[0]!r} is not a split; write train, val or test")
+        return value
+
 
 def convert(archives: Archives, options: dict[str, Any]) -> Converted:
-    """Convert the archives. Options: see `Options`."""
+    """Convert the folder or the archives. Options: see `Options`."""
     chosen = parse_options(Options, options)
-    source = _Source(archives, chosen)
+    source = _Source(place_of(archives, chosen), chosen)
     return Converted(
-        categories=source.categories,
-        background=not chosen.panoptic,
-        evaluation_split="val",
-        orientation="stored",
-        partial=True,
-        samples=source.panoptic_samples() if chosen.panoptic else source.instance_samples(),
+        categories=source.classes.categories,
+        background=not source.panoptic,
+        evaluation_split=evaluation_split([image.split for image in source.images]),
+        orientation=source.orientation,
+        partial=True,  # a file may list classes that its images do not have
+        samples=source.samples(),
     )
 
 
+@dataclass(kw_only=True)
+class _Listed(NamedImage):
+    """An image. `file`: the split of the file that lists it; None: no file lists it."""
+
+    file: str | None
+    id: int
+    sizes: Sizes
+
+
 class _Source:
-    """Reads the JSON files. The reference file defines the classes; the others are matched by name."""
+    """The files of a dataset, and the images that they list."""
 
-    def __init__(self, archives: Archives, options: Options) -> None:
-        self.archives, self.options = archives, options
-        self.reference = self.panoptic_json("val") if options.panoptic else self.instances_json("val")
-        kind: type[Instances | Panoptic] = Panoptic if options.panoptic else Instances
-        first = sorted(read_checked(self.reference, kind).categories, key=lambda c: c.id)
-        self.ids = _ids_by_name(first, self.reference)
-        self.number_of = {name: number for number, name in enumerate(self.ids, 1)}
-        self.categories = [
-            Category(id=number, name=c.name, isthing=c.isthing, color=c.color or color(number))
-            for number, c in enumerate(first, 1)
-        ]
+    def __init__(self, place: Place, options: Options) -> None:
+        self.place, self.options = place, options
+        instances, panoptic = _paths(place, options)
+        faults = Faults()
+        self.instances = {
+            split: ObjectFile(path, faults, options.encoding, skip_boxes=options.boxes == "skip")
+            for split, path in instances.items()
+        }
+        self.panoptic = {
+            split: PanopticFile(path, faults, options.encoding) for split, path in panoptic.items()
+        }
+        faults.raise_if_any()
+        self.files: Mapping[str, ObjectFile | PanopticFile] = self.panoptic or self.instances
+        first = [self.files[split] for split in ("val", "train", "test", "") if split in self.files]
+        others = list(self.instances.values()) if self.panoptic else []
+        self.classes = Classes(first, others, options.labels, things=not self.panoptic)
+        self.stuff = {c.id for c in self.classes.categories if not c.isthing}
+        self.maps = {split: _maps(file.path) for split, file in self.panoptic.items()}
+        self.images = self._images()
+        self.orientation = options.orientation or orientation_of(image.sizes for image in self.images)
+        self._check_sizes()
+        name_and_divide(self.images, options)
+        for file in self.instances.values():
+            if file.skipped:
+                log.warning("%s: skipped %d objects without an outline", file.path, file.skipped)
 
-    def instances_json(self, split: str) -> Path:
-        root = self.archives["annotations_trainval2017.zip"]
-        return root / "annotations" / f"instances_{split}2017.json"
+    def _images(self) -> list[_Listed]:
+        """Find the images that the files list."""
+        folders = self._folders()
+        faults = Faults()
+        found: list[_Listed] = []
+        lister: dict[Path, tuple[Path, str]] = {}
+        for split, file in self.files.items():
+            for entry in self._entries(split):
+                try:
+                    image = folders[split].find(entry.file_name, file.path, split)
+                    sizes = sizes_of(image, entry.height, entry.width)
+                except SegbenchError as error:
+                    faults.add(error)
+                    continue
+                if other := lister.get(image):
+                    what = f"the images {entry.file_name!r} and {other[1]!r} (in {other[0]}) are both {image}"
+                    faults.add(SegbenchError(what, where=file.path, remedy="list each image once"))
+                    continue
+                lister[image] = file.path, entry.file_name
+                found.append(_Listed(path=image, split=split, file=split, id=entry.id, sizes=sizes))
+        faults.raise_if_any()
+        return found + self._unlisted(folders, lister)
 
-    def panoptic_json(self, split: str) -> Path:
-        root = self.archives["panoptic_annotations_trainval2017.zip"]
-        return root / "annotations" / f"panoptic_{split}2017.json"
-
-    def image(self, split: str, name: str) -> Path:
-        return require(inside(self.archives[f"{split}2017.zip"] / f"{split}2017", name))
-
-    def numbers(self, entries: Sequence[CategoryEntry], path: Path, *, some: bool = False) -> dict[int, int]:
-        """Map the category ids of a file to class numbers, by name. `some`: the file may lack classes."""
-        ids = _ids_by_name(entries, path)
-        checks.check_same_names(ids, path, self.ids, self.reference, some=some)
-        moved = [
-            f"{name} {own} (there {self.ids[name]})" for name, own in ids.items() if own != self.ids[name]
-        ]
-        if moved:
-            log.warning(
-                "%s: category ids differ from those of %s; classes are matched by name: %s",
-                path,
-                self.reference,
-                ", ".join(moved),
-            )
-        return {own: self.number_of[name] for name, own in ids.items()}
-
-    def instances(self, split: str) -> tuple[dict[int, ImageEntry], dict[int, list[dict[str, Any]]]]:
-        """Read an instance file: return images by id, and objects by image id."""
-        path = self.instances_json(split)
-        source = read_checked(path, Instances)
-        images = _images(source.images, path)
-        numbers = self.numbers(source.categories, path, some=self.options.panoptic)
-        _check_outlines(source.annotations, path)
-        objects = defaultdict(list)
-        for annotation in source.annotations:
-            _known(annotation.image_id, images, "image", path)
-            objects[annotation.image_id].append(_renumbered(annotation, numbers, path))
-        return images, objects
-
-    def instance_samples(self) -> Iterator[Sample]:
-        for split in SPLITS:
-            path = self.instances_json(split)
-            images, objects = self.instances(split)
-            for image_id, entry in images.items():
-                image = self.image(split, entry.file_name)
-                stated, size = self.sizes(entry, image, path)
-                found = _fitted(objects[image_id], stated, size, path)
-                yield Sample(split, image.stem, image, instances=found)
-
-    def panoptic_samples(self) -> Iterator[Sample]:
-        for split in SPLITS:
-            path, other = self.panoptic_json(split), self.instances_json(split)
-            source = read_checked(path, Panoptic)
-            images = _images(source.images, path)
-            numbers = self.numbers(source.categories, path)
-            known, objects = self.instances(split)
-            checks.unique_ids(
-                ((a.image_id, a.file_name) for a in source.annotations), "annotation of image", path
-            )
-            if len(source.annotations) < len(images):
-                unused = len(images) - len(source.annotations)
-                log.warning("%s: %d images without an annotation are skipped", path, unused)
-            maps = require(path.with_suffix(""))
-            if (maps / maps.name).is_dir():  # the nested archive may contain the folder or its files
-                maps /= maps.name
-            for annotation in source.annotations:
-                entry = _known(annotation.image_id, images, "image", path)
-                _check_same_image(entry, path, known, other)
-                image = self.image(split, entry.file_name)
-                stated, size = self.sizes(entry, image, path)
-                rgb = open_image(require(inside(maps, annotation.file_name))).convert("RGB")
-                ids = rgb_to_id(np.asarray(rgb))
-                if self.options.scale:
-                    ids = masks.resized(ids, size)
-                found = _fitted(objects[annotation.image_id], stated, size, other)
-                segments = [_renumbered(s, numbers, path) for s in annotation.segments_info]
-                yield Sample(split, image.stem, image, instances=found, panoptic=(ids, segments))
-
-    def sizes(self, entry: ImageEntry, image: Path, path: Path) -> tuple[Size, Size]:
-        """Return the size of an image as the JSON file states it, and its real size."""
-        try:
-            with Image.open(image) as file:
-                size = file.height, file.width
-        except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
-            size = open_image(image).size[::-1]  # raises a clear error
-        stated = entry.height or size[0], entry.width or size[1]
-        if stated != size and not self.options.scale:
-            turned = ", which fits an image that is turned by a right angle" if stated[::-1] == size else ""
+    def _folders(self) -> dict[str, ImageFolder]:
+        """Return the images among which those of each split are searched."""
+        if self.options.images is None:
+            maps = list(self.maps.values())
+            everywhere = ImageFolder(self.place.tops, beside=True, without=maps)
+            return dict.fromkeys(self.files, everywhere)
+        given = self.place.paths(self.options.images, "images")
+        if lacking := [split for split in self.files if split not in given and "" not in given]:
             raise SegbenchError(
-                f"is {size[1]}x{size[0]} (width x height), {path} states {stated[1]}x{stated[0]}{turned}",
-                where=image,
-                remedy="use the images that were annotated, or scale the truth with `options: {scale: true}`",
+                f"has no folder for the split '{lacking[0]}'",
+                where="options.images",
+                remedy="give one folder for all splits, or one for each",
             )
-        return stated, size
+        for path in given.values():
+            if not path.is_dir():
+                raise SegbenchError("is not a folder", where=path, remedy="name the folder in `images`")
+        made = {path: ImageFolder({"": path}, beside=False) for path in given.values()}
+        return {split: made[given.get(split) or given[""]] for split in self.files}
+
+    def _entries(self, split: str) -> Iterator[ImageEntry]:
+        """Yield the images of a file. Images without a panoptic annotation are skipped."""
+        file = self.files[split]
+        if split not in self.panoptic:
+            yield from file.images.values()
+            return
+        annotated = set(file.image_ids.tolist())
+        if len(annotated) < len(file.images):
+            unused = len(file.images) - len(annotated)
+            log.warning("%s: %d images without an annotation are skipped", file.path, unused)
+        instances = self.instances.get(split)
+        for number in file.image_ids.tolist():
+            if instances is not None:
+                _check_same_image(file.images[number], file.path, instances)
+            yield file.images[number]
+
+    def _unlisted(self, folders: Mapping[str, ImageFolder], listed: Mapping[Path, object]) -> list[_Listed]:
+        """Return the images that no file lists, if the options do not skip them."""
+        found = {path: split for f in folders.values() for split, path in f.unlisted(listed)}
+        if not found or self.panoptic:
+            return []
+        if self.options.unannotated == "skip":
+            log.warning(
+                "%s: skipped %d images that no file lists, such as %s (`unannotated: empty` uses them as "
+                "images without objects)",
+                next(iter(self.place.tops.values())),
+                len(found),
+                min(found).name,
+            )
+            return []
+        one = next(iter(self.files)) if len(self.files) == 1 else None
+        faults = Faults()
+        for path, split in found.items():
+            if one is None and split not in self.files:
+                what = "no file lists the image, and it is not in the folder of a split"
+                faults.add(SegbenchError(what, where=path, remedy="move it, or set `unannotated: skip`"))
+        faults.raise_if_any()
+        return [
+            _Listed(
+                path=path,
+                split=split if one is None else one,
+                file=None,
+                id=0,
+                sizes=sizes_of(path, None, None),
+            )
+            for path, split in found.items()
+        ]
+
+    def _check_sizes(self) -> None:
+        faults = Faults()
+        for listed in self.images:
+            sizes, size = listed.sizes, listed.sizes.seen(self.orientation)
+            if sizes.stated is None or sizes.stated == size:
+                continue
+            if self.options.scale and sizes.stated[0] * sizes.stated[1] <= MAX_PIXELS:
+                continue
+            remedy = "use the images that were annotated, or scale the truth with `options: {scale: true}`"
+            turned = ""
+            if sizes.stated == sizes.stored or sizes.stated == sizes.upright:
+                turned = f", which fits only with `orientation: {_other(self.orientation)}` (EXIF)"
+                remedy = "set `orientation` in the options, or turn the image itself"
+            elif sizes.stated[::-1] == size:
+                turned = ", which fits an image that is turned by a right angle"
+            assert listed.file is not None
+            faults.add(
+                SegbenchError(
+                    f"is {size[1]}x{size[0]} (width x height), {self.files[listed.file].path} states "
+                    f"{sizes.stated[1]}x{sizes.stated[0]}{turned}",
+                    where=listed.path,
+                    remedy=remedy,
+                )
+            )
+        faults.raise_if_any()
+
+    def samples(self) -> Iterator[Sample]:
+        for image in self.images:
+            sample = Sample(image.split, image.name, image.path, group=image.group)
+            try:
+                if self.instances:
+                    sample.instances = self._objects(image)
+                if self.panoptic:
+                    sample.panoptic = self._segments(image)
+            except SegbenchError as error:
+                sample.faults.append(error)
+            yield sample
+
+    def _objects(self, image: _Listed) -> list[dict[str, Any]]:
+        if image.file is None or image.file not in self.instances:
+            return []
+        file = self.instances[image.file]
+        numbers = self.classes.numbers[file.path]
+        objects = []
+        for entry in file.of(image.id):
+            found = _renumbered(entry, numbers)
+            if found["category_id"] not in self.stuff:  # the panoptic file has these
+                objects.append(_without_area_of_box(found))
+        return _fitted(objects, image.sizes, self.orientation, file.path)
+
+    def _segments(self, image: _Listed) -> tuple[np.ndarray, list[dict[str, Any]]]:
+        assert image.file is not None
+        file = self.panoptic[image.file]
+        (annotation,) = file.of(image.id)
+        path = require(inside(self.maps[image.file], annotation.file_name.replace("\\", "/")))
+        ids = rgb_to_id(np.asarray(open_image(path).convert("RGB")))
+        if self.options.scale:
+            ids = masks.resized(ids, image.sizes.seen(self.orientation))
+        return ids, [_renumbered(s, self.classes.numbers[file.path]) for s in annotation.segments_info]
 
 
-def _ids_by_name(entries: Sequence[CategoryEntry], path: Path) -> dict[str, int]:
-    checks.unique_ids(((c.id, c.name) for c in entries), "category", path)
-    return checks.unique_names(((c.id, c.name) for c in entries), "category", path)
+def _paths(place: Place, options: Options) -> tuple[dict[str, Path], dict[str, Path]]:
+    """Return the instance and the panoptic files by split, from the options or as they are found."""
+    instances: dict[str, Path] = {}
+    panoptic: dict[str, Path] = {}
+    if options.instances is not None:
+        instances = place.paths(options.instances, "instances")
+    if not isinstance(options.panoptic, bool | None):
+        panoptic = place.paths(options.panoptic, "panoptic")
+    if (options.instances is None and not panoptic) or options.panoptic is True:
+        found = found_files(place, options.encoding)
+        if options.instances is None:
+            instances = found.get("instances", {})
+        if options.panoptic is not False:
+            panoptic = found.get("panoptic", {})
+    if options.panoptic is True and not panoptic:
+        raise SegbenchError(
+            "there is no panoptic file",
+            where="options.panoptic",
+            remedy="name it: `panoptic: {train: ..., val: ...}`, or write false",
+        )
+    if not instances and not panoptic:
+        raise SegbenchError(
+            "there is no instance file", where="options.instances", remedy="name it, or use the panoptic file"
+        )
+    if instances and panoptic and (lacking := set(panoptic) ^ set(instances)):
+        raise SegbenchError(
+            f"the split '{min(lacking)}' has only one of the two files: instances of "
+            f"{', '.join(map(repr, instances))}, panoptic of {', '.join(map(repr, panoptic))}",
+            where="options.panoptic",
+            remedy="name both files of each split, or write `panoptic: false`",
+        )
+    order = ("", *SPLITS)
+    instances, panoptic = (
+        {split: part[split] for split in order if split in part} for part in (instances, panoptic)
+    )
+    return instances, panoptic
 
 
-def _images(entries: Sequence[ImageEntry], path: Path) -> dict[int, ImageEntry]:
-    checks.unique_ids(((i.id, i.file_name) for i in entries), "image", path)
-    checks.unique_names(((i.id, i.file_name) for i in entries), "image", path)
-    return {i.id: i for i in entries}
+def _maps(path: Path) -> Path:
+    """Return the folder of the maps of a panoptic file."""
+    maps = require(path.with_suffix(""))
+    return maps / maps.name if (maps / maps.name).is_dir() else maps  # as the nested archive may have it
 
 
-def _check_same_image(entry: ImageEntry, path: Path, known: Mapping[int, ImageEntry], other: Path) -> None:
+def _check_same_image(entry: ImageEntry, path: Path, other: ObjectFile) -> None:
     """Check that an id means the same image in the panoptic and in the instance file."""
-    name = known[entry.id].file_name if entry.id in known else None
+    name = other.images[entry.id].file_name if entry.id in other.images else None
     if name is None or checks.stem(name) != checks.stem(entry.file_name):
         is_there = "not listed" if name is None else checks.shown(name)
         raise SegbenchError(
-            f"image id {entry.id} is {checks.shown(entry.file_name)}, in {other} it is {is_there}",
+            f"image id {entry.id} is {checks.shown(entry.file_name)}, in {other.path} it is {is_there}",
             where=path,
             remedy="use two files of the same release",
         )
 
 
-def _check_outlines(annotations: Sequence[ObjectEntry], path: Path) -> None:
-    lacking = [a for a in annotations if not masks.has_outline(a.segmentation)]
-    if lacking:
-        raise SegbenchError(
-            f"{len(lacking)} of {len(annotations)} objects have no outline, first annotation {lacking[0].id} "
-            f"of image {lacking[0].image_id} (segmentation: {checks.shown(lacking[0].segmentation)})",
-            where=path,
-            remedy="outline these objects or remove them; boxes are not enough to learn masks",
-        )
+def _other(orientation: Orientation) -> Orientation:
+    return "stored" if orientation == "upright" else "upright"
 
 
-def _renumbered(
-    annotation: ObjectEntry | SegmentEntry, numbers: Mapping[int, int], path: Path
-) -> dict[str, Any]:
-    number = _known(annotation.category_id, numbers, "category", path)
-    return {key: value for key, value in annotation if value is not None} | {"category_id": number}
+def _renumbered(entry: ObjectEntry | SegmentEntry, numbers: Mapping[int, int]) -> dict[str, Any]:
+    return {k: v for k, v in entry if v is not None} | {"category_id": numbers[entry.category_id]}
 
 
-def _fitted(objects: list[dict[str, Any]], stated: Size, size: Size, path: Path) -> list[dict[str, Any]]:
-    """Scale objects from an image of the `stated` size to one of `size`."""
-    if stated == size:
+def _without_area_of_box(entry: dict[str, Any]) -> dict[str, Any]:
+    """Drop an area that is that of the box, as Roboflow and VIA write it. The area decides what is small."""
+    area, box, outline = entry.get("area"), entry.get("bbox"), entry["segmentation"]
+    if area is None or box is None or abs(area - box[2] * box[3]) > 1e-6 * abs(area):
+        return entry
+    try:
+        own = sum(_polygon_area(polygon) for polygon in outline) if isinstance(outline, list) else None
+    except (TypeError, ValueError):  # malformed, which is found later
+        return entry
+    if own is None or abs(own - area) <= BOX_SHARE * area:
+        return entry
+    return {key: value for key, value in entry.items() if key != "area"}
+
+
+def _polygon_area(points: list[float]) -> float:
+    x, y = np.asarray(points, float).reshape(-1, 2).T
+    return float(abs(np.dot(x, np.roll(y, 1)) - np.dot(y, np.roll(x, 1))) / 2)
+
+
+def _fitted(
+    objects: list[dict[str, Any]], sizes: Sizes, orientation: Orientation, path: Path
+) -> list[dict[str, Any]]:
+    """Scale objects from the stated size of an image to its own."""
+    size: Size = sizes.seen(orientation)
+    if sizes.stated in (None, size):
         return objects
+    assert sizes.stated is not None
     found = []
     for entry in objects:
         try:
-            outline = masks.standardise(entry["segmentation"], *stated)
+            outline = masks.standardise(entry["segmentation"], *sizes.stated)
         except ValueError as error:
             raise SegbenchError(
                 f"annotation {entry['id']}: {error}", where=path, remedy="correct the annotation or remove it"
             ) from error
         kept = {key: value for key, value in entry.items() if key not in ("area", "bbox")}
-        found.append(kept | {"segmentation": masks.scaled(outline, stated, size)})
+        found.append(kept | {"segmentation": masks.scaled(outline, sizes.stated, size)})
     return found
-
-
-def _known(key: int, listed: Mapping[int, T], kind: str, path: Path) -> T:
-    """Return `listed[key]`. SegbenchError if the key is missing."""
-    if key not in listed:
-        raise SegbenchError(
-            f"an annotation has {kind} {key}, which is not listed",
-            where=path,
-            remedy="fetch the archives again",
-        )
-    return listed[key]

@@ -20,6 +20,7 @@ class Entry(BaseModel):
 class CategoryEntry(Entry):
     id: Id
     name: Text
+    supercategory: Any = None
     isthing: Flag = True
     color: Color | None = None
 
@@ -40,6 +41,18 @@ class ObjectEntry(Entry):
     area: Number | None = None
     bbox: tuple[Number, Number, Number, Number] | None = None
 
+    @model_validator(mode="before")
+    @classmethod
+    def in_one_form(cls, value: Any) -> Any:
+        """Drop `[]`, which VIA writes for a missing area or box; nest a polygon that is not in a list."""
+        if not isinstance(value, dict):
+            return value
+        value = {k: v for k, v in value.items() if v != [] or k not in ("area", "bbox")}
+        outline = value.get("segmentation")
+        if isinstance(outline, list) and outline and all(type(v) in (int, float) for v in outline):
+            value["segmentation"] = [outline]
+        return value
+
 
 class SegmentEntry(Entry):
     id: Id
@@ -51,19 +64,3 @@ class PanopticEntry(Entry):
     image_id: Id
     file_name: Text
     segments_info: list[SegmentEntry]
-
-
-class Instances(BaseModel):
-    """An instance file."""
-
-    images: list[ImageEntry]
-    annotations: list[ObjectEntry]
-    categories: list[CategoryEntry]
-
-
-class Panoptic(BaseModel):
-    """A panoptic file."""
-
-    images: list[ImageEntry]
-    annotations: list[PanopticEntry]
-    categories: list[CategoryEntry]

@@ -1,12 +1,15 @@
 from __future__ import annotations
 
 import json
+import os
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import yaml
 from PIL import Image
 from pycocotools.coco import COCO
 
@@ -15,10 +18,16 @@ from segbench.data.converters.coco import convert
 from segbench.data.dataset import id_to_rgb, rgb_to_id
 from segbench.errors import SegbenchError
 
+ENTRY = yaml.safe_load((Path(__file__).parents[3] / "config/datasets/coco2017.yaml").read_text())
+
+
+def coco2017(archives, **changes):
+    return convert({name: archives[name] for name in ENTRY["archives"]}, ENTRY["options"] | changes)
+
 
 @pytest.mark.slow
 def test_mirror(archives, write):
-    dataset = write(convert(archives, {}))
+    dataset = write(coco2017(archives))
     info = dataset.info
     assert info.splits == {"train": 80, "val": 20}
     assert (info.tasks, info.derived) == (["semantic", "instance", "panoptic"], ["semantic"])
@@ -57,11 +66,22 @@ def test_mirror(archives, write):
 
 
 def test_mirror_instances_alone(archives, write):
-    dataset = write(convert(archives, {"panoptic": False}))
+    dataset = write(coco2017(archives, panoptic=False))
     info = dataset.info
     assert (info.tasks, info.derived, info.background) == (["semantic", "instance"], ["semantic"], True)
     assert len(info.categories) == 80 and all(c.isthing for c in info.categories)
     assert info.categories[-1].name == "toothbrush"
+
+
+def test_mirror_as_a_folder(archives, tmp_path: Path):
+    """The files are found without the paths of the entry, and mean the same."""
+    for name in ENTRY["archives"]:
+        shutil.copytree(archives[name], tmp_path / name, copy_function=os.link)
+    found = convert({}, {"folder": tmp_path, "panoptic": False})
+    for one, other in zip(found.samples, coco2017(archives, panoptic=False).samples, strict=True):
+        assert (one.split, one.stem, one.instances) == (other.split, other.stem, other.instances)
+        assert one.image.samefile(other.image)
+    assert len(convert({}, {"folder": tmp_path}).categories) == 133
 
 
 def tiny(root: Path, save, category: int = 7, nested: bool = False, name: str = "1.jpg") -> dict[str, Path]:
@@ -258,7 +278,8 @@ def test_sizes_that_differ(tmp_path: Path, save, write):
         edit(tmp_path, f"instances_{split}", change)
     with pytest.raises(
         SegbenchError,
-        match=r"1.jpg: is 8x8 \(width x height\), .*instances_train2017.json states 16x24\n.*scale",
+        match=r"1.jpg: is 8x8 \(width x height\), .*instances_train2017.json states 16x24\n"
+        r".*1.jpg: is 8x8 .*instances_val2017.json states 16x24\n.*scale",
     ):
         list(convert(files, {"panoptic": False}).samples)
     dataset = write(convert(files, {"panoptic": False, "scale": True}))
