@@ -1,0 +1,161 @@
+"""Find the converter and its options for a folder."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import Path, PurePosixPath
+
+from segbench.adopt.annotations import json_files, yolo
+from segbench.adopt.contents import Contents, looks_like_masks, read_contents
+from segbench.adopt.layouts import Layout, layouts
+from segbench.adopt.meaning import meaning_of
+from segbench.adopt.proposal import Proposal
+from segbench.data.converters.patterns import files_below
+from segbench.data.images import IMAGE_SUFFIXES
+from segbench.errors import SegbenchError
+
+_ARCHIVES = (".zip", ".tar", ".gz", ".tgz", ".7z", ".rar")
+_VOLUMES = (".nii", ".nii.gz", ".dcm", ".mha", ".nrrd")
+_CANDIDATES = 8
+_GLANCE = 12
+"""Number of masks that are read to compare layouts."""
+
+
+def propose(root: Path) -> Proposal:
+    """Find the converter and its options.
+
+    Args:
+        root: the folder, without outer folders that contain only another folder.
+
+    Raises:
+        SegbenchError: nothing fits. It lists the types of files, and says what is missing.
+    """
+    files = files_below({"": root})
+    if not files:
+        raise SegbenchError("is empty", where=root, remedy="name the folder with your images")
+    found: list[Proposal] = []
+    if (by_text := yolo(files)) is not None:
+        found.append(by_text)
+    found += json_files(files, root)
+    if found:
+        first = found[0]
+        first.seen += [f"also: {other.seen[0]}" for other in found[1:]]
+        return first
+    return _pairs(files, root)
+
+
+def _pairs(files: Mapping[str, Path], root: Path) -> Proposal:
+    options = layouts(list(files))[:_CANDIDATES]
+    judged: list[tuple[float, Layout, Contents]] = []
+    for layout in options:
+        contents = read_contents(_masks(layout, files), sample=_GLANCE)
+        judged.append((layout.score * looks_like_masks(contents), layout, contents))
+    judged.sort(key=lambda item: -item[0])
+    if not judged:
+        raise _nothing(files, root)
+    best = judged[0][0]
+    _, layout, glance = judged[0]
+    if best < 0.2 * layout.score or not glance.masks:
+        raise _not_masks(layout, glance, root)
+    contents = read_contents(_masks(layout, files))
+    meaning = meaning_of(contents, files, layout.classes, layout.per_image)
+    options_of = layout.options()
+    pairs = layout.pairs
+    proposal = Proposal(
+        "pairs", options_of | meaning.options, images=[files[path] for path in pairs],
+        names=[name for part in layout.parts for name in part.names],
+    )
+    example = next(iter(pairs))
+    proposal.seen = [
+        f"{len(pairs)} images with masks, such as {example} with {pairs[example][0]}", *meaning.seen
+    ]
+    proposal.taken = _taken(layout) + meaning.taken
+    proposal.otherwise = [
+        'other files: image: "images/{name}.jpg" and mask: "masks/{name}.png"', *meaning.otherwise
+    ]
+    if layout.unannotated:
+        proposal.options["unannotated"] = "skip"
+        proposal.taken.append(f"{layout.unannotated} images without a mask are skipped")
+        proposal.otherwise.append("images without a mask are background: unannotated: empty")
+    for value, other, _ in judged[1:]:
+        if value > 0.3 * best and other.masks.place != layout.masks.place and other.pairs != pairs:
+            proposal.seen.append(f"also possible as masks: {len(other.pairs)} such as {other.masks.place}")
+            proposal.otherwise.append(f"those masks: {_mask_option(other)}")
+    lists = [p for p in files if PurePosixPath(p).name in ("train.txt", "val.txt", "test.txt")]
+    if lists and "splits" not in proposal.options:
+        proposal.seen.append(f"lists of a split, which are not read: {', '.join(lists)}")
+    return proposal
+
+
+def _mask_option(layout: Layout) -> str:
+    options = layout.options()
+    if "splits" in options:
+        return "splits: " + ", ".join(f"{s}: {sides['mask']!r}" for s, sides in options["splits"].items())
+    return f"mask: {options['mask']!r}"
+
+
+def _masks(layout: Layout, files: Mapping[str, Path]) -> list[Path]:
+    return [files[path] for masks in layout.pairs.values() for path in masks]
+
+
+def _taken(layout: Layout) -> list[str]:
+    splits = [part.split for part in layout.parts]
+    if splits == [""]:
+        return ["the names of folders tell no splits apart; a quarter of the images is for the test"]
+    counts = ", ".join(f"{part.split} ({len(part.pairs)})" for part in layout.parts)
+    return [f"the folders name the splits: {counts}"]
+
+
+def _not_masks(layout: Layout, contents: Contents, root: Path) -> SegbenchError:
+    if contents.unread and not contents.masks:
+        what, remedy = f"no mask can be read; first: {contents.unread[0]}", "fix the masks"
+    elif contents.same:
+        what = f"the files such as {layout.masks.place} are nearly the same for all images, so they are not masks"
+        remedy = "add the masks; if these are the masks, say so with --set mask=..."
+    else:
+        what = (
+            f"the files such as {layout.masks.place} have the names of masks, but up to "
+            f"{max(map(len, contents.sets), default=0)} values each, as photographs"
+        )
+        remedy = (
+            "save masks with a value for each class, as PNG; if they are masks, say what the values mean: "
+            "--set mask=... --set 'classes={0: background, 255: NAME}'"
+        )
+    return SegbenchError(what, where=root, remedy=remedy)
+
+
+def _nothing(files: Mapping[str, Path], root: Path) -> SegbenchError:
+    """Return the error if no converter fits: what there is, and what is missing."""
+    kinds = Counter(PurePosixPath(path).suffix.lower() or "(no suffix)" for path in files)
+    shown = ", ".join(f"{count} {suffix}" for suffix, count in kinds.most_common(8))
+    examples = ", ".join(_examples(files))
+    images = sum(count for suffix, count in kinds.items() if suffix in IMAGE_SUFFIXES)
+    lower = [path.lower() for path in files]
+    if not images and any(path.endswith(_ARCHIVES) for path in lower):
+        missing, remedy = "there are only archives", "extract them, and name the folder with the images"
+    elif any(path.endswith(_VOLUMES) for path in lower):
+        missing = "these are volumes, whose masks cannot be recognised by their names"
+        remedy = "write an entry with the converter for volumes; see docs/own_data.md"
+    elif not images:
+        missing, remedy = "there are no images", f"known images: {', '.join(sorted(IMAGE_SUFFIXES))}"
+    elif kinds.get(".xml"):
+        missing = "there are no masks; the XML files have boxes, as Pascal VOC, without outlines"
+        remedy = "export the annotation with outlines, such as COCO or masks"
+    else:
+        missing = "there are images, but no masks or annotation files that belong to them by name"
+        remedy = (
+            "name the masks as the images, such as images/7.jpg with masks/7.png, or 7.jpg with 7_mask.png; or say "
+            "how they are named: --set image=images/{name}.jpg --set mask=truth/{name}_t.png "
+            "--set 'classes={0: background, 255: NAME}'"
+        )
+    return SegbenchError(
+        f"{missing}\n  files: {shown}\n  such as: {examples}", where=root, remedy=remedy
+    )
+
+
+def _examples(files: Mapping[str, Path]) -> Sequence[str]:
+    by_folder: dict[str, str] = {}
+    for path in files:
+        by_folder.setdefault(str(PurePosixPath(path).parent) + PurePosixPath(path).suffix, path)
+    return list(by_folder.values())[:6]
