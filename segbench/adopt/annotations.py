@@ -51,14 +51,17 @@ def yolo(files: Files) -> Proposal | None:
         {},
         [f"{what}, and {len(texts)} text files with polygons"],
         ["a YOLO segmentation dataset" + (f", with the classes and splits of {what}" if described else "")],
-        ["another YAML file: data: NAME.yaml", "names: labels: [FIRST, SECOND]",
-         "rows with boxes are errors: boxes: skip"],
+        [
+            "another YAML file: data: NAME.yaml",
+            "names: labels: [FIRST, SECOND]",
+            "rows with boxes are errors: boxes: skip",
+        ],
         images=[files[path] for path in _images(files)],
         names=sorted(images),
     )
 
 
-def json_files(files: Files, root: Path) -> list[Proposal]:
+def json_files(files: Files, root: Path, given: Mapping[str, Any]) -> list[Proposal]:
     """Recognise JSON files of COCO, VIA and labelme, the likeliest first."""
     paths = _with_suffix(files, ".json")
     tools = Counter(_tool(files[path]) for path in spread(paths, _SAMPLE))
@@ -69,16 +72,20 @@ def json_files(files: Files, root: Path) -> list[Proposal]:
         if tool == "labelme":
             found.append(
                 Proposal(
-                    "labelme", {}, [f"{len(paths)} JSON files with `shapes`, as labelme writes them"],
+                    "labelme",
+                    {},
+                    [f"{len(paths)} JSON files with `shapes`, as labelme writes them"],
                     ["a labelme folder: objects and class maps; classes are all labels"],
-                    ["classes in order: labels: [FIRST, SECOND]; class maps only: task: semantic",
-                     "images without a JSON file are skipped: unannotated: empty"],
+                    [
+                        "classes in order: labels: [FIRST, SECOND]; class maps only: task: semantic",
+                        "images without a JSON file are skipped: unannotated: empty",
+                    ],
                 )
             )
         elif tool == "via":
             found.append(_via([files[path] for path in spread(paths, _SAMPLE)], len(paths)))
         elif tool == "coco" or (tool == "" and count and len(paths) <= _MANY):
-            if (coco := _coco(root)) is not None:
+            if (coco := _coco(root, given)) is not None:
                 found.append(coco)
     for proposal in found:
         proposal.images = [files[path] for path in images]
@@ -86,7 +93,9 @@ def json_files(files: Files, root: Path) -> list[Proposal]:
     return sorted(found, key=lambda p: p.converter != "coco")
 
 
-def _coco(root: Path) -> Proposal | None:
+def _coco(root: Path, given: Mapping[str, Any]) -> Proposal | None:
+    if given.keys() & {"instances", "panoptic"}:
+        return Proposal("coco", {}, ["a COCO dataset"], ["the files that the options name"])
     place = place_of({}, FolderOptions(folder=root))
     try:
         kinds = found_files(place, "utf-8")
@@ -106,9 +115,14 @@ def _coco(root: Path) -> Proposal | None:
             "splits by the names of the files" if any(splits) else "one file, whose images are divided"
         )
     return Proposal(
-        "coco", {}, seen, list(dict.fromkeys(taken)),
-        ["other files: instances: {train: FILE, test: FILE}; other folders of images: images: {train: FOLDER}",
-         "objects without an outline are errors: boxes: skip"],
+        "coco",
+        {},
+        seen,
+        list(dict.fromkeys(taken)),
+        [
+            "other files: instances: {train: FILE, test: FILE}; other folders of images: images: {train: FOLDER}",
+            "objects without an outline are errors: boxes: skip",
+        ],
     )
 
 
@@ -130,8 +144,13 @@ def _via(paths: list[Path], count: int) -> Proposal:
     attribute = fit[0] if fit else None
     taken = [f"`{attribute}` names the class" if attribute else "one class, `object`"]
     options = {"attribute": attribute} if attribute else {}
-    return Proposal("via", options, seen, taken,
-                    ["another attribute: attribute: NAME; the name of a single class: labels: [NAME]"])
+    return Proposal(
+        "via",
+        options,
+        seen,
+        taken,
+        ["another attribute: attribute: NAME; the name of a single class: labels: [NAME]"],
+    )
 
 
 def _regions(path: Path) -> Iterable[dict[str, Any]]:

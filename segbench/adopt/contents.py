@@ -24,6 +24,10 @@ PIXELS = 300_000_000
 _GREY_LEVELS = 32
 """More values than this, of which most pixels have the two at the ends, are a smoothed black and white mask."""
 
+_ALIKE = 0.9
+"""Share of the pixels but 0 that are equal in masks of different images above which they are no truth, but
+the field of view of a camera, for example."""
+
 
 @dataclass
 class Contents:
@@ -91,7 +95,8 @@ def read_contents(paths: Sequence[Path], key: str | None = None, sample: int = S
             if first is None:
                 first = levels
             elif first.shape == levels.shape:
-                alike.append(float((first == levels).mean()))
+                inside = (first != 0) | (levels != 0)
+                alike.append(float((first == levels)[inside].mean()) if inside.any() else 1.0)
             if form in ("values", "palette", "colors"):
                 for value in numbers[:64]:
                     if value:
@@ -99,7 +104,7 @@ def read_contents(paths: Sequence[Path], key: str | None = None, sample: int = S
                         single += _is_one(levels == value)
     result.complete = result.masks == len(paths)
     result.single = single / regions if regions else 0.0
-    result.same = len(alike) >= 2 and min(alike) > 0.98 and len(result.pixels) > 1
+    result.same = len(alike) >= 2 and float(np.median(alike)) > _ALIKE and len(result.pixels) > 1
     if form == "values" and _is_smooth(result):
         result.form = "smooth"
     return result

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 from segbench.adopt.annotations import json_files, yolo
 from segbench.adopt.contents import Contents, looks_like_masks, read_contents
 from segbench.adopt.layouts import Layout, layouts
 from segbench.adopt.meaning import meaning_of
 from segbench.adopt.proposal import Proposal
-from segbench.data.converters.patterns import files_below
+from segbench.data.converters.patterns import Pair, Pattern, files_below, matched, require_matches
 from segbench.data.images import IMAGE_SUFFIXES
 from segbench.errors import SegbenchError
 
@@ -22,11 +24,12 @@ _GLANCE = 12
 """Number of masks that are read to compare layouts."""
 
 
-def propose(root: Path) -> Proposal:
+def propose(root: Path, given: Mapping[str, Any] | None = None) -> Proposal:
     """Find the converter and its options.
 
     Args:
         root: the folder, without outer folders that contain only another folder.
+        given: options that the user has given. They are part of the result.
 
     Raises:
         SegbenchError: nothing fits. It lists the types of files, and says what is missing.
@@ -34,65 +37,123 @@ def propose(root: Path) -> Proposal:
     files = files_below({"": root})
     if not files:
         raise SegbenchError("is empty", where=root, remedy="name the folder with your images")
+    given = dict(given or {})
+    if given.keys() & {"image", "mask", "splits"}:
+        return _given_pairs(files, root, given)
     found: list[Proposal] = []
     if (by_text := yolo(files)) is not None:
         found.append(by_text)
-    found += json_files(files, root)
+    found += json_files(files, root, given)
     if found:
         first = found[0]
         first.seen += [f"also: {other.seen[0]}" for other in found[1:]]
+        first.options |= given
         return first
-    return _pairs(files, root)
+    return _pairs(files, root, given)
 
 
-def _pairs(files: Mapping[str, Path], root: Path) -> Proposal:
-    options = layouts(list(files))[:_CANDIDATES]
+def _given_pairs(files: Mapping[str, Path], root: Path, given: dict[str, Any]) -> Proposal:
+    """Return the proposal for patterns of the user; a single one completes what the names of files say."""
+    if "splits" not in given and not {"image", "mask"} <= given.keys():
+        found = layouts(list(files))
+        options = found[0].options() if found else {}
+        if "image" not in options:
+            raise SegbenchError(
+                "one pattern is given, and the other is not clear",
+                where=root,
+                remedy="give both, --set 'image=...' and --set 'mask=...'; or splits",
+            )
+        given = options | given
+    sides = given.get("splits") or {"": {"image": given["image"], "mask": given["mask"]}}
+    pairs: list[Pair] = []
+    for split, both in sides.items():
+        compiled = []
+        for kind in ("image", "mask"):
+            if not isinstance(both, dict) or not both.get(kind):
+                raise SegbenchError(
+                    f"has no pattern `{kind}`", where=f"options.splits.{split}", remedy="give image and mask"
+                )
+            texts = both[kind] if isinstance(both[kind], list) else [both[kind]]
+            compiled.append([Pattern(str(text), f"options.{kind}") for text in texts])
+        require_matches(files, [(compiled[0], compiled[1])])
+        pairs += matched(files, compiled[0], compiled[1]).pairs
+    masks = [path for pair in pairs for path, _ in pair.masks]
+    proposal = Proposal(
+        "pairs",
+        dict(given),
+        [f"{len(pairs)} images with masks of the given patterns"],
+        images=[pair.image for pair in pairs],
+        names=[pair.name for pair in pairs],
+    )
+    classes = sorted({text for pair in pairs for _, text in pair.masks if text})
+    return _with_meaning(proposal, masks, files, classes, len(masks) / len(pairs), given)
+
+
+def _with_meaning(
+    proposal: Proposal,
+    masks: Sequence[Path],
+    files: Mapping[str, Path],
+    classes: list[str],
+    per_image: float,
+    given: Mapping[str, Any],
+) -> Proposal:
+    """Add what the masks mean, if the user has not given it."""
+    if given.keys() & {"classes", "labelmap", "objects"}:
+        proposal.options |= given
+        return proposal
+    contents = read_contents(masks, given.get("key"))
+    if not contents.masks:
+        raise SegbenchError(
+            f"no mask can be read; first: {contents.unread[0]}",
+            remedy="fix the masks; of several variables in .mat files, name one: --set key=NAME",
+        )
+    meaning = meaning_of(contents, files, classes, per_image)
+    proposal.options |= meaning.options | given
+    proposal.seen += meaning.seen
+    proposal.taken += meaning.taken
+    proposal.otherwise += meaning.otherwise
+    return proposal
+
+
+def _pairs(files: Mapping[str, Path], root: Path, given: dict[str, Any]) -> Proposal:
     judged: list[tuple[float, Layout, Contents]] = []
-    for layout in options:
-        contents = read_contents(_masks(layout, files), sample=_GLANCE)
+    for layout in layouts(list(files))[:_CANDIDATES]:
+        contents = read_contents(_masks(layout, files), given.get("key"), _GLANCE)
         judged.append((layout.score * looks_like_masks(contents), layout, contents))
     judged.sort(key=lambda item: -item[0])
     if not judged:
         raise _nothing(files, root)
-    best = judged[0][0]
-    _, layout, glance = judged[0]
+    best, layout, glance = judged[0]
     if best < 0.2 * layout.score or not glance.masks:
         raise _not_masks(layout, glance, root)
-    contents = read_contents(_masks(layout, files))
-    meaning = meaning_of(contents, files, layout.classes, layout.per_image)
-    options_of = layout.options()
     pairs = layout.pairs
+    example = next(iter(pairs))
     proposal = Proposal(
-        "pairs", options_of | meaning.options, images=[files[path] for path in pairs],
+        "pairs",
+        layout.options(),
+        [f"{len(pairs)} images with masks, such as {example} with {pairs[example][0]}"],
+        _taken(layout),
+        ['other files: image: "images/{name}.jpg"; mask: "masks/{name}.png"'],
+        images=[files[path] for path in pairs],
         names=[name for part in layout.parts for name in part.names],
     )
-    example = next(iter(pairs))
-    proposal.seen = [
-        f"{len(pairs)} images with masks, such as {example} with {pairs[example][0]}", *meaning.seen
-    ]
-    proposal.taken = _taken(layout) + meaning.taken
-    proposal.otherwise = [
-        'other files: image: "images/{name}.jpg" and mask: "masks/{name}.png"', *meaning.otherwise
-    ]
-    if layout.unannotated:
+    proposal = _with_meaning(proposal, _masks(layout, files), files, layout.classes, layout.per_image, given)
+    if layout.unannotated and "unannotated" not in given:
         proposal.options["unannotated"] = "skip"
         proposal.taken.append(f"{layout.unannotated} images without a mask are skipped")
         proposal.otherwise.append("images without a mask are background: unannotated: empty")
     for value, other, _ in judged[1:]:
-        if value > 0.3 * best and other.masks.place != layout.masks.place and other.pairs != pairs:
+        if value > 0.1 * best and other.masks.place != layout.masks.place and other.pairs != pairs:
             proposal.seen.append(f"also possible as masks: {len(other.pairs)} such as {other.masks.place}")
-            proposal.otherwise.append(f"those masks: {_mask_option(other)}")
+            proposal.otherwise.append(f"those masks: {_as_text(other.options())}")
     lists = [p for p in files if PurePosixPath(p).name in ("train.txt", "val.txt", "test.txt")]
     if lists and "splits" not in proposal.options:
         proposal.seen.append(f"lists of a split, which are not read: {', '.join(lists)}")
     return proposal
 
 
-def _mask_option(layout: Layout) -> str:
-    options = layout.options()
-    if "splits" in options:
-        return "splits: " + ", ".join(f"{s}: {sides['mask']!r}" for s, sides in options["splits"].items())
-    return f"mask: {options['mask']!r}"
+def _as_text(options: Mapping[str, Any]) -> str:
+    return "; ".join(f"{key}: {json.dumps(value)}" for key, value in options.items())
 
 
 def _masks(layout: Layout, files: Mapping[str, Path]) -> list[Path]:
@@ -149,9 +210,7 @@ def _nothing(files: Mapping[str, Path], root: Path) -> SegbenchError:
             "how they are named: --set image=images/{name}.jpg --set mask=truth/{name}_t.png "
             "--set 'classes={0: background, 255: NAME}'"
         )
-    return SegbenchError(
-        f"{missing}\n  files: {shown}\n  such as: {examples}", where=root, remedy=remedy
-    )
+    return SegbenchError(f"{missing}\n  files: {shown}\n  such as: {examples}", where=root, remedy=remedy)
 
 
 def _examples(files: Mapping[str, Path]) -> Sequence[str]:

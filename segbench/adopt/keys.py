@@ -55,9 +55,7 @@ def _names(free: int) -> list[str]:
     return [*_fields(free - 1), "{name}"] if free > 1 else ["{name}"]
 
 
-def _keying(
-    files: Sequence[File], keys: list[Key], fields: list[str], stem: str, cost: int
-) -> Keying:
+def _keying(files: Sequence[File], keys: list[Key], fields: list[str], stem: str, cost: int) -> Keying:
     patterns: dict[str, None] = {}
     numbers = {f.number for f in files}
     first = files[0]

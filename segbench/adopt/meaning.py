@@ -55,18 +55,24 @@ def meaning_of(
             {"objects": "object"},
             [f"{per_image:.1f} black and white masks for each image"],
             ["each mask is an object of the class `object`"],
-            ["if the masks of an image are parts of one class: classes: {0: background, "
-             f"{contents.values[-1]}: NAME}} instead of objects"],
+            [
+                "if the masks of an image are parts of one class: classes: {0: background, "
+                f"{contents.values[-1]}: NAME}} instead of objects"
+            ],
         )
     if _are_objects(contents):
         most = max(len(s - {0}) for s in contents.sets)
         return Meaning(
             {"objects": "object"},
-            [f"{contents.bits}-bit masks with up to {most} values, which count from 1 or recur in few masks; "
-             f"{contents.single:.0%} of the values are one region each"],
+            [
+                f"{contents.bits}-bit masks with up to {most} values, which count from 1 or recur in few masks; "
+                f"{contents.single:.0%} of the values are one region each"
+            ],
             ["the masks number objects of one class, `object`"],
-            ["if the values are classes: classes: {0: background, 1: NAME, 2: NAME} instead of objects",
-             "another name of the class: objects: NAME"],
+            [
+                "if the values are classes: classes: {0: background, 1: NAME, 2: NAME} instead of objects",
+                "another name of the class: objects: NAME",
+            ],
         )
     return _values(contents, files)
 
@@ -81,8 +87,11 @@ def _black_and_white(contents: Contents, classes: list[str], per_image: float) -
             remedy="save them without loss (PNG), one value for each class",
         )
     threshold = 128 if bright > 128 else max(1, (bright + 1) // 2)
-    seen = ["black and white masks as JPEG" if contents.form == "lossy" else
-            "black and white masks with grey borders"]
+    seen = [
+        "black and white masks as JPEG"
+        if contents.form == "lossy"
+        else "black and white masks with grey borders"
+    ]
     options: dict[str, Any] = {"threshold": threshold}
     if classes:
         options = {"classes": {name: name for name in classes}} | options
@@ -93,7 +102,9 @@ def _black_and_white(contents: Contents, classes: list[str], per_image: float) -
     else:
         options = {"classes": ["background", "foreground"]} | options
         taken = [f"pixels of at least {threshold} are the class `foreground`"]
-    return Meaning(options, seen, taken, ["another limit: threshold: 200", "names: classes: [background, NAME]"])
+    return Meaning(
+        options, seen, taken, ["another limit: threshold: 200", "names: classes: [background, NAME]"]
+    )
 
 
 def _classes_by_folder(contents: Contents, classes: list[str]) -> Meaning:
@@ -103,8 +114,10 @@ def _classes_by_folder(contents: Contents, classes: list[str]) -> Meaning:
         {"objects": names} if numbered else {"classes": names},
         [f"masks in a folder for each of {', '.join(classes)}"],
         ["the folders are classes" + (", and the masks number objects" if numbered else "")],
-        ["if the folders are parts of one class: * instead of {class} in `mask`, and "
-         f"classes: {{0: background, {contents.values[-1]}: NAME}}"],
+        [
+            "if the folders are parts of one class: * instead of {class} in `mask`, and "
+            f"classes: {{0: background, {contents.values[-1]}: NAME}}"
+        ],
     )
 
 
@@ -119,8 +132,10 @@ def _are_objects(contents: Contents) -> bool:
     counting = sum(s == set(range(1, len(s) + 1)) for s in sets) > 0.9 * len(sets)
     recurring = sum(map(len, sets)) / len(union) / len(sets)
     many = max(counts) > _MANY or len(union) > _MANY
-    return (counting and (len(counts) > 2 or max(counts) > 20)) or (many and recurring < _RECURS) or (
-        many and counting
+    return (
+        (counting and (len(counts) > 2 or max(counts) > 20))
+        or (many and recurring < _RECURS)
+        or (many and counting)
     )
 
 
@@ -141,8 +156,10 @@ def _values(contents: Contents, files: Mapping[str, Path]) -> Meaning:
             {"classes": {0: "background", values[1]: "foreground"}},
             seen,
             [f"0 is background, {values[1]} the class `foreground`"],
-            [f"names: classes: {{0: background, {values[1]}: NAME}}",
-             "if the image has objects that do not touch, a converter for objects needs a number for each"],
+            [
+                f"names: classes: {{0: background, {values[1]}: NAME}}",
+                "if the image has objects that do not touch, a converter for objects needs a number for each",
+            ],
         )
     void = [_VOID] if values[-1] == _VOID and len(values) > 2 and values[-2] < _VOID - 1 else []
     known = [v for v in values if v not in void]
@@ -169,8 +186,10 @@ def _values(contents: Contents, files: Mapping[str, Path]) -> Meaning:
         options,
         seen,
         taken,
-        ["names and values: classes: {0: background, 1: NAME, 2: NAME}",
-         "values to exclude: void: [0]; if values number objects: objects: NAME instead of classes"],
+        [
+            "names and values: classes: {0: background, 1: NAME, 2: NAME}",
+            "values to exclude: void: [0]; if values number objects: objects: NAME instead of classes",
+        ],
     )
 
 
@@ -198,8 +217,12 @@ def _colors(contents: Contents, files: Mapping[str, Path]) -> Meaning:
         whole = path.endswith("labelmap.txt") and len(used) == len(names)
         return Meaning({"labelmap": path} if whole else {"classes": used}, [*seen, path], taken, [own])
     if most > 2 and contents.single > 0.85 and (sizes < _RECURS * 2 or len(contents.pixels) > _MANY):
-        return Meaning({"objects": "object"}, seen, ["each colour of a mask but black is an object"],
-                       ["if the colours are classes: classes: {\"#000000\": background, \"#804000\": NAME}"])
+        return Meaning(
+            {"objects": "object"},
+            seen,
+            ["each colour of a mask but black is an object"],
+            ['if the colours are classes: classes: {"#000000": background, "#804000": NAME}'],
+        )
     if len(contents.pixels) > _MANY:
         raise SegbenchError(
             f"the masks have {len(contents.pixels)} colours, too many for classes, and no file names them",
@@ -208,9 +231,12 @@ def _colors(contents: Contents, files: Mapping[str, Path]) -> Meaning:
         )
     order = sorted(hexes, key=lambda h: (h != "#000000", -contents.pixels[hexes[h]]))
     classes = {h: "background" if h == "#000000" else f"color_{h[1:]}" for h in order}
-    return Meaning({"classes": classes}, seen,
-                   ["each colour is a class" + ("; black is background" if "#000000" in classes else "")],
-                   ["names: change `color_...` in the entry; colours to exclude: void: [\"#ffffff\"]"])
+    return Meaning(
+        {"classes": classes},
+        seen,
+        ["each colour is a class" + ("; black is background" if "#000000" in classes else "")],
+        ['names: change `color_...` in the entry; colours to exclude: void: ["#ffffff"]'],
+    )
 
 
 def _labelmap(files: Mapping[str, Path]) -> tuple[str, dict[str, str]] | None:

@@ -34,7 +34,9 @@ def color_names(files: Mapping[str, Path]) -> tuple[str, dict[str, str]] | None:
             continue
         found = {}
         text = file.read_text("utf-8", "replace")
-        rows = csv.reader(text.splitlines()) if last.endswith(".csv") else (r.split() for r in text.splitlines())
+        rows = (
+            csv.reader(text.splitlines()) if last.endswith(".csv") else (r.split() for r in text.splitlines())
+        )
         for row in rows:
             cells = [cell.strip() for cell in row if cell.strip()]
             numbers = [int(c) for c in cells if c.isdigit()]

@@ -29,7 +29,9 @@ _AFTER = re.compile(
     r"ground_?truth|truth|target|manual|labelids|instanceids|color|overlay|pred|prediction)s?)"
     r"(?P<number>(?:[_\-. (]*\d+\)?)?)$"
 )
-_BEFORE = re.compile(r"^(?P<affix>(?i:mask|label|lbl|seg|segmentation|gt|annotation|target)s?[_\-. ])(?P<core>.+)$")
+_BEFORE = re.compile(
+    r"^(?P<affix>(?i:mask|label|lbl|seg|segmentation|gt|annotation|target)s?[_\-. ])(?P<core>.+)$"
+)
 
 
 def words(text: str) -> set[str]:

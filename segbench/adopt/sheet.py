@@ -1,0 +1,211 @@
+"""Draw the contact sheet of a converted dataset: images with their truth, class shares and object sizes."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import matplotlib.pyplot as plt
+import numpy as np
+from matplotlib.figure import Figure
+from PIL import Image, ImageOps
+
+from segbench.adopt.proposal import spread
+from segbench.contract.view import BACKGROUND, Category, Task
+from segbench.data.dataset import Dataset, ImageRecord, Split
+from segbench.data.images import read_image
+from segbench.data.painting import VOID, paint
+from segbench.files import atomic_path, read_json
+from segbench.report.gallery import truth_reader
+
+IMAGES = 20
+COUNTED = 300
+"""Largest number of images of a split whose pixels are counted."""
+_COLUMNS, _TILE, _DPI = 4, 250, 100
+_BARS, _NAME = 24, 26
+
+
+@dataclass
+class Counts:
+    """Pixels by class of a split (void: -1), images with each class, and areas of objects by class."""
+
+    pixels: Counter[int] = field(default_factory=Counter)
+    images: Counter[int] = field(default_factory=Counter)
+    counted: int = 0
+    areas: dict[int, list[float]] = field(default_factory=dict)
+
+
+def contact_sheet(root: Path, path: Path) -> None:
+    """Draw the contact sheet of a dataset as PNG.
+
+    Args:
+        root: folder of the converted dataset.
+        path: file to write.
+    """
+    dataset = Dataset(root)
+    splits = [dataset.split(name) for name in dataset.info.splits]
+    chosen = _chosen(splits)
+    counts = {split.name: _count(split) for split in splits}
+    rows = -(-len(chosen) // _COLUMNS)
+    tiles = [_tile(*item, _task(dataset)) for item in chosen]
+    height = max(tile.shape[0] for tile in tiles)
+    grid = rows * (height + 26) / _DPI
+    bars = min(len(_classes(dataset)), _BARS) * 0.24 + 1.1
+    width = _COLUMNS * (2 * _TILE + 20) / _DPI
+    figure = plt.figure(figsize=(width, grid + bars + 1.0), dpi=_DPI, layout="constrained")
+    figure.suptitle(_title(dataset), fontsize=13)
+    top, bottom = figure.subfigures(2, 1, height_ratios=[grid, bars])
+    _draw_images(top, chosen, tiles, rows)
+    left, right = bottom.subplots(1, 2)
+    _draw_shares(left, dataset, counts)
+    if "instance" in dataset.info.tasks and any(c.areas for c in counts.values()):
+        _draw_sizes(right, dataset, counts)
+    else:
+        _draw_presence(right, dataset, counts)
+    try:
+        with atomic_path(path) as partial:
+            figure.savefig(partial, format="png")
+    finally:
+        plt.close(figure)
+
+
+def _task(dataset: Dataset) -> Task:
+    """Return the richest task whose truth was annotated."""
+    tasks = [task for task in dataset.info.tasks if task not in dataset.info.derived]
+    return next(task for task in ("panoptic", "instance", "semantic") if task in tasks)
+
+
+def _title(dataset: Dataset) -> str:
+    info = dataset.info
+    images = " + ".join(f"{count} {split}" for split, count in info.splits.items())
+    kinds = len(_classes(dataset))
+    colors = "grey" if info.channels == 1 else "colour"
+    return f"{info.name}: {images} {colors} images, {kinds} classes ({', '.join(info.tasks)})"
+
+
+def _chosen(splits: list[Split]) -> list[tuple[Split, ImageRecord]]:
+    """Return evenly spread images of all splits, at least two of each."""
+    total = sum(len(split) for split in splits)
+    others = splits[1:]
+    counts = [max(2, round(IMAGES * len(split) / total)) for split in others]
+    numbers = [max(1, IMAGES - sum(min(c, len(s)) for c, s in zip(counts, others))), *counts]
+    return [(s, record) for s, n in zip(splits, numbers) for record in spread(s.images, n)]
+
+
+def _tile(split: Split, record: ImageRecord, task: Task) -> np.ndarray:
+    """Return an image beside its painted copy."""
+    image = Image.fromarray(read_image(record.path, 3))
+    shown = ImageOps.contain(image, (_TILE, int(1.3 * _TILE)), Image.Resampling.LANCZOS)
+    grey = np.asarray(shown.convert("L").convert("RGB"))
+    painted = paint(grey, truth_reader(split, task)(record, (shown.height, shown.width)))
+    gap = np.full((shown.height, 4, 3), 255, np.uint8)
+    return np.concatenate([np.asarray(shown), gap, painted], axis=1)
+
+
+def _draw_images(
+    figure: Figure, chosen: list[tuple[Split, ImageRecord]], tiles: list[np.ndarray], rows: int
+) -> None:
+    axes = figure.subplots(rows, _COLUMNS, squeeze=False).ravel()
+    for axis in axes:
+        axis.axis("off")
+    for axis, (split, record), tile in zip(axes, chosen, tiles):
+        axis.imshow(tile, interpolation="none" if tile.shape[1] > _TILE else "nearest")
+        axis.set_title(f"{split.name}: {_short(record.stem, 48)}", fontsize=8, pad=3, parse_math=False)
+
+
+def _short(text: str, length: int) -> str:
+    return text if len(text) <= length else f"{text[: length // 2]}…{text[-(length // 2) + 1 :]}"
+
+
+def _classes(dataset: Dataset) -> list[Category]:
+    return [*([BACKGROUND] if dataset.info.background else []), *dataset.info.categories]
+
+
+def _count(split: Split) -> Counts:
+    result = Counts()
+    for record in spread(split.images, COUNTED):
+        values, numbers = np.unique(split.read_semantic(record.stem), return_counts=True)
+        result.pixels.update(dict(zip(values.tolist(), numbers.tolist())))
+        result.images.update(values.tolist())
+        result.counted += 1
+    if "instance" in split.dataset.info.tasks:
+        for annotation in read_json(split.instances_json)["annotations"]:
+            if not annotation.get("iscrowd"):
+                result.areas.setdefault(annotation["category_id"], []).append(annotation["area"])
+    return result
+
+
+def _shown(dataset: Dataset, counts: dict[str, Counts]) -> list[Category]:
+    """Return the classes to list, those with most pixels if there are many, and void if there is any."""
+    total: Counter[int] = sum((c.pixels for c in counts.values()), Counter())
+    classes = _classes(dataset)
+    if len(classes) > _BARS:
+        most = sorted(classes, key=lambda c: -total[c.id])[:_BARS]
+        classes = [c for c in classes if c in most]
+    return [*classes, *([VOID] if total[VOID.id] else [])]
+
+
+def _bars(axis: plt.Axes, dataset: Dataset, counts: dict[str, Counts], title: str, pixels: bool) -> None:
+    shown = _shown(dataset, counts)
+    height = 0.8 / len(counts)
+    for k, (split, count) in enumerate(counts.items()):
+        source = count.pixels if pixels else count.images
+        total = max(1, count.pixels.total() if pixels else count.counted)
+        shares = [100 * source[c.id] / total for c in shown]
+        places = [n + k * height for n in range(len(shown))]
+        colors = [np.array(c.color) / 255 for c in shown]
+        axis.barh(places, shares, height * 0.9, color=colors, edgecolor="black", linewidth=0.4)
+        for place, share in zip(places, shares):
+            axis.text(
+                share, place, f" {share:.3g} % {split}", va="center", fontsize=7 if len(counts) < 3 else 6
+            )
+    axis.set_yticks(
+        [n + 0.4 - height / 2 for n in range(len(shown))],
+        [_short(c.name, _NAME) for c in shown],
+        fontsize=8,
+        parse_math=False,
+    )
+    axis.invert_yaxis()
+    axis.set_xlim(0, 115)
+    hidden = len(_classes(dataset)) - len([c for c in shown if c is not VOID])
+    axis.set_title(title + (f" ({hidden} further classes not shown)" if hidden else ""), fontsize=10)
+    axis.spines[["top", "right"]].set_visible(False)
+
+
+def _draw_shares(axis: plt.Axes, dataset: Dataset, counts: dict[str, Counts]) -> None:
+    _bars(axis, dataset, counts, "Share of the pixels", pixels=True)
+
+
+def _draw_presence(axis: plt.Axes, dataset: Dataset, counts: dict[str, Counts]) -> None:
+    _bars(axis, dataset, counts, "Share of the images that contain the class", pixels=False)
+
+
+def _draw_sizes(axis: plt.Axes, dataset: Dataset, counts: dict[str, Counts]) -> None:
+    of = {c.id: c for c in dataset.info.categories}
+    areas: dict[int, list[float]] = {}
+    for count in counts.values():
+        for number, values in count.areas.items():
+            areas.setdefault(number, []).extend(values)
+    order = sorted(areas, key=lambda number: -len(areas[number]))[:_BARS]
+    sides = [np.sqrt(np.maximum(areas[number], 1)) for number in order]
+    least, most = min(map(np.min, sides)), max(map(np.max, sides))
+    edges = np.geomspace(least * 0.95, most * 1.05, 30)
+    axis.hist(
+        sides,
+        edges,
+        stacked=True,
+        color=[np.array(of[n].color) / 255 for n in order],
+        label=[f"{_short(of[n].name, _NAME)} ({len(areas[n])})" for n in order],
+        edgecolor="black",
+        linewidth=0.3,
+    )
+    axis.set_xscale("log")
+    axis.set_xlabel("square root of the area, pixels", fontsize=8)
+    axis.xaxis.set_major_formatter("{x:g}")
+    every = sum(map(len, areas.values()))
+    images = sum(dataset.info.splits.values())
+    axis.set_title(f"Size of the {every} objects ({every / images:.1f} in an image)", fontsize=10)
+    if len(order) < _BARS:
+        axis.legend(fontsize=7, ncols=1 + len(order) // 9)
+    axis.spines[["top", "right"]].set_visible(False)
