@@ -68,7 +68,8 @@ class _Scanner:
                 raise _malformed(self._path, str(error)) from error
             if not _END.match(self._text, end) and self._read():
                 continue  # the number may continue
-            if not self._text.isascii():
+            # the decoder of the standard library accepts halves of surrogate pairs (\ud800)
+            if not self._text.isascii() or self._text.find("\\u", self._at, end) >= 0:
                 value = self._parse(self._text[self._at : end])
             self._at = end
             return value

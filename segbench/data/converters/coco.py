@@ -297,8 +297,8 @@ def _paths(place: Place, options: Options) -> tuple[dict[str, Path], dict[str, P
         )
     if instances and panoptic and (lacking := set(panoptic) ^ set(instances)):
         raise SegbenchError(
-            f"the split '{min(lacking)}' has only one of the two files: instances of "
-            f"{', '.join(map(repr, instances))}, panoptic of {', '.join(map(repr, panoptic))}",
+            f"the split '{min(lacking)}' has only one of the two files: instances: "
+            f"{', '.join(map(str, instances.values()))}; panoptic: {', '.join(map(str, panoptic.values()))}",
             where="options.panoptic",
             remedy="name both files of each split, or write `panoptic: false`",
         )

@@ -37,13 +37,8 @@ def sizes_of(image: Path, height: int | None, width: int | None) -> Sizes:
     (across, down), orientation = read_header(image)
     stored = down, across
     upright = stored[::-1] if orientation > 4 else stored
-    return Sizes(
-        image,
-        stored,
-        upright,
-        orientation != 1,
-        (height, width) if min(height or 0, width or 0) > 0 else None,
-    )
+    stated = (height, width) if height and width and height > 0 and width > 0 else None
+    return Sizes(image, stored, upright, orientation != 1, stated)
 
 
 def orientation_of(found: Iterable[Sizes]) -> Orientation:

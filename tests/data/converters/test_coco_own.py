@@ -136,7 +136,13 @@ def test_no_file(root: Path):
 
 
 @pytest.mark.parametrize(
-    "content", ['{"images": [{"id": 1', '{"images": [1, 2}', '{"images": ' + "[" * 100_000]
+    "content",
+    [
+        '{"images": [{"id": "\\ud800"}]}',
+        '{"images": [{"id": 1',
+        '{"images": [1, 2}',
+        '{"images": ' + "[" * 100_000,
+    ],
 )
 def test_damaged_file(root: Path, content: str):
     (root / "train.json").write_text(content)
