@@ -24,6 +24,8 @@ PIXELS = 300_000_000
 _GREY_LEVELS = 32
 """More values than this, of which most pixels have the two at the ends, are a smoothed black and white mask."""
 
+_FEW, _AREA = 64, 16
+"""Files with more values than this, of fewer pixels on average, are photographs."""
 _ALIKE = 0.9
 """Share of the pixels but 0 that are equal in masks of different images above which they are no truth, but
 the field of view of a camera, for example."""
@@ -176,7 +178,8 @@ def looks_like_masks(contents: Contents) -> float:
     else:
         most = max(map(len, contents.sets))
         likely = 0.9 if contents.form == "colors" else 1.0
-        if most > 64 and contents.single < 0.9:
+        area = contents.pixels.total() / sum(map(len, contents.sets))
+        if most > _FEW and (contents.single < 0.9 or area < _AREA):
             likely = 0.05
         elif len(contents.pixels) == 1:
             likely = 0.3

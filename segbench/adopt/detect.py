@@ -19,7 +19,6 @@ from segbench.errors import SegbenchError
 
 _ARCHIVES = (".zip", ".tar", ".gz", ".tgz", ".7z", ".rar")
 _VOLUMES = (".nii", ".nii.gz", ".dcm", ".mha", ".nrrd")
-_CANDIDATES = 8
 _GLANCE = 12
 """Number of masks that are read to compare layouts."""
 
@@ -117,7 +116,7 @@ def _with_meaning(
 
 def _pairs(files: Mapping[str, Path], root: Path, given: dict[str, Any]) -> Proposal:
     judged: list[tuple[float, Layout, Contents]] = []
-    for layout in layouts(list(files))[:_CANDIDATES]:
+    for layout in layouts(list(files)):
         contents = read_contents(_masks(layout, files), given.get("key"), _GLANCE)
         judged.append((layout.score * looks_like_masks(contents), layout, contents))
     judged.sort(key=lambda item: -item[0])
@@ -143,7 +142,7 @@ def _pairs(files: Mapping[str, Path], root: Path, given: dict[str, Any]) -> Prop
         proposal.taken.append(f"{layout.unannotated} images without a mask are skipped")
         proposal.otherwise.append("images without a mask are background: unannotated: empty")
     for value, other, _ in judged[1:]:
-        if value > 0.1 * best and other.masks.place != layout.masks.place and other.pairs != pairs:
+        if value > 0.1 * best:
             proposal.seen.append(f"also possible as masks: {len(other.pairs)} such as {other.masks.place}")
             proposal.otherwise.append(f"those masks: {_as_text(other.options())}")
     lists = [p for p in files if PurePosixPath(p).name in ("train.txt", "val.txt", "test.txt")]

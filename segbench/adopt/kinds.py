@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+import re
+from collections import Counter, defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
@@ -12,6 +13,7 @@ from segbench.data.converters.patterns import MASK_SUFFIXES
 from segbench.data.images import IMAGE_SUFFIXES
 
 FREE, SPLIT = "*", "\0"
+_ENDS = 3
 
 
 @dataclass(frozen=True)
@@ -80,10 +82,10 @@ def kinds_of(paths: Iterable[str], *, fixed: bool) -> list[Kind]:
             groups[key].append(file)
     found = []
     for (template, before, after), files in groups.items():  # type: ignore[misc]
-        files = _numbered(files)
-        for part in _by_suffix(_without_lone(files)):
-            text = " ".join([*(t.replace(SPLIT, " ") for t in template if t != FREE), before, after])
-            found.append(Kind(part, words(text)))
+        text = " ".join([*(t.replace(SPLIT, " ") for t in template if t != FREE), before, after])
+        for named, role in _by_stem(_numbered(files)):
+            for part in _by_suffix(_without_lone(named)):
+                found.append(Kind(part, words(f"{text} {role}")))
     return found
 
 
@@ -113,6 +115,35 @@ def _numbered(files: list[File]) -> list[File]:
     if len(files) > 1 and files[0].number and len({f.core for f in files}) == 1:
         return [replace(f, before=f.core + f.after, core=f.number, after="", number="") for f in files]
     return files
+
+
+def _by_stem(files: list[File]) -> list[tuple[list[File], str]]:
+    """Divide files that differ in the end of their names, with the word that tells them apart.
+
+    Either names have no other part, as in scene1/image.png and scene1/mask.png; or some are those of other
+    files with something added, as in 7.png and 7_L.png.
+    """
+    stems = {f.core for f in files}
+    parts: dict[str, list[File]] = defaultdict(list)
+    if "f" in files[0].form and any(words(s) & MASK and not any(map(str.isdigit, s)) for s in stems):
+        for file in files:
+            parts[file.core].append(file)
+        return [(part, stem) for stem, part in parts.items()]
+    if files[0].before or files[0].after:
+        return [(files, "")]
+    ends = Counter(end for f in files for end in _ends(f.core) if f.core.removesuffix(end) in stems)
+    common = [end for end, count in ends.most_common(_ENDS) if count > max(1, 0.2 * len(files))]
+    for file in files:
+        end = next((e for e in common if file.core.endswith(e) and file.core.removesuffix(e) in stems), "")
+        core = file.core.removesuffix(end)
+        parts[end].append(replace(file, core=core, after=end))
+    return [(part, end) for end, part in parts.items()]
+
+
+def _ends(stem: str) -> list[str]:
+    """Return the last letters of a name, with their separator, as they may be added to another name."""
+    found = re.search(r"[_\-. ]+[A-Za-z]+$", stem) or re.search(r"(?<=\d)[A-Za-z]+$", stem)
+    return [found[0]] if found else []
 
 
 def _without_lone(files: list[File]) -> list[File]:

@@ -15,6 +15,8 @@ from segbench.data.images import IMAGE_SUFFIXES
 _FOLDERS = 40
 """Folders of up to this number may also be read as different kinds, whatever their names are."""
 _CLASSES = 40
+_BEST = 8
+"""Number of layouts that are compared."""
 
 
 @dataclass
@@ -68,11 +70,11 @@ class Layout:
             part.split: {"image": _one(part.image.patterns), "mask": _one(part.mask.patterns)}
             for part in self.parts
         }
-        return sides[""] if "" in sides else {"splits": sides}
+        return sides.get("", {"splits": sides})
 
 
 def layouts(paths: Sequence[str]) -> list[Layout]:
-    """Return all ways to understand the files as images and masks, the best first.
+    """Return the likeliest ways to understand the files as images and masks, the best first.
 
     Args:
         paths: below the folder, with `/`.
@@ -89,7 +91,17 @@ def layouts(paths: Sequence[str]) -> list[Layout]:
             layout = _layout(images, masks)
             if layout is not None:
                 found.setdefault(str(layout.options()), layout)
-    return sorted(found.values(), key=lambda layout: -layout.score)
+    best: list[Layout] = []
+    for layout in sorted(found.values(), key=lambda layout: -layout.score):
+        if len(best) < _BEST and not any(_covers(better, layout) for better in best):
+            best.append(layout)
+    return best
+
+
+def _covers(layout: Layout, other: Layout) -> bool:
+    """Return whether the masks of another layout are among those of this one, or its images."""
+    own = {path for masks in layout.pairs.values() for path in masks} | layout.pairs.keys()
+    return all(path in own for masks in other.pairs.values() for path in masks)
 
 
 def _candidates(kinds: Sequence[Kind]) -> Iterator[tuple[Kind, Kind]]:
@@ -131,7 +143,9 @@ def _layout(images: Kind, masks: Kind) -> Layout | None:
     certain *= 1.1 if images.says_image else 1.0
     certain *= 0.1 if images.says_mask and not masks.says_mask else 1.0
     cost = 1 - 0.005 * sum(part.image.cost + part.mask.cost for part in parts) / len(parts)
-    return Layout(images, masks, parts, matched * certain * cost * used / len(masks.files), classes)
+    more = 1 + 0.1 * min(1, (used - matched) / matched)  # rather all masks of an image than one
+    score = matched * certain * cost * more * used / len(masks.files)
+    return Layout(images, masks, parts, score, classes)
 
 
 def _order(split: str) -> int:

@@ -158,7 +158,6 @@ def _values(contents: Contents, files: Mapping[str, Path]) -> Meaning:
             [f"0 is background, {values[1]} the class `foreground`"],
             [
                 f"names: classes: {{0: background, {values[1]}: NAME}}",
-                "if the image has objects that do not touch, a converter for objects needs a number for each",
             ],
         )
     void = [_VOID] if values[-1] == _VOID and len(values) > 2 and values[-2] < _VOID - 1 else []

@@ -13,8 +13,9 @@ from PIL import Image, ImageOps
 
 from segbench.adopt.proposal import spread
 from segbench.contract.view import BACKGROUND, Category, Task
+from segbench.data.converters.splits import SPLITS
 from segbench.data.dataset import Dataset, ImageRecord, Split
-from segbench.data.images import read_image
+from segbench.data.images import read_header, read_image
 from segbench.data.painting import VOID, paint
 from segbench.files import atomic_path, read_json
 from segbench.report.gallery import truth_reader
@@ -44,12 +45,12 @@ def contact_sheet(root: Path, path: Path) -> None:
         path: file to write.
     """
     dataset = Dataset(root)
-    splits = [dataset.split(name) for name in dataset.info.splits]
+    splits = [dataset.split(name) for name in SPLITS if name in dataset.info.splits]
     chosen = _chosen(splits)
     counts = {split.name: _count(split) for split in splits}
     rows = -(-len(chosen) // _COLUMNS)
-    tiles = [_tile(*item, _task(dataset)) for item in chosen]
-    height = max(tile.shape[0] for tile in tiles)
+    height = _height([record for _, record in chosen])
+    tiles = [_tile(*item, _task(dataset), height) for item in chosen]
     grid = rows * (height + 26) / _DPI
     bars = min(len(_classes(dataset)), _BARS) * 0.24 + 1.1
     width = _COLUMNS * (2 * _TILE + 20) / _DPI
@@ -93,10 +94,17 @@ def _chosen(splits: list[Split]) -> list[tuple[Split, ImageRecord]]:
     return [(s, record) for s, n in zip(splits, numbers) for record in spread(s.images, n)]
 
 
-def _tile(split: Split, record: ImageRecord, task: Task) -> np.ndarray:
+def _height(records: list[ImageRecord]) -> int:
+    """Return the height of tiles that suits most images."""
+    sizes = [read_header(record.path)[0] for record in records]
+    aspect = float(np.median([height / width for width, height in sizes]))
+    return int(_TILE * min(1.3, max(0.4, aspect)))
+
+
+def _tile(split: Split, record: ImageRecord, task: Task, height: int) -> np.ndarray:
     """Return an image beside its painted copy."""
     image = Image.fromarray(read_image(record.path, 3))
-    shown = ImageOps.contain(image, (_TILE, int(1.3 * _TILE)), Image.Resampling.LANCZOS)
+    shown = ImageOps.contain(image, (_TILE, height), Image.Resampling.LANCZOS)
     grey = np.asarray(shown.convert("L").convert("RGB"))
     painted = paint(grey, truth_reader(split, task)(record, (shown.height, shown.width)))
     gap = np.full((shown.height, 4, 3), 255, np.uint8)
@@ -181,6 +189,11 @@ def _draw_presence(axis: plt.Axes, dataset: Dataset, counts: dict[str, Counts]) 
     _bars(axis, dataset, counts, "Share of the images that contain the class", pixels=False)
 
 
+def _label_of_few(value: float, _: int) -> str:
+    """Label 2 and 5 times the powers of ten."""
+    return f"{value:g}" if f"{value:e}"[0] in "25" else ""
+
+
 def _draw_sizes(axis: plt.Axes, dataset: Dataset, counts: dict[str, Counts]) -> None:
     of = {c.id: c for c in dataset.info.categories}
     areas: dict[int, list[float]] = {}
@@ -203,6 +216,8 @@ def _draw_sizes(axis: plt.Axes, dataset: Dataset, counts: dict[str, Counts]) -> 
     axis.set_xscale("log")
     axis.set_xlabel("square root of the area, pixels", fontsize=8)
     axis.xaxis.set_major_formatter("{x:g}")
+    axis.xaxis.set_minor_formatter(_label_of_few)
+    axis.tick_params(which="both", labelsize=7)
     every = sum(map(len, areas.values()))
     images = sum(dataset.info.splits.values())
     axis.set_title(f"Size of the {every} objects ({every / images:.1f} in an image)", fontsize=10)

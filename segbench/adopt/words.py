@@ -4,24 +4,29 @@ from __future__ import annotations
 
 import re
 
-MASK = frozenset(
+
+def _set(text: str) -> frozenset[str]:
+    return frozenset(text.split())
+
+
+MASK = _set(
     "mask masks label labels lbl lbls annot annots annotation annotations seg segs segm segmentation "
-    "segmentations segmented gt gts groundtruth truth manual target targets outlines indexlabel".split()
+    "segmentations segmented gt gts groundtruth truth manual target targets outlines indexlabel"
 )
-IMAGE = frozenset(
+IMAGE = _set(
     "image images img imgs photo photos picture pictures rgb original originals raw input inputs scan scans "
-    "frame frames slice slices source cxr xray".split()
+    "frame frames slice slices source cxr xray"
 )
-OTHER = frozenset(
+OTHER = _set(
     "vis viz visual visualization visualisation overlay overlays preview previews thumbnail thumbnails "
     "depth edge edges boundary boundaries skeleton fov roi pred preds prediction predictions color colors "
-    "colour colours object confidence".split()
+    "colour colours object confidence"
 )
 """Words of files that are neither images nor the best truth, such as drawings of it."""
 _ROLES = "annot|mask|image|img|label|seg|gt|photo"
 _SPLIT = re.compile(
-    r"(?<![a-zA-Z])(?i:(train|val|test)(?:ing|idation|id)?)(?:(?=$|[^a-zA-Z]|[A-Z])|(?=(?i:%s)))"
-    r"|(?<=[a-z])(Train|Val|Test|Tr|Ts)(?:ing|idation|id)?(?=$|[^a-zA-Z])" % _ROLES
+    rf"(?<![a-zA-Z])(?i:(train|val|test)(?:ing|idation|id)?)(?:(?=$|[^a-zA-Z]|[A-Z])|(?=(?i:{_ROLES})))"
+    r"|(?<=[a-z])(Train|Val|Test|Tr|Ts)(?:ing|idation|id)?(?=$|[^a-zA-Z])"
 )
 _SHORT = {"tr": "train", "ts": "test"}
 _AFTER = re.compile(
