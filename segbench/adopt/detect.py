@@ -192,11 +192,11 @@ def _nothing(files: Mapping[str, Path], root: Path) -> SegbenchError:
     examples = ", ".join(_examples(files))
     images = sum(count for suffix, count in kinds.items() if suffix in IMAGE_SUFFIXES)
     lower = [path.lower() for path in files]
-    if not images and any(path.endswith(_ARCHIVES) for path in lower):
-        missing, remedy = "there are only archives", "extract them, and name the folder with the images"
-    elif any(path.endswith(_VOLUMES) for path in lower):
+    if any(path.endswith(_VOLUMES) for path in lower):
         missing = "these are volumes, whose masks cannot be recognised by their names"
         remedy = "write an entry with the converter for volumes; see docs/own_data.md"
+    elif not images and any(path.endswith(_ARCHIVES) for path in lower):
+        missing, remedy = "there are only archives", "extract them, and name the folder with the images"
     elif not images:
         missing, remedy = "there are no images", f"known images: {', '.join(sorted(IMAGE_SUFFIXES))}"
     elif kinds.get(".xml"):

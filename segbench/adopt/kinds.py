@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import posixpath
 import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
-from pathlib import PurePosixPath
+from dataclasses import dataclass
 
 from segbench.adopt.words import IMAGE, MASK, OTHER, mask_affix, split_in, words
 from segbench.data.converters.patterns import MASK_SUFFIXES
@@ -16,7 +16,7 @@ FREE, SPLIT = "*", "\0"
 _ENDS = 3
 
 
-@dataclass(frozen=True)
+@dataclass(slots=True)
 class File:
     """A file: its folders, the split that they name, and the parts of its name.
 
@@ -75,13 +75,21 @@ def kinds_of(paths: Iterable[str], *, fixed: bool) -> list[Kind]:
         fixed: whether the names of all folders tell kinds apart. Otherwise, only those with a word for images,
             masks or splits, or that stand alone in their place; the others are patients, videos and the like.
     """
-    groups: dict[tuple[object, ...], list[File]] = defaultdict(list)
+    groups: dict[tuple[tuple[str, ...], str, str], list[File]] = defaultdict(list)
+    parsed: dict[str, tuple[tuple[str, ...], tuple[str, ...], str, str]] = {}
     for path in paths:
-        if PurePosixPath(path).suffix.lower() in IMAGE_SUFFIXES | MASK_SUFFIXES:
-            key, file = _parsed(path, fixed)
-            groups[key].append(file)
+        folder, _, name = path.rpartition("/")
+        stem, suffix = posixpath.splitext(name)
+        if suffix.lower() in IMAGE_SUFFIXES | MASK_SUFFIXES:
+            if folder not in parsed:
+                folders = tuple(folder.split("/")) if folder else ()
+                parsed[folder] = folders, *_parsed(folders, fixed)
+            folders, template, form, split = parsed[folder]
+            before, core, after, number = mask_affix(stem)
+            file = File(path, folders, form, split, before, core, after, number, suffix)
+            groups[template, before.lower(), after.lower()].append(file)
     found = []
-    for (template, before, after), files in groups.items():  # type: ignore[misc]
+    for (template, before, after), files in groups.items():
         text = " ".join([*(t.replace(SPLIT, " ") for t in template if t != FREE), before, after])
         for named, role in _by_stem(_numbered(files)):
             for part in _by_suffix(_without_lone(named)):
@@ -89,9 +97,8 @@ def kinds_of(paths: Iterable[str], *, fixed: bool) -> list[Kind]:
     return found
 
 
-def _parsed(path: str, fixed: bool) -> tuple[tuple[object, ...], File]:
-    pure = PurePosixPath(path)
-    folders = pure.parts[:-1]
+def _parsed(folders: tuple[str, ...], fixed: bool) -> tuple[tuple[str, ...], str, str]:
+    """Return template, form and split of folders; in the template, * and the mark of a split replace names."""
     template, form, split = [], "", ""
     for folder in folders:
         found, rest = split_in(folder)
@@ -105,15 +112,14 @@ def _parsed(path: str, fixed: bool) -> tuple[tuple[object, ...], File]:
         else:
             template.append(FREE)
             form += "f"
-    before, core, after, number = mask_affix(pure.stem)
-    file = File(path, folders, form, split, before, core, after, number, pure.suffix)
-    return (tuple(template), before.lower(), after.lower()), file
+    return tuple(template), form, split
 
 
 def _numbered(files: list[File]) -> list[File]:
     """A number after the mask word is the name, if there is nothing else: scan_mask_1, scan_mask_2."""
     if len(files) > 1 and files[0].number and len({f.core for f in files}) == 1:
-        return [replace(f, before=f.core + f.after, core=f.number, after="", number="") for f in files]
+        for f in files:
+            f.before, f.core, f.after, f.number = f.core + f.after, f.number, "", ""
     return files
 
 
@@ -135,8 +141,8 @@ def _by_stem(files: list[File]) -> list[tuple[list[File], str]]:
     common = [end for end, count in ends.most_common(_ENDS) if count > max(1, 0.2 * len(files))]
     for file in files:
         end = next((e for e in common if file.core.endswith(e) and file.core.removesuffix(e) in stems), "")
-        core = file.core.removesuffix(end)
-        parts[end].append(replace(file, core=core, after=end))
+        file.core, file.after = file.core.removesuffix(end), end
+        parts[end].append(file)
     return [(part, end) for end, part in parts.items()]
 
 
@@ -151,7 +157,9 @@ def _without_lone(files: list[File]) -> list[File]:
     form = files[0].form
     lone = {k for k, kind in enumerate(form) if kind == "f" and len({f.folders[k] for f in files}) == 1}
     new = "".join("l" if k in lone else kind for k, kind in enumerate(form))
-    return [replace(f, form=new) for f in files]
+    for file in files:
+        file.form = new
+    return files
 
 
 def _by_suffix(files: list[File]) -> list[list[File]]:

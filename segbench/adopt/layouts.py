@@ -80,11 +80,12 @@ def layouts(paths: Sequence[str]) -> list[Layout]:
         paths: below the folder, with `/`.
     """
     found: dict[str, Layout] = {}
-    modes = [False]
-    if len({posixpath.dirname(path) for path in paths}) <= _FOLDERS:
-        modes.append(True)
-    for fixed in modes:
+    few = len({posixpath.dirname(path) for path in paths}) <= _FOLDERS
+    for fixed in (False, True):
+        if fixed and not few:
+            break
         kinds = kinds_of(paths, fixed=fixed)
+        few = few and any(kind.files[0].free for kind in kinds)
         if len(kinds) > 2 * _FOLDERS:
             kinds = sorted(kinds, key=lambda kind: -len(kind.files))[: 2 * _FOLDERS]
         for images, masks in _candidates(kinds):

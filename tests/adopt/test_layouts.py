@@ -121,8 +121,3 @@ def test_images_of_several_types_and_without_a_mask() -> None:
 def test_nothing_that_belongs_together() -> None:
     assert layouts(paths("{n}.jpg")) == []
     assert layouts(["a/cat.jpg", "b/dog.jpg", "readme.txt"]) == []
-
-
-def test_many_files_are_quick() -> None:
-    files = [f"{side}/{n:06}.png" for side in ("images", "masks") for n in range(5000)]
-    assert len(layouts(files)[0].pairs) == 5000
