@@ -346,7 +346,7 @@ def adopt(
     ] = False,
     options: Annotated[
         list[str] | None,
-        typer.Option("--set", metavar="KEY=VALUE", help="Option of the converter; repeat it for each option."),
+        typer.Option("--set", metavar="KEY=VALUE", help="Option of the converter; repeat it for each."),
     ] = None,
     data: Annotated[
         Path | None, typer.Option(help="Folder of converted datasets; by default, the default run's.")

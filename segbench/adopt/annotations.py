@@ -42,7 +42,8 @@ def yolo(files: Files) -> Proposal | None:
     boxes = sum(len(row.split()) == 5 for row in matching)
     if boxes == len(matching):
         raise SegbenchError(
-            f"the YOLO files in {texts[0].rsplit('/', 1)[0]} have boxes only (5 values in a row), without outlines",
+            "the YOLO files have boxes only (5 values in a row), without outlines",
+            where=files[texts[0]].parent,
             remedy="export the dataset as segmentation, with polygons",
         )
     what = described[0] if described else "text files of normalised polygons beside folders of images"
@@ -68,7 +69,7 @@ def json_files(files: Files, root: Path, given: Mapping[str, Any]) -> list[Propo
     images = list(_images(files))
     stems = sorted(path.rsplit(".", 1)[0].rsplit("/", 1)[-1] for path in images)
     found = []
-    for tool, count in tools.most_common():
+    for tool, _ in tools.most_common():
         if tool == "labelme":
             found.append(
                 Proposal(
@@ -84,9 +85,8 @@ def json_files(files: Files, root: Path, given: Mapping[str, Any]) -> list[Propo
             )
         elif tool == "via":
             found.append(_via([files[path] for path in spread(paths, _SAMPLE)], len(paths)))
-        elif tool == "coco" or (tool == "" and count and len(paths) <= _MANY):
-            if (coco := _coco(root, given)) is not None:
-                found.append(coco)
+        elif (tool == "coco" or len(paths) <= _MANY) and (coco := _coco(root, given)) is not None:
+            found.append(coco)
     for proposal in found:
         proposal.images = [files[path] for path in images]
         proposal.names = stems
@@ -120,7 +120,7 @@ def _coco(root: Path, given: Mapping[str, Any]) -> Proposal | None:
         seen,
         list(dict.fromkeys(taken)),
         [
-            "other files: instances: {train: FILE, test: FILE}; other folders of images: images: {train: FOLDER}",
+            "other files: instances: {train: FILE, test: FILE}; folders of images: images: {train: FOLDER}",
             "objects without an outline are errors: boxes: skip",
         ],
     )

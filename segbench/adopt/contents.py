@@ -22,8 +22,7 @@ SAMPLE, DETAILED = 1000, 24
 PIXELS = 300_000_000
 """Masks and pixels that are read for values, and masks that are examined further."""
 _GREY_LEVELS = 32
-"""More values than this, of which most pixels have the two at the ends, are a smoothed black and white mask."""
-
+"""With more values than this, and most pixels at the two ends, a mask is black and white, and smoothed."""
 _FEW, _AREA = 64, 16
 """Files with more values than this, of fewer pixels on average, are photographs."""
 _ALIKE = 0.9

@@ -46,6 +46,9 @@ def propose(root: Path, given: Mapping[str, Any] | None = None) -> Proposal:
     if found:
         first = found[0]
         first.seen += [f"also: {other.seen[0]}" for other in found[1:]]
+        named = [layout for layout in layouts(list(files))[:1] if layout.masks.says_mask]
+        first.seen += [f"also files named as masks, such as {layout.masks.place}" for layout in named]
+        first.otherwise += [f"those masks: {_as_text(layout.options())}" for layout in named]
         first.options |= given
         return first
     return _pairs(files, root, given)
@@ -171,7 +174,7 @@ def _not_masks(layout: Layout, contents: Contents, root: Path) -> SegbenchError:
     if contents.unread and not contents.masks:
         what, remedy = f"no mask can be read; first: {contents.unread[0]}", "fix the masks"
     elif contents.same:
-        what = f"the files such as {layout.masks.place} are nearly the same for all images, so they are not masks"
+        what = f"the files such as {layout.masks.place} are nearly equal for all images, so they are no masks"
         remedy = "add the masks; if these are the masks, say so with --set mask=..."
     else:
         what = (
@@ -205,8 +208,8 @@ def _nothing(files: Mapping[str, Path], root: Path) -> SegbenchError:
     else:
         missing = "there are images, but no masks or annotation files that belong to them by name"
         remedy = (
-            "name the masks as the images, such as images/7.jpg with masks/7.png, or 7.jpg with 7_mask.png; or say "
-            "how they are named: --set image=images/{name}.jpg --set mask=truth/{name}_t.png "
+            "name the masks as the images, such as images/7.jpg with masks/7.png, or 7.jpg with 7_mask.png; or "
+            "say how they are named: --set image=images/{name}.jpg --set mask=truth/{name}_t.png "
             "--set 'classes={0: background, 255: NAME}'"
         )
     return SegbenchError(f"{missing}\n  files: {shown}\n  such as: {examples}", where=root, remedy=remedy)

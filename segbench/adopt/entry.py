@@ -76,7 +76,7 @@ def entry_text(
 
 
 def _option(key: str, value: Any) -> list[str]:
-    if isinstance(value, dict) and len(value) > 3 or key == "splits":
+    if key == "splits" or (isinstance(value, dict) and len(value) > 3):
         return [f"  {key}:", *(f"    {_key(k)}: {_flow(v)}" for k, v in value.items())]
     return [f"  {key}: {_flow(value)}"]
 

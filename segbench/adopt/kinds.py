@@ -72,8 +72,9 @@ def kinds_of(paths: Iterable[str], *, fixed: bool) -> list[Kind]:
 
     Args:
         paths: with `/`.
-        fixed: whether the names of all folders tell kinds apart. Otherwise, only those with a word for images,
-            masks or splits, or that stand alone in their place; the others are patients, videos and the like.
+        fixed: whether the names of all folders tell kinds apart. Otherwise, only those with a word for
+            images, masks or splits, or that stand alone in their place; others are patients, videos and the
+            like.
     """
     groups: dict[tuple[tuple[str, ...], str, str], list[File]] = defaultdict(list)
     parsed: dict[str, tuple[tuple[str, ...], tuple[str, ...], str, str]] = {}
@@ -92,13 +93,13 @@ def kinds_of(paths: Iterable[str], *, fixed: bool) -> list[Kind]:
     for (template, before, after), files in groups.items():
         text = " ".join([*(t.replace(SPLIT, " ") for t in template if t != FREE), before, after])
         for named, role in _by_stem(_numbered(files)):
-            for part in _by_suffix(_without_lone(named)):
-                found.append(Kind(part, words(f"{text} {role}")))
+            parts = _by_suffix(_without_lone(named))
+            found += [Kind(part, words(f"{text} {role}")) for part in parts]
     return found
 
 
 def _parsed(folders: tuple[str, ...], fixed: bool) -> tuple[tuple[str, ...], str, str]:
-    """Return template, form and split of folders; in the template, * and the mark of a split replace names."""
+    """Return template, form and split of folders. In the template, marks replace splits and free names."""
     template, form, split = [], "", ""
     for folder in folders:
         found, rest = split_in(folder)

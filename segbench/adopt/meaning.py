@@ -65,7 +65,7 @@ def meaning_of(
         return Meaning(
             {"objects": "object"},
             [
-                f"{contents.bits}-bit masks with up to {most} values, which count from 1 or recur in few masks; "
+                f"{contents.bits}-bit masks with up to {most} values, which count from 1 or recur little; "
                 f"{contents.single:.0%} of the values are one region each"
             ],
             ["the masks number objects of one class, `object`"],
@@ -143,8 +143,8 @@ def _values(contents: Contents, files: Mapping[str, Path]) -> Meaning:
     values = contents.values
     if len(values) > 256:
         raise SegbenchError(
-            f"the masks have {len(values)} values, too many for classes, and {1 - contents.single:.0%} of the "
-            "values are several regions, so that they do not number objects",
+            f"the masks have {len(values)} values, too many for classes, and {1 - contents.single:.0%} of "
+            "them are several regions, so that they do not number objects",
             remedy="check that these are masks, and save them without smoothing; or write the entry as "
             "docs/own_data.md says",
         )
@@ -225,7 +225,7 @@ def _colors(contents: Contents, files: Mapping[str, Path]) -> Meaning:
     if len(contents.pixels) > _MANY:
         raise SegbenchError(
             f"the masks have {len(contents.pixels)} colours, too many for classes, and no file names them",
-            remedy="add labelmap.txt as CVAT writes it (name:r,g,b:: in each line); if the borders are smoothed, "
+            remedy="add labelmap.txt as CVAT writes it (name:r,g,b:: in each line); if borders are smoothed, "
             "save the masks again without; if these are photographs, name the masks with --set mask=...",
         )
     order = sorted(hexes, key=lambda h: (h != "#000000", -contents.pixels[hexes[h]]))

@@ -24,7 +24,7 @@ def class_list(files: Mapping[str, Path]) -> tuple[str, list[str]] | None:
 
 
 def color_names(files: Mapping[str, Path]) -> tuple[str, dict[str, str]] | None:
-    """Return the path and the classes by colour of a table of colours, such as class_dict.csv (name, r, g, b).
+    """Return path and classes by colour of a table of colours, such as class_dict.csv (name, r, g, b).
 
     The columns of red, green and blue are found by their names, or are the only three numbers of a line.
     """

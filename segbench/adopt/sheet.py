@@ -8,7 +8,6 @@ from pathlib import Path
 
 import matplotlib.pyplot as plt
 import numpy as np
-from matplotlib.figure import Figure
 from PIL import Image, ImageOps
 
 from segbench.adopt.proposal import spread
@@ -23,7 +22,9 @@ from segbench.report.gallery import truth_reader
 IMAGES = 20
 COUNTED = 300
 """Largest number of images of a split whose pixels are counted."""
-_COLUMNS, _TILE, _DPI = 4, 250, 100
+_COLUMNS, _TILE, _GAP, _LINE, _DPI = 4, 250, 20, 28, 100
+"""Columns of the sheet; pixels of the width of an image, between columns, and of a line of text."""
+_LABEL = 60
 _BARS, _NAME = 24, 26
 
 
@@ -48,17 +49,19 @@ def contact_sheet(root: Path, path: Path) -> None:
     splits = [dataset.split(name) for name in SPLITS if name in dataset.info.splits]
     chosen = _chosen(splits)
     counts = {split.name: _count(split) for split in splits}
-    rows = -(-len(chosen) // _COLUMNS)
     height = _height([record for _, record in chosen])
     tiles = [_tile(*item, _task(dataset), height) for item in chosen]
-    grid = rows * (height + 26) / _DPI
-    bars = min(len(_classes(dataset)), _BARS) * 0.24 + 1.1
-    width = _COLUMNS * (2 * _TILE + 20) / _DPI
-    figure = plt.figure(figsize=(width, grid + bars + 1.0), dpi=_DPI, layout="constrained")
-    figure.suptitle(_title(dataset), fontsize=13)
-    top, bottom = figure.subfigures(2, 1, height_ratios=[grid, bars])
-    _draw_images(top, chosen, tiles, rows)
-    left, right = bottom.subplots(1, 2)
+    rows = -(-len(chosen) // _COLUMNS)
+    width = _COLUMNS * (2 * _TILE + _GAP)
+    images, bars = rows * (height + _LINE), 80 + 24 * max(3, len(_shown(dataset, counts)))
+    total = _LINE + images + bars
+    figure = plt.figure(figsize=(width / _DPI, total / _DPI), dpi=_DPI)
+    figure.text(
+        0.5, 1 - _LINE / 2 / total, _title(dataset), fontsize=13, ha="center", va="center", parse_math=False
+    )
+    _draw_images(figure.add_axes((0, bars / total, 1, images / total)), chosen, tiles, height)
+    base, size = 36 / total, (bars - 72) / total
+    left, right = figure.add_axes((0.09, base, 0.39, size)), figure.add_axes((0.59, base, 0.39, size))
     _draw_shares(left, dataset, counts)
     if "instance" in dataset.info.tasks and any(c.areas for c in counts.values()):
         _draw_sizes(right, dataset, counts)
@@ -112,14 +115,18 @@ def _tile(split: Split, record: ImageRecord, task: Task, height: int) -> np.ndar
 
 
 def _draw_images(
-    figure: Figure, chosen: list[tuple[Split, ImageRecord]], tiles: list[np.ndarray], rows: int
+    axis: plt.Axes, chosen: list[tuple[Split, ImageRecord]], tiles: list[np.ndarray], height: int
 ) -> None:
-    axes = figure.subplots(rows, _COLUMNS, squeeze=False).ravel()
-    for axis in axes:
-        axis.axis("off")
-    for axis, (split, record), tile in zip(axes, chosen, tiles):
-        axis.imshow(tile, interpolation="none" if tile.shape[1] > _TILE else "nearest")
-        axis.set_title(f"{split.name}: {_short(record.stem, 48)}", fontsize=8, pad=3, parse_math=False)
+    """Draw all tiles as one image, so that their pixels stay as they are."""
+    rows = -(-len(chosen) // _COLUMNS)
+    canvas = np.full((rows * (height + _LINE), _COLUMNS * (2 * _TILE + _GAP), 3), 255, np.uint8)
+    for k, ((split, record), tile) in enumerate(zip(chosen, tiles)):
+        top, left = k // _COLUMNS * (height + _LINE), k % _COLUMNS * (2 * _TILE + _GAP) + _GAP // 2
+        label = f"{split.name}: {_short(record.stem, _LABEL)}"
+        axis.text(left, top + _LINE - 7, label, fontsize=8, va="baseline", parse_math=False)
+        canvas[top + _LINE : top + _LINE + tile.shape[0], left : left + tile.shape[1]] = tile
+    axis.imshow(canvas, aspect="auto", interpolation="none")
+    axis.axis("off")
 
 
 def _short(text: str, length: int) -> str:
@@ -203,7 +210,7 @@ def _draw_sizes(axis: plt.Axes, dataset: Dataset, counts: dict[str, Counts]) -> 
     order = sorted(areas, key=lambda number: -len(areas[number]))[:_BARS]
     sides = [np.sqrt(np.maximum(areas[number], 1)) for number in order]
     least, most = min(map(np.min, sides)), max(map(np.max, sides))
-    edges = np.geomspace(least * 0.95, most * 1.05, 30)
+    edges = np.geomspace(least * 0.7, most * 1.4, 30)
     axis.hist(
         sides,
         edges,

@@ -13,7 +13,7 @@ COLORS = np.array([[0, 0, 0], [128, 64, 0], [0, 128, 64], [64, 0, 128]], np.uint
 
 
 class Scene:
-    """A photograph of noise, with `count` squares on it: `objects` numbers them, `classes` has 1, 2, 3, 1, ..."""
+    """A photograph of noise, with `count` squares: `objects` numbers them, `classes` has 1, 2, 3, 1, ..."""
 
     def __init__(self, number: int, count: int) -> None:
         rng = np.random.default_rng(number)

@@ -45,6 +45,12 @@ def adopt(registry: Path, folder: Path, tmp_path: Path):
     return run
 
 
+@pytest.fixture
+def no_sheet(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Skip the drawing."""
+    monkeypatch.setattr("segbench.adopt.adopt.contact_sheet", lambda root, path: None)
+
+
 def test_folder_becomes_an_entry_a_dataset_and_a_sheet(
     adopt, registry: Path, folder: Path, tmp_path: Path
 ) -> None:
@@ -80,7 +86,7 @@ def test_folder_becomes_an_entry_a_dataset_and_a_sheet(
     )
 
 
-def test_entry_of_the_user_is_kept(adopt, registry: Path) -> None:
+def test_entry_of_the_user_is_kept(adopt, no_sheet, registry: Path) -> None:
     entry = registry / "datasets" / "own.yaml"
     entry.write_text("mine")
     result = adopt()
@@ -90,7 +96,7 @@ def test_entry_of_the_user_is_kept(adopt, registry: Path) -> None:
     assert adopt("--force").exit_code == 0 and "title:" in entry.read_text()
 
 
-def test_edited_entry_is_converted_again(adopt, registry: Path, tmp_path: Path) -> None:
+def test_edited_entry_is_converted_again(adopt, no_sheet, registry: Path, tmp_path: Path) -> None:
     adopt()
     entry = registry / "datasets" / "own.yaml"
     entry.write_text(text := entry.read_text().replace("class_2", "nut").replace("class_3", "nut"))
@@ -107,7 +113,7 @@ def test_nothing_stays_if_the_conversion_fails(adopt, registry: Path, tmp_path: 
     assert not [p for p in (tmp_path / "data").rglob("*") if p.suffix in (".json", ".png", ".yaml")]
 
 
-def test_options_of_the_user_say_otherwise(adopt, registry: Path) -> None:
+def test_options_of_the_user_say_otherwise(adopt, no_sheet, registry: Path) -> None:
     assert adopt("--set", "objects=nut", "--set", "test=['film3*']").exit_code == 0
     entry = yaml.safe_load((registry / "datasets" / "own.yaml").read_text())
     assert entry["tasks"] == ["semantic", "instance"]

@@ -11,7 +11,6 @@ from PIL import Image
 
 from segbench.adopt.detect import propose
 from segbench.errors import SegbenchError
-
 from tests.adopt.conftest import COLORS, Save, Scene, Scenes
 
 CLASSES = {0: "background", 1: "class_1", 2: "class_2", 3: "class_3"}
@@ -243,7 +242,10 @@ def test_yolo(put: Save, tmp_path: Path) -> None:
         ({"1.nii.gz": ""}, ["these are volumes"]),
         ({"a.jpg": "x", "a.xml": "<a/>"}, ["there are no masks; the XML files have boxes"]),
         ({"a.jpg": "x", "b.jpg": "x"}, ["images, but no masks", "such as: a.jpg", "--set mask="]),
-        ({"images/1.jpg": "x", "labels/1.txt": "0 .5 .5 .2 .2\n"}, ["labels have boxes only", "polygons"]),
+        (
+            {"images/1.jpg": "x", "labels/1.txt": "0 .5 .5 .2 .2\n"},
+            ["labels: the YOLO files have boxes only", "polygons"],
+        ),
     ],
 )
 def test_what_nothing_reads_says_what_there_is(
