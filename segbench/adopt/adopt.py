@@ -129,7 +129,10 @@ def _entry(path: Path, wishes: Wishes) -> DatasetEntry:
     found = read_entries(DatasetEntry, path.parent, [path.stem], "--keep", problems)
     if problems:
         raise error_of(problems)
-    return found[path.stem]
+    entry = found[path.stem]
+    if entry.archives or "folder" not in entry.options:
+        raise SegbenchError("is not the entry of a folder", where=path, remedy="give another name")
+    return entry
 
 
 def _adopted(folder: Path, name: str, path: Path, out: Path, wishes: Wishes) -> DatasetEntry:
@@ -142,8 +145,12 @@ def _adopted(folder: Path, name: str, path: Path, out: Path, wishes: Wishes) -> 
     def text(tasks: Sequence[str]) -> str:
         return entry_text(proposal, folder, title, tasks, channels, notes)
 
-    # tasks are known after the conversion
-    _convert(name, _parsed(text([]), path), out)
+    try:
+        _convert(name, _parsed(text([]), path), out)  # tasks are known afterwards
+    except SegbenchError as error:
+        how = "options are given as --set 'KEY=VALUE', such as those above; docs/reference.md lists all"
+        remedy = f"{error.remedy}\n  {how}" if error.remedy else how
+        raise SegbenchError(error.what, where=error.where, remedy=remedy) from error
     whole = text(Dataset(out).info.tasks)
     entry = _parsed(whole, path)
     write_text(path, whole)

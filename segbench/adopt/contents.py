@@ -82,7 +82,7 @@ def read_contents(paths: Sequence[Path], key: str | None = None, sample: int = S
         try:
             array = read_mask(path, _content(form), key)
         except SegbenchError as error:
-            result.unread.append(str(error))
+            result.unread.append(f"{error.where}: {error.what}" if error.where else error.what)
             continue
         pixels += array.size
         result.masks += 1

@@ -8,9 +8,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from PIL import Image
+
 from segbench.adopt.annotations import json_files, yolo
 from segbench.adopt.contents import Contents, looks_like_masks, read_contents
 from segbench.adopt.layouts import Layout, layouts
+from segbench.adopt.matlab import mask_variables
 from segbench.adopt.meaning import meaning_of
 from segbench.adopt.proposal import Proposal
 from segbench.data.converters.patterns import Pair, Pattern, files_below, matched, require_matches
@@ -97,13 +100,17 @@ def _with_meaning(
     files: Mapping[str, Path],
     classes: list[str],
     per_image: float,
-    given: Mapping[str, Any],
+    given: dict[str, Any],
 ) -> Proposal:
     """Add what the masks mean, if the user has not given it."""
     if given.keys() & {"classes", "labelmap", "objects"}:
         proposal.options |= given
         return proposal
-    contents = read_contents(masks, given.get("key"))
+    if (key := _variable(masks, given)) is not None:
+        proposal.options["key"] = key
+        proposal.seen.append(f"variables with maps in {masks[0].name}: {', '.join(mask_variables(masks[0]))}")
+        proposal.taken.append(f"the variable {key} is the mask")
+    contents = read_contents(masks, key)
     if not contents.masks:
         raise SegbenchError(
             f"no mask can be read; first: {contents.unread[0]}",
@@ -120,7 +127,8 @@ def _with_meaning(
 def _pairs(files: Mapping[str, Path], root: Path, given: dict[str, Any]) -> Proposal:
     judged: list[tuple[float, Layout, Contents]] = []
     for layout in layouts(list(files)):
-        contents = read_contents(_masks(layout, files), given.get("key"), _GLANCE)
+        key = _variable(_masks(layout, files), given)
+        contents = read_contents(_masks(layout, files), key, _GLANCE)
         judged.append((layout.score * looks_like_masks(contents), layout, contents))
     judged.sort(key=lambda item: -item[0])
     if not judged:
@@ -152,6 +160,13 @@ def _pairs(files: Mapping[str, Path], root: Path, given: dict[str, Any]) -> Prop
     if lists and "splits" not in proposal.options:
         proposal.seen.append(f"lists of a split, which are not read: {', '.join(lists)}")
     return proposal
+
+
+def _variable(masks: Sequence[Path], given: Mapping[str, Any]) -> str | None:
+    """Return the variable to read in MATLAB files; None for other files."""
+    if masks[0].suffix.lower() != ".mat":
+        return None
+    return given.get("key") or next(iter(mask_variables(masks[0])), None)
 
 
 def _as_text(options: Mapping[str, Any]) -> str:
@@ -205,14 +220,27 @@ def _nothing(files: Mapping[str, Path], root: Path) -> SegbenchError:
     elif kinds.get(".xml"):
         missing = "there are no masks; the XML files have boxes, as Pascal VOC, without outlines"
         remedy = "export the annotation with outlines, such as COCO or masks"
+    elif stacks := [path for path in files if _is_stack(files[path])]:
+        missing = f"there are no masks by name, and {stacks[0]} has several pages"
+        remedy = "save each page as a file, such as images/001.png with masks/001.png"
     else:
         missing = "there are images, but no masks or annotation files that belong to them by name"
         remedy = (
-            "name the masks as the images, such as images/7.jpg with masks/7.png, or 7.jpg with 7_mask.png; or "
-            "say how they are named: --set image=images/{name}.jpg --set mask=truth/{name}_t.png "
+            "name the masks as the images, such as images/7.jpg with masks/7.png, or 7.jpg with 7_mask.png; "
+            "or say how they are named: --set image=images/{name}.jpg --set mask=truth/{name}_t.png "
             "--set 'classes={0: background, 255: NAME}'"
         )
     return SegbenchError(f"{missing}\n  files: {shown}\n  such as: {examples}", where=root, remedy=remedy)
+
+
+def _is_stack(path: Path) -> bool:
+    if path.suffix.lower() not in (".tif", ".tiff"):
+        return False
+    try:
+        with Image.open(path) as image:
+            return getattr(image, "n_frames", 1) > 1
+    except (OSError, ValueError, SyntaxError):
+        return False
 
 
 def _examples(files: Mapping[str, Path]) -> Sequence[str]:

@@ -160,7 +160,13 @@ def _values(contents: Contents, files: Mapping[str, Path]) -> Meaning:
                 f"names: classes: {{0: background, {values[1]}: NAME}}",
             ],
         )
-    void = [_VOID] if values[-1] == _VOID and len(values) > 2 and values[-2] < _VOID - 1 else []
+    if values == [0]:
+        raise SegbenchError(
+            f"all {contents.masks} masks that were read are empty (0 everywhere)",
+            remedy="check how they were saved; name other files with --set mask=...",
+        )
+    small = len(values) > 2 and values[-2] < 2 * len(values) + 8
+    void = [_VOID] if values[-1] == _VOID and small else []
     known = [v for v in values if v not in void]
     listed = class_list(files)
     options: dict[str, Any]

@@ -129,6 +129,10 @@ def _draw_images(
     axis.axis("off")
 
 
+def _color(category: Category) -> str:
+    return "#{:02x}{:02x}{:02x}".format(*category.color)
+
+
 def _short(text: str, length: int) -> str:
     return text if len(text) <= length else f"{text[: length // 2]}…{text[-(length // 2) + 1 :]}"
 
@@ -169,7 +173,7 @@ def _bars(axis: plt.Axes, dataset: Dataset, counts: dict[str, Counts], title: st
         total = max(1, count.pixels.total() if pixels else count.counted)
         shares = [100 * source[c.id] / total for c in shown]
         places = [n + k * height for n in range(len(shown))]
-        colors = [np.array(c.color) / 255 for c in shown]
+        colors = [_color(c) for c in shown]
         axis.barh(places, shares, height * 0.9, color=colors, edgecolor="black", linewidth=0.4)
         for place, share in zip(places, shares):
             axis.text(
@@ -196,7 +200,7 @@ def _draw_presence(axis: plt.Axes, dataset: Dataset, counts: dict[str, Counts]) 
     _bars(axis, dataset, counts, "Share of the images that contain the class", pixels=False)
 
 
-def _label_of_few(value: float, _: int) -> str:
+def _label_of_few(value: float, _: float) -> str:
     """Label 2 and 5 times the powers of ten."""
     return f"{value:g}" if f"{value:e}"[0] in "25" else ""
 
@@ -213,9 +217,9 @@ def _draw_sizes(axis: plt.Axes, dataset: Dataset, counts: dict[str, Counts]) -> 
     edges = np.geomspace(least * 0.7, most * 1.4, 30)
     axis.hist(
         sides,
-        edges,
+        edges.tolist(),
         stacked=True,
-        color=[np.array(of[n].color) / 255 for n in order],
+        color=[_color(of[n]) for n in order],
         label=[f"{_short(of[n].name, _NAME)} ({len(areas[n])})" for n in order],
         edgecolor="black",
         linewidth=0.3,

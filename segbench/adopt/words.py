@@ -11,7 +11,7 @@ def _set(text: str) -> frozenset[str]:
 
 MASK = _set(
     "mask masks label labels lbl lbls annot annots annotation annotations seg segs segm segmentation "
-    "segmentations segmented gt gts groundtruth truth manual target targets outlines indexlabel"
+    "segmentations segmented gt gts groundtruth truth manual target targets outlines cls inst semantic"
 )
 IMAGE = _set(
     "image images img imgs photo photos picture pictures rgb original originals raw input inputs scan scans "

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
+from scipy.io import savemat
 
 from segbench.adopt.detect import propose
 from segbench.errors import SegbenchError
@@ -244,7 +245,7 @@ def test_yolo(put: Save, tmp_path: Path) -> None:
         ({"a.jpg": "x", "b.jpg": "x"}, ["images, but no masks", "such as: a.jpg", "--set mask="]),
         (
             {"images/1.jpg": "x", "labels/1.txt": "0 .5 .5 .2 .2\n"},
-            ["labels: the YOLO files have boxes only", "polygons"],
+            ["labels: the YOLO files have boxes only"],
         ),
     ],
 )
@@ -278,4 +279,30 @@ def test_colours_that_the_table_lacks(scenes: Scenes, put: Save, tmp_path: Path)
         put(f"images/{k}.png", scene.photo)
         put(f"masks/{k}.png", COLORS[scene.classes])
     with pytest.raises(SegbenchError, match="labelmap.txt: does not name the colours #008040, #400080"):
+        propose(tmp_path / "own")
+
+
+def test_variable_in_matlab_files(scenes: Scenes, put: Save, tmp_path: Path) -> None:
+    (tmp_path / "own" / "inst").mkdir(parents=True)
+    for k, scene in enumerate(scenes):
+        put(f"img/{k}.png", scene.photo)
+        content = {
+            "image": scene.photo,
+            "GT": {"Boundaries": np.zeros((3, 1)), "Segmentation": scene.objects},
+        }
+        savemat(tmp_path / "own" / "inst" / f"{k}.mat", content)
+    options = {"image": "img/{name}.png", "mask": "inst/{name}.mat"}
+    assert propose(tmp_path / "own").options == options | {"key": "GT.Segmentation", "objects": "object"}
+
+
+def test_stacks_and_empty_masks_are_errors(scenes: Scenes, put: Save, tmp_path: Path) -> None:
+    pages = [Image.fromarray(scene.binary) for scene in scenes]
+    put("train.tif", scenes[0].binary)
+    pages[0].save(tmp_path / "own" / "train.tif", save_all=True, append_images=pages[1:])
+    with pytest.raises(SegbenchError, match="train.tif has several pages"):
+        propose(tmp_path / "own")
+    for k, scene in enumerate(scenes):
+        put(f"images/{k}.png", scene.photo)
+        put(f"masks/{k}.png", np.zeros((32, 40), np.uint8))
+    with pytest.raises(SegbenchError, match="all 8 masks that were read are empty"):
         propose(tmp_path / "own")
