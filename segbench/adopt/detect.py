@@ -16,7 +16,7 @@ from segbench.adopt.layouts import Layout, layouts
 from segbench.adopt.matlab import mask_variables
 from segbench.adopt.meaning import meaning_of
 from segbench.adopt.proposal import Proposal
-from segbench.data.converters.patterns import Pair, Pattern, files_below, matched, require_matches
+from segbench.data.converters.patterns import Matches, Pattern, files_below, matched, require_matches
 from segbench.data.images import IMAGE_SUFFIXES
 from segbench.errors import SegbenchError
 
@@ -69,19 +69,7 @@ def _given_pairs(files: Mapping[str, Path], root: Path, given: dict[str, Any]) -
                 remedy="give both, --set 'image=...' and --set 'mask=...'; or splits",
             )
         given = options | given
-    sides = given.get("splits") or {"": {"image": given["image"], "mask": given["mask"]}}
-    pairs: list[Pair] = []
-    for split, both in sides.items():
-        compiled = []
-        for kind in ("image", "mask"):
-            if not isinstance(both, dict) or not both.get(kind):
-                raise SegbenchError(
-                    f"has no pattern `{kind}`", where=f"options.splits.{split}", remedy="give image and mask"
-                )
-            texts = both[kind] if isinstance(both[kind], list) else [both[kind]]
-            compiled.append([Pattern(str(text), f"options.{kind}") for text in texts])
-        require_matches(files, [(compiled[0], compiled[1])])
-        pairs += matched(files, compiled[0], compiled[1]).pairs
+    pairs = [pair for matches in _matches(files, given) for pair in matches.pairs]
     masks = [path for pair in pairs for path, _ in pair.masks]
     proposal = Proposal(
         "pairs",
@@ -92,6 +80,23 @@ def _given_pairs(files: Mapping[str, Path], root: Path, given: dict[str, Any]) -
     )
     classes = sorted({text for pair in pairs for _, text in pair.masks if text})
     return _with_meaning(proposal, masks, files, classes, len(masks) / len(pairs), given)
+
+
+def _matches(files: Mapping[str, Path], options: Mapping[str, Any]) -> list[Matches]:
+    """Return the pairs of each split, as the converter finds them by its options."""
+    found = []
+    for split, both in (options.get("splits") or {"": options}).items():
+        compiled = []
+        for kind in ("image", "mask"):
+            if not isinstance(both, dict) or not both.get(kind):
+                raise SegbenchError(
+                    f"has no pattern `{kind}`", where=f"options.splits.{split}", remedy="give image and mask"
+                )
+            texts = both[kind] if isinstance(both[kind], list) else [both[kind]]
+            compiled.append([Pattern(str(text), f"options.{kind}") for text in texts])
+        require_matches(files, [(compiled[0], compiled[1])])
+        found.append(matched(files, compiled[0], compiled[1]))
+    return found
 
 
 def _with_meaning(
@@ -148,14 +153,23 @@ def _pairs(files: Mapping[str, Path], root: Path, given: dict[str, Any]) -> Prop
         names=[name for part in layout.parts for name in part.names],
     )
     proposal = _with_meaning(proposal, _masks(layout, files), files, layout.classes, layout.per_image, given)
-    if layout.unannotated and "unannotated" not in given:
+    matches = _matches(files, layout.options())  # patterns may match more images than the layout has
+    paired = {pair.image for match in matches for pair in match.pairs}
+    lacking = {path for match in matches for path in match.unannotated.values()} - paired
+    if lacking and "unannotated" not in given:
         proposal.options["unannotated"] = "skip"
-        proposal.taken.append(f"{layout.unannotated} images without a mask are skipped")
+        proposal.taken.append(
+            f"{len(lacking)} images without a mask are skipped, such as {min(lacking).name}"
+        )
         proposal.otherwise.append("images without a mask are background: unannotated: empty")
     for value, other, _ in judged[1:]:
         if value > 0.1 * best:
             proposal.seen.append(f"also possible as masks: {len(other.pairs)} such as {other.masks.place}")
             proposal.otherwise.append(f"those masks: {_as_text(other.options())}")
+    used = set(pairs) | {path for masks in pairs.values() for path in masks}
+    other_images = [p for p in files if p not in used and PurePosixPath(p).suffix.lower() in IMAGE_SUFFIXES]
+    if other_images:
+        proposal.seen.append(f"{len(other_images)} other images, not used, such as {other_images[0]}")
     lists = [p for p in files if PurePosixPath(p).name in ("train.txt", "val.txt", "test.txt")]
     if lists and "splits" not in proposal.options:
         proposal.seen.append(f"lists of a split, which are not read: {', '.join(lists)}")

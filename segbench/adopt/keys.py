@@ -25,6 +25,11 @@ class Keying:
     patterns: tuple[str, ...]
     cost: int
 
+    @property
+    def skips_folders(self) -> bool:
+        """Whether names leave out folders that vary."""
+        return "*" in self.patterns[0].split("/")[:-1]
+
 
 def keyings(files: Sequence[File]) -> Iterator[Keying]:
     """Yield all ways for the files of one kind and split."""

@@ -8,7 +8,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from segbench.adopt.words import IMAGE, MASK, OTHER, mask_affix, split_in, words
+from segbench.adopt.words import IMAGE, MASK, OTHER, SIDES, mask_affix, split_in, words
 from segbench.data.converters.patterns import MASK_SUFFIXES
 from segbench.data.images import IMAGE_SUFFIXES
 
@@ -83,15 +83,16 @@ def kinds_of(paths: Iterable[str], *, fixed: bool) -> list[Kind]:
         stem, suffix = posixpath.splitext(name)
         if suffix.lower() in IMAGE_SUFFIXES | MASK_SUFFIXES:
             if folder not in parsed:
-                folders = tuple(folder.split("/")) if folder else ()
-                parsed[folder] = folders, *_parsed(folders, fixed)
-            folders, template, form, split = parsed[folder]
+                names = tuple(folder.split("/")) if folder else ()
+                parsed[folder] = names, *_parsed(names, fixed)
+            names, template, form, split = parsed[folder]
             before, core, after, number = mask_affix(stem)
-            file = File(path, folders, form, split, before, core, after, number, suffix)
+            file = File(path, names, form, split, before, core, after, number, suffix)
             groups[template, before.lower(), after.lower()].append(file)
     found = []
-    for (template, before, after), files in groups.items():
-        text = " ".join([*(t.replace(SPLIT, " ") for t in template if t != FREE), before, after])
+    for (template, _, _), files in groups.items():
+        folders = " ".join(t.replace(SPLIT, " ") for t in template if t != FREE)
+        text = f"{folders} {files[0].before} {files[0].after}"
         for named, role in _by_stem(_numbered(files)):
             parts = _by_suffix(_without_lone(named))
             found += [Kind(part, words(f"{text} {role}")) for part in parts]
@@ -103,11 +104,11 @@ def _parsed(folders: tuple[str, ...], fixed: bool) -> tuple[tuple[str, ...], str
     template, form, split = [], "", ""
     for folder in folders:
         found, rest = split_in(folder)
-        if found and not split:
+        if found and split in ("", found):
             split = found
             template.append(rest + SPLIT)
             form += "s"
-        elif fixed or words(folder) & (MASK | IMAGE | OTHER):
+        elif fixed or (words(folder) & (MASK | IMAGE | OTHER) and not words(folder) & SIDES):
             template.append(folder)
             form += "l"
         else:
@@ -149,7 +150,7 @@ def _by_stem(files: list[File]) -> list[tuple[list[File], str]]:
 
 def _ends(stem: str) -> list[str]:
     """Return the last letters of a name, with their separator, as they may be added to another name."""
-    found = re.search(r"[_\-. ]+[A-Za-z]+$", stem) or re.search(r"(?<=\d)[A-Za-z]+$", stem)
+    found = re.search(r"[_\-. ]+(?=\d*[A-Za-z])[A-Za-z0-9]+$", stem) or re.search(r"(?<=\d)[A-Za-z]+$", stem)
     return [found[0]] if found else []
 
 

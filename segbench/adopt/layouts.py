@@ -10,6 +10,7 @@ from typing import Any
 
 from segbench.adopt.keys import Key, Keying, keyings
 from segbench.adopt.kinds import File, Kind, kinds_of
+from segbench.adopt.words import SIDES, words
 from segbench.data.images import IMAGE_SUFFIXES
 
 _FOLDERS = 40
@@ -29,8 +30,6 @@ class Part:
     pairs: dict[str, list[str]]
     """Image path -> mask paths."""
     names: list[str]
-    unannotated: int
-    orphans: int
 
 
 @dataclass
@@ -53,10 +52,6 @@ class Layout:
     @property
     def pairs(self) -> dict[str, list[str]]:
         return {image: masks for part in self.parts for image, masks in part.pairs.items()}
-
-    @property
-    def unannotated(self) -> int:
-        return sum(part.unannotated for part in self.parts)
 
     @property
     def per_image(self) -> float:
@@ -172,6 +167,8 @@ def _part(split: str, images: Sequence[File], masks: Sequence[File]) -> Part | N
             if len(mask.keys[0]) != len(image.keys[0]) or set(image.patterns) & set(mask.patterns):
                 continue
             of_masks = set(mask.keys)
+            if len(of_masks) < len(masks) and image.skips_folders and mask.skips_folders:
+                continue  # names alone, which other folders repeat, prove nothing
             common = len(keys & of_masks)
             if common:
                 orphans = sum(key not in keys for key in mask.keys)
@@ -186,9 +183,7 @@ def _part(split: str, images: Sequence[File], masks: Sequence[File]) -> Part | N
         of[key].append(file.path)
     pairs = {f.path: of[key] for key, f in zip(image.keys, images) if key in of}
     names = ["_".join(key) for key, f in zip(image.keys, images) if key in of]
-    known = set(image.keys)
-    orphans = sum(key not in known for key in mask.keys)
-    return Part(split, image, mask, pairs, names, len(images) - len(pairs), orphans)
+    return Part(split, image, mask, pairs, names)
 
 
 def _classes(parts: Sequence[Part]) -> list[str]:
@@ -204,7 +199,9 @@ def _classes(parts: Sequence[Part]) -> list[str]:
         for masks in part.pairs.values():
             texts.update(path.split("/")[place] for path in masks)
     images = sum(len(part.pairs) for part in parts)
-    if not 1 < len(texts) <= _CLASSES or sum(texts.values()) <= images or set(texts) == {"left", "right"}:
+    if not 1 < len(texts) <= _CLASSES or sum(texts.values()) <= images:
+        return []
+    if all(words(text) & SIDES for text in texts):
         return []
     for part in parts:
         folders = part.mask.patterns[0].split("/")

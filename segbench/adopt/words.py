@@ -11,8 +11,11 @@ def _set(text: str) -> frozenset[str]:
 
 MASK = _set(
     "mask masks label labels lbl lbls annot annots annotation annotations seg segs segm segmentation "
-    "segmentations segmented gt gts groundtruth truth manual target targets outlines cls inst semantic"
+    "segmentations segmented gt gts groundtruth truth manual target targets outlines cls inst semantic "
+    "instance instances"
 )
+SIDES = _set("left right")
+"""Words of folders with masks whose parts belong to one image."""
 IMAGE = _set(
     "image images img imgs photo photos picture pictures rgb original originals raw input inputs scan scans "
     "frame frames slice slices source cxr xray"
@@ -20,15 +23,16 @@ IMAGE = _set(
 OTHER = _set(
     "vis viz visual visualization visualisation overlay overlays preview previews thumbnail thumbnails "
     "depth edge edges boundary boundaries skeleton fov roi pred preds prediction predictions color colors "
-    "colour colours object confidence"
+    "colour colours object instance instances confidence"
 )
 """Words of files that are neither images nor the best truth, such as drawings of it."""
 _ROLES = "annot|mask|image|img|label|seg|gt|photo"
 _SPLIT = re.compile(
     rf"(?<![a-zA-Z])(?i:(train|val|test)(?:ing|idation|id)?)(?:(?=$|[^a-zA-Z]|[A-Z])|(?=(?i:{_ROLES})))"
     r"|(?<=[a-z])(Train|Val|Test|Tr|Ts)(?:ing|idation|id)?(?=$|[^a-zA-Z])"
+    r"|(?<=[-_])(TR|TE|TS)(?=$|[-_])"
 )
-_SHORT = {"tr": "train", "ts": "test"}
+_SHORT = {"tr": "train", "ts": "test", "te": "test"}
 _AFTER = re.compile(
     r"^(?P<core>.+?)(?P<affix>[_\-. ]+(?:cp_)?(?i:mask|label|lbl|seg|segm|segmentation|gt|annotation|annot|"
     r"ground_?truth|truth|target|manual|labelids|instanceids|color|overlay|pred|prediction)s?)"
@@ -52,7 +56,7 @@ def split_in(folder: str) -> tuple[str, str]:
     found = _SPLIT.search(folder)
     if found is None:
         return "", folder
-    word = (found[1] or found[2]).lower()
+    word = (found[1] or found[2] or found[3]).lower()
     return _SHORT.get(word, word), folder[: found.start()] + folder[found.end() :]
 
 

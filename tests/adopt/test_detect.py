@@ -177,7 +177,10 @@ def test_images_without_a_mask_are_skipped(scenes: Scenes, put: Save, tmp_path: 
         if k:
             put(f"masks/{k}.png", scene.binary)
     found = propose(tmp_path / "own")
-    assert found.options["unannotated"] == "skip" and "1 images without a mask are skipped" in found.taken
+    assert (
+        found.options["unannotated"] == "skip"
+        and "1 images without a mask are skipped, such as 0.png" in found.taken
+    )
 
 
 def test_given_patterns_are_taken(scenes: Scenes, put: Save, tmp_path: Path) -> None:
@@ -306,3 +309,14 @@ def test_stacks_and_empty_masks_are_errors(scenes: Scenes, put: Save, tmp_path: 
         put(f"masks/{k}.png", np.zeros((32, 40), np.uint8))
     with pytest.raises(SegbenchError, match="all 8 masks that were read are empty"):
         propose(tmp_path / "own")
+
+
+def test_drawings_beside_images_and_masks_are_skipped(scenes: Scenes, put: Save, tmp_path: Path) -> None:
+    for k, scene in enumerate(scenes):
+        put(f"{k}.png", scene.photo)
+        put(f"{k}_mask.png", scene.binary)
+        put(f"{k}_overlay.png", scene.photo // 2)
+    found = propose(tmp_path / "own")
+    patterns = {"image": "{name}.png", "mask": "{name}_mask.png"}
+    assert found.options == patterns | {"classes": BLACK_AND_WHITE, "unannotated": "skip"}
+    assert "8 images without a mask are skipped, such as 0_overlay.png" in found.taken

@@ -67,6 +67,20 @@ def paths(*forms: str) -> list[str]:
             paths("tissue/{n}.png", "outlines_of_b/{n}.png"),
             pattern("tissue/{name}.png", "outlines_of_b/{name}.png"),
         ),
+        (
+            paths("i{n}.jpg", "i{n}_1stHO.png", "i{n}_2ndHO.png"),
+            pattern("{name}.jpg", "{name}_1stHO.png"),
+        ),
+        (
+            paths("CXR_png/M{n}.png", "ManualMask/leftMask/M{n}.png", "ManualMask/rightMask/M{n}.png"),
+            pattern("CXR_png/{name}.png", "ManualMask/*/{name}.png"),
+        ),
+        (
+            paths(
+                "city/{n}_photo.png", *(f"gt/{{n}}_gt_{k}.png" for k in ("color", "instanceIds", "labelIds"))
+            ),
+            pattern("city/{name}_photo.png", "gt/{name}_gt_labelIds.png"),
+        ),
     ],
 )
 def test_patterns_without_splits(files: list[str], options: dict[str, Any]) -> None:
@@ -101,6 +115,21 @@ def test_patterns_without_splits(files: list[str], options: dict[str, Any]) -> N
             pattern("train/{name}.png", "train/{name}_mask.png"),
             pattern("test/{name}.png", "test/{name}_mask.png"),
         ),
+        (
+            (
+                "training/train_images/{n}.tif",
+                "training/train_mask/{n}.tif",
+                "test/test_images/{n}.tif",
+                "test/test_mask/{n}.tif",
+            ),
+            pattern("training/train_images/{name}.tif", "training/train_mask/{name}.tif"),
+            pattern("test/test_images/{name}.tif", "test/test_mask/{name}.tif"),
+        ),
+        (
+            tuple(f"D-{s}/D-{s}-{k}" for s in ("TR", "TE") for k in ("Image/{n}.jpg", "Mask/{n}.png")),
+            pattern("D-TR/D-TR-Image/{name}.jpg", "D-TR/D-TR-Mask/{name}.png"),
+            pattern("D-TE/D-TE-Image/{name}.jpg", "D-TE/D-TE-Mask/{name}.png"),
+        ),
     ],
 )
 def test_folders_name_splits(forms: tuple[str, ...], train: dict[str, Any], test: dict[str, Any]) -> None:
@@ -115,9 +144,18 @@ def test_test_images_without_masks_do_not_make_a_split() -> None:
 def test_images_of_several_types_and_without_a_mask() -> None:
     best = layouts(["i/1.jpg", "i/2.png", "i/3.jpeg", "masks/1.png", "masks/2.png"])[0]
     assert best.options() == pattern(["i/{name}.jpeg", "i/{name}.jpg", "i/{name}.png"], "masks/{name}.png")
-    assert best.unannotated == 1
+    assert len(best.pairs) == 2
 
 
 def test_nothing_that_belongs_together() -> None:
     assert layouts(paths("{n}.jpg")) == []
     assert layouts(["a/cat.jpg", "b/dog.jpg", "readme.txt"]) == []
+
+
+def test_equal_names_in_other_folders_are_no_pairs() -> None:
+    """Images without defects have the names of others with defects."""
+    files = paths("a/test/bent/{n}.png", "a/test/cut/{n}.png", "a/train/good/{n}.png")
+    masks = paths("a/ground_truth/bent/{n}_mask.png", "a/ground_truth/cut/{n}_mask.png")
+    best = layouts(files + masks)[0]
+    assert best.options() == pattern("a/test/{folder}/{name}.png", "a/ground_truth/{folder}/{name}_mask.png")
+    assert len(best.pairs) == 6
