@@ -234,6 +234,9 @@ def _nothing(files: Mapping[str, Path], root: Path) -> SegbenchError:
     elif kinds.get(".xml"):
         missing = "there are no masks; the XML files have boxes, as Pascal VOC, without outlines"
         remedy = "export the annotation with outlines, such as COCO or masks"
+    elif kinds.get(".json"):
+        missing = "there are no masks, and the JSON files are not those of COCO, VIA or labelme"
+        remedy = "export the annotation as COCO or masks; docs/own_data.md says how to read another format"
     elif stacks := [path for path in files if _is_stack(files[path])]:
         missing = f"there are no masks by name, and {stacks[0]} has several pages"
         remedy = "save each page as a file, such as images/001.png with masks/001.png"

@@ -245,6 +245,10 @@ def test_yolo(put: Save, tmp_path: Path) -> None:
         ({"notes.docx": "", "data/a.csv": ""}, ["there are no images", "files: 1 .csv, 1 .docx"]),
         ({"1.nii.gz": ""}, ["these are volumes"]),
         ({"a.jpg": "x", "a.xml": "<a/>"}, ["there are no masks; the XML files have boxes"]),
+        (
+            {"a.jpg": "x", "a.json": '{"objects": []}'},
+            ["the JSON files are not those of COCO, VIA or labelme"],
+        ),
         ({"a.jpg": "x", "b.jpg": "x"}, ["images, but no masks", "such as: a.jpg", "--set mask="]),
         (
             {"images/1.jpg": "x", "labels/1.txt": "0 .5 .5 .2 .2\n"},
