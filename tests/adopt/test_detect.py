@@ -324,3 +324,12 @@ def test_drawings_beside_images_and_masks_are_skipped(scenes: Scenes, put: Save,
     patterns = {"image": "{name}.png", "mask": "{name}_mask.png"}
     assert found.options == patterns | {"classes": BLACK_AND_WHITE, "unannotated": "skip"}
     assert "8 images without a mask are skipped, such as 0_overlay.png" in found.taken
+
+
+def test_void_that_the_user_gives_is_no_class(scenes: Scenes, put: Save, tmp_path: Path) -> None:
+    for k, scene in enumerate(scenes):
+        put(f"images/{k}.png", scene.photo)
+        put(f"masks/{k}.png", scene.classes)
+    found = propose(tmp_path / "own", {"void": [3]})
+    assert found.options["void"] == [3]
+    assert found.options["classes"] == {0: "background", 1: "class_1", 2: "class_2"}
