@@ -87,7 +87,14 @@ def adopt(folder: Path, wishes: Wishes) -> None:
     for warning in report.warnings:
         print(f"warning: {warning.file}: {warning.what}")
     print(f"entry: {path}\ncontact sheet: {sheet}")
-    report.raise_on_errors()
+    try:
+        report.raise_on_errors()
+    except SegbenchError as error:
+        how = (
+            f"correct {path}, and run with --keep; a rare class may be in the test images only: set "
+            "`test_fraction` or `test`, or remove the class"
+        )
+        raise SegbenchError(error.what, where=error.where, remedy=f"{error.remedy}\n  {how}") from error
     write_json(out / "lint.json", report.model_dump(mode="json"))
     models = _fitting(entry, run, wishes.registry)
     settings = [f"run={name}", f"datasets=[{name}]", f"models=[{','.join(models)}]"]

@@ -123,9 +123,9 @@ def _with_meaning(
         )
     meaning = meaning_of(contents, files, classes, per_image)
     proposal.options |= meaning.options | given
-    if isinstance(given.get("void"), list) and isinstance(classes_of := proposal.options.get("classes"), dict):
+    if isinstance(given.get("void"), list) and isinstance(known := proposal.options.get("classes"), dict):
         void = set(map(str, given["void"]))
-        proposal.options["classes"] = {k: name for k, name in classes_of.items() if str(k) not in void}
+        proposal.options["classes"] = {k: name for k, name in known.items() if str(k) not in void}
     proposal.seen += meaning.seen
     proposal.taken += meaning.taken
     proposal.otherwise += meaning.otherwise

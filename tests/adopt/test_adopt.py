@@ -139,3 +139,13 @@ def test_values_of_options_are_yaml_but_patterns_are_text() -> None:
     for wrong in ("void", "void=[", "a b=1"):
         with pytest.raises(SegbenchError, match="--set"):
             parsed_options([wrong])
+
+
+def test_errors_of_the_data_keep_entry_and_sheet(adopt, registry: Path, put: Save, tmp_path: Path) -> None:
+    for name in ("film9_1", "film9_2"):
+        put(f"My cells/images/{name}.png", np.full((32, 40, 3), 7, np.uint8))
+        put(f"My cells/masks/{name}.png", np.eye(32, 40, dtype=np.uint8) * 4)
+    result = adopt("--set", "test=['film9_*']", "--name", "cells")
+    assert "train/semantic: classes that never occur: class_4" in str(result.exception)
+    assert "--keep; a rare class may be in the test images only" in str(result.exception)
+    assert (registry / "datasets" / "cells.yaml").exists() and (tmp_path / "data" / "cells.png").exists()
