@@ -386,6 +386,31 @@ Registry = Annotated[Path, typer.Option("--config", help="Folder of the registri
 
 
 @app.command()
+def adopt(
+    folder: Annotated[Path, typer.Argument(help="Folder with your images and their annotation.")],
+    name: Annotated[str | None, typer.Option(help="Name of the dataset; by default, the folder's.")] = None,
+    force: Annotated[bool, typer.Option("--force", help="Replace an entry of this name.")] = False,
+    keep: Annotated[
+        bool, typer.Option("--keep", help="Use the entry of this name as you have edited it; convert again.")
+    ] = False,
+    options: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="Option of the converter; repeat it for each."),
+    ] = None,
+    data: Annotated[
+        Path | None, typer.Option(help="Folder of converted datasets; by default, the default run's.")
+    ] = None,
+    registry: Registry = Path("config"),
+) -> None:
+    """Make a dataset of a folder: find its converter, write the entry, convert, check, and draw it."""
+    set_up_logging(None)
+    from segbench.adopt.adopt import Wishes, parsed_options
+    from segbench.adopt.adopt import adopt as run
+
+    run(folder, Wishes(name, force, keep, parsed_options(options or []), data, registry))
+
+
+@app.command()
 def models(
     name: Annotated[str | None, typer.Argument(help="Name of a network; by default, all are listed.")] = None,
     registry: Registry = Path("config"),

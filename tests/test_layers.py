@@ -21,6 +21,7 @@ LAYERS = [
     {"evaluation"},
     {"report"},
     {"catalogue"},
+    {"adopt"},
     {"cli"},
 ]
 """From the lowest to the highest; a package may import from those above it in this list."""
