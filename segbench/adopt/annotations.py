@@ -41,15 +41,13 @@ def yolo(files: Files) -> Proposal | None:
         return None
     boxes = sum(len(row.split()) == 5 for row in matching)
     only_boxes = boxes == len(matching)
+    kind = "detection" if only_boxes else "segmentation"
     what = described[0] if described else "text files of normalised polygons beside folders of images"
     return Proposal(
         "yolo",
         {"boxes": "truth"} if only_boxes else {},
         [f"{what}, and {len(texts)} text files with {'boxes' if only_boxes else 'polygons'}"],
-        [
-            f"a YOLO {'detection' if only_boxes else 'segmentation'} dataset"
-            + (f", with the classes and splits of {what}" if described else "")
-        ],
+        [f"a YOLO {kind} dataset" + (f", with the classes and splits of {what}" if described else "")],
         [
             "another YAML file: data: NAME.yaml",
             "names: labels: [FIRST, SECOND]",

@@ -238,22 +238,34 @@ def test_yolo(put: Save, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    ("name", "text", "converter", "options"),
+    [
+        ("labels/1.txt", "0 .5 .5 .2 .2\n", "yolo", {"boxes": "truth"}),
+        ("images/1.xml", "<annotation><object><bndbox></bndbox></object></annotation>", "voc_xml", {}),
+    ],
+)
+def test_boxes(
+    name: str, text: str, converter: str, options: dict[str, Any], put: Save, tmp_path: Path
+) -> None:
+    put("images/1.jpg", np.zeros((32, 40, 3), np.uint8))
+    put(name, text)
+    found = propose(tmp_path / "own")
+    assert (found.converter, found.options) == (converter, options)
+
+
+@pytest.mark.parametrize(
     ("files", "messages"),
     [
         ({}, ["own: is empty"]),
         ({"a.zip": "", "b.zip": ""}, ["there are only archives", "files: 2 .zip", "extract them"]),
         ({"notes.docx": "", "data/a.csv": ""}, ["there are no images", "files: 1 .csv, 1 .docx"]),
         ({"1.nii.gz": ""}, ["these are volumes"]),
-        ({"a.jpg": "x", "a.xml": "<a/>"}, ["there are no masks; the XML files have boxes"]),
+        ({"a.jpg": "x", "a.xml": "<a/>"}, ["images, but no masks", "1 .xml"]),
         (
             {"a.jpg": "x", "a.json": '{"objects": []}'},
             ["the JSON files are not those of COCO, VIA or labelme"],
         ),
         ({"a.jpg": "x", "b.jpg": "x"}, ["images, but no masks", "such as: a.jpg", "--set mask="]),
-        (
-            {"images/1.jpg": "x", "labels/1.txt": "0 .5 .5 .2 .2\n"},
-            ["labels: the YOLO files have boxes only"],
-        ),
     ],
 )
 def test_what_nothing_reads_says_what_there_is(
