@@ -90,7 +90,7 @@ def _title(dataset: Dataset) -> str:
     info = dataset.info
     images = " + ".join(f"{count} {split}" for split, count in info.splits.items())
     kinds = len(_classes(dataset))
-    colors = "grey" if info.channels == 1 else "colour"
+    colors = {1: "grey", 3: "colour"}.get(info.channels, f"{info.channels}-channel")
     return f"{info.name}: {images} {colors} images, {kinds} classes ({', '.join(info.tasks)})"
 
 
