@@ -77,11 +77,11 @@ data.dataset data.deep_png data.images data.junk data.levels data.tiff
 """
 TRAINING = f"""
 {DATA} contract.cell contract.recipe data.loading.loader data.loading.targets data.loading.transforms
-models.layers.backbones models.layers.swin models.layers.weight_decay models.losses.semantic
+models.layers.backbones models.layers.swin models.layers.weight_decay models.losses.binary models.losses.semantic
 models.network models.saved models.weights.public
 training.loop training.optimizer training.parallel training.precision training.randomness
 """
-UNET = "models.unet"
+UNET = "models.unet models.layers.branches"
 MASK2FORMER = """
 models.mask2former models.mask2former.criterion models.mask2former.network models.mask2former.pixel_decoder
 models.mask2former.query_decoder models.bases.mask_classifier models.layers.deformable_attention
