@@ -9,10 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from segbench.contract.scores import PRIMARY, SCORE_COLUMNS, Score
+from segbench.contract.view import Task
 from segbench.evaluation.bootstrap import interval
 from segbench.evaluation.instance import ap as instance
 from segbench.evaluation.panoptic import quality as panoptic
 from segbench.evaluation.semantic import confusion as semantic
+from segbench.evaluation.semantic import overlapping
 from segbench.evaluation.statistics import Statistics
 from segbench.files import atomic_path, write_json
 
@@ -21,7 +23,13 @@ _POOL = {"semantic": semantic.pooled, "instance": instance.pooled, "panoptic": p
 
 def pool(statistics: Statistics) -> list[Score]:
     """Return the scores of all tasks of a statistics file."""
-    return [score for task in statistics.metadata.tasks for score in _POOL[task](statistics)]
+    return [score for task in statistics.metadata.tasks for score in _scores(statistics, task)]
+
+
+def _scores(statistics: Statistics, task: Task) -> list[Score]:
+    if statistics.metadata.tasks[task].overlapping:
+        return overlapping.pooled(statistics)
+    return _POOL[task](statistics)
 
 
 def write_scores(statistics: Statistics, out: Path, further: Sequence[Score] = (), **figures: Any) -> None:
@@ -46,7 +54,7 @@ def document(statistics: Statistics, scores: list[Score], **figures: Any) -> dic
     """Return the contents of scores.json, with `figures` as additional entries. Undefined values are None.
 
     `confusion` has a row for each true class and a column for each predicted class, in pixels. The last
-    column counts pixels without a predicted class.
+    column counts pixels without a predicted class. Classes that overlap have none.
     """
     metadata = statistics.metadata
     result: dict[str, Any] = {
@@ -60,7 +68,7 @@ def document(statistics: Statistics, scores: list[Score], **figures: Any) -> dic
             boxes_only = task == "instance" and "mask" not in metadata.tasks[task].kinds
             metric = f"box_{PRIMARY[task]}" if boxes_only else PRIMARY[task]
             result["intervals"][task] = {metric: interval(statistics, task)}
-    if "semantic" in metadata.tasks:
+    if "semantic" in metadata.tasks and not metadata.tasks["semantic"].overlapping:
         result["confusion"] = {
             "classes": [c.name for c in metadata.tasks["semantic"].classes],
             "pixels": semantic.matrix(statistics).tolist(),

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from segbench.contract.prediction import IGNORE, Prediction, Target
-from segbench.contract.view import BACKGROUND, Task, View
+from segbench.contract.view import BACKGROUND, Task, View, has_class
 from segbench.errors import SegbenchError
 from segbench.models.layers.weight_decay import backbone_tables, vectors
 from segbench.models.losses.binary import BINARY_LOSSES, binary_losses
@@ -96,7 +96,7 @@ class SemanticNetwork(Network):
 
     With a softmax, each class has a logit. With a sigmoid, each class but the background has one, and a pixel
     is background where no class has a probability above 0.5. A single class then has a single logit, as in
-    the U-Nets for one organ or lesion.
+    the U-Nets for one organ or lesion. If classes overlap, a pixel has all classes above 0.5.
 
     Args:
         view: task and classes to predict.
@@ -148,8 +148,11 @@ class SemanticNetwork(Network):
     def _losses(self, logits: Tensor, truth: Tensor) -> dict[str, Tensor]:
         if self.activation == "softmax":
             return semantic_losses(logits, truth, self.loss_weights)
-        indices = torch.arange(len(self.view.classes), device=truth.device)[-self.outputs :]
-        masks = truth[:, None] == indices[:, None, None]
+        indices = range(len(self.view.classes))[-self.outputs :]
+        if self.view.overlapping:
+            masks = torch.stack([has_class(truth, index) for index in indices], 1)
+        else:
+            masks = torch.stack([truth == index for index in indices], 1)
         return binary_losses(logits, masks, truth != IGNORE, self.loss_weights)
 
     @torch.inference_mode()
@@ -158,11 +161,17 @@ class SemanticNetwork(Network):
         return [Prediction(semantic=self.labels_at(one, size)) for one, size in zip(logits, sizes)]
 
     def labels_at(self, logits: Tensor, size: tuple[int, int]) -> Tensor:
-        """Resize outputs x h x w logits bilinearly to `size` and return the H x W class indices."""
+        """Resize outputs x h x w logits bilinearly to `size` and return the H x W labels.
+
+        These are class indices, or sums of 2 ** index if classes overlap.
+        """
         if tuple(logits.shape[-2:]) != tuple(size):
             logits = nn.functional.interpolate(logits[None], size=size, mode="bilinear", align_corners=False)[
                 0
             ]
+        if self.view.overlapping:
+            weights = 2 ** torch.arange(self.outputs, device=logits.device)
+            return ((logits > 0) * weights[:, None, None]).sum(0)
         if not self.has_background_logit:  # logit 0 is the probability 0.5
             logits = nn.functional.pad(logits, (0, 0, 0, 0, 1, 0))
         return logits.argmax(0)

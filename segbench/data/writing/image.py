@@ -35,7 +35,7 @@ class ImageWriter:
     Args:
         folder: folder of the dataset.
         name: name of the dataset, for messages.
-        categories, background, orientation: see `Converted`.
+        categories, background, orientation, overlapping: see `Converted`.
         channels, max_pixels: see `DatasetInfo`.
         window: see `ChannelStatistics`.
     """
@@ -45,6 +45,7 @@ class ImageWriter:
     categories: Sequence[Category]
     background: bool
     orientation: Orientation
+    overlapping: bool
     channels: int
     window: Window | None
     max_pixels: int
@@ -68,7 +69,9 @@ class ImageWriter:
         """Write an image and its truth. SegbenchError if they are not valid."""
         path, array = self.add_image(sample)
         height, width = array.shape[:2]
-        truth = complete_truth(sample, height, width, self.categories, self.background)
+        truth = complete_truth(
+            sample, height, width, self.categories, self.background, overlapping=self.overlapping
+        )
         maps = self.add_truth(sample.split, path.stem, truth)
         line = self._line(path, truth, sample)
         head: dict[str, Any] = {
@@ -123,7 +126,7 @@ class ImageWriter:
         return paths
 
     def _semantic(self, truth: Truth) -> np.ndarray:
-        void = void_value(len(self.categories))
+        void = void_value(len(self.categories), self.overlapping)
         dtype = np.uint8 if void == 255 else np.uint16
         return np.where(truth.semantic < 0, void, truth.semantic).astype(dtype)
 

@@ -20,7 +20,7 @@ class Truth:
     """The truth of one image as it is written.
 
     Attributes:
-        semantic: H x W int32 map of category ids, 0 = background, -1 = void.
+        semantic: H x W int32 map, see `Sample.semantic`.
         instances: COCO annotations without ids.
         panoptic: H x W int32 map of segment ids, and `segments_info`.
         dropped: number of masks that were dropped because they had no pixel.
@@ -33,7 +33,12 @@ class Truth:
 
 
 def complete_truth(
-    sample: Sample, height: int, width: int, categories: Sequence[Category], background: bool
+    sample: Sample,
+    height: int,
+    width: int,
+    categories: Sequence[Category],
+    background: bool,
+    overlapping: bool = False,
 ) -> Truth:
     """Check the annotation of an image and derive missing truth.
 
@@ -48,12 +53,17 @@ def complete_truth(
         height, width: size of the image.
         categories: the classes of the dataset.
         background: whether semantic maps have the value 0.
+        overlapping: whether a pixel may have several classes; only semantic truth can be given then.
 
     Raises:
         SegbenchError: the annotation is not valid (see also `masks.standardise`).
         ValueError: the converter has a bug.
     """
     image = _Image(sample, height, width, categories)
+    if overlapping:
+        if sample.semantic is None or sample.instances is not None or sample.panoptic is not None:
+            raise ValueError(f"sample {sample.stem} has other truth than a map of overlapping classes")
+        return Truth(image.overlapping(sample.semantic), None, None)
     panoptic = None if sample.panoptic is None else image.panoptic(*sample.panoptic)
     annotations = sample.instances
     if annotations is None and panoptic is not None:
@@ -113,6 +123,12 @@ class _Image:
                 "fix the mask, or add the class to the dataset's classes",
             )
         return ids
+
+    def overlapping(self, values: np.ndarray) -> np.ndarray:
+        values = self.check_map(values, "semantic")
+        if values.min() < -1 or values.max() >= 2 ** len(self.categories):
+            raise ValueError(f"map of {len(self.categories)} overlapping classes with {values.max()}")
+        return values
 
     def panoptic(
         self, ids: np.ndarray, info: list[dict[str, Any]]
