@@ -180,9 +180,8 @@ def _classes(
     """Yield the classes. Those that overlap are painted over each other, with outlines."""
     known, ids = {**categories, VOID.id: VOID}, sample(ids, size)
     if overlapping:
-        yield Region(VOID, ids < 0)
-        for i, category in categories.items():
-            yield Region(category, has_class(ids, i - 1), is_object=True)
+        masks = [(VOID, ids < 0), *((c, has_class(ids, i - 1)) for i, c in categories.items())]
+        yield from (Region(c, mask, is_object=c is not VOID) for c, mask in masks if mask.any())
         return
     yield from (Region(known[i], ids == i) for i in np.unique(ids).tolist() if i in known)
 

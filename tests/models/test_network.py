@@ -1,6 +1,9 @@
+from types import SimpleNamespace
+
 import pytest
 import torch
 from network_tester import BOX, DISC, GROUND
+from tiny_networks import make_spec
 from torch import nn
 
 from segbench.contract.prediction import IGNORE
@@ -14,7 +17,8 @@ from segbench.models.fcn import FCN
 from segbench.models.linknet import LinkNet
 from segbench.models.network import SemanticNetwork
 from segbench.models.pspnet import PSPNet
-from segbench.models.saved import Model
+from segbench.models.saved import Model, build_network, load_model, save_model
+from segbench.models.unet import UNet
 from segbench.prediction.inference import Predictor
 from segbench.training.precision import Precision
 
@@ -93,3 +97,54 @@ def test_semantic_networks_can_have_one_logit(network):
     assert all(torch.isfinite(loss) for loss in losses.values())
     with torch.no_grad():
         assert made.eval()(images).shape == (2, 1, 64, 64)
+
+
+BOTH = View("semantic", (DISC, BOX), overlapping=True)
+
+
+def test_a_pixel_has_all_classes_above_one_half_if_they_overlap():
+    images = torch.tensor([[0.1, -1.0, 3.0, 0.0], [0.2, 2.0, -0.1, -1.0]])[None, :, None]
+    (found,) = sigmoid(BOTH).predict(images, [(1, 4)])
+    assert found.semantic.tolist() == [[3, 2, 1, 0]] and found.semantic.dtype == torch.int64
+
+
+def test_losses_of_classes_that_overlap():
+    truth = torch.tensor([[0, 1, 2, 3, IGNORE]])
+    right = torch.tensor([[-30.0, 30, -30, 30, 0], [-30, -30, 30, 30, 0]])[None, :, None]
+    network = sigmoid(BOTH, loss={"cross_entropy": 1.0, "dice": 1.0})
+    losses = network.losses(right, [{"semantic": truth}])
+    assert [round(loss.item(), 6) for loss in losses.values()] == [0, 0]
+    assert network.losses(-right, [{"semantic": truth}])["cross_entropy"].item() == pytest.approx(30)
+
+
+def test_classes_that_overlap_are_learned():
+    torch.manual_seed(0)
+    network = UNet(BOTH, 1, [8, 8, 8], activation="sigmoid", loss={"cross_entropy": 1.0, "dice": 1.0})
+    truth = torch.zeros(1, 32, 32, dtype=torch.int64)
+    truth[:, 4:20, 4:20] += 1
+    truth[:, 12:28, 12:28] += 2
+    images = truth[:, None].float() - 1.5
+    optimizer = torch.optim.AdamW(network.parameters(), 0.02)
+    for _ in range(60):
+        loss = sum(network.train().losses(images, [{"semantic": truth[0]}]).values())
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    (found,) = network.eval().predict(images, [(32, 32)])
+    assert (found.semantic == truth[0]).float().mean() > 0.97
+
+
+def test_a_network_of_one_class_a_pixel_is_refused_if_classes_overlap():
+    spec = make_spec()
+    with pytest.raises(SegbenchError, match="predicts one class for a pixel") as error:
+        build_network(spec, BOTH, 3)
+    assert error.value.where == "tiny_networks:Plain" and "activation: sigmoid" in error.value.remedy
+
+
+def test_a_saved_network_knows_that_classes_overlap(tmp_path):
+    spec = make_spec(options={"widths": [4, 4], "activation": "sigmoid"})
+    spec = spec.model_copy(update={"class_path": "segbench.models.unet:UNet"})
+    info = SimpleNamespace(name="toy", channels=1, mean=[0.5], std=[0.25], levels=None)
+    weights = build_network(spec, BOTH, 1).state_dict()
+    save_model(tmp_path / "model.pt", spec, BOTH, info, "", weights)
+    assert load_model(tmp_path / "model.pt", torch.device("cpu")).view == BOTH

@@ -48,7 +48,7 @@ def read_bits(values: np.ndarray, classes: int, void: int, where: Path | str) ->
             where=where,
             remedy=f"values are 0 to {2**classes - 1}, the sum of 2 ** (id - 1) over the classes of a pixel",
         )
-    return np.where(values == void, -1, values).astype(np.int32)
+    return np.where(values == void, -1, values.astype(np.int32))
 
 
 def add_image(
