@@ -15,11 +15,12 @@ VOID = Category(id=-1, name="void", isthing=False, color=(235, 235, 235))
 
 @dataclass
 class Region:
-    """A class or an object to paint. `mask`: H x W bool."""
+    """A class or an object to paint. `mask`: H x W bool. `overlaps`: a class that may cover others."""
 
     category: Category
     mask: np.ndarray
     is_object: bool = False
+    overlaps: bool = False
 
 
 def shown(image: np.ndarray, channels: Sequence[int] = ()) -> np.ndarray:
@@ -54,7 +55,8 @@ def shown(image: np.ndarray, channels: Sequence[int] = ()) -> np.ndarray:
 def paint(image: np.ndarray, regions: Iterable[Region]) -> np.ndarray:
     """Blend regions over an H x W x 3 image; return uint8.
 
-    Classes have their own colour. Objects have shades of the colour of their class, and an outline.
+    Classes have their own colour. Objects have shades of the colour of their class, and an outline, as
+    classes that overlap.
     """
     canvas = image.astype(np.float32)
     height, width = canvas.shape[:2]
@@ -70,6 +72,7 @@ def paint(image: np.ndarray, regions: Iterable[Region]) -> np.ndarray:
         if region.is_object:
             shade = (0.0, 0.35, -0.3, 0.18, -0.15)[k % 5]
             color = color + (255 - color) * shade if shade > 0 else color * (1 + shade)
+        if region.is_object or region.overlaps:
             outlines.append((np.nonzero(mask & ~_eroded(mask)), color))
         canvas[mask] = 0.42 * canvas[mask] + 0.58 * color
     for edge, color in outlines:

@@ -181,7 +181,7 @@ def _classes(
     known, ids = {**categories, VOID.id: VOID}, sample(ids, size)
     if overlapping:
         masks = [(VOID, ids < 0), *((c, has_class(ids, i - 1)) for i, c in categories.items())]
-        yield from (Region(c, mask, is_object=c is not VOID) for c, mask in masks if mask.any())
+        yield from (Region(c, mask, overlaps=c is not VOID) for c, mask in masks if mask.any())
         return
     yield from (Region(known[i], ids == i) for i in np.unique(ids).tolist() if i in known)
 

@@ -140,7 +140,7 @@ def _regions(found: Prediction, view: View, size: tuple[int, ...]) -> Iterator[R
         labels = found.semantic.cpu().numpy()
         for label, category in enumerate(view.classes):
             if view.overlapping:
-                yield Region(category, has_class(labels, label), is_object=True)
+                yield Region(category, has_class(labels, label), overlaps=True)
             elif category.id != 0:
                 yield Region(category, labels == label)
 
