@@ -75,7 +75,7 @@ class UNet(SemanticNetwork):
         frozen_norm: fix the batch norms of the backbone, see `Backbone`.
         up_norm: follow transposed convolutions by batch norm and ReLU.
         fusion: `early`: one encoder for all channels; `branches`: one for each modality, see `Branches`.
-        modalities: with `branches`: number of channels of each modality, in order; None: one each.
+        modalities: with `branches`: the channels of each modality, from 1; None: one channel each.
         modality_dropout: with `branches`: probability that a modality of an image is dropped in training.
         loss, activation: see `SemanticNetwork`.
 
@@ -93,7 +93,7 @@ class UNet(SemanticNetwork):
         frozen_norm: bool = False,
         up_norm: bool = False,
         fusion: Literal["early", "branches"] = "early",
-        modalities: Sequence[int] | None = None,
+        modalities: Sequence[Sequence[int]] | None = None,
         modality_dropout: float = 0.0,
         loss: dict[str, float] | None = None,
         activation: Activation = "softmax",

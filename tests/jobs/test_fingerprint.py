@@ -99,7 +99,7 @@ evaluation.pooling evaluation.prediction_folder evaluation.statistics
 evaluation.instance.ap evaluation.instance.files evaluation.instance.matching evaluation.instance.objects
 evaluation.instance.tide evaluation.panoptic.files evaluation.panoptic.quality
 evaluation.semantic.boundary evaluation.semantic.confusion evaluation.semantic.maps
-data.cases evaluation.semantic.cases evaluation.semantic.surfaces
+data.cases evaluation.semantic.cases evaluation.semantic.overlapping evaluation.semantic.surfaces
 """
 
 

@@ -126,20 +126,22 @@ def test_learns_with_options(options):
 def test_branches_change_no_name_without_the_option():
     names = [name for name, _ in UNet(view_of(2), 3, (4, 4)).named_parameters()]
     assert names[0] == "encoder.stages.0.0.weight"
-    network = UNet(view_of(2), 3, (4, 4), fusion="branches", modalities=[1, 2])
+    network = UNet(view_of(2), 3, (4, 4), fusion="branches", modalities=[[2], [1, 3]])
     assert [e.stages[0][0].in_channels for e in network.encoder.encoders] == [1, 2]
     assert "decoder.1.up.weight" in names and "decoder.1.up.weight" in network.state_dict()
 
 
 def test_each_branch_loads_the_weights_of_the_backbone():
-    network = UNet(make_view("semantic"), 4, [4] * 5, "test_resnet", fusion="branches", modalities=[1, 3])
+    network = UNet(
+        make_view("semantic"), 4, [4] * 5, "test_resnet", fusion="branches", modalities=[[1], [2, 3, 4]]
+    )
     network.load_backbone(timm.create_model("test_resnet", pretrained=False).state_dict())
     first, second = (dict(e.net.model.named_parameters()) for e in network.backbone.encoders)
     for (name, one), other in zip(first.items(), second.values()):
         assert torch.equal(one, other.sum(1, keepdim=True) if one.shape != other.shape else other), name
 
 
-@pytest.mark.parametrize("options", [{"modalities": [1, 2]}, {"modality_dropout": 0.2}])
+@pytest.mark.parametrize("options", [{"modalities": [[1], [2, 3]]}, {"modality_dropout": 0.2}])
 def test_modalities_without_branches_are_refused(options):
     with pytest.raises(SegbenchError, match="need an encoder for each modality") as error:
         UNet(make_view("semantic"), 3, [4, 4], **options)

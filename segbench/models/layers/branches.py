@@ -22,30 +22,31 @@ class Branches(nn.Module):
     Args:
         encoder: makes an encoder for a number of channels, such as a `Backbone`.
         in_channels: channels of the images.
-        modalities: number of channels of each modality, in the order of the channels; None: each channel is a
-            modality.
+        modalities: the channels of each modality, numbered from 1; None: each channel is a modality.
         dropout: probability that a modality of an image is dropped in training, from 0 to below 1. If all
             would be dropped, one remains.
 
     Raises:
-        SegbenchError: the modalities do not add up to `in_channels`, or `dropout` is out of range.
+        SegbenchError: a channel is in no modality or in several, or `dropout` is out of range.
     """
 
     def __init__(
         self,
         encoder: Callable[[int], nn.Module],
         in_channels: int,
-        modalities: Sequence[int] | None = None,
+        modalities: Sequence[Sequence[int]] | None = None,
         dropout: float = 0.0,
     ) -> None:
         super().__init__()
-        self.modalities = [1] * in_channels if modalities is None else list(modalities)
-        if sum(self.modalities) != in_channels or any(n < 1 for n in self.modalities):
+        numbers = range(1, in_channels + 1)
+        given = [[n] for n in numbers] if modalities is None else [list(group) for group in modalities]
+        if sorted(n for group in given for n in group) != [*numbers] or not all(given):
             raise SegbenchError(
-                f"{self.modalities} does not divide {in_channels} channels into modalities",
+                f"{given} does not divide the {in_channels} channels of the images",
                 where="options.modalities",
-                remedy=f"give the number of channels of each modality; their sum must be {in_channels}",
+                remedy=f"give a list for each modality, and in them each number from 1 to {in_channels} once",
             )
+        self.groups = [[n - 1 for n in group] for group in given]
         if not 0 <= dropout < 1:
             raise SegbenchError(
                 f"{dropout} is no probability from 0 to below 1",
@@ -53,23 +54,24 @@ class Branches(nn.Module):
                 remedy="give a value such as 0.2",
             )
         self.dropout = dropout
-        self.encoders = nn.ModuleList(encoder(channels) for channels in self.modalities)
+        self.encoders = nn.ModuleList(encoder(len(group)) for group in self.groups)
         first: Any = self.encoders[0]
         self.channels: list[int] = first.channels
         self.reductions: list[int] = first.reductions
 
     def forward(self, images: Tensor) -> list[Tensor]:
-        parts = images.split(self.modalities, 1)
         present = self.present(images)
         total: list[Tensor] = []
-        for encoder, part, weight in zip(self.encoders, parts, (present / present.sum(0)).unbind()):
-            levels = [level * weight.to(level.dtype)[:, None, None, None] for level in encoder(part)]
+        for encoder, group, weight in zip(self.encoders, self.groups, (present / present.sum(0)).unbind()):
+            levels = [
+                level * weight.to(level.dtype)[:, None, None, None] for level in encoder(images[:, group])
+            ]
             total = [a + b for a, b in zip(total, levels)] if total else levels
         return total
 
     def present(self, images: Tensor) -> Tensor:
         """Draw which modalities of a batch of images are present: modalities x B, 1 or 0."""
-        size = len(self.modalities), len(images)
+        size = len(self.groups), len(images)
         if not self.training or not self.dropout:
             return torch.ones(size, device=images.device)
         draw = torch.rand(size, device=images.device)

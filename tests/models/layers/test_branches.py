@@ -21,7 +21,7 @@ class Sum(nn.Module):
 
 def test_features_are_averaged_over_the_modalities():
     images = torch.tensor([1.0, 2.0, 6.0])[None, :, None, None].expand(2, 3, 4, 4)
-    fine, coarse = Branches(Sum, 3, [2, 1])(images)  # 1 + 2, and 6
+    fine, coarse = Branches(Sum, 3, [[1, 3], [2]])(images)  # 1 + 6, and 2
     assert fine.shape == (2, 1, 4, 4) and coarse.shape == (2, 1, 2, 2)
     assert fine.unique().tolist() == [4.5] and coarse.unique().tolist() == [2.25]
     assert Branches(Sum, 3)(images)[0].unique().tolist() == [3.0]  # each channel is a modality
@@ -52,11 +52,13 @@ def test_dropout_spares_one_modality_and_prediction():
     assert network.eval().present(images).all()
 
 
-@pytest.mark.parametrize("modalities", [[1, 1], [4], [3, 0], [4, -1], []])
-def test_modalities_must_add_up_to_the_channels(modalities):
-    with pytest.raises(SegbenchError, match="does not divide 3 channels") as error:
+@pytest.mark.parametrize(
+    "modalities", [[[1, 2]], [[1, 2], [2, 3]], [[0, 1], [2]], [[1], [2, 3, 4]], [[1, 2, 3], []], []]
+)
+def test_each_channel_is_in_one_modality(modalities):
+    with pytest.raises(SegbenchError, match="does not divide the 3 channels") as error:
         Branches(Sum, 3, modalities)
-    assert error.value.where == "options.modalities" and "must be 3" in error.value.remedy
+    assert error.value.where == "options.modalities" and "from 1 to 3" in error.value.remedy
 
 
 @pytest.mark.parametrize("dropout", [-0.1, 1.0])
