@@ -11,7 +11,7 @@ from segbench.config.problems import Problem, did_you_mean
 from segbench.config.registry import entry_names
 from segbench.config.resolved_run import PlannedCell
 from segbench.config.schema import DatasetEntry, ModelEntry, RunConfig
-from segbench.config.signature import constructor_options, faults, find, model_options, needs
+from segbench.config.signature import ANY_NAME, constructor_options, faults, find, model_options, needs
 from segbench.contract.sources import Archive, WeightsEntry
 from segbench.errors import SegbenchError
 from segbench.importing import install, missing
@@ -100,6 +100,28 @@ def unfit_weights(
                 f"{registry}/weights/{cell.weights}.yaml",
                 f"its licence ({entry.licence}) forbids commercial use; allow_non_commercial: true allows it",
             )
+
+
+def exclusive_classes(
+    cells: Iterable[PlannedCell], datasets: Mapping[str, DatasetEntry]
+) -> Iterator[Problem]:
+    """Find networks that predict one class for a pixel on datasets whose classes overlap."""
+    pairs = {(cell.dataset, cell.model): cell for cell in cells if cell.recipe is not None}
+    for (dataset, model), cell in pairs.items():
+        overlapping = datasets[dataset].options.get("overlap") == "keep"
+        if not overlapping or cell.options.get("activation") == "sigmoid" or fault_of_path(cell.class_path):
+            continue
+        known = constructor_options(cell.class_path, GIVEN)
+        remedy = (
+            "set `activation: sigmoid` for it, such as `recipe: {options: {activation: sigmoid}}` in the "
+            "dataset's entry"
+            if "activation" in known or ANY_NAME in known
+            else "add the pair to `exclude`, or choose a network with the option `activation`, such as unet"
+        )
+        yield Problem(
+            f"recipe of {model} on {dataset}",
+            f"predicts one class for a pixel, but the classes overlap (overlap: keep); {remedy}",
+        )
 
 
 def impossible_stages(cells: Iterable[PlannedCell]) -> Iterator[Problem]:

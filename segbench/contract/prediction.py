@@ -12,7 +12,8 @@ IGNORE = -100
 Target = dict[str, Any]
 """Ground truth of one training image, at the size of the image tensor. The keys depend on the view.
 
-semantic: `semantic` H x W int64, indices into `View.classes`, `IGNORE` on void.
+semantic: `semantic` H x W int64, indices into `View.classes`, or sums of 2 ** index if the classes overlap;
+    `IGNORE` on void.
 instance: `labels` N int64, `masks` N x H x W bool, `boxes` N x 4 float32 (x0, y0, x1, y1 in pixels), without
     crowds and empty objects.
 detection: `labels` and `boxes` as above; `boxes` are clipped to the image, and its corners may be fractions.
@@ -56,6 +57,7 @@ class Prediction(Generic[Array]):
     """Prediction of one image at the requested size; parts that are not predicted are None."""
 
     semantic: Array | None = None
-    """H x W int, indices into the classes of the view that the network was trained on."""
+    """H x W int, indices into the classes of the view that the network was trained on, or sums of 2 ** index
+    if these overlap."""
     instances: Instances[Array] | None = None
     panoptic: Panoptic[Array] | None = None

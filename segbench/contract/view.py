@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -45,9 +45,27 @@ class Category(BaseModel):
 BACKGROUND = Category(id=0, name="background", isthing=False, color=(0, 0, 0))
 
 
-def void_value(categories: int) -> int:
+MAX_OVERLAPPING = 15
+"""Largest number of classes that may overlap: each is a bit of a map of 16 bits, where 65535 is void."""
+
+
+def void_value(categories: int, overlapping: bool = False) -> int:
     """Return the value of void pixels in semantic maps with a number of categories: 255 or 65535."""
-    return 255 if categories <= 254 else 65535
+    return 255 if categories <= (7 if overlapping else 254) else 65535
+
+
+def has_class(values: Any, index: int) -> Any:
+    """Return where a map of overlapping classes has a class.
+
+    Args:
+        values: H x W integer array or tensor: the sum of 2 ** index over the classes of a pixel; negative on
+            void.
+        index: index of the class.
+
+    Returns:
+        H x W bool; False on void.
+    """
+    return (values >= 0) & ((values >> index) & 1 == 1)
 
 
 @dataclass(frozen=True)
@@ -56,6 +74,9 @@ class View:
 
     task: Task
     classes: tuple[Category, ...]
+    overlapping: bool = False
+    """Whether a pixel may have several classes. Maps of labels then hold the sum of 2 ** index over the
+    classes of a pixel, see `has_class`, and background is no class."""
 
     @property
     def thing_indices(self) -> tuple[int, ...]:

@@ -6,7 +6,8 @@ One folder per dataset:
     <split>/images/*                    the original files; PNG or TIFF files of images that had to be turned
                                         or that the converter gave as arrays; pixels are read as stored,
                                         whatever EXIF says
-    <split>/semantic/<stem>.png         class ids, one channel; 0 = background, 255 = void (65535 in 16 bits)
+    <split>/semantic/<stem>.png         class ids, one channel; 0 = background, 255 = void (65535 in 16 bits);
+                                        if classes overlap, the sum of 2 ** (id - 1) over a pixel's classes
     <split>/instances.json              COCO detection format, things only, ids from 1, with `iscrowd`;
                                         without `segmentation` if the objects have only boxes
     <split>/panoptic.json, panoptic/<stem>.png   COCO panoptic format
@@ -56,6 +57,8 @@ class DatasetInfo(BaseModel):
     categories: list[Category]
     background: bool
     """Whether value 0 of a semantic map is the class `background`, as in VOC or DRIVE."""
+    overlapping: bool = False
+    """Whether a pixel may have several classes. Then `background` is False, and the only task is semantic."""
     tasks: list[Task]
     derived: list[Task]
     """Those of `tasks` whose truth was not annotated, but derived from that of another task."""
@@ -88,7 +91,7 @@ class DatasetInfo(BaseModel):
     @property
     def void(self) -> int:
         """Value of unlabelled pixels in semantic maps."""
-        return void_value(len(self.categories))
+        return void_value(len(self.categories), self.overlapping)
 
     @property
     def validation_split(self) -> str | None:
@@ -110,7 +113,8 @@ class Sample:
         stem: name of the image without suffix, unique in its split.
         image: the image file, its contents, or an H x W or H x W x C array of uint8, uint16, int16 or
             float32.
-        semantic: H x W integer map of category ids, 0 = background, -1 = void.
+        semantic: H x W integer map of category ids, 0 = background, -1 = void. If classes overlap, the sum of
+            2 ** (id - 1) over the classes of a pixel instead of ids.
         instances: COCO annotations without `id` and `image_id`: `category_id`, `segmentation` (polygons, RLE,
             or an H x W bool array), `iscrowd`; missing `area` and `bbox` are computed. If `Converted.boxes`:
             `category_id`, `bbox`, `iscrowd`.
@@ -168,6 +172,8 @@ class Converted:
     the samples have maps."""
     division: Division = field(kw_only=True, default="given")
     """Who divided the images into splits."""
+    overlapping: bool = field(kw_only=True, default=False)
+    """Whether a pixel may have several classes, see `Sample.semantic`."""
 
 
 @dataclass(frozen=True)
@@ -218,7 +224,7 @@ class Dataset:
             categories = [c for c in categories if c.isthing]
         elif task == "semantic" and self.info.background:
             categories = [BACKGROUND, *categories]
-        return View(task, tuple(categories))
+        return View(task, tuple(categories), self.info.overlapping)
 
 
 class Split:
@@ -272,7 +278,7 @@ class Split:
         return read_image(record.path, info.channels, info.levels)
 
     def read_semantic(self, stem: str) -> np.ndarray:
-        """Read an H x W int32 map of category ids; 0 = background, -1 = void."""
+        """Read an H x W int32 map of category ids, or sums of 2 ** (id - 1); 0 = background, -1 = void."""
         ids = read_label_map(self.semantic_path(stem)).astype(np.int32)
         ids[ids == self.dataset.info.void] = -1
         return ids

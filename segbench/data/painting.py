@@ -15,12 +15,19 @@ VOID = Category(id=-1, name="void", isthing=False, color=(235, 235, 235))
 
 @dataclass
 class Region:
-    """A class or an object to paint. `mask`: H x W bool. `frame`: paint only a frame inside of the mask."""
+    """A class or an object to paint.
+
+    Attributes:
+        mask: H x W bool.
+        frame: paint only a frame inside of the mask of an object.
+        overlaps: a class that may cover others.
+    """
 
     category: Category
     mask: np.ndarray
     is_object: bool = False
     frame: bool = False
+    overlaps: bool = False
 
 
 def shown(image: np.ndarray, channels: Sequence[int] = ()) -> np.ndarray:
@@ -56,7 +63,7 @@ def paint(image: np.ndarray, regions: Iterable[Region]) -> np.ndarray:
     """Blend regions over an H x W x 3 image; return uint8.
 
     Classes have their own colour. Objects have shades of the colour of their class, and an outline or, with
-    `frame`, nothing else.
+    `frame`, nothing else. Classes that overlap have an outline, too.
     """
     canvas = image.astype(np.float32)
     height, width = canvas.shape[:2]
@@ -75,6 +82,7 @@ def paint(image: np.ndarray, regions: Iterable[Region]) -> np.ndarray:
             if region.frame:
                 canvas[mask & ~_eroded(_eroded(mask))] = color
                 continue
+        if region.is_object or region.overlaps:
             outlines.append((np.nonzero(mask & ~_eroded(mask)), color))
         canvas[mask] = 0.42 * canvas[mask] + 0.58 * color
     for edge, color in outlines:

@@ -28,7 +28,7 @@ from segbench.evaluation.panoptic import quality as panoptic
 from segbench.evaluation.panoptic.files import PanopticFiles
 from segbench.evaluation.pooling import write_scores
 from segbench.evaluation.prediction_folder import PredictionFolder
-from segbench.evaluation.semantic import boundary, cases
+from segbench.evaluation.semantic import boundary, cases, overlapping
 from segbench.evaluation.semantic import confusion as semantic
 from segbench.evaluation.semantic.maps import read_labels
 from segbench.evaluation.statistics import Metadata, Rows, Statistics, TaskSettings, Writer, rows_of
@@ -91,7 +91,8 @@ def evaluate(
             writer.flush()
     figures: dict[str, Any] = {}
     further: list[Score] = []
-    found = cases.volumes(split) if "semantic" in tasks and "cases" in options.families else []
+    by_case = "semantic" in tasks and "cases" in options.families and not dataset.info.overlapping
+    found = cases.volumes(split) if by_case else []
     if found:
         log.info("scoring %d cases", len(found))
         predicted.open("semantic")
@@ -127,6 +128,7 @@ def _settings(
         ("box",) if task == "detection" or predicted.boxes_only else ("mask", "box"),
         # the score of a component is its share of the image, not a confidence: every component counts
         min_score=0.0 if source == "semantic" else options.min_score,
+        overlapping=dataset.info.overlapping,
     )
 
 
@@ -147,14 +149,33 @@ def _read_maps(
 def _semantic(
     split: Split, predicted: PredictionFolder, settings: TaskSettings, options: EvaluationOptions
 ) -> Job:
-    index = _class_index(split, settings)
     bounds = boundary.settings(options)
+    if settings.overlapping:
+        return partial(rows_of, "semantic", partial(_add_bits, split, predicted, settings, bounds))
+    index = _class_index(split, settings)
 
     def add(rows: Rows, record: ImageRecord) -> None:
         true, guess = _read_maps(split, predicted, index, record)
         semantic.add_image(rows, record.id, record.stem, true, guess, index, bounds)
 
     return partial(rows_of, "semantic", add)
+
+
+def _add_bits(
+    split: Split,
+    predicted: PredictionFolder,
+    settings: TaskSettings,
+    bounds: boundary.Settings | None,
+    rows: Rows,
+    record: ImageRecord,
+) -> None:
+    """Add the statistics of an image whose classes overlap."""
+    ids, void = [c.id for c in settings.classes], split.dataset.info.void
+    path = split.semantic_path(record.stem)
+    true = overlapping.read_bits(read_labels(path), len(ids), void, path)
+    labels = predicted.semantic(record, true.shape)
+    guess = overlapping.read_bits(labels, len(ids), void, predicted.folder / record.stem)
+    overlapping.add_image(rows, record.id, record.stem, true, guess, ids, bounds)
 
 
 def _cases(

@@ -15,6 +15,7 @@ from segbench.evaluation.bootstrap import interval
 from segbench.evaluation.instance import ap as instance
 from segbench.evaluation.panoptic import quality as panoptic
 from segbench.evaluation.semantic import confusion as semantic
+from segbench.evaluation.semantic import overlapping
 from segbench.evaluation.statistics import Statistics
 from segbench.files import atomic_path, write_json
 
@@ -28,7 +29,13 @@ _POOL: dict[Task, Callable[[Statistics], list[Score]]] = {
 
 def pool(statistics: Statistics) -> list[Score]:
     """Return the scores of all tasks of a statistics file."""
-    return [score for task in statistics.metadata.tasks for score in _POOL[task](statistics)]
+    return [score for task in statistics.metadata.tasks for score in _scores(statistics, task)]
+
+
+def _scores(statistics: Statistics, task: Task) -> list[Score]:
+    if statistics.metadata.tasks[task].overlapping:
+        return overlapping.pooled(statistics)
+    return _POOL[task](statistics)
 
 
 def write_scores(statistics: Statistics, out: Path, further: Sequence[Score] = (), **figures: Any) -> None:
@@ -53,8 +60,8 @@ def document(statistics: Statistics, scores: list[Score], **figures: Any) -> dic
     """Return the contents of scores.json, with `figures` as additional entries. Undefined values are None.
 
     `confusion` has a row for each true class and a column for each predicted class, in pixels. The last
-    column counts pixels without a predicted class. `groups` is the number of groups that the intervals
-    resample, if images have groups.
+    column counts pixels without a predicted class. Classes that overlap have none. `groups` is the number of
+    groups that the intervals resample, if images have groups.
     """
     metadata = statistics.metadata
     result: dict[str, Any] = {
@@ -70,7 +77,7 @@ def document(statistics: Statistics, scores: list[Score], **figures: Any) -> dic
             boxes_only = task == "instance" and "mask" not in metadata.tasks[task].kinds
             metric = f"box_{PRIMARY[task]}" if boxes_only else PRIMARY[task]
             result["intervals"][task] = {metric: interval(statistics, task)}
-    if "semantic" in metadata.tasks:
+    if "semantic" in metadata.tasks and not metadata.tasks["semantic"].overlapping:
         result["confusion"] = {
             "classes": [c.name for c in metadata.tasks["semantic"].classes],
             "pixels": semantic.matrix(statistics).tolist(),

@@ -4,7 +4,8 @@ There is one row for each task, image and class. Columns of other tasks are null
 column `group` names them.
 
 semantic    `predicted`, `pixels`: this true class's row of the confusion matrix, sparse: predicted class
-            (-1 = none) and pixel count. `boundary_*`, `contour_*`: see `evaluation.semantic.boundary`.
+            (-1 = none) and pixel count. `boundary_*`, `contour_*`: see `evaluation.semantic.boundary`. If
+            classes overlap: see `evaluation.semantic.overlapping`.
 instance    `truths`: number of true objects that count, for each of the four area ranges. `scores` of the
             detections, highest first. `mask_matched`, `mask_ignored`, `box_matched`, `box_ignored`: a bit
             mask over the ten IoU thresholds for each detection and area range. `object_*`, `aji_*`: see
@@ -92,6 +93,8 @@ class TaskSettings:
     """Shapes that AP compares: "mask", "box"."""
     min_score: float = 0.0
     """Detections with a lower score are ignored, except by AP."""
+    overlapping: bool = False
+    """Whether a pixel may have several classes."""
 
 
 @dataclass(frozen=True)

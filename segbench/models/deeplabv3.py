@@ -40,5 +40,5 @@ class DeepLabV3(DilatedNetwork):
         self.head = nn.Sequential(
             ASPP(self.backbone.channels[-1], channels, scaled_rates(rates, output_stride), dropout),
             *Conv2dNormActivation(channels, channels, 3),
-            nn.Conv2d(channels, len(view.classes), 1),
+            nn.Conv2d(channels, self.outputs, 1),
         )

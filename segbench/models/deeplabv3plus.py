@@ -66,7 +66,7 @@ class DeepLabV3Plus(DilatedNetwork):
         widths = [channels + low_channels] + [channels] * after
         self.head = nn.Sequential(
             *(conv(a, b) for a, b in itertools.pairwise(widths)),
-            nn.Conv2d(widths[-1], len(view.classes), 1),
+            nn.Conv2d(widths[-1], self.outputs, 1),
         )
 
     def classify(self, features: list[Tensor]) -> Tensor:

@@ -21,4 +21,4 @@ class DilatedFCN(DilatedNetwork):
 
     def __init__(self, view: View, in_channels: int, **options: Any) -> None:
         super().__init__(view, in_channels, **options)
-        self.head = FCNHead(self.backbone.channels[-1], len(view.classes))
+        self.head = FCNHead(self.backbone.channels[-1], self.outputs)

@@ -11,7 +11,7 @@ from torch.nn import functional as F
 
 from segbench.contract.view import View
 from segbench.models.layers.backbones import Backbone, pad_to_multiple
-from segbench.models.network import SemanticNetwork
+from segbench.models.network import Activation, SemanticNetwork
 
 
 class BilinearUp(nn.ConvTranspose2d):
@@ -59,7 +59,7 @@ class FCN(SemanticNetwork):
         mixed_upsampling: every class contributes to the upsampled score of every other, as in the paper.
             False: each class has its own filter, which costs far less with many classes.
         frozen_norm: see `Backbone`.
-        loss: see `SemanticNetwork`.
+        loss, activation: see `SemanticNetwork`.
     """
 
     def __init__(
@@ -73,9 +73,10 @@ class FCN(SemanticNetwork):
         mixed_upsampling: bool = True,
         frozen_norm: bool = False,
         loss: dict[str, float] | None = None,
+        activation: Activation = "softmax",
     ) -> None:
-        super().__init__(view, in_channels, loss)
-        classes = len(view.classes)
+        super().__init__(view, in_channels, loss, activation)
+        classes = self.outputs
         self.backbone = Backbone(backbone, in_channels, frozen_norm=frozen_norm)
         self.strides = [s for s in (32, 16, 8) if s >= stride]
         self.is_vgg = backbone.startswith("vgg")

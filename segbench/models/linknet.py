@@ -8,7 +8,7 @@ from torchvision.ops import Conv2dNormActivation
 
 from segbench.contract.view import View
 from segbench.models.layers.backbones import Backbone, pad_to_multiple
-from segbench.models.network import SemanticNetwork
+from segbench.models.network import Activation, SemanticNetwork
 
 
 def up_conv(inputs: int, outputs: int, stride: int) -> nn.Sequential:
@@ -43,7 +43,7 @@ class LinkNet(SemanticNetwork):
         in_channels: channels of the images.
         backbone: timm name of the backbone.
         frozen_norm: see `Backbone`.
-        loss: see `SemanticNetwork`.
+        loss, activation: see `SemanticNetwork`.
     """
 
     def __init__(
@@ -53,8 +53,9 @@ class LinkNet(SemanticNetwork):
         backbone: str = "resnet34",
         frozen_norm: bool = False,
         loss: dict[str, float] | None = None,
+        activation: Activation = "softmax",
     ) -> None:
-        super().__init__(view, in_channels, loss)
+        super().__init__(view, in_channels, loss, activation)
         self.backbone = Backbone(backbone, in_channels, frozen_norm=frozen_norm)
         *stem, quarter, eighth, sixteenth, last = self.backbone.channels
         first = stem[-1] if stem else quarter
@@ -69,7 +70,7 @@ class LinkNet(SemanticNetwork):
         self.head = nn.Sequential(
             up_conv(first, 32, 2),
             Conv2dNormActivation(32, 32, 3),
-            nn.ConvTranspose2d(32, len(view.classes), 2, 2),
+            nn.ConvTranspose2d(32, self.outputs, 2, 2),
         )
 
     def forward(self, images: Tensor) -> Tensor:

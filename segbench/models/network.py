@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
 
-from segbench.contract.prediction import Prediction, Target
-from segbench.contract.view import Task, View
+from segbench.contract.prediction import IGNORE, Prediction, Target
+from segbench.contract.view import BACKGROUND, Task, View, has_class
 from segbench.errors import SegbenchError
 from segbench.models.layers.weight_decay import backbone_tables, vectors
-from segbench.models.losses.semantic import semantic_losses
+from segbench.models.losses.binary import BINARY_LOSSES, binary_losses
+from segbench.models.losses.semantic import SEMANTIC_LOSSES, semantic_losses
+
+Activation = Literal["softmax", "sigmoid"]
 
 
 class Network(nn.Module):
@@ -89,21 +92,45 @@ class Network(nn.Module):
 
 
 class SemanticNetwork(Network):
-    """Base of semantic networks: `forward` returns B x classes x H x W logits at the size of its input.
+    """Base of semantic networks: `forward` returns B x outputs x H x W logits at the size of its input.
+
+    With a softmax, each class has a logit. With a sigmoid, each class but the background has one, and a pixel
+    is background where no class has a probability above 0.5. A single class then has a single logit, as in
+    the U-Nets for one organ or lesion. If classes overlap, a pixel has all classes above 0.5.
 
     Args:
         view: task and classes to predict.
         in_channels: channels of the images.
-        loss: weight of each loss, by its name in `SEMANTIC_LOSSES`; by default cross-entropy alone.
+        loss: weight of each loss, by its name: `cross_entropy`, `dice`, and `ohem` with a softmax; by default
+            cross-entropy alone. With a sigmoid, they are binary: see `BINARY_LOSSES`.
+        activation: what makes probabilities of the logits.
+
+    Raises:
+        SegbenchError: `loss` names a loss that does not exist for the activation.
     """
 
     tasks = ("semantic",)
     auxiliary_weight: float = 0.0
     """Weight of the auxiliary losses, multiplied with each loss's own weight."""
 
-    def __init__(self, view: View, in_channels: int, loss: dict[str, float] | None = None) -> None:
+    def __init__(
+        self,
+        view: View,
+        in_channels: int,
+        loss: dict[str, float] | None = None,
+        activation: Activation = "softmax",
+    ) -> None:
         super().__init__(view, in_channels)
-        self.loss_weights = loss or {"cross_entropy": 1.0}
+        self.loss_weights, self.activation = loss or {"cross_entropy": 1.0}, activation
+        self.has_background_logit = activation == "softmax" or view.classes[0].id != BACKGROUND.id
+        self.outputs = len(view.classes) - (not self.has_background_logit)
+        known = SEMANTIC_LOSSES if activation == "softmax" else BINARY_LOSSES
+        if unknown := [name for name in self.loss_weights if name not in known]:
+            raise SegbenchError(
+                f"there is no loss {', '.join(map(repr, unknown))} with activation '{activation}'",
+                where="options.loss",
+                remedy=f"choose from {', '.join(known)}",
+            )
 
     def training_logits(self, images: Tensor) -> tuple[Tensor, Tensor | None]:
         """Return the logits of `forward`, and those of the auxiliary head or None."""
@@ -112,20 +139,39 @@ class SemanticNetwork(Network):
     def losses(self, images: Tensor, targets: list[Target]) -> dict[str, Tensor]:
         truth = torch.stack([t["semantic"] for t in targets])
         logits, auxiliary = self.training_logits(images)
-        losses = semantic_losses(logits, truth, self.loss_weights)
+        losses = self._losses(logits, truth)
         if auxiliary is not None:
-            for name, loss in semantic_losses(auxiliary, truth, self.loss_weights).items():
+            for name, loss in self._losses(auxiliary, truth).items():
                 losses[f"auxiliary_{name}"] = self.auxiliary_weight * loss
         return losses
+
+    def _losses(self, logits: Tensor, truth: Tensor) -> dict[str, Tensor]:
+        if self.activation == "softmax":
+            return semantic_losses(logits, truth, self.loss_weights)
+        indices = range(len(self.view.classes))[-self.outputs :]
+        if self.view.overlapping:
+            masks = torch.stack([has_class(truth, index) for index in indices], 1)
+        else:
+            masks = torch.stack([truth == index for index in indices], 1)
+        return binary_losses(logits, masks, truth != IGNORE, self.loss_weights)
 
     @torch.inference_mode()
     def predict(self, images: Tensor, sizes: list[tuple[int, int]]) -> list[Prediction]:
         logits = self(images).float()
-        return [Prediction(semantic=labels_at(one, size)) for one, size in zip(logits, sizes)]
+        return [Prediction(semantic=self.labels_at(one, size)) for one, size in zip(logits, sizes)]
 
+    def labels_at(self, logits: Tensor, size: tuple[int, int]) -> Tensor:
+        """Resize outputs x h x w logits bilinearly to `size` and return the H x W labels.
 
-def labels_at(logits: Tensor, size: tuple[int, int]) -> Tensor:
-    """Resize classes x h x w logits bilinearly to `size` and return the H x W class indices."""
-    if tuple(logits.shape[-2:]) != tuple(size):
-        logits = nn.functional.interpolate(logits[None], size=size, mode="bilinear", align_corners=False)[0]
-    return logits.argmax(0)
+        These are class indices, or sums of 2 ** index if classes overlap.
+        """
+        if tuple(logits.shape[-2:]) != tuple(size):
+            logits = nn.functional.interpolate(logits[None], size=size, mode="bilinear", align_corners=False)[
+                0
+            ]
+        if self.view.overlapping:
+            weights = 2 ** torch.arange(self.outputs, device=logits.device)
+            return ((logits > 0) * weights[:, None, None]).sum(0)
+        if not self.has_background_logit:  # logit 0 is the probability 0.5
+            logits = nn.functional.pad(logits, (0, 0, 0, 0, 1, 0))
+        return logits.argmax(0)

@@ -69,5 +69,5 @@ class PSPNet(DilatedNetwork):
             pyramid,
             *Conv2dNormActivation(pyramid.channels, channels, 3),
             nn.Dropout2d(dropout),
-            nn.Conv2d(channels, len(view.classes), 1),
+            nn.Conv2d(channels, self.outputs, 1),
         )

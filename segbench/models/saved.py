@@ -37,13 +37,20 @@ def build_network(spec: CellSpec, view: View, in_channels: int) -> Network:
             f"cannot be trained for {spec.task} (only for {', '.join(kind.tasks)})", where=spec.class_path
         )
     try:
-        return kind(view, in_channels, **spec.options)
+        network = kind(view, in_channels, **spec.options)
     except TypeError as error:
         if "unexpected keyword" not in str(error):
             raise
         raise SegbenchError(
             str(error), where=spec.class_path, remedy="check `options:` of its entry and its recipe"
         ) from error
+    if view.overlapping and getattr(network, "activation", None) != "sigmoid":
+        raise SegbenchError(
+            "predicts one class for a pixel, but the classes of the dataset overlap",
+            where=spec.class_path,
+            remedy="set the option `activation: sigmoid`, or choose a network that has it, such as unet",
+        )
+    return network
 
 
 @dataclass
@@ -93,6 +100,7 @@ def save_model(
             "identity": identity,
             "task": view.task,
             "classes": [c.model_dump() for c in view.classes],
+            "overlapping": view.overlapping,
             "dataset": info.name,
             "channels": info.channels,
             "mean": info.mean,
@@ -116,7 +124,7 @@ def load_model(path: Path, device: torch.device) -> Model:
     state = load(path)
     try:
         spec = CellSpec.model_validate_json(state["spec"])
-        view = View(state["task"], tuple(Category(**c) for c in state["classes"]))
+        view = View(state["task"], tuple(Category(**c) for c in state["classes"]), state["overlapping"])
         network = build_network(spec, view, state["channels"])
         network.load_state_dict(state["weights"])
         mean, std = ([float(v) for v in state[key]] for key in ("mean", "std"))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -11,7 +12,8 @@ from torch.nn import functional as F
 from segbench.contract.view import View
 from segbench.errors import SegbenchError
 from segbench.models.layers.backbones import Backbone, pad_to_multiple
-from segbench.models.network import SemanticNetwork
+from segbench.models.layers.branches import Branches
+from segbench.models.network import Activation, SemanticNetwork
 
 
 class DoubleConv(nn.Sequential):
@@ -72,10 +74,14 @@ class UNet(SemanticNetwork):
         backbone: timm name of a backbone to use as encoder; None: the paper's encoder.
         frozen_norm: fix the batch norms of the backbone, see `Backbone`.
         up_norm: follow transposed convolutions by batch norm and ReLU.
-        loss: see `SemanticNetwork`.
+        fusion: `early`: one encoder for all channels; `branches`: one for each modality, see `Branches`.
+        modalities: with `branches`: the channels of each modality, from 1; None: one channel each.
+        modality_dropout: with `branches`: probability that a modality of an image is dropped in training.
+        loss, activation: see `SemanticNetwork`.
 
     Raises:
-        SegbenchError: there are fewer widths than the backbone needs.
+        SegbenchError: there are fewer widths than the backbone needs, or options do not fit each other or
+            the images.
     """
 
     def __init__(
@@ -86,14 +92,31 @@ class UNet(SemanticNetwork):
         backbone: str | None = None,
         frozen_norm: bool = False,
         up_norm: bool = False,
+        fusion: Literal["early", "branches"] = "early",
+        modalities: Sequence[Sequence[int]] | None = None,
+        modality_dropout: float = 0.0,
         loss: dict[str, float] | None = None,
+        activation: Activation = "softmax",
     ) -> None:
-        super().__init__(view, in_channels, loss)
-        encoder: Backbone | Encoder
-        if backbone:
-            encoder = self.backbone = Backbone(backbone, in_channels, frozen_norm=frozen_norm)
-        else:
-            encoder = self.encoder = Encoder(in_channels, widths)
+        super().__init__(view, in_channels, loss, activation)
+        if fusion == "early" and (modalities is not None or modality_dropout):
+            raise SegbenchError(
+                "`modalities` and `modality_dropout` need an encoder for each modality",
+                where="options.fusion",
+                remedy="set fusion: branches, or remove them",
+            )
+
+        def make(channels: int) -> Backbone | Encoder:
+            if backbone:
+                return Backbone(backbone, channels, frozen_norm=frozen_norm)
+            return Encoder(channels, widths)
+
+        encoder: Backbone | Encoder | Branches = (
+            make(in_channels)
+            if fusion == "early"
+            else Branches(make, in_channels, modalities, modality_dropout)
+        )
+        self.add_module("backbone" if backbone else "encoder", encoder)
         self.reductions = encoder.reductions
         levels = self.reductions[-1].bit_length() - 1
         if len(widths) < levels:
@@ -108,11 +131,11 @@ class UNet(SemanticNetwork):
         for level in reversed(range(levels)):
             self.decoder[str(2**level)] = Up(inputs, channels.get(2**level, 0), widths[level], up_norm)
             inputs = widths[level]
-        self.head = nn.Conv2d(inputs, len(view.classes), 1)
+        self.head = nn.Conv2d(inputs, self.outputs, 1)
 
     def forward(self, images: Tensor) -> Tensor:
         height, width = images.shape[-2:]
-        encoder = self.backbone if hasattr(self, "backbone") else self.encoder
+        encoder: Any = self.backbone if hasattr(self, "backbone") else self.encoder
         features = encoder(pad_to_multiple(images, self.reductions[-1]))
         skips = dict(zip(self.reductions, features))
         x = features[-1]

@@ -17,7 +17,7 @@ from PIL import Image
 from pycocotools import mask as rle
 
 from segbench.contract.prediction import Instances, Panoptic, Prediction
-from segbench.contract.view import Task
+from segbench.contract.view import Task, has_class
 from segbench.data.coco.jsonstream import scan
 from segbench.data.coco.masks import to_rle
 from segbench.data.dataset import Dataset, ImageRecord, Split, rgb_to_id
@@ -104,11 +104,15 @@ class Control:
 class Constant(Control):
     """Predict the most frequent class of the training split everywhere.
 
-    Semantic: the class with the most pixels. Instances: one object that covers the image, of the class with
-    the most objects. Panoptic: one segment that covers the image, of the class with the most pixels.
+    Semantic: the class with the most pixels; if classes overlap, each that most pixels have. Instances: one
+    object that covers the image, of the class with the most objects. Panoptic: one segment that covers the
+    image, of the class with the most pixels.
     """
 
     def semantic(self, record: ImageRecord, shape: Shape) -> np.ndarray:
+        if self.semantic_view.overlapping:
+            indices = self.semantic_view.index_of.items()
+            return np.full(shape, sum(1 << index for id_, index in indices if self._is_frequent(id_)))
         return np.full(shape, self.semantic_view.index_of[_most_frequent(self._pixels)])
 
     def instances(self, record: ImageRecord, shape: Shape) -> Instances:
@@ -120,15 +124,29 @@ class Constant(Control):
         label = self.view.index_of[_most_frequent(labelled)]
         return Panoptic(np.ones(shape, np.int32), np.array([label]), np.ones(1))
 
+    def _is_frequent(self, category: int) -> bool:
+        """Return whether most labelled pixels of the training split are of a category, if these overlap."""
+        return 2 * self._pixels[category] > self._values[:-1].sum()  # the last value is void
+
     @cached_property
     def _pixels(self) -> Counter[int]:
         """Number of pixels of each category in the training split."""
+        total = self._values
+        if self.semantic_view.overlapping:
+            values = np.arange(len(total) - 1)
+            bits = self.semantic_view.index_of.items()
+            return Counter({id_: int(total[:-1][has_class(values, index)].sum()) for id_, index in bits})
+        return Counter({c.id: int(total[c.id]) for c in self.semantic_view.classes})
+
+    @cached_property
+    def _values(self) -> np.ndarray:
+        """Number of pixels of each value in the semantic maps of the training split, up to void."""
         train = self.dataset.split("train")
         total = np.zeros(self.dataset.info.void + 1, np.int64)
         for record in train:
             ids = read_label_map(train.semantic_path(record.stem))
             total += np.bincount(ids.ravel(), minlength=len(total))
-        return Counter({c.id: int(total[c.id]) for c in self.semantic_view.classes})
+        return total
 
     @cached_property
     def _objects(self) -> Counter[int]:
@@ -140,16 +158,19 @@ class Constant(Control):
 class Random(Control):
     """Predict uniformly random labels; each image has its own random state.
 
-    Semantic: a random class for each pixel. Instances: as many ellipses as training images have objects on
-    average, with random positions, sizes, classes and scores. Panoptic: the Voronoi cells of as many random
-    points as training images have segments, each of a random class; cells of one stuff class are one segment.
+    Semantic: a random class for each pixel; if classes overlap, each with probability 0.5. Instances: as many
+    ellipses as training images have objects on average, with random positions, sizes, classes and scores.
+    Panoptic: the Voronoi cells of as many random points as training images have segments, each of a random
+    class; cells of one stuff class are one segment.
     """
 
     def _rng(self, record: ImageRecord, part: int) -> np.random.Generator:
         return np.random.default_rng([self.seed, part, record.id])
 
     def semantic(self, record: ImageRecord, shape: Shape) -> np.ndarray:
-        return self._rng(record, 0).integers(len(self.semantic_view.classes), size=shape)
+        view = self.semantic_view
+        labels = 2 ** len(view.classes) if view.overlapping else len(view.classes)
+        return self._rng(record, 0).integers(labels, size=shape)
 
     def instances(self, record: ImageRecord, shape: Shape) -> Instances:
         rng, number = self._rng(record, 1), self._objects_per_image
@@ -190,9 +211,11 @@ class Random(Control):
 
 
 class Truth(Control):
-    """Copy the truth without crowds; void pixels get the first class."""
+    """Copy the truth without crowds; void pixels get the first class, or none if classes overlap."""
 
     def semantic(self, record: ImageRecord, shape: Shape) -> np.ndarray:
+        if self.semantic_view.overlapping:
+            return self.split.read_semantic(record.stem).clip(min=0)
         table = np.zeros(self.dataset.info.void + 1, np.int64)
         for category, index in self.semantic_view.index_of.items():
             table[category] = index

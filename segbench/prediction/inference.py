@@ -10,7 +10,7 @@ from segbench.contract.prediction import Prediction
 from segbench.contract.recipe import Inference
 from segbench.data.loading.transforms import plain_transform
 from segbench.errors import SegbenchError
-from segbench.models.network import SemanticNetwork, labels_at
+from segbench.models.network import SemanticNetwork
 from segbench.models.saved import Model
 from segbench.training.precision import Precision
 
@@ -57,14 +57,16 @@ class Predictor:
             return self._network.predict(self._precision.place(fed), [size] * len(images))
 
     def _slide(self, images: Tensor, size: tuple[int, int], window: tuple[int, int]) -> list[Prediction]:
+        network = self._network
+        assert isinstance(network, SemanticNetwork)  # the constructor refuses windows for others
         *_, height, width = images.shape
-        total = torch.zeros(len(images), len(self.view.classes), height, width, device=images.device)
+        total = torch.zeros(len(images), network.outputs, height, width, device=images.device)
         count = torch.zeros(height, width, device=images.device)
         for rows in window_spans(height, window[0], self._inference.overlap):
             for columns in window_spans(width, window[1], self._inference.overlap):
-                total[..., rows, columns] += self._network(images[..., rows, columns])
+                total[..., rows, columns] += network(images[..., rows, columns])
                 count[rows, columns] += 1
-        return [Prediction(semantic=labels_at(logits, size)) for logits in total.div_(count)]
+        return [Prediction(semantic=network.labels_at(logits, size)) for logits in total.div_(count)]
 
 
 def input_size(size: tuple[int, int], inference: Inference) -> tuple[int, int]:

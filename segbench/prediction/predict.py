@@ -67,7 +67,7 @@ def check_classes(trained: Model, dataset: Dataset, path: Path) -> None:
     classes = [(c.id, c.name) for c in trained.view.classes]
     if not trained.spec.recipe.iterations:  # public weights have their own order, and may have more classes
         classes = [c for c in wanted if c in classes]
-    if classes != wanted:
+    if classes != wanted or trained.view.overlapping != dataset.info.overlapping:
         raise SegbenchError(
             f"was trained on the classes of '{trained.dataset}', not those of '{dataset.info.name}'",
             where=path,

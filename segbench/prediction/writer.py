@@ -1,7 +1,8 @@
 """Write the predictions of one network on one split, in the formats of the truth.
 
     predictions.json                    dataset, split, task (of the view), parts (see below), images, digest
-    semantic/<stem>.png                 category ids, one channel; 8 bit, or 16 bit if the truth has 16
+    semantic/<stem>.png                 category ids, one channel; 8 bit, or 16 bit if the truth has 16;
+                                        if classes overlap, the sum of 2 ** (id - 1) over a pixel's classes
     instances.json                      COCO results: image_id, category_id, score, segmentation (RLE), bbox;
                                         no segmentation if the part is `boxes`
     panoptic.json, panoptic/<stem>.png  COCO panoptic format; every segment has a score
@@ -46,7 +47,10 @@ class PredictionWriter:
         self._folder, self._split, self._view = folder, split, view
         self._ids = np.array([c.id for c in view.classes])
         dtype = np.uint8 if split.dataset.info.void == 255 else np.uint16
-        self._semantic_ids = np.array([c.id for c in (semantic_view or view).classes], dtype)
+        if split.dataset.info.overlapping:  # category ids count from 1, and indices from 0
+            self._semantic_ids = np.arange(2 ** len(split.dataset.info.categories), dtype=dtype)
+        else:
+            self._semantic_ids = np.array([c.id for c in (semantic_view or view).classes], dtype)
         self._stack = ExitStack()
         self._parts: tuple[str, ...] | None = None
         self._images: list[dict[str, Any]] = []

@@ -13,7 +13,7 @@ from PIL import Image, ImageDraw, ImageFont
 from pycocotools import mask as rle
 
 from segbench.contract.run import RunDescription
-from segbench.contract.view import Category, Task
+from segbench.contract.view import Category, Task, has_class
 from segbench.data.coco.masks import decode
 from segbench.data.dataset import Dataset, ImageRecord, Split
 from segbench.data.images import image_size
@@ -108,7 +108,10 @@ def truth_reader(split: Split, task: Task) -> Reader:
     """Return a reader of the truth of a task."""
     categories = {c.id: c for c in split.dataset.info.categories}
     if task == "semantic":
-        return lambda record, size: _classes(split.read_semantic(record.stem), size, categories)
+        overlapping = split.dataset.info.overlapping
+        return lambda record, size: _classes(
+            split.read_semantic(record.stem), size, categories, overlapping=overlapping
+        )
     if task == "instance":
         file, _, _ = read_truth(split.instances_json, masks=True)
         return lambda record, size: _objects(file.objects(record.id, _shape(record)), size, categories)
@@ -137,7 +140,10 @@ def prediction_reader(folder: Path, split: Split, task: Task, least: float) -> R
     index = read_json(folder / "predictions.json")
     predicted = PredictionFolder(split, folder, index["parts"], index["task"], least)
     if task == "semantic":
-        return lambda record, size: _classes(predicted.semantic(record, _shape(record)), size, categories)
+        overlapping = split.dataset.info.overlapping
+        return lambda record, size: _classes(
+            predicted.semantic(record, _shape(record)), size, categories, overlapping=overlapping
+        )
     if task == "panoptic":
         return lambda record, size: _segments(predicted.segments(record, _shape(record)), size, categories)
     if task == "detection":
@@ -192,9 +198,16 @@ def sample(values: np.ndarray, size: Size) -> np.ndarray:
     return values[rows][:, columns]
 
 
-def _classes(ids: np.ndarray, size: Size, categories: dict[int, Category]) -> Iterator[Region]:
+def _classes(
+    ids: np.ndarray, size: Size, categories: dict[int, Category], *, overlapping: bool
+) -> Iterator[Region]:
+    """Yield the classes. Those that overlap are painted over each other, with outlines."""
     known, ids = {**categories, VOID.id: VOID}, sample(ids, size)
-    return (Region(known[i], ids == i) for i in np.unique(ids).tolist() if i in known)
+    if overlapping:
+        masks = [(VOID, ids < 0), *((c, has_class(ids, i - 1)) for i, c in categories.items())]
+        yield from (Region(c, mask, overlaps=c is not VOID) for c, mask in masks if mask.any())
+        return
+    yield from (Region(known[i], ids == i) for i in np.unique(ids).tolist() if i in known)
 
 
 def _objects(

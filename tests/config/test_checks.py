@@ -10,6 +10,7 @@ from small_registry import (
     RECIPE,
     config,
     dataset,
+    forget_sources,
     model,
     recipe_of_unet,
     staged,
@@ -226,3 +227,26 @@ def test_packages_that_a_converter_needs(registry: Path) -> None:
         "pip install 'segbench[rare]'" in str(caught.value)
     )
     assert "numpy" not in str(caught.value)
+
+
+def test_networks_of_one_class_a_pixel_are_refused_where_classes_overlap(registry: Path) -> None:
+    entry = dataset(["semantic"], options={"overlap": "keep"})
+    (registry / "datasets" / "vessels.yaml").write_text(yaml.safe_dump(entry))
+    unet = model(["semantic"], **{"class": "segbench.models.unet:UNet"})
+    (registry / "models" / "unet.yaml").write_text(yaml.safe_dump(unet))
+    raw = config(datasets=["vessels"], models=["unet", "mask2former"], seeds=[0, 1])
+    source = (registry / "m.py").read_text().replace(", **options):", "):").replace(", **options)", ")")
+    (registry / "m.py").write_text(source + "class Options(BaseModel):\n    overlap: str = 'last'\n")
+    forget_sources()
+    with pytest.raises(SegbenchError) as caught:
+        resolve(raw, registry)
+    lines = [line for line in str(caught.value).splitlines() if "overlap" in line]
+    assert len(lines) == 2, "once for all seeds"
+    assert "recipe of unet on vessels: predicts one class for a pixel" in lines[0]
+    assert "set `activation: sigmoid`" in lines[0]
+    assert "recipe of mask2former on vessels" in lines[1] and "`exclude`" in lines[1]
+    sigmoid = {"models": ["unet"], "recipe": {"options": {"activation": "sigmoid"}}}
+    resolve({**raw, "models": ["unet"], "overrides": [sigmoid]}, registry)
+    sigmoid["recipe"]["options"]["activation"] = "sigmod"
+    with pytest.raises(SegbenchError, match="options.activation: .*'softmax' or 'sigmoid'"):
+        resolve({**raw, "models": ["unet"], "overrides": [sigmoid]}, registry)

@@ -78,11 +78,12 @@ data.dataset data.deep_png data.images data.junk data.levels data.tiff
 TRAINING = f"""
 {DATA} contract.cell contract.recipe
 data.loading.boxes data.loading.loader data.loading.targets data.loading.transforms
-models.layers.backbones models.layers.swin models.layers.weight_decay models.losses.semantic
+models.layers.backbones models.layers.swin models.layers.weight_decay models.losses.binary
+models.losses.semantic
 models.network models.saved models.weights.public
 training.loop training.optimizer training.parallel training.precision training.randomness
 """
-UNET = "models.unet"
+UNET = "models.unet models.layers.branches"
 MASK2FORMER = """
 models.mask2former models.mask2former.criterion models.mask2former.network models.mask2former.pixel_decoder
 models.mask2former.query_decoder models.bases.mask_classifier models.layers.deformable_attention
@@ -99,7 +100,7 @@ evaluation.pooling evaluation.prediction_folder evaluation.statistics
 evaluation.instance.ap evaluation.instance.files evaluation.instance.matching evaluation.instance.objects
 evaluation.instance.tide evaluation.panoptic.files evaluation.panoptic.quality
 evaluation.semantic.boundary evaluation.semantic.confusion evaluation.semantic.maps
-data.cases evaluation.semantic.cases evaluation.semantic.surfaces
+data.cases evaluation.semantic.cases evaluation.semantic.overlapping evaluation.semantic.surfaces
 """
 
 

@@ -1,6 +1,8 @@
+import numpy as np
 import pytest
+import timm
 import torch
-from network_tester import SKY, NetworkTester, make_view
+from network_tester import SKY, NetworkTester, batch, make_view, quality
 from torch import nn
 from torch.nn import functional as F
 
@@ -101,3 +103,46 @@ def test_padding_to_the_stride_leaves_the_rest_of_the_image_alone():
 def test_too_few_widths_for_a_backbone_are_refused():
     with pytest.raises(SegbenchError, match="needs 5"):
         UNet(make_view("semantic"), 3, widths=[8, 16], backbone="test_resnet")
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"fusion": "branches", "modality_dropout": 0.2},
+        {"activation": "sigmoid"},
+    ],
+    ids=["branches", "sigmoid"],
+)
+def test_learns_with_options(options):
+    network, history, norms = TestUNet.fit("semantic", 40, **options)
+    assert sum(history[-3:]) / 3 < 0.5 * history[0]
+    assert [name for name, norm in norms.items() if not (np.isfinite(norm) and norm > 0)] == []
+    images, targets = batch("semantic", 2, TestUNet.size)
+    for found, target in zip(network.predict(images, [TestUNet.size] * 2), targets):
+        assert quality("semantic", found, target) > 0.9
+    TestUNet().check_batches(network, "semantic", TestUNet.odd_size)
+
+
+def test_branches_change_no_name_without_the_option():
+    names = [name for name, _ in UNet(view_of(2), 3, (4, 4)).named_parameters()]
+    assert names[0] == "encoder.stages.0.0.weight"
+    network = UNet(view_of(2), 3, (4, 4), fusion="branches", modalities=[[2], [1, 3]])
+    assert [e.stages[0][0].in_channels for e in network.encoder.encoders] == [1, 2]
+    assert "decoder.1.up.weight" in names and "decoder.1.up.weight" in network.state_dict()
+
+
+def test_each_branch_loads_the_weights_of_the_backbone():
+    network = UNet(
+        make_view("semantic"), 4, [4] * 5, "test_resnet", fusion="branches", modalities=[[1], [2, 3, 4]]
+    )
+    network.load_backbone(timm.create_model("test_resnet", pretrained=False).state_dict())
+    first, second = (dict(e.net.model.named_parameters()) for e in network.backbone.encoders)
+    for (name, one), other in zip(first.items(), second.values()):
+        assert torch.equal(one, other.sum(1, keepdim=True) if one.shape != other.shape else other), name
+
+
+@pytest.mark.parametrize("options", [{"modalities": [[1], [2, 3]]}, {"modality_dropout": 0.2}])
+def test_modalities_without_branches_are_refused(options):
+    with pytest.raises(SegbenchError, match="need an encoder for each modality") as error:
+        UNet(make_view("semantic"), 3, [4, 4], **options)
+    assert error.value.remedy.startswith("set fusion: branches")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+import torch
 from network_tester import make_view
 from torch import nn
 
@@ -101,3 +102,17 @@ def test_norms_are_found_by_type() -> None:
     both = {f"{i}.{kind}" for i in (1, 2, 3, 4) for kind in KINDS}
     assert norm_parameters(module) == both | {"5.weight"}
     assert norm_parameters(nn.LayerNorm(2)) == {"weight", "bias"}
+
+
+def test_each_branch_is_spared_like_one_backbone():
+    def spared(**options):
+        with torch.device("meta"):
+            network = UNet(make_view("semantic"), 2, [4] * 5, "swin_tiny_patch4_window7_224", **options)
+        return network.no_weight_decay()
+
+    alone, branches = spared(), spared(fusion="branches")
+    tables = {name for name in alone if name.endswith("relative_position_bias_table")}
+    assert len(tables) == 12
+    for branch in "01":
+        prefix = f"backbone.encoders.{branch}."
+        assert {name.replace("backbone.", prefix, 1) for name in tables} <= branches

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from overlapping_data import EMPTY, TRUTH, layers
 from PIL import Image
 
 from segbench.contract.evaluation import EvaluationOptions
@@ -257,3 +258,20 @@ def test_truth_with_crowds_and_void(tmp_path):
 def test_controls_start_without_torch():
     code = "import sys, segbench.prediction.controls; sys.exit('torch' in sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+@pytest.fixture
+def layered(tmp_path: Path) -> Path:
+    """A dataset whose classes overlap; 5 of 10 labelled pixels are `right`, 6 are `left`."""
+    return write(tmp_path / "layers", layers(), "layers")
+
+
+def test_controls_of_classes_that_overlap(layered: Path, tmp_path: Path) -> None:
+    def maps(control: str) -> list[np.ndarray]:
+        folder = predict(control, layered, "semantic", tmp_path / control) / "semantic"
+        return [read_label_map(folder / f"{stem}.png") for stem in "cd"]
+
+    assert [m.tolist() for m in maps("Truth")] == [TRUTH.clip(min=0).tolist(), EMPTY.tolist()]
+    assert [m.tolist() for m in maps("Constant")] == [np.ones((2, 6)).tolist()] * 2  # `right` is no majority
+    drawn = np.array(maps("Random"))
+    assert set(drawn.ravel().tolist()) == {0, 1, 2, 3}

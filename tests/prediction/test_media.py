@@ -136,3 +136,14 @@ def test_folders_of_images_and_videos_without_junk(model: Path, tmp_path: Path) 
     with pytest.raises(SegbenchError, match=message):
         predict_files(model, [folder], tmp_path / "none")
     assert not (tmp_path / "none").exists()
+
+
+def test_overlay_paints_classes_that_overlap_over_each_other() -> None:
+    blue = Category(id=2, name="blue", isthing=False, color=(0, 0, 200))
+    semantic = torch.zeros(16, 16, dtype=torch.int64)
+    semantic[:8], semantic[8:] = 1, 3
+    view = View("semantic", (RED, blue), overlapping=True)
+    found = overlay(np.full((16, 16, 3), 100, np.uint8), Prediction(semantic), view)
+    assert found[4, 4].tolist() == [158, 42, 42]
+    assert found[12, 8].tolist() == [66, 17, 133]  # 42 % of the red one, and 58 % of blue
+    assert found[8, 8].tolist() == [165, 165, 235]  # the outline of blue

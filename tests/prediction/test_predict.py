@@ -1,18 +1,23 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from overlapping_data import layers
 from PIL import Image
 from tiny_networks import make_spec
 
 from segbench.contract.recipe import Inference
+from segbench.contract.view import View
 from segbench.data.dataset import Dataset
 from segbench.data.images import read_image
+from segbench.data.writing.writer import write_dataset
 from segbench.errors import SegbenchError
 from segbench.jobs.locks import alone_in
 from segbench.models.saved import load_model
@@ -149,3 +154,19 @@ def test_code_in_a_model_is_not_run(shapes: Path, tmp_path: Path) -> None:
     with pytest.raises(SegbenchError, match="cannot be read"):
         predict(shapes, tmp_path / "model.pt", tmp_path / "out")
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("trained_on", [True, False])
+def test_classes_that_overlap_are_other_classes(tmp_path: Path, trained_on: bool) -> None:
+    texts = {"title": "", "licence": "", "citation": ""}
+    converted = replace(layers(), overlapping=not trained_on)
+    for sample in converted.samples:
+        sample.semantic = np.ones((2, 6), int)
+    write_dataset(converted, tmp_path / "data", name="data", archives={}, channels=3, **texts)
+    dataset = Dataset(tmp_path / "data")
+    view = View("semantic", dataset.view("semantic").classes, overlapping=trained_on)
+    trained = SimpleNamespace(view=view, spec=make_spec(), dataset="layers")
+    with pytest.raises(SegbenchError, match="was trained on the classes of 'layers', not those of 'data'"):
+        core.check_classes(trained, dataset, tmp_path / "model.pt")
+    trained.view = dataset.view("semantic")
+    core.check_classes(trained, dataset, tmp_path / "model.pt")

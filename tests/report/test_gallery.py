@@ -1,11 +1,13 @@
 import numpy as np
 import pytest
 from fake_run import make_run
+from overlapping_data import EMPTY, LEFT, PREDICTED, RIGHT, TRUTH, layers, predict
 from PIL import Image
 
 from segbench.contract.run import RunDescription
 from segbench.contract.view import Category
 from segbench.data.dataset import Dataset
+from segbench.data.writing.writer import write_dataset
 from segbench.files import read_json, write_json
 from segbench.report.gallery import gallery, prediction_reader, sample, truth_reader
 
@@ -101,3 +103,20 @@ def test_regions_come_at_the_size_of_the_tile(street):
             read = prediction_reader(cells / model / "seed0" / "predictions", split, task, 0.0)
             regions = [r for record in split for r in read(record, (30, 45))]
             assert regions and {r.mask.shape for r in regions} == {(30, 45)}, (model, task)
+
+
+def test_classes_that_overlap_are_regions_of_their_own(tmp_path):
+    texts = {"title": "", "licence": "", "citation": ""}
+    write_dataset(layers(), tmp_path / "data", name="layers", archives={}, channels=3, **texts)
+    split = Dataset(tmp_path / "data").split("test")
+    folder = predict(Dataset(tmp_path / "data"), tmp_path / "predictions", PREDICTED, EMPTY)
+    for read, values in (
+        (truth_reader(split, "semantic"), TRUTH),
+        (prediction_reader(folder, split, "semantic", 0.0), PREDICTED),
+    ):
+        void = [("void", False, (values < 0).tolist())] if (values < 0).any() else []
+        classes = [(c.name, True, np.isin(values, (c.id, 3)).tolist()) for c in (LEFT, RIGHT)]
+        first, second = split.images
+        found = [(r.category.name, r.overlaps, r.mask.tolist()) for r in read(first, values.shape)]
+        assert found == void + classes
+        assert list(read(second, values.shape)) == []

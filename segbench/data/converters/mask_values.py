@@ -162,6 +162,17 @@ def united(maps: Sequence[np.ndarray]) -> np.ndarray:
     return np.where(rank == 1, VOID, rank // 2).astype(np.int32)
 
 
+def bits(maps: Sequence[np.ndarray]) -> np.ndarray:
+    """Unite H x W maps of category ids to a map of overlapping classes, see `Sample.semantic`.
+
+    Void in any map is void.
+    """
+    found = np.zeros(maps[0].shape, np.int32)
+    for ids in maps:
+        found |= np.where(ids > 0, np.left_shift(1, ids.clip(min=1) - 1), 0).astype(np.int32)
+    return np.where(np.logical_or.reduce([ids == VOID for ids in maps]), VOID, found).astype(np.int32)
+
+
 def overlap(maps: Sequence[np.ndarray]) -> int:
     """Return the number of pixels to which the H x W maps give several classes."""
     if len(maps) < 2:

@@ -13,7 +13,8 @@ begin with the name of an archive (`Train.zip/Train/{name}.png`).
 Masks are as large as the pixels of the image as they are stored. They hold values or colours of classes
 (`classes`, `labelmap`), or number objects (`objects`). Masks of one image in several files, as
 `masks/{name}/*.png` or `{name}_{class}.png` finds them, are united: in maps of classes, void covers
-background, and a class covers those before it in `classes`. Objects keep their whole masks.
+background, and a class covers those before it in `classes`. With `overlap: keep`, a pixel keeps all its
+classes. Objects keep their whole masks.
 
 Splits: patterns for each (`splits`); else `test` or `test_fraction`.
 """
@@ -34,6 +35,7 @@ from segbench.data.converters.folder import SourceOptions, evaluation_split, roo
 from segbench.data.converters.mask_files import read_mask
 from segbench.data.converters.mask_values import (
     Meaning,
+    bits,
     meaning_of_classes,
     meaning_of_objects,
     overlap,
@@ -116,6 +118,10 @@ class Options(SourceOptions):
     """Whether the value 0 is void, and a list of `classes` counts from 1."""
     key: str | None = None
     """Variable with the mask in `.mat` files; `a.b` is a field of a structure. null: the only variable."""
+    overlap: Literal["last", "keep"] = "last"
+    """Pixels to which several masks of an image give classes have the one that `classes` names last (last),
+    or all of them (keep). Classes that are kept are learned and scored each by itself, so networks need
+    `activation: sigmoid`; void in any mask is void for all, and background is no class."""
     unannotated: Literal["error", "skip", "empty"] = "error"
     """Images without a mask are an error, skipped, or background without objects (empty)."""
 
@@ -139,7 +145,8 @@ def convert(archives: Archives, options: dict[str, Any]) -> Converted:
         _find_channels(images, files, [p for sides in patterns.values() for p in sides[0]], texts)
     return Converted(
         categories=meaning.categories,
-        background=meaning.background,
+        background=meaning.background and chosen.overlap == "last",
+        overlapping=chosen.overlap == "keep",
         evaluation_split=evaluation_split([i.split for i in images]),
         orientation="stored",
         division="given" if chosen.splits else "own",
@@ -217,6 +224,12 @@ def _meaning(options: Options, by_file: bool, files: Files) -> Meaning:
             remedy="give exactly one: `classes` or `labelmap` for classes, `objects` for numbered objects",
         )
     if options.objects is not None:
+        if options.overlap == "keep":
+            raise SegbenchError(
+                "is `keep`, but masks number objects, which keep their whole masks in any case",
+                where="options.overlap",
+                remedy="remove it, or write `classes` instead of `objects`",
+            )
         if options.reduce_zero_label:
             raise SegbenchError(
                 "does not go with `objects`",
@@ -415,8 +428,11 @@ class _Reader:
         if sample.faults:
             return
         if self.meaning.has_semantic:
-            sample.semantic = united(maps) if len(maps) > 1 else maps[0]
-            self.overlap += overlap(maps)
+            if self.options.overlap == "keep":
+                sample.semantic = bits(maps)
+            else:
+                sample.semantic = united(maps) if len(maps) > 1 else maps[0]
+                self.overlap += overlap(maps)
         if self.meaning.objects:
             sample.instances = instances
             height, width = (read[0][0] if read else maps[0]).shape

@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from segbench.contract.view import has_class
 from segbench.data.cases import read_slices
 from segbench.data.coco.index import AnnotationIndex
 from segbench.data.coco.jsonstream import scan
@@ -79,6 +80,7 @@ def write_fold(root: Path, folds: int, fold: int, out: Path) -> None:
             partial=True,
             boxes="instance" not in info.tasks and "detection" in info.tasks,
             division="own",
+            overlapping=info.overlapping,
         ),
         out,
         **{key: getattr(info, key) for key in ("name", "title", "licence", "citation", "archives")},
@@ -117,7 +119,10 @@ def presence_of(dataset: Dataset, found: list[Member]) -> np.ndarray:
     for row, member in zip(rows, found):
         if mapped:
             ids = member.split.read_semantic(member.record.stem)
-            row[:] = np.bincount(ids[ids > 0], minlength=len(row) + 1)[1:] > 0
+            if dataset.info.overlapping:
+                row[:] = [has_class(ids, k).any() for k in range(len(row))]
+            else:
+                row[:] = np.bincount(ids[ids > 0], minlength=len(row) + 1)[1:] > 0
         else:
             row[[one["category_id"] - 1 for one in boxes[member.split.name][member.record.id]]] = True
     return rows

@@ -18,6 +18,7 @@ from typing import TypeVar
 
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
+from segbench.contract.view import has_class
 from segbench.data.dataset import Dataset, Split
 from segbench.data.images import IMAGE_SUFFIXES
 from segbench.data.junk import listed
@@ -326,7 +327,10 @@ def _lint_classes(split: Split, facts: list[Facts], report: LintReport, void_sha
     elif total and void > void_share * total:
         report.warn(file, f"{void / total:.0%} of the pixels are void")
     if total > void:
-        absent = [c.name for c in info.categories if not pixels[c.id]]
+        present = set(pixels) - {info.void}
+        if info.overlapping:
+            present = {c.id for c in info.categories if any(has_class(v, c.id - 1) for v in present)}
+        absent = [c.name for c in info.categories if c.id not in present]
         if info.background and not pixels[0]:
             report.warn(file, "classes that never occur: background")
         _lint_absent(file, absent, split, report)

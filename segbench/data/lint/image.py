@@ -191,7 +191,10 @@ class _Image:
             return
         counts = np.bincount(ids.ravel())
         self.facts.pixels = Counter({int(value): int(counts[value]) for value in np.flatnonzero(counts)})
-        allowed = {self.info.void, *self.categories, *([0] if self.info.background else [])}
+        if self.info.overlapping:
+            allowed = {self.info.void, *range(2 ** len(self.categories))}
+        else:
+            allowed = {self.info.void, *self.categories, *([0] if self.info.background else [])}
         if unknown := sorted(set(self.facts.pixels) - allowed):
             values = ", ".join(map(str, unknown[:5])) + (", ..." if len(unknown) > 5 else "")
             self.found.error(

@@ -1,7 +1,7 @@
 """Truth for training: integer layers, which transforms can change, and the `Target` that is made of them.
 
 A layer is an H x W int32 map where 0 is void, padding or no object:
-    semantic view   one layer: index of the class + 1
+    semantic view   one layer: index of the class + 1; if classes overlap, sum of 2 ** index + 1
     panoptic view   one layer: number of the segment (from 1)
     instance view   a layer that is 1 where the truth is known, then layers of object numbers; objects that
                     overlap are in different layers, so 375 cells need one or two
@@ -50,6 +50,9 @@ class SemanticReader:
 
     def __init__(self, split: Split, view: View) -> None:
         self._split = split
+        if view.overlapping:  # category ids count from 1, and indices from 0: bits stay as they are
+            self._numbers = np.arange(2 ** len(view.classes) + 1, dtype=np.int32)
+            return
         self._numbers = np.zeros(max(view.index_of) + 2, np.int32)  # by category id + 1, as void is -1
         for category, index in view.index_of.items():
             self._numbers[category + 1] = index + 1

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 
-from segbench.contract.view import BACKGROUND, Category
+from segbench.contract.view import BACKGROUND, MAX_OVERLAPPING, Category
+from segbench.data.dataset import Converted
 from segbench.errors import SegbenchError
 
 
@@ -43,4 +44,16 @@ def check_categories(categories: Sequence[Category], background: bool, dataset: 
             "class names: " + "; ".join(faults),
             where=f"dataset {dataset}",
             remedy="rename the label in the source; unlabelled pixels do not need a class",
+        )
+
+
+def check_overlapping(converted: Converted, dataset: str) -> None:
+    """Check that a map of bits can hold the classes. SegbenchError if there are too many."""
+    if converted.background:
+        raise ValueError("a dataset with overlapping classes has no background class")
+    if (count := len(converted.categories)) > MAX_OVERLAPPING:
+        raise SegbenchError(
+            f"has {count} classes that may overlap; at most {MAX_OVERLAPPING} are supported",
+            where=f"dataset {dataset}",
+            remedy="give related classes one name, or let classes cover each other (overlap: last)",
         )

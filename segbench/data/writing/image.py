@@ -35,7 +35,7 @@ class ImageWriter:
     Args:
         folder: folder of the dataset.
         name: name of the dataset, for messages.
-        categories, background, boxes, orientation: see `Converted`.
+        categories, background, boxes, orientation, overlapping: see `Converted`.
         channels, max_pixels: see `DatasetInfo`.
         window: see `ChannelStatistics`.
     """
@@ -46,6 +46,7 @@ class ImageWriter:
     background: bool
     boxes: bool
     orientation: Orientation
+    overlapping: bool
     channels: int
     window: Window | None
     max_pixels: int
@@ -69,7 +70,9 @@ class ImageWriter:
         """Write an image and its truth. SegbenchError if they are not valid."""
         path, array = self.add_image(sample)
         height, width = array.shape[:2]
-        truth = complete_truth(sample, height, width, self.categories, self.background, self.boxes)
+        truth = complete_truth(
+            sample, height, width, self.categories, self.background, self.boxes, self.overlapping
+        )
         maps = self.add_truth(sample.split, path.stem, truth)
         line = self._line({"file_name": path.name, "width": width, "height": height}, truth, sample)
         head: dict[str, Any] = {
@@ -128,7 +131,7 @@ class ImageWriter:
         return paths
 
     def _stored(self, semantic: np.ndarray) -> np.ndarray:
-        void = void_value(len(self.categories))
+        void = void_value(len(self.categories), self.overlapping)
         dtype = np.uint8 if void == 255 else np.uint16
         return np.where(semantic < 0, void, semantic).astype(dtype)
 

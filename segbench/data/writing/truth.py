@@ -21,7 +21,7 @@ class Truth:
     """The truth of one image as it is written.
 
     Attributes:
-        semantic: H x W int32 map of category ids, 0 = background, -1 = void; None if there are only boxes.
+        semantic: H x W int32 map, see `Sample.semantic`; None if there are only boxes.
         instances: COCO annotations without ids, and without masks if there are only boxes.
         panoptic: H x W int32 map of segment ids, and `segments_info`.
         dropped: number of objects that were dropped because their mask has no pixel, or their box no area.
@@ -42,6 +42,7 @@ def complete_truth(
     categories: Sequence[Category],
     background: bool,
     boxes: bool = False,
+    overlapping: bool = False,
 ) -> Truth:
     """Check the annotation of an image and derive missing truth.
 
@@ -58,6 +59,7 @@ def complete_truth(
         categories: the classes of the dataset.
         background: whether semantic maps have the value 0.
         boxes: whether objects have boxes and no masks.
+        overlapping: whether a pixel may have several classes; only semantic truth can be given then.
 
     Raises:
         SegbenchError: the annotation is not valid (see also `masks.standardise`).
@@ -70,6 +72,10 @@ def complete_truth(
         found = checked_boxes(sample.instances, height, width, image.thing, image.where)
         known = None if sample.semantic is None else image.semantic(sample.semantic, 0 if background else 1)
         return Truth(known, found.objects, None, found.dropped, found.clipped)
+    if overlapping:
+        if sample.semantic is None or sample.instances is not None or sample.panoptic is not None:
+            raise ValueError(f"sample {sample.stem} has other truth than a map of overlapping classes")
+        return Truth(image.overlapping(sample.semantic), None, None)
     panoptic = None if sample.panoptic is None else image.panoptic(*sample.panoptic)
     annotations = sample.instances
     if annotations is None and panoptic is not None:
@@ -135,6 +141,12 @@ class _Image:
                 "fix the mask, or add the class to the dataset's classes",
             )
         return ids
+
+    def overlapping(self, values: np.ndarray) -> np.ndarray:
+        values = self.check_map(values, "semantic")
+        if values.min() < -1 or values.max() >= 2 ** len(self.categories):
+            raise ValueError(f"map of {len(self.categories)} overlapping classes with {values.max()}")
+        return values
 
     def panoptic(
         self, ids: np.ndarray, info: list[dict[str, Any]]

@@ -21,7 +21,7 @@ from segbench.data.cases import Slice, write_cases
 from segbench.data.dataset import Converted, DatasetInfo, Sample
 from segbench.data.faults import Faults
 from segbench.data.images import IMAGE_SUFFIXES
-from segbench.data.writing.classes import check_categories
+from segbench.data.writing.classes import check_categories, check_overlapping
 from segbench.data.writing.image import ImageWriter, Numbered
 from segbench.data.writing.journal import Journal, Written
 from segbench.data.writing.listing import json_file
@@ -74,6 +74,8 @@ def write_dataset(
         OutOfMemory: a process was killed.
     """
     check_categories(converted.categories, converted.background, name)
+    if converted.overlapping:
+        check_overlapping(converted, name)
     with ExitStack() as stack:
         place = stack.enter_context(nullcontext(work) if work else scratch(root))
         folder = place / "dataset"
@@ -87,6 +89,7 @@ def write_dataset(
             converted.background,
             converted.boxes,
             converted.orientation,
+            converted.overlapping,
             channels,
             window,
             max_pixels,
@@ -117,6 +120,7 @@ def write_dataset(
             title=title,
             categories=converted.categories,
             background=converted.background,
+            overlapping=converted.overlapping,
             tasks=[t for t in TASKS if t in tasks],
             derived=[t for t in TASKS if t in tasks - summary.given],
             splits={split: len(images) for split, images in sorted(summary.splits.items())},

@@ -25,7 +25,7 @@ from segbench.contract.evaluation import EvaluationOptions
 from segbench.contract.scores import Contract
 from segbench.evaluation.averages import ratio
 from segbench.evaluation.semantic.maps import look_up, runs
-from segbench.evaluation.statistics import Statistics, positions
+from segbench.evaluation.statistics import NONE, Statistics, positions
 
 COLUMNS = (
     "boundary_intersection",
@@ -184,7 +184,7 @@ def pooled(statistics: Statistics, ids: list[int]) -> Iterator[tuple[str, np.nda
     options = statistics.metadata.options
     bands, f1_sum, f1_count = np.zeros((2, len(ids))), np.zeros(len(ids)), np.zeros(len(ids))
     for batch in statistics.batches("semantic", COLUMNS):
-        at = positions(batch.class_ids, ids)
+        at = positions(batch.class_ids, [*ids, NONE]) % len(ids)  # the row of no class has only zeros
         both, *bands_of, true, true_hit, guess, guess_hit = (batch.numbers(c) for c in COLUMNS)
         np.add.at(bands[0], at, both)
         np.add.at(bands[1], at, sum(bands_of) - both)

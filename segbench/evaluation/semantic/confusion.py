@@ -134,7 +134,7 @@ def add_image(
 def _entries(batch: Batch, ids: Sequence[int]) -> tuple[np.ndarray, ...]:
     """Return true index, predicted index, pixels of each matrix entry, and the number of entries by row."""
     predicted, lengths = batch.lists("predicted")
-    true = positions(batch.class_ids, ids).repeat(lengths)
+    true = positions(batch.class_ids, [*ids, NONE]).repeat(lengths)
     return true, positions(predicted, [*ids, NONE]), batch.lists("pixels")[0], lengths
 
 
@@ -163,7 +163,7 @@ def matrix(statistics: Statistics) -> np.ndarray:
     return total
 
 
-def class_scores(table: np.ndarray) -> dict[str, np.ndarray]:
+def class_scores(table: np.ndarray, pixels: np.ndarray | None = None) -> dict[str, np.ndarray]:
     """Return the scores of each class, ... x K in 0..1, by metric.
 
     With the pixels TP = correct, T = true, P = predicted, and N = all:
@@ -176,9 +176,10 @@ def class_scores(table: np.ndarray) -> dict[str, np.ndarray]:
 
     Args:
         table: ... x K x 3 pixel counts: correct, true, predicted.
+        pixels: ... x 1, the number N; None: the sum of T, as each pixel has one class.
     """
     correct, true, predicted = (table[..., i] for i in range(3))
-    total = true.sum(-1, keepdims=True)
+    total = true.sum(-1, keepdims=True) if pixels is None else pixels
     negative = total - true
     return {
         "miou": ratio(correct, true + predicted - correct),
@@ -194,6 +195,20 @@ def miou(table: np.ndarray) -> np.ndarray:
     return mean(class_scores(table)["miou"])
 
 
+def summed(statistics: Statistics) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+    """Return the K x 3 counts over the split (see `counts`), and IoU and Dice as means over the images."""
+    ids = [c.id for c in statistics.metadata.tasks["semantic"].classes]
+    total = np.zeros((len(ids), 3), np.int64)
+    image_sums: dict[str, np.ndarray] = {k: np.zeros((2, len(ids))) for k in ("miou", "dice")}
+    for batch in statistics.batches("semantic", COLUMNS):
+        table = counts(batch, ids)
+        total += table.sum(0)
+        per_image = class_scores(table)
+        for metric, sums in image_sums.items():
+            sums += np.nansum(per_image[metric], 0), (~np.isnan(per_image[metric])).sum(0)
+    return total, {metric: ratio(*sums) for metric, sums in image_sums.items()}
+
+
 def pooled(statistics: Statistics) -> list[Score]:
     """Return every semantic score of a statistics file.
 
@@ -207,14 +222,7 @@ def pooled(statistics: Statistics) -> list[Score]:
     """
     settings = statistics.metadata.tasks["semantic"]
     ids = [c.id for c in settings.classes]
-    total = np.zeros((len(ids), 3), np.int64)
-    image_sums: dict[str, np.ndarray] = {k: np.zeros((2, len(ids))) for k in ("miou", "dice")}
-    for batch in statistics.batches("semantic", COLUMNS):
-        table = counts(batch, ids)
-        total += table.sum(0)
-        per_image = class_scores(table)
-        for metric, sums in image_sums.items():
-            sums += np.nansum(per_image[metric], 0), (~np.isnan(per_image[metric])).sum(0)
+    total, per_image = summed(statistics)
     scores = ScoreTable("semantic", [c.name for c in settings.classes], bool(settings.conversion))
     per_class = class_scores(total)
     for metric, values in {**per_class, "mean_accuracy": per_class["recall"]}.items():
@@ -226,8 +234,7 @@ def pooled(statistics: Statistics) -> list[Score]:
     if len(objects) < len(ids):
         scores.add_one("miou_no_background", mean(per_class["miou"][objects]), POOLED)
         scores.add_one("dice_no_background", mean(per_class["dice"][objects]), POOLED)
-    for metric, sums in image_sums.items():
-        values = ratio(*sums)
+    for metric, values in per_image.items():
         scores.add(f"{metric}_per_image", mean(values), values, PER_IMAGE)
     if "boundary" in statistics.metadata.options.families:
         for metric, values, contract in boundary.pooled(statistics, ids):

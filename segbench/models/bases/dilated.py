@@ -11,7 +11,7 @@ from torchvision.models.segmentation.fcn import FCNHead
 from segbench.contract.view import View
 from segbench.errors import SegbenchError
 from segbench.models.layers.backbones import Backbone
-from segbench.models.network import SemanticNetwork
+from segbench.models.network import Activation, SemanticNetwork
 
 
 class DilatedNetwork(SemanticNetwork):
@@ -26,7 +26,7 @@ class DilatedNetwork(SemanticNetwork):
             only (Zhao et al. 2017); with 0 there is no such head.
         align_corners: whether upsampling aligns the corners of logits and images.
         frozen_norm: fix the batch norms of the backbone, see `Backbone`.
-        loss: see `SemanticNetwork`.
+        loss, activation: see `SemanticNetwork`.
     """
 
     head: nn.Module
@@ -41,12 +41,13 @@ class DilatedNetwork(SemanticNetwork):
         align_corners: bool = False,
         frozen_norm: bool = False,
         loss: dict[str, float] | None = None,
+        activation: Activation = "softmax",
     ) -> None:
-        super().__init__(view, in_channels, loss)
+        super().__init__(view, in_channels, loss, activation)
         self.backbone = Backbone(backbone, in_channels, output_stride=output_stride, frozen_norm=frozen_norm)
         self.auxiliary_weight, self.align_corners = auxiliary_weight, align_corners
         if auxiliary_weight:
-            self.auxiliary = FCNHead(self.backbone.channels[-2], len(view.classes))
+            self.auxiliary = FCNHead(self.backbone.channels[-2], self.outputs)
 
     def classify(self, features: list[Tensor]) -> Tensor:
         """Compute B x classes x h x w logits from all features of the backbone."""

@@ -27,8 +27,13 @@ def norm_parameters(network: nn.Module) -> set[str]:
 
 
 def backbone_tables(network: nn.Module) -> set[str]:
-    """Name the parameters that the timm backbone excludes, such as Swin's relative position tables."""
-    model: Any = getattr(getattr(getattr(network, "backbone", None), "net", None), "model", None)
-    excluded = model.no_weight_decay() if hasattr(model, "no_weight_decay") else set()
-    prefix = "backbone.net.model."
-    return {prefix + name for name in excluded} & {name for name, _ in network.named_parameters()}
+    """Name the parameters that the timm backbone excludes, such as Swin's relative position tables.
+
+    The attribute `backbone` may hold several backbones.
+    """
+    names: set[str] = set()
+    for path, module in network.named_modules():
+        model: Any = getattr(getattr(module, "net", None), "model", None)
+        if path.partition(".")[0] == "backbone" and hasattr(model, "no_weight_decay"):
+            names |= {f"{path}.net.model.{name}" for name in model.no_weight_decay()}
+    return names & {name for name, _ in network.named_parameters()}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -74,7 +75,7 @@ def public_network(spec: CellSpec, view: View, channels: int, path: Path) -> tup
         known.get(name) or Category(id=UNKNOWN, name=name, isthing=True, color=(128, 128, 128))
         for name in checkpoint.classes
     )
-    network = build_network(spec, View(view.task, classes), given)
+    network = build_network(spec, replace(view, classes=classes), given)
     try:
         if checkpoint.load:
             load_object(checkpoint.load)(network, state)
@@ -176,6 +177,8 @@ def _of_classes(network: Network, spec: CellSpec) -> set[str]:
     """Return the names of the tensors whose shape depends on the number of classes."""
     view = network.view
     with torch.device("meta"):
-        wider = build_network(spec, View(view.task, (*view.classes, view.classes[-1])), network.in_channels)
+        wider = build_network(
+            spec, replace(view, classes=(*view.classes, view.classes[-1])), network.in_channels
+        )
     shapes = {key: value.shape for key, value in wider.state_dict().items()}
     return {key for key, value in network.state_dict().items() if value.shape != shapes[key]}

@@ -10,7 +10,7 @@ import numpy as np
 from PIL import Image
 
 from segbench.contract.prediction import Instances, Prediction
-from segbench.contract.view import View
+from segbench.contract.view import View, has_class
 from segbench.data.images import IMAGE_SUFFIXES, read_upright
 from segbench.data.junk import listed
 from segbench.data.levels import scaled
@@ -139,7 +139,9 @@ def _regions(found: Prediction, view: View, size: tuple[int, ...]) -> Iterator[R
         assert found.semantic is not None
         labels = found.semantic.cpu().numpy()
         for label, category in enumerate(view.classes):
-            if category.id != 0:
+            if view.overlapping:
+                yield Region(category, has_class(labels, label), overlaps=True)
+            elif category.id != 0:
                 yield Region(category, labels == label)
 
 

@@ -465,3 +465,40 @@ def test_a_window_of_the_entry_reaches_the_dataset(modalities: Path, tmp_path: P
     image = split.read_image(split.images[0])
     assert image[0, 0].tolist() == pytest.approx([1, 7 / 6000, 0.25, 0.5, 0.75])
     assert image[3, 3].tolist() == pytest.approx([0, 2940 / 6000, 0.25, 0.5, 0.75])
+
+
+def test_classes_that_overlap_can_be_kept(folder: Path, save, write):
+    """A file for each class: a pixel keeps all of them, and void in one file is void."""
+    disc, cup = np.full((8, 8), 9), np.zeros((8, 8))
+    disc[:, 0], disc[0, 7], cup[:, :3], cup[7, 7] = 0, 7, 1, 7
+    for name in "abcd":
+        save(folder / "m" / f"{name}_disc.png", disc)
+        save(folder / "m" / f"{name}_cup.png", cup)
+    options = {"folder": folder, "image": "i/{name}.png", "mask": "m/{name}_{class}.png", "test": ["a"]}
+    options |= {"classes": {"disc": "disc", "cup": "cup", "rest": "background"}, "void": [7]}
+    dataset = write(convert({}, {**options, "overlap": "keep"}))
+    expected = np.where(disc == 9, 1, 0) + np.where(cup == 1, 2, 0)
+    expected[0, 7] = expected[7, 7] = -1
+    assert dataset.info.overlapping and not dataset.info.background
+    assert [c.name for c in dataset.info.categories] == ["disc", "cup"]
+    assert set(expected.ravel().tolist()) == {-1, 1, 2, 3}
+    assert maps(dataset) == dict.fromkeys("abcd", expected.tolist())
+    last = write(convert({}, options), name="last")
+    assert not last.info.overlapping and last.info.background
+    assert maps(last)["a"][1] == [2, 2, 2, 1, 1, 1, 1, 1]
+
+
+def test_images_without_masks_have_none_of_the_classes_that_overlap(folder: Path, save, write):
+    save(folder / "m" / "a_disc.png", np.ones((8, 8)))
+    options = {"folder": folder, "image": "i/{name}.png", "mask": "m/{name}_{class}.png", "test": ["b"]}
+    options |= {"classes": {"disc": "disc"}, "unannotated": "empty", "overlap": "keep"}
+    found = maps(write(convert({}, options)))
+    assert found == {"a": np.ones((8, 8)).tolist()} | dict.fromkeys("bcd", np.zeros((8, 8)).tolist())
+
+
+def test_objects_need_no_overlap(folder: Path):
+    options = {**LUNG, "folder": folder, "overlap": "keep", "objects": "cell"}
+    del options["classes"]
+    with pytest.raises(SegbenchError, match="is `keep`, but masks number objects") as error:
+        convert({}, options)
+    assert error.value.where == "options.overlap"

@@ -1,0 +1,42 @@
+"""Losses of semantic segmentation with a sigmoid for each class. All functions take logits."""
+
+from __future__ import annotations
+
+from torch import Tensor
+from torch.nn import functional as F
+
+
+def binary_cross_entropy(logits: Tensor, truth: Tensor, valid: Tensor) -> Tensor:
+    """Compute the binary cross-entropy, averaged over the classes and the pixels that are not void.
+
+    Args:
+        logits: B x classes x H x W.
+        truth: B x classes x H x W bool; a pixel may belong to any number of classes.
+        valid: B x H x W bool; False on void.
+
+    Returns:
+        A scalar; 0 if every pixel is void.
+    """
+    losses = F.binary_cross_entropy_with_logits(logits.float(), truth.float(), reduction="none")
+    return (losses.mean(1) * valid).sum() / valid.sum().clamp(min=1)
+
+
+def binary_dice(logits: Tensor, truth: Tensor, valid: Tensor, smooth: float = 1.0) -> Tensor:
+    """Compute 1 - soft Dice (Milletari 2016) of the probabilities, averaged over the classes.
+
+    Pixels of the whole batch are pooled; void pixels are excluded. Arguments as in `binary_cross_entropy`.
+    """
+    probability, truth = logits.float().sigmoid() * valid[:, None], truth & valid[:, None]
+    both = (probability * truth).sum((0, 2, 3))
+    total = (probability + truth).sum((0, 2, 3))
+    return 1 - ((2 * both + smooth) / (total + smooth)).mean()
+
+
+BINARY_LOSSES = {"cross_entropy": binary_cross_entropy, "dice": binary_dice}
+
+
+def binary_losses(
+    logits: Tensor, truth: Tensor, valid: Tensor, weights: dict[str, float]
+) -> dict[str, Tensor]:
+    """Compute the named losses, each multiplied with its weight; see `BINARY_LOSSES`."""
+    return {name: weight * BINARY_LOSSES[name](logits, truth, valid) for name, weight in weights.items()}
