@@ -223,13 +223,14 @@ def test_datumaro_panoptic(root: Path, draw, save, write):
         )
         save(path.with_suffix("") / "1.png", id_to_rgb(ids))
     dataset = write(convert({}, {"folder": root}))
-    assert dataset.info.tasks == ["semantic", "instance", "panoptic"] and not dataset.info.background
+    assert dataset.info.tasks == ["semantic", "detection", "instance", "panoptic"]
+    assert not dataset.info.background
     assert (dataset.split("val").read_semantic("1") == np.where(ids == 5, 1, 2)).all()
     assert converted(dataset) == {("1", "cell"): [(ids == 5).astype(np.uint8).tobytes()] * 2}
     pixels = [dataset.split(s).read_image(dataset.split(s).images[0])[0, 0, 0] for s in ("train", "val")]
     assert pixels == [0, 1]
     alone = write(convert({}, {"folder": root, "panoptic": False}), name="instances")
-    assert alone.info.tasks == ["semantic", "instance"] and len(alone.info.categories) == 2
+    assert alone.info.tasks == ["semantic", "detection", "instance"] and len(alone.info.categories) == 2
     names = {split: f"annotations/panoptic_{split}.json" for split in ("train", "val")}
     maps = write(convert({}, {"folder": root, "panoptic": names}), name="maps")
     assert converted(maps) == converted(dataset)

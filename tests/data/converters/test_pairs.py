@@ -213,7 +213,7 @@ def test_numbered_objects(folder: Path, write, suffix: str):
             Image.fromarray(ids).save(path)
     options = {"folder": folder, "image": "i/{name}.png", "mask": "o/{name}.*", "objects": "cell"}
     dataset = write(convert({}, {**options, "key": "inst_map"}))
-    assert dataset.info.tasks == ["semantic", "instance"] and dataset.info.max_instances == 3
+    assert dataset.info.tasks == ["semantic", "detection", "instance"] and dataset.info.max_instances == 3
     assert all(m == (ids > 0).astype(int).tolist() for m in maps(dataset).values())
     for found in objects(dataset).values():
         assert sorted(int(m.sum()) for m in found) == [1, 12, 16]

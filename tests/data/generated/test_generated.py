@@ -78,7 +78,7 @@ def test_becomes_a_canonical_dataset(name, tmp_path):
         channels=1 if name == "vessels" else 3,
     )
     assert info.splits == {"test": 2, "train": 3}
-    expected = {"vessels": 1, "bubbles": 2, "street": 3}
+    expected = {"vessels": 1, "bubbles": 3, "street": 4}
     assert len(info.tasks) == expected[name]
 
 
