@@ -142,10 +142,11 @@ class _Folder:
         if not lists:
             for split, image in unannotated(self.root, taken, self.options):
                 found.append(_Entry(image, self._name(image, split), split))
-        self.division: Division = "given" if all(entry.split for entry in found) else "own"
-        split_of = divided([entry.name for entry in found], self.options)
-        for entry in found:
-            entry.split = entry.split or split_of[entry.name]
+        undivided = [entry for entry in found if not entry.split]
+        self.division: Division = "own" if undivided else "given"
+        split_of = divided([entry.name for entry in undivided], self.options)
+        for entry in undivided:
+            entry.split = split_of[entry.name]
         return found
 
     def _lists(self) -> list[tuple[str, Path, str]]:

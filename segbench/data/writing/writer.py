@@ -83,16 +83,16 @@ def write_dataset(
         journal = stack.enter_context(Journal(place / "journal"))
         summary = _Summary()
         writer = ImageWriter(
-            folder,
-            name,
-            converted.categories,
-            converted.background,
-            converted.boxes,
-            converted.orientation,
-            converted.overlapping,
-            channels,
-            window,
-            max_pixels,
+            folder=folder,
+            name=name,
+            categories=converted.categories,
+            background=converted.background,
+            boxes=converted.boxes,
+            orientation=converted.orientation,
+            overlapping=converted.overlapping,
+            channels=channels,
+            window=window,
+            max_pixels=max_pixels,
         )
         _write_images(converted.samples, writer, journal, summary, processes)
         for needed in ("train", converted.evaluation_split):
