@@ -10,6 +10,15 @@ import pytest
 MIRROR = Path(os.environ.get("SEGBENCH_MIRROR", Path(__file__).parents[2] / "shared" / "mirror"))
 
 
+def pytest_collection_modifyitems(items: list[pytest.Function]) -> None:
+    """Let one worker run all tests that share a fixture of their module, so that it is made once."""
+    for item in items:
+        fixtures = item._fixtureinfo.name2fixturedefs.values()
+        shared = any(definitions[-1].scope == "module" for definitions in fixtures)
+        if shared and item.get_closest_marker("xdist_group") is None:
+            item.add_marker(pytest.mark.xdist_group(item.module.__name__))
+
+
 @pytest.fixture(scope="session")
 def mirror() -> Path:
     """Folder with real archives, cut small; set SEGBENCH_MIRROR to use another."""

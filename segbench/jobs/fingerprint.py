@@ -11,13 +11,29 @@ from __future__ import annotations
 
 import ast
 import hashlib
+import json
+import sys
 from collections.abc import Iterator
+from contextlib import suppress
 from functools import cache
+from pathlib import Path
+from typing import Any, NamedTuple
 
+from segbench.files import write_json
 from segbench.importing import module_source, tree
 
 AROUND = ("errors", "files", "importing", "units", "jobs", "data.sources")
 """Modules and packages of segbench that decide no result. Packages called `runner` do not either."""
+KNOWN = Path(".snakemake/segbench/code.json")
+"""What was read of each file, by its content: reading all modules takes longer than the rest of a dry run."""
+
+
+class _Module(NamedTuple):
+    digest: str
+    """Hash of the code, without comments and docstrings."""
+    imports: list[str]
+    """Modules that its imports name, and `module.name` for each name that is imported from a module."""
+    has_code: bool
 
 
 @cache
@@ -27,9 +43,11 @@ def fingerprint(*modules: str) -> str:
     Returns:
         16 hexadecimal digits.
     """
-    digest = hashlib.sha256()
+    digest, known = hashlib.sha256(), len(_known())
     for name in covered(*modules):
-        digest.update(f"{name}={_read(name)[0]};".encode())
+        digest.update(f"{name}={_read(name).digest};".encode())
+    if len(_known()) > known and KNOWN.parents[1].is_dir():  # a folder in which Snakemake runs
+        write_json(KNOWN, _known())
     return digest.hexdigest()[:16]
 
 
@@ -48,12 +66,10 @@ def covered(*modules: str) -> list[str]:
             seen.add(name)
             todo += [
                 found
-                for found in _read(name)[1]
+                for found in _read(name).imports
                 if found.partition(".")[0] in packages and not _is_around(found) and module_source(found)
             ]
-    return sorted(
-        name for name in seen if any(not isinstance(s, ast.Expr | ast.Pass) for s in tree(name).body)
-    )
+    return sorted(name for name in seen if _read(name).has_code)
 
 
 def _is_around(module: str) -> bool:
@@ -63,13 +79,40 @@ def _is_around(module: str) -> bool:
 
 
 @cache
-def _read(module: str) -> tuple[str, tuple[str, ...]]:
-    """Return the hash of the module's code, and the modules that its imports name."""
-    code = tree(module)
+def _known() -> dict[str, Any]:
+    try:
+        found = json.loads(KNOWN.read_bytes())
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+@cache
+def _read(module: str) -> _Module:
     path = module_source(module)
+    if path is None:
+        tree(module)  # raises the error
     assert path is not None
-    imports = tuple(sorted(set(_imports(code, module, path.name == "__init__.py"))))
-    return hashlib.sha256(ast.dump(_without_docstrings(code)).encode()).hexdigest(), imports
+    key = _key(module, path)
+    with suppress(KeyError, TypeError):
+        return _Module(*_known()[key])
+    code = tree(module)
+    imports = sorted(set(_imports(code, module, path.name == "__init__.py")))
+    has_code = any(not isinstance(s, ast.Expr | ast.Pass) for s in code.body)
+    digest = hashlib.sha256(ast.dump(_without_docstrings(code)).encode()).hexdigest()
+    found = _known()[key] = _Module(digest, imports, has_code)
+    return found
+
+
+def _key(module: str, path: Path) -> str:
+    """Hash all that decides what `_read` returns: the module's name and file, this code, and the Python."""
+    parts = (module.encode(), path.name.encode(), sys.version.encode(), path.read_bytes(), _own_code())
+    return hashlib.sha256(b"\0".join(hashlib.sha256(part).digest() for part in parts)).hexdigest()
+
+
+@cache
+def _own_code() -> bytes:
+    return Path(__file__).read_bytes()
 
 
 def _imports(tree: ast.Module, module: str, is_package: bool) -> Iterator[str]:

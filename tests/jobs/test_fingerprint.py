@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import sys
 from pathlib import Path
 
@@ -46,6 +47,22 @@ def test_comments_docstrings_and_layout_change_nothing(package) -> None:
         helper='def f(a):\n    """Doc."""\n    return a\n',
     )
     assert after == before
+
+
+def test_what_is_known_of_a_file_holds_until_its_content_changes(package, tmp_path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    before = package()
+    (tmp_path / ".snakemake").mkdir()
+    for content in (None, "{broken", "[]"):  # missing, and not what was written
+        if content is not None:
+            module.KNOWN.write_text(content)
+        module._known.cache_clear()
+        assert package() == before and len(json.loads(module.KNOWN.read_text())) == 3
+    module._known.cache_clear()
+    with monkeypatch.context() as patch:
+        patch.setattr(module, "_imports", None)
+        assert package() == before  # nothing is read again
+    assert package(helper="def f(a):\n    return a + 1\n") != before
 
 
 def test_an_edit_of_code_here_or_in_an_import_changes_it(package) -> None:

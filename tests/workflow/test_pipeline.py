@@ -16,6 +16,7 @@ import pandas as pd
 import pytest
 import yaml
 from tiny_project import CONFIG, ROOT, Project, make_project
+from warm_server import WarmServer
 
 from segbench.jobs.locks import hold
 
@@ -23,9 +24,9 @@ pytestmark = pytest.mark.xdist_group("pipeline")  # one worker runs the tiny ben
 
 
 @pytest.fixture(scope="module")
-def finished(tmp_path_factory: pytest.TempPathFactory) -> Project:
+def finished(tmp_path_factory: pytest.TempPathFactory, warm: WarmServer) -> Project:
     """A project with a toy network and a toy dataset added, run to its report."""
-    project = make_project(tmp_path_factory.mktemp("project"))
+    project = make_project(tmp_path_factory.mktemp("project"), warm)
     result = project.snakemake()
     assert result.returncode == 0, result.stdout + result.stderr
     return project
@@ -193,9 +194,8 @@ def test_strict_stops_at_the_first_failure(project: Project) -> None:
 def test_two_runs_on_one_results_folder(project: Project, tmp_path: Path) -> None:
     """The second is refused, in the same working directory and in another one."""
     project.config(run="claimed", results=str(project.root / "results"))
-    other = Project(tmp_path / "copy")
     ignored = shutil.ignore_patterns("results", ".snakemake", "__pycache__")
-    shutil.copytree(project.root, other.root, ignore=ignored)
+    other = Project(Path(shutil.copytree(project.root, tmp_path / "copy", ignore=ignored)))
     with hold(project.root / "results/claimed"):
         for one in (other, project):
             result = one.snakemake()
@@ -264,14 +264,7 @@ def test_a_typo_in_the_configuration_stops_before_anything_runs(project: Project
 
 
 def plan(project: Project, *arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "segbench.cli", "plan", "--configfile", "tiny.yaml", *arguments],
-        cwd=project.root,
-        env=project.environment,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    return project.run("segbench", "plan", "--configfile", "tiny.yaml", *arguments)
 
 
 def test_a_plan_says_why_and_at_what_cost(project: Project) -> None:
@@ -316,14 +309,7 @@ def test_a_plan_of_a_wrong_configuration(project: Project) -> None:
 
 def test_the_status_takes_the_options_of_snakemake(project: Project) -> None:
     def status(*arguments: str) -> str:
-        result = subprocess.run(
-            [sys.executable, "-m", "segbench.cli", "status", *arguments],
-            cwd=project.root,
-            env=project.environment,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
+        result = project.run("segbench", "status", *arguments)
         assert "Traceback" not in result.stderr
         return result.stdout + result.stderr
 

@@ -7,14 +7,15 @@ from pathlib import Path
 import pandas as pd
 import pytest
 from tiny_project import make_project
+from warm_server import WarmServer
 
 pytestmark = pytest.mark.xdist_group("pipeline")
 
 NAME = 'it\'s “größer” $HOME & [a]*? "b"; 图'
 
 
-def test_every_folder_may_be_named_strangely(tmp_path: Path) -> None:
-    project = make_project(tmp_path / f"project {NAME}")
+def test_every_folder_may_be_named_strangely(tmp_path: Path, warm: WarmServer) -> None:
+    project = make_project(tmp_path / f"project {NAME}", warm)
     folders = {key: f"{key} {NAME}" for key in ("results", "data", "archives", "weights", "mirror")}
     (project.root / folders["mirror"]).mkdir()
     (project.root / folders["mirror"] / "SHA256SUMS").touch()

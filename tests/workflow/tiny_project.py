@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 import yaml
+from warm_server import WarmServer
 
 ROOT = Path(__file__).parents[2]
 
@@ -92,10 +93,16 @@ CONFIG = {
 
 
 class Project:
-    """A copy of the project in which a test may edit anything."""
+    """A copy of the project in which a test may edit anything.
 
-    def __init__(self, root: Path) -> None:
-        self.root = root
+    Args:
+        root: its folder.
+        warm: server that runs its commands; None: as a user starts them.
+    """
+
+    def __init__(self, root: Path, warm: WarmServer | None = None) -> None:
+        self.root, self.warm = root, warm
+        self._python = warm.write_client(root) if warm else Path(sys.executable)
         self.environment = {**os.environ, "PYTHONPATH": str(root), "OMP_NUM_THREADS": "1"}
         self._originals: dict[Path, str] = {}
 
@@ -113,9 +120,13 @@ class Project:
     def config(self, **changes: object) -> None:
         (self.root / "tiny.yaml").write_text(yaml.safe_dump({**CONFIG, **changes}))
 
-    def snakemake(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+    def run(self, command: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """Run `snakemake` or `segbench`."""
+        if self.warm:
+            return self.warm.run(command, [*arguments], self.root, self.environment, self._python)
+        module = {"snakemake": "snakemake", "segbench": "segbench.cli"}[command]
         return subprocess.run(
-            [sys.executable, "-m", "snakemake", "--configfile", "tiny.yaml", "--cores", "2", *arguments],
+            [sys.executable, "-m", module, *arguments],
             cwd=self.root,
             env=self.environment,
             capture_output=True,
@@ -123,12 +134,12 @@ class Project:
             check=False,
         )
 
+    def snakemake(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        return self.run("snakemake", "--configfile", "tiny.yaml", "--cores", "2", *arguments)
+
     def segbench(self, *arguments: str) -> str:
         """Output of a command."""
-        command = [sys.executable, "-m", "segbench.cli", *arguments]
-        result = subprocess.run(
-            command, cwd=self.root, env=self.environment, capture_output=True, text=True, check=False
-        )
+        result = self.run("segbench", *arguments)
         assert result.returncode == 0, result.stdout + result.stderr
         return result.stdout
 
@@ -144,7 +155,7 @@ class Project:
         return {rule: int(count) for rule, count in rows.items() if rule not in ("all", "total")}
 
 
-def make_project(root: Path) -> Project:
+def make_project(root: Path, warm: WarmServer | None = None) -> Project:
     """A project with a toy network and a toy dataset added, not run."""
     root.mkdir(parents=True, exist_ok=True)
     for name in ("Snakefile", "workflow", "segbench", "config", "profiles"):
@@ -156,6 +167,6 @@ def make_project(root: Path) -> Project:
     (root / "toy_folder" / "inner" / "a.json").write_text("{}")
     (root / "config/models/toy.yaml").write_text(yaml.safe_dump(TOY_MODEL_ENTRY))
     (root / "config/datasets/toy.yaml").write_text(yaml.safe_dump(TOY_DATASET_ENTRY))
-    project = Project(root)
+    project = Project(root, warm)
     project.config()
     return project
