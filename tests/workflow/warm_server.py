@@ -27,7 +27,8 @@ CLIENT = """#!{python} -IS
 import json, os, socket, sys
 server = socket.socket(socket.AF_UNIX)
 server.connect({address!r})
-request = {{"command": "segbench", "arguments": sys.argv[1:], "folder": os.getcwd(), "environment": dict(os.environ)}}
+request = {{"command": "segbench", "arguments": sys.argv[1:]}}
+request |= {{"folder": os.getcwd(), "environment": dict(os.environ)}}
 socket.send_fds(server, [b"f"], [0, 1, 2])
 server.sendall(json.dumps(request).encode() + b"\\n")
 sys.exit(int(server.makefile().readline() or 1))
@@ -78,7 +79,7 @@ class WarmServer:
             "python": str(python),
         }
         outputs = [Path(self.address).parent / name for name in ("stdout", "stderr")]
-        with socket.socket(socket.AF_UNIX) as server, open(os.devnull) as nothing:
+        with socket.socket(socket.AF_UNIX) as server, Path(os.devnull).open() as nothing:
             server.connect(self.address)
             with outputs[0].open("w") as out, outputs[1].open("w") as errors:
                 socket.send_fds(server, [b"f"], [nothing.fileno(), out.fileno(), errors.fileno()])
