@@ -67,7 +67,7 @@ def fetch(
     mirror: Mirror = None,
     pause: Annotated[
         float,
-        typer.Option(min=0, help="Seconds before the first retry; each further pause is twice as long."),
+        typer.Option(min=0, help="Seconds before the first retry; later ones wait longer."),
     ] = 1.0,
     log: Log = None,
 ) -> None:
