@@ -52,7 +52,7 @@ from segbench.data.converters.patterns import (
     matched,
     require_matches,
 )
-from segbench.data.converters.splits import divided, groups_of, hashed_part
+from segbench.data.converters.splits import divided
 from segbench.data.converters.stacking import further_paths, stacked
 from segbench.data.dataset import Archives, Converted, Sample
 from segbench.data.images import image_size
@@ -312,20 +312,9 @@ def _divided(found: Mapping[str, Matches], options: Options) -> list[_Image]:
     if skipped:
         log.warning("skipped %d images without a mask, such as %s", len(skipped), skipped[0])
     _in_one_split(images)
-    names = [image.pair.name for image in images]
-    groups = groups_of(names, options) or {}
-    for image in images:
-        image.group = groups.get(image.pair.name)
-    if "" in found:
-        split_of = divided(names, options)
-        for image in images:
-            image.split = split_of[image.pair.name]
-    elif options.val_fraction:
-        train = [image.pair.name for image in images if image.split == "train"]
-        val = hashed_part(train, options.val_fraction, groups or None)
-        for image in images:
-            if image.split == "train" and image.pair.name in val:
-                image.split = "val"
+    places = divided([image.pair.name for image in images], options, [image.split for image in images])
+    for image, place in zip(images, places):
+        image.split, image.group = place
     return sorted(images, key=lambda image: (image.split, image.pair.name))
 
 
