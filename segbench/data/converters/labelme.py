@@ -130,8 +130,8 @@ def _files(root: Path, options: Options) -> list[_File]:
     for split, image in unannotated(root, images, options):
         add(image, split, set(), is_image=True)
     places = divided([file.name for file in files], options, [file.split for file in files])
-    for file, place in zip(files, places):
-        file.split, file.group = place
+    for file, where in zip(files, places):
+        file.split, file.group = where
     return files
 
 
