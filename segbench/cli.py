@@ -65,6 +65,10 @@ def fetch(
     spec: Spec,
     record: Annotated[Path, typer.Option(help="JSON file to write with source and checksum of the archive.")],
     mirror: Mirror = None,
+    pause: Annotated[
+        float,
+        typer.Option(min=0, help="Seconds before the first retry; later ones wait longer."),
+    ] = 1.0,
     log: Log = None,
 ) -> None:
     """Fetch one archive and verify it; an archive that is already there is only verified."""
@@ -75,7 +79,7 @@ def fetch(
 
     archive = _parsed(Archive, spec)
     with alone_with(out):
-        provenance = fetch_archive(name, archive, out, mirror)
+        provenance = fetch_archive(name, archive, out, mirror, pause=pause)
         write_text(record, provenance.model_dump_json(indent=2) + "\n")
 
 

@@ -39,11 +39,7 @@ class Job:
         """Key of the cell, or None if the job does not belong to one."""
         if self.rule not in STEPS:
             return None
-        return self.wildcards["dataset"], self.wildcards["model"], _repetition(self.wildcards)
-
-
-def _repetition(wildcards: dict[str, str]) -> str:
-    return f"seed{wildcards['seed']}{wildcards['fold']}"
+        return self.wildcards["dataset"], self.wildcards["model"], self.wildcards["repetition"]
 
 
 def plan(arguments: list[str], *, ceiling: float | None = None, yes: bool = False) -> None:
@@ -209,8 +205,8 @@ def _unfinished(job: Any, run: ResolvedRun) -> str:
     """Explain why an output is missing, from the status of the last attempt."""
     wildcards = dict(job.wildcards.items())
     root = Path(run.config.results, run.config.run)
-    if "fold" in wildcards:
-        folder = root / "cells" / wildcards["dataset"] / wildcards["model"] / _repetition(wildcards)
+    if "repetition" in wildcards:
+        folder = root.joinpath("cells", *(wildcards[key] for key in ("dataset", "model", "repetition")))
     else:
         folder = root / "datasets" / wildcards.get("dataset", "")
     with suppress(SegbenchError):

@@ -100,7 +100,7 @@ def jobs() -> pd.DataFrame:
 def trainings(model: str, seed: int = 0) -> pd.DataFrame:
     """The jobs that were submitted to train a network on the toy dataset."""
     found = jobs()
-    return found[found.comment == f"rule_train_wildcards_toy_{model}_{seed}_"]  # no fold
+    return found[found.comment == f"rule_train_wildcards_toy_{model}_seed{seed}"]
 
 
 def wait_until(condition: Callable[[], object], seconds: float = 900) -> None:
@@ -193,7 +193,7 @@ def went_on_after(project: Project, run: str, model: str) -> list[int]:
 
 def stops(project: Project, model: str) -> list[tuple[str, int]]:
     """Why its failed attempts stopped and after which iteration, as far as they had time to say so."""
-    folder = project.root / f"results/slurm-logs/rule_train/toy_{model}_0_"
+    folder = project.root / f"results/slurm-logs/rule_train/toy_{model}_seed0"
     logs = "".join(path.read_text() for path in sorted(folder.glob("*.log"), key=lambda path: int(path.stem)))
     found = re.findall(r"^[\d:]+ (.+): stopped after iteration (\d+)", logs, re.MULTILINE)
     return [(reason, int(number)) for reason, number in found]

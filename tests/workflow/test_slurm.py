@@ -78,7 +78,7 @@ def test_the_cluster_gives_the_same_scores_as_this_machine(quiet_day: QuietDay) 
 
 def test_jobs_ask_for_what_is_configured(quiet_day: QuietDay) -> None:
     table = quiet_day.jobs.set_index("comment")
-    train = table.loc["rule_train_wildcards_toy_unet_0_"]
+    train = table.loc["rule_train_wildcards_toy_unet_seed0"]
     assert (train.partition, train.gpus, train.limit) == ("gpu", "gres:gpu:1", "30:00")
     assert train.memory == "4012M"
     scores = table.loc["rule_toy_unet_seed0_evaluate_predict"]

@@ -54,29 +54,27 @@ MAKERS = {
     "fold_dataset",
 }
 RESULTS = f"{CONFIG.results}/{CONFIG.run}"
-# `seed0`, or `seed0-fold2` in a cross-validation
-CELL = f"{RESULTS}/cells/{{dataset}}/{{model}}/seed{{seed}}{{fold}}"
+# a repetition is `seed0`, or `seed0-fold2` in a cross-validation
+CELL = f"{RESULTS}/cells/{{dataset}}/{{model}}/{{repetition}}"
 POOLED = f"{RESULTS}/cells/{{dataset}}/{{model}}/seed{{seed}}-pooled"
 LOGS = f"{RESULTS}/logs"
 # on a cluster, the short jobs of one cell or one dataset are submitted as one job
-CELL_GROUP, DATASET_GROUP = "{dataset}_{model}_seed{seed}{fold}", "{dataset}"
-CELL_LOG = "{dataset}/{model}-seed{seed}{fold}.log"
+CELL_GROUP, DATASET_GROUP = "{dataset}_{model}_{repetition}", "{dataset}"
+CELL_LOG = "{dataset}/{model}-{repetition}.log"
 MIRROR = ["--mirror", CONFIG.mirror] if CONFIG.mirror else []
 
 
 wildcard_constraints:
     dataset="|".join(map(re.escape, RUN.datasets)),
     model="|".join(map(re.escape, RUN.models)),
+    repetition=r"seed\d+(-fold\d+)?",
     seed=r"\d+",
-    fold=r"(?:-fold\d+)?",
     folds=r"\d+",
     number=r"\d+",
 
 
 def cell_of(wildcards):
-    return RUN.by_key[
-        wildcards.dataset, wildcards.model, f"seed{wildcards.seed}{wildcards.fold}"
-    ]
+    return RUN.by_key[wildcards.dataset, wildcards.model, wildcards.repetition]
 
 
 def data_of(wildcards):
@@ -131,10 +129,7 @@ def own_files_of(dataset):
 def paths_of_cells(pattern, cells=RUN.cells):
     return [
         pattern.format(
-            dataset=c.dataset,
-            model=c.model,
-            seed=c.seed,
-            fold=c.repetition.removeprefix(f"seed{c.seed}"),
+            dataset=c.dataset, model=c.model, seed=c.seed, repetition=c.repetition
         )
         for c in cells
     ]

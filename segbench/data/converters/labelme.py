@@ -44,7 +44,7 @@ from segbench.data.converters.folder import (
     type_name,
     unannotated,
 )
-from segbench.data.converters.splits import divided, groups_of
+from segbench.data.converters.splits import divided
 from segbench.data.dataset import Archives, Converted, Sample
 from segbench.data.faults import Faults
 from segbench.data.images import IMAGE_SUFFIXES, open_image, upright
@@ -129,11 +129,9 @@ def _files(root: Path, options: Options) -> list[_File]:
     faults.raise_if_any()
     for split, image in unannotated(root, images, options):
         add(image, split, set(), is_image=True)
-    split_of = divided([f.name for f in files if not f.split], options)
-    groups = groups_of([f.name for f in files], options) or {}
-    for file in files:
-        file.split = file.split or split_of[file.name]
-        file.group = groups.get(file.name)
+    places = divided([file.name for file in files], options, [file.split for file in files])
+    for file, where in zip(files, places):
+        file.split, file.group = where
     return files
 
 

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from segbench.data.converters.splits import SplitOptions, divided, groups_of, hashed_part
+from segbench.data.converters.splits import SplitOptions, divided
 from segbench.data.dataset import Division
 
 
@@ -26,8 +26,7 @@ def name_and_divide(images: Sequence[NamedImage], options: SplitOptions) -> Divi
     """Set name, split and group of images.
 
     The name is the path below the folder that the images of the split have in common, joined by `_`, without
-    suffix. If all images are in one split, "" or train, `divided` divides them. If there is no val split,
-    `val_fraction` of the train split becomes one. Return who divides the images.
+    suffix. If all images are in one split, "" or train, they are divided. Return who divides them.
     """
     by_split: dict[str, list[NamedImage]] = defaultdict(list)
     for image in images:
@@ -36,16 +35,8 @@ def name_and_divide(images: Sequence[NamedImage], options: SplitOptions) -> Divi
         top = os.path.commonpath([image.path.parent for image in part])
         for image in part:
             image.name = "_".join(image.path.relative_to(top).with_suffix("").parts)
-    groups = groups_of([image.name for image in images], options)
     undivided = len(by_split) == 1 and by_split.keys() <= {"", "train"}
-    if undivided:
-        split_of = divided([image.name for image in images], options)
-        for image in images:
-            image.split = split_of[image.name]
-    elif options.val_fraction and "val" not in by_split and "train" in by_split:
-        val = hashed_part([image.name for image in by_split["train"]], options.val_fraction, groups)
-        for image in by_split["train"]:
-            image.split = "val" if image.name in val else "train"
-    for image in images:
-        image.group = groups[image.name] if groups else None
+    given = ["" if undivided else image.split for image in images]
+    for image, place in zip(images, divided([image.name for image in images], options, given)):
+        image.split, image.group = place
     return "own" if undivided else "given"

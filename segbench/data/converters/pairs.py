@@ -52,7 +52,7 @@ from segbench.data.converters.patterns import (
     matched,
     require_matches,
 )
-from segbench.data.converters.splits import divided, groups_of, hashed_part
+from segbench.data.converters.splits import divided
 from segbench.data.converters.stacking import further_paths, stacked
 from segbench.data.dataset import Archives, Converted, Sample
 from segbench.data.images import image_size
@@ -139,10 +139,13 @@ def convert(archives: Archives, options: dict[str, Any]) -> Converted:
     meaning = _meaning(chosen, by_file, files)
     require_matches(files, patterns.values())
     found = {split: matched(files, *sides) for split, sides in patterns.items()}
-    images = _divided(found, chosen)
+    further: dict[Path, list[str]] = {}
     if chosen.channels:
         texts = [_below(text, root, outer) for text in chosen.channels]
-        _find_channels(images, files, [p for sides in patterns.values() for p in sides[0]], texts)
+        further = _further(found, files, [p for sides in patterns.values() for p in sides[0]], texts)
+        _drop_channels(found, files, further)
+    images = _divided(found, chosen)
+    _find_channels(images, files, further)
     return Converted(
         categories=meaning.categories,
         background=meaning.background and chosen.overlap == "last",
@@ -312,32 +315,40 @@ def _divided(found: Mapping[str, Matches], options: Options) -> list[_Image]:
     if skipped:
         log.warning("skipped %d images without a mask, such as %s", len(skipped), skipped[0])
     _in_one_split(images)
-    names = [image.pair.name for image in images]
-    groups = groups_of(names, options) or {}
-    for image in images:
-        image.group = groups.get(image.pair.name)
-    if "" in found:
-        split_of = divided(names, options)
-        for image in images:
-            image.split = split_of[image.pair.name]
-    elif options.val_fraction:
-        train = [image.pair.name for image in images if image.split == "train"]
-        val = hashed_part(train, options.val_fraction, groups or None)
-        for image in images:
-            if image.split == "train" and image.pair.name in val:
-                image.split = "val"
+    places = divided([image.pair.name for image in images], options, [image.split for image in images])
+    for image, place in zip(images, places):
+        image.split, image.group = place
     return sorted(images, key=lambda image: (image.split, image.pair.name))
 
 
-def _find_channels(
-    images: Sequence[_Image], files: Files, patterns: Sequence[Pattern], texts: Sequence[str]
-) -> None:
-    """Find the further channels of each image. Missing ones are faults of the image."""
+def _further(
+    found: Mapping[str, Matches], files: Files, patterns: Sequence[Pattern], texts: Sequence[str]
+) -> dict[Path, list[str]]:
+    """Return the paths of the further channels of each image."""
     path_of = {file: path for path, file in files.items()}
+    images = {pair.image for matches in found.values() for pair in matches.pairs}
+    images |= {image for matches in found.values() for image in matches.unannotated.values()}
+    return {
+        image: further_paths(
+            texts,
+            next(f for pattern in patterns for f in pattern.matches(path_of[image])),
+            "options.channels",
+        )
+        for image in images
+    }
+
+
+def _drop_channels(found: Mapping[str, Matches], files: Files, further: Mapping[Path, Sequence[str]]) -> None:
+    """Remove images without a mask that are further channels of an image with one."""
+    for matches in found.values():
+        channels = {files.get(path) for pair in matches.pairs for path in further[pair.image]}
+        matches.unannotated = {n: p for n, p in matches.unannotated.items() if p not in channels}
+
+
+def _find_channels(images: Sequence[_Image], files: Files, further: Mapping[Path, Sequence[str]]) -> None:
+    """Set the further channels of each image. Missing ones are faults of the image."""
     for image in images:
-        path = path_of[image.pair.image]
-        fields = next(f for pattern in patterns for f in pattern.matches(path))
-        paths = further_paths(texts, fields, "options.channels")
+        paths = further.get(image.pair.image, [])
         image.further = [files[p] for p in paths if p in files]
         if missing := [p for p in paths if p not in files]:
             image.faults.append(

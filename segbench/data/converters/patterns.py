@@ -56,19 +56,25 @@ class Pattern:
     Args:
         text: the pattern.
         where: what error messages name.
+        known: fields that it may have, of which it must have the first. None: at least one, of any name.
 
     Raises:
         SegbenchError: the pattern is not valid.
     """
 
-    def __init__(self, text: str, where: str) -> None:
+    def __init__(self, text: str, where: str, known: Sequence[str] | None = None) -> None:
         text = unicodedata.normalize("NFC", text)  # macOS writes names in another form
         self.text, self.where = text, where
         found = [m[1] for m in _TOKEN.finditer(text) if m[1] is not None]
         self.fields = tuple(dict.fromkeys(found))
         rest = _TOKEN.sub("", text)
-        if wrong := [name for name in found if not re.fullmatch(r"[A-Za-z_]\w*", name)]:
-            self._fail(f"{{{wrong[0]}}} is not a field", "write a name of letters, such as {name}")
+        if wrong := [f for f in found if not (f in known if known else re.fullmatch(r"[A-Za-z_]\w*", f))]:
+            names = " or ".join(f"{{{f}}}" for f in known or ())
+            self._fail(
+                f"{{{wrong[0]}}} is not a field", f"write {names or 'a name of letters, such as {name}'}"
+            )
+        if known and (first := known[0]) not in found:
+            self._fail(f"lacks {{{first}}}", f"write {{{first}}} where the name of the {first} stands")
         if not found:
             self._fail(
                 "has no field", "write {name} where the name stands that image and mask have in common"

@@ -7,7 +7,7 @@ import re
 from collections import defaultdict
 from collections.abc import Sequence
 from fnmatch import fnmatch
-from typing import Annotated
+from typing import Annotated, NamedTuple
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
@@ -64,9 +64,39 @@ def groups_of(names: Sequence[str], options: SplitOptions) -> dict[str, str] | N
     return {n: (m[1] if m.re.groups and m[1] is not None else m[0]) for n, m in found.items() if m}
 
 
-def divided(names: Sequence[str], options: SplitOptions) -> dict[str, str]:
-    """Return the split of each name."""
+class Place(NamedTuple):
+    """Where an image belongs."""
+
+    split: str
+    group: str | None
+
+
+def divided(names: Sequence[str], options: SplitOptions, given: Sequence[str] | None = None) -> list[Place]:
+    """Return split and group of each name.
+
+    Args:
+        names: names of images or cases.
+        options: how to divide, and how to find the groups.
+        given: split of each name that the source gives, or "". None: it gives none. If it gives all, but no
+            val, `val_fraction` of train becomes val.
+
+    Raises:
+        SegbenchError: a name without a group, or a group of which only a part is in the test split.
+    """
     groups = groups_of(names, options)
+    splits = list(given) if given is not None else [""] * len(names)
+    undivided = [name for name, split in zip(names, splits) if not split]
+    if undivided:
+        split_of = _split_of(undivided, options, groups)
+        splits = [split or split_of[name] for name, split in zip(names, splits)]
+    elif options.val_fraction and "val" not in splits:
+        train = [name for name, split in zip(names, splits) if split == "train"]
+        val = hashed_part(train, options.val_fraction, groups) if train else set()
+        splits = ["val" if s == "train" and n in val else s for n, s in zip(names, splits)]
+    return [Place(split, groups[name] if groups else None) for name, split in zip(names, splits)]
+
+
+def _split_of(names: Sequence[str], options: SplitOptions, groups: dict[str, str] | None) -> dict[str, str]:
     if options.test:  # a name may contain characters of a pattern
         test = {n for n in names if any(n == pattern or fnmatch(n, pattern) for pattern in options.test)}
     else:

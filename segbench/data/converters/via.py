@@ -34,7 +34,7 @@ from segbench.data.converters.folder import (
     split_folders,
     unannotated,
 )
-from segbench.data.converters.splits import divided, groups_of
+from segbench.data.converters.splits import divided
 from segbench.data.dataset import Archives, Converted, Sample
 from segbench.data.faults import Faults
 from segbench.errors import SegbenchError
@@ -122,11 +122,9 @@ def _entries(root: Path, options: Options) -> list[_Entry]:
     found = list(entries.values())
     images = [entry.image for entry in found]
     found += [_Entry(None, image, [], split) for split, image in unannotated(root, images, options)]
-    split_of = divided([e.image.stem for e in found if not e.split], options)
-    groups = groups_of([e.image.stem for e in found], options) or {}
-    for entry in found:
-        entry.split = entry.split or split_of[entry.image.stem]
-        entry.group = groups.get(entry.image.stem)
+    places = divided([entry.image.stem for entry in found], options, [entry.split for entry in found])
+    for entry, place in zip(found, places):
+        entry.split, entry.group = place
     return found
 
 

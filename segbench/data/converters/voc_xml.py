@@ -31,7 +31,7 @@ from segbench.data.converters.folder import (
     split_folders,
     unannotated,
 )
-from segbench.data.converters.splits import SPLITS, divided, groups_of
+from segbench.data.converters.splits import SPLITS, divided
 from segbench.data.converters.xml_files import FIX, read_xml
 from segbench.data.dataset import Archives, Converted, Division, Sample
 from segbench.data.faults import Faults
@@ -66,6 +66,7 @@ class _Entry:
     source: Path | None = None
     size: tuple[int, int] | None = None
     boxes: tuple[_Box, ...] = ()
+    group: str | None = None
 
 
 def convert(archives: Archives, options: dict[str, Any]) -> Converted:
@@ -94,7 +95,6 @@ def convert(archives: Archives, options: dict[str, Any]) -> Converted:
 
 def _samples(entries: Sequence[_Entry], labels: Sequence[str], options: Options) -> Iterator[Sample]:
     first = 0 if options.origin == 0 else 1
-    groups = groups_of([entry.name for entry in entries], options) or {}
     for entry in entries:
         instances = []
         for box in entry.boxes:
@@ -108,7 +108,7 @@ def _samples(entries: Sequence[_Entry], labels: Sequence[str], options: Options)
             entry.image,
             instances=instances,
             size=entry.size,
-            group=groups.get(entry.name),
+            group=entry.group,
             source=entry.source,
         )
 
@@ -142,11 +142,10 @@ class _Folder:
         if not lists:
             for split, image in unannotated(self.root, taken, self.options):
                 found.append(_Entry(image, self._name(image, split), split))
-        undivided = [entry for entry in found if not entry.split]
-        self.division: Division = "own" if undivided else "given"
-        split_of = divided([entry.name for entry in undivided], self.options)
-        for entry in undivided:
-            entry.split = split_of[entry.name]
+        given = [entry.split for entry in found]
+        self.division: Division = "given" if all(given) else "own"
+        for entry, place in zip(found, divided([entry.name for entry in found], self.options, given)):
+            entry.split, entry.group = place
         return found
 
     def _lists(self) -> list[tuple[str, Path, str]]:

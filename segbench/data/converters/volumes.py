@@ -2,24 +2,25 @@
 
 from __future__ import annotations
 
+import posixpath
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from fnmatch import fnmatch
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import numpy as np
-from pydantic import AfterValidator, Field, PositiveInt, model_validator
+from pydantic import Field, PositiveInt, model_validator
 
 from segbench.contract.view import Category
 from segbench.data.cases import Slice
-from segbench.data.converters.case_patterns import Found, check_pattern, find_cases
 from segbench.data.converters.common import categories, parse_options, require
 from segbench.data.converters.dicom import read_dicom
 from segbench.data.converters.folder import evaluation_split
 from segbench.data.converters.nifti import SUFFIXES, read_nifti
-from segbench.data.converters.splits import SPLITS, SplitOptions, divided, groups_of
+from segbench.data.converters.patterns import Files, Pattern, files_below
+from segbench.data.converters.splits import SPLITS, Place, SplitOptions, divided
 from segbench.data.converters.volume import Volume, canonical, difference, finite, resampled
 from segbench.data.dataset import Archives, Converted, Sample
 from segbench.errors import SegbenchError, nearest
@@ -30,17 +31,15 @@ LABEL = "label"
 AXES = {"sagittal": 0, "coronal": 1, "axial": 2}
 """Axis of a RAS+ volume along which the slices are."""
 
-CasePattern = Annotated[str, AfterValidator(check_pattern)]
-
 
 class Options(SplitOptions):
     folder: Path | None = None
     """The folder with the volumes. null: the entry's one archive."""
-    channels: Annotated[dict[str, CasePattern], Field(min_length=1)]
+    channels: Annotated[dict[str, str], Field(min_length=1)]
     """By modality, in the order of the channels: the pattern of its files, or of folders with one DICOM
     series each, such as `{CT: "TRAINING/{case}/*.CT.*/*.nii"}`. `*` is any part of a name, `**/` any folders
     or none, `{case}` the name of the case, and `{split}` that of a split's folder."""
-    label: CasePattern
+    label: str
     """The pattern of the volumes with the truth."""
     classes: Annotated[dict[int, str], Field(min_length=1)]
     """Class by value of the label, such as `{1: lesion}`. 0 is the background. Values with one name are one
@@ -75,23 +74,32 @@ class Options(SplitOptions):
             raise ValueError("0 is the background; `classes` and `void` have the other values")
         if both := set(self.classes) & set(self.void):
             raise ValueError(f"{min(both)} is in `classes` and in `void`")
-        if len({"{split}" in p for p in (*self.channels.values(), self.label)}) > 1:
+        if len({"split" in pattern.fields for pattern in self.patterns.values()}) > 1:
             raise ValueError("{split} must be in the patterns of all channels and the label, or in none")
         return self
+
+    @property
+    def patterns(self) -> dict[str, Pattern]:
+        """The patterns of the channels and the label, by role."""
+        texts = {f"channels.{name}": text for name, text in self.channels.items()} | {LABEL: self.label}
+        return {
+            role.removeprefix("channels."): Pattern(text, f"options.{role}", ("case", "split"))
+            for role, text in texts.items()
+        }
 
 
 def convert(archives: Archives, options: dict[str, Any]) -> Converted:
     """Convert the volumes. Options: see `Options`."""
     chosen = parse_options(Options, options)
     cases = _cases(_root(archives, chosen), chosen)
-    splits = _splits(cases, chosen)
+    places = _places(cases, chosen)
     return Converted(
         categories=_categories(chosen),
         background=True,
-        evaluation_split=evaluation_split(list(splits.values())),
+        evaluation_split=evaluation_split([place.split for place in places]),
         orientation="stored",
         division="given" if "{split}" in chosen.label else "own",
-        samples=_samples(cases, splits, chosen),
+        samples=_samples(cases, places, chosen),
     )
 
 
@@ -110,51 +118,66 @@ def _categories(options: Options) -> list[Category]:
     return categories(dict.fromkeys(options.classes.values()), isthing=False)
 
 
-def _cases(root: Path, options: Options) -> list[Found]:
-    patterns = {**options.channels, LABEL: options.label}
-    found = find_cases(root, patterns)
-    kept = [c for c in found if not any(fnmatch(c.case, pattern) for pattern in options.exclude)]
+@dataclass
+class _Found:
+    """The files, or folders of files, of one case."""
+
+    case: str
+    folder: str
+    """Name of the split's folder; empty if the patterns have no {split}."""
+    paths: dict[str, list[Path]] = field(default_factory=dict)
+    """By modality or label: all that match its pattern."""
+
+
+def _cases(root: Path, options: Options) -> list[_Found]:
+    """Return the cases for which any pattern matches, sorted by folder and name."""
+    patterns = options.patterns
+    cases: dict[tuple[str, str], _Found] = {}
+    for name, path in _files_and_folders(root).items():
+        for role, pattern in patterns.items():
+            if fields := next(pattern.matches(name), None):
+                key = fields.get("split", ""), fields["case"]
+                found = cases.setdefault(key, _Found(key[1], key[0]))
+                found.paths.setdefault(role, []).append(path)
+    kept = [c for _, c in sorted(cases.items()) if not any(fnmatch(c.case, p) for p in options.exclude)]
     if not kept:
-        shown = ", ".join(repr(p) for p in patterns.values())
+        shown = ", ".join(repr(pattern.text) for pattern in patterns.values())
         raise SegbenchError(
-            f"no file matches the patterns {shown}" if not found else "all cases are excluded",
+            f"no file matches the patterns {shown}" if not cases else "all cases are excluded",
             where=root,
             remedy="write `channels` and `label` as the files are named",
         )
     return kept
 
 
-Key = tuple[str, str]
-"""Folder of the split, and name, of a case."""
+def _files_and_folders(root: Path) -> Files:
+    files = files_below({"": root})
+    folders = {posixpath.dirname(name): path.parent for name, path in files.items() if "/" in name}
+    return {**folders, **files}
 
 
-def _splits(cases: list[Found], options: Options) -> dict[Key, str]:
-    """Return the split of each case. SegbenchError if folders are not splits."""
-    if "{split}" not in options.label:
-        by_name = divided([c.case for c in cases], options)
-        return {(c.split, c.case): by_name[c.case] for c in cases}
-    known = {**{s: s for s in SPLITS}, **options.splits}
-    if wrong := sorted({c.split for c in cases} - set(known)):
+def _places(cases: list[_Found], options: Options) -> list[Place]:
+    """Return split and group of each case. SegbenchError if folders are not splits."""
+    known = {"": "", **{s: s for s in SPLITS}, **options.splits}
+    if wrong := sorted({c.folder for c in cases} - set(known)):
         hint = nearest(wrong[0].lower(), known)
         raise SegbenchError(
             f"the folders {', '.join(wrong)} are not splits",
             where="options.splits",
             remedy=f"write `splits: {{{wrong[0]}: {hint or 'train'}}}`, or a pattern without them",
         )
-    return {(c.split, c.case): known[c.split] for c in cases}
+    return divided([c.case for c in cases], options, [known[c.folder] for c in cases])
 
 
-def _samples(cases: list[Found], splits: dict[Key, str], options: Options) -> Iterator[Sample]:
-    groups = groups_of([c.case for c in cases], options) or {}
+def _samples(cases: list[_Found], places: list[Place], options: Options) -> Iterator[Sample]:
     table = _LabelTable(options)
-    for found in cases:
-        split = splits[found.split, found.case]
+    for found, (split, group) in zip(cases, places):
         try:
             case = _read(found, table, options)
         except _Faults as error:
             yield Sample(split, found.case, b"", group=found.case, faults=error.faults)
             continue
-        yield from _slices(case, found.case, split, groups.get(found.case, found.case), options)
+        yield from _slices(case, found.case, split, group or found.case, options)
 
 
 class _Faults(Exception):
@@ -201,7 +224,7 @@ class _LabelTable:
         return Volume(ids, label.affine, label.where)
 
 
-def _read(found: Found, table: _LabelTable, options: Options) -> _Case:
+def _read(found: _Found, table: _LabelTable, options: Options) -> _Case:
     """Read and check the volumes of a case. Raises `_Faults` with all its errors."""
     faults: list[SegbenchError] = []
     volumes: dict[str, Volume] = {}
@@ -229,9 +252,9 @@ def _read(found: Found, table: _LabelTable, options: Options) -> _Case:
     return _Case(modalities, label)
 
 
-def _one_path(found: Found, role: str, pattern: str) -> Path:
+def _one_path(found: _Found, role: str, pattern: str) -> Path:
     paths = found.paths.get(role, [])
-    where = f"case {found.split + '/' if found.split else ''}{found.case}"
+    where = f"case {found.folder + '/' if found.folder else ''}{found.case}"
     if not paths:
         raise SegbenchError(
             f"has no {role}: nothing matches {pattern!r}",

@@ -48,7 +48,7 @@ class _Remote(BaseModel):
     size: int | None
 
 
-def download(url: str, part: Path, *, retries: int, timeout: float, pause: float = 1.0) -> None:
+def download(url: str, part: Path, *, retries: int, timeout: float, pause: float) -> None:
     """Download a file, and resume a partial download of it.
 
     A partial download is resumed only if the remote file is still the same by its ETag, its date or (if the

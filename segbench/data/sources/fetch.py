@@ -8,7 +8,7 @@ import os
 import re
 import shutil
 from pathlib import Path
-from typing import Literal
+from typing import Literal, NamedTuple
 from urllib.parse import quote, urlsplit
 from urllib.request import url2pathname
 
@@ -22,6 +22,15 @@ log = logging.getLogger(__name__)
 SUMS = "SHA256SUMS"
 RETRIES = 5
 TIMEOUT = 30.0
+PAUSE = 1.0
+
+
+class _Patience(NamedTuple):
+    """Arguments of `download`."""
+
+    retries: int
+    timeout: float
+    pause: float
 
 
 def fetch_archive(
@@ -32,6 +41,7 @@ def fetch_archive(
     *,
     retries: int = RETRIES,
     timeout: float = TIMEOUT,
+    pause: float = PAUSE,
 ) -> Provenance:
     """Get an archive from the first source that has it: `out` itself, the mirror, upstream.
 
@@ -43,7 +53,7 @@ def fetch_archive(
         archive: its address and checksum.
         out: file to write. If it exists, for instance because the user put it there, it is verified and kept.
         mirror: a folder, or a file:// or http address.
-        retries, timeout: see `download`.
+        retries, timeout, pause: see `download`.
 
     Returns:
         Where the archive came from.
@@ -51,14 +61,15 @@ def fetch_archive(
     Raises:
         SegbenchError: no source has the archive, or its checksum is wrong. It says how else to get the file.
     """
-    mirrored = _mirror_checksum(name, mirror, out, retries, timeout) if mirror else None
+    patience = _Patience(retries, timeout, pause)
+    mirrored = _mirror_checksum(name, mirror, out, patience) if mirror else None
     if out.exists():
         discard(_part(out))  # of a process that was killed after the rename
         return _accept(name, archive, out, mirrored)
     if mirror and mirrored:
         address = _join(mirror, name)
         try:
-            sha256 = _retrieve(address, out, mirrored, retries, timeout)
+            sha256 = _retrieve(address, out, mirrored, patience)
             return _provenance(name, "mirror", address, out, sha256, mirrored)
         except Unreachable as error:
             if not error.missing:
@@ -70,7 +81,7 @@ def fetch_archive(
             f"cannot be downloaded automatically: {archive.manual}", where=name, remedy=remedy
         )
     try:
-        sha256 = _retrieve(archive.url, out, archive.checksum, retries, timeout)
+        sha256 = _retrieve(archive.url, out, archive.checksum, patience)
     except Unreachable as error:
         raise SegbenchError(
             f"cannot be fetched from {archive.url} ({error})", where=name, remedy=remedy
@@ -99,12 +110,12 @@ def _accept(name: str, archive: Archive, out: Path, mirrored: str | None) -> Pro
     raise _wrong(out, " or ".join(known), got[-1], "remove it, so that it is fetched again")
 
 
-def _retrieve(address: str, out: Path, checksum: str | None, retries: int, timeout: float) -> str:
+def _retrieve(address: str, out: Path, checksum: str | None, patience: _Patience) -> str:
     """Link, copy or download `address` to `out` and verify it. Return its SHA-256. Raises Unreachable."""
     local = _local(address)
     if local is None:
         part = _part(out)
-        download(address, part, retries=retries, timeout=timeout)
+        download(address, part, **patience._asdict())
         sha256 = _digest(part, "sha256")
         if checksum and not (got := _checksum_by(checksum, part, sha256)).startswith(checksum):
             discard(part)
@@ -139,7 +150,7 @@ def _part(out: Path) -> Path:
     return out.with_name(f"{out.name}.part")
 
 
-def _mirror_checksum(name: str, mirror: str, out: Path, retries: int, timeout: float) -> str | None:
+def _mirror_checksum(name: str, mirror: str, out: Path, patience: _Patience) -> str | None:
     """Return the checksum of `name` in the mirror's `SHA256SUMS`; None if the mirror does not have it."""
     if urlsplit(mirror).scheme not in ("", "http", "https", "file"):
         raise SegbenchError(
@@ -151,7 +162,7 @@ def _mirror_checksum(name: str, mirror: str, out: Path, retries: int, timeout: f
     with scratch(out) as folder:
         sums = folder / SUMS
         try:
-            _retrieve(address, sums, None, retries, timeout)
+            _retrieve(address, sums, None, patience)
         except Unreachable as error:
             raise _unusable(mirror, SUMS, error) from error
         text = sums.read_text(encoding="utf-8", errors="replace")
@@ -159,7 +170,9 @@ def _mirror_checksum(name: str, mirror: str, out: Path, retries: int, timeout: f
     checksums = {line[2]: f"sha256:{line[1].lower()}" for line in lines if line}
     archive = _join(mirror, name)
     local = _local(archive)
-    if name not in checksums and (exists(archive, timeout=timeout) if local is None else local.exists()):
+    if name not in checksums and (
+        exists(archive, timeout=patience.timeout) if local is None else local.exists()
+    ):
         raise SegbenchError(
             f"does not list {name}, which the mirror has",
             where=address,

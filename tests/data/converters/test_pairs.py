@@ -432,6 +432,22 @@ def test_files_are_stacked_to_channels(modalities: Path, write):
     assert maps(dataset)["b"] == (HALF > 0).astype(int).tolist()
 
 
+def test_further_channels_are_no_images_without_a_mask(modalities: Path, write):
+    for name in "ab":
+        for kind in ("CBF", "MTT"):
+            (modalities / name / f"{kind}.tif").rename(
+                modalities / f"{name}{'' if kind == 'CBF' else '_MTT'}.tif"
+            )
+    options = {**STACK, "image": "{name}.tif", "channels": ["{name}_MTT.tif"], "mask": "{name}/mask.png"}
+    dataset = write(convert({}, {**options, "folder": modalities}), channels=2)
+    assert dataset.info.splits == {"test": 1, "train": 1}
+    (record,) = dataset.split("test").images
+    assert open_raster(record.path, 2).array[3, 3].tolist() == [-1000, ord("b") * 30]
+    (modalities / "a_T2.tif").write_bytes((modalities / "a.tif").read_bytes())
+    with pytest.raises(SegbenchError, match=r"a_T2\.tif: has no mask"):
+        write(convert({}, {**options, "folder": modalities}), channels=2)
+
+
 def test_all_missing_channels_are_listed(modalities: Path, write):
     (modalities / "a" / "MTT.tif").unlink()
     (modalities / "b" / "rgb.png").unlink()

@@ -305,9 +305,9 @@ def test_units_of_the_header(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"label": "label.nii"}, "a pattern needs {case}"),
-        ({"label": "../{case}.nii"}, "a pattern is relative to the folder"),
-        ({"label": "{case}/{name}.nii"}, "{name} is not known"),
+        ({"label": "label.nii"}, "options.label: 'label.nii' lacks {case}"),
+        ({"label": "../{case}.nii"}, "is not a path below the dataset's folder"),
+        ({"label": "{case}/{name}.nii"}, "{name} is not a field\n  remedy: write {case} or {split}"),
         ({"label": "{split}/{case}.nii"}, "{split} must be in the patterns of all channels"),
         ({"channels": {}}, "at least 1"),
         ({"classes": {0: "background"}}, "0 is the background"),

@@ -252,6 +252,12 @@ def test_nobody_answers(out: Path, pauses: list[float]) -> None:
     assert pauses == [1, 2] and "mirror:" in str(caught.value)
 
 
+def test_the_first_pause_can_be_set(out: Path, pauses: list[float]) -> None:
+    with pytest.raises(SegbenchError):
+        fetch_archive("set.zip", Archive(url="http://127.0.0.1:1/set.zip"), out, retries=2, pause=0.5)
+    assert pauses == [0.5, 1]
+
+
 @pytest.mark.parametrize("target", ["file:///etc/passwd", "ftp://127.0.0.1/set.zip"])
 def test_redirects_stay_on_http(server: Server, out: Path, target: str) -> None:
     server.redirect = target
