@@ -15,6 +15,7 @@ import pytest
 from bad_input.sources import zipped
 from PIL import Image
 from tiny_project import make_project
+from warm_server import WarmServer
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("pipeline")]
 
@@ -63,8 +64,8 @@ def lesions() -> Iterator[tuple[str, bytes]]:
             yield f"ISLES-2022/{path}.nii.gz", gzip.compress(image.to_bytes(), 1)
 
 
-def test_from_archives_to_the_table(tmp_path: Path) -> None:
-    project = make_project(tmp_path / "project")
+def test_from_archives_to_the_table(tmp_path: Path, warm: WarmServer) -> None:
+    project = make_project(tmp_path / "project", warm)
     mirror, sums = tmp_path / "mirror", []
     mirror.mkdir()
     for name, members in (
