@@ -115,6 +115,8 @@ def test_all_detectors_may_give_400_objects(name: str) -> None:
         if "detections_per_image" in constructor_options(cell.class_path, 2):
             detectors += 1
             assert cell.options.get("detections_per_image") == 400, model
+            if FAMILY_OF[model] == "two-stage":
+                assert cell.options.get("score_threshold", 0.05) == 0.05, model
     with_objects = [
         d for d in DATASETS if ("mask_rcnn_resnet50_fpn" in {m for e, m in cells(name) if e == d})
     ]
