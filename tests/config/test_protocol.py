@@ -65,6 +65,11 @@ def cells(recipe: str) -> dict[tuple[str, str], tuple[PlannedCell, Recipe]]:
     return {(c.dataset, c.model): (c, c.recipe) for c in run.cells if c.recipe}
 
 
+@cache
+def entry(kind: str, name: str) -> dict:
+    return read_yaml(CONFIG / kind / f"{name}.yaml")
+
+
 def seen(recipe: Recipe) -> tuple[int, tuple[int, int] | None]:
     """Images of a training, and its crop."""
     return recipe.iterations * recipe.batch_size, recipe.augment.crop
@@ -144,11 +149,11 @@ def test_entries_hold_only_their_own_share(name: str) -> None:
     protocol = {"iterations", "batch_size", "augment"}
     assert protocol <= set(read_protocol(CONFIG / "recipes", name, []))
     for model in NETWORKS:
-        own = read_yaml(CONFIG / "models" / f"{model}.yaml")["recipes"][name]
+        own = entry("models", model)["recipes"][name]
         assert not protocol & set(own), model
         assert "name" not in own.get("schedule", {}) or name == "budget", model
     for dataset in entry_names(CONFIG / "datasets"):
-        share = read_yaml(CONFIG / "datasets" / f"{dataset}.yaml").get("recipes", {}).get(name, {})
+        share = entry("datasets", dataset).get("recipes", {}).get(name, {})
         assert set(share) <= {"iterations", "augment", "inference"}, dataset
 
 
