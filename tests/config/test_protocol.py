@@ -154,7 +154,7 @@ def test_entries_hold_only_their_own_share(name: str) -> None:
         assert "name" not in own.get("schedule", {}) or name == "budget", model
     for dataset in entry_names(CONFIG / "datasets"):
         share = entry("datasets", dataset).get("recipes", {}).get(name, {})
-        assert set(share) <= {"iterations", "augment", "inference"}, dataset
+        assert set(share) <= {"iterations", "accumulate", "augment", "inference"}, dataset
 
 
 @pytest.mark.parametrize("name", ["standard", "budget"])
