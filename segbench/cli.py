@@ -417,11 +417,24 @@ def adopt(
 @app.command()
 def models(
     name: Annotated[str | None, typer.Argument(help="Name of a network; by default, all are listed.")] = None,
+    recipe: Annotated[
+        str | None, typer.Option(help="List what this recipe gives each network, on the dataset of `--on`.")
+    ] = None,
+    on: Annotated[str, typer.Option(help="Dataset of `--recipe`.")] = "cityscapes",
     registry: Registry = Path("config"),
 ) -> None:
-    """List the networks, or show the card of one."""
-    from segbench.catalogue.listing import network_card, network_row, networks, show
+    """List the networks, show the card of one, or what a recipe gives each of them."""
+    from segbench.catalogue.listing import network_card, network_row, networks, show, show_rows
+    from segbench.catalogue.protocol import recipe_rows
 
+    if recipe is not None:
+        rows = recipe_rows(recipe, on, registry)
+        if name is not None:
+            rows = [row for row in rows if row["Network"] == name]
+        if not rows:
+            raise SegbenchError(f"'{recipe}' trains no such network on {on}", where="segbench models")
+        show_rows(rows)
+        return
     show("network", networks(registry), network_row, network_card, name)
 
 
@@ -439,17 +452,21 @@ def datasets(
 @app.command()
 def cards(
     readme: Annotated[Path, typer.Option(help="File with the two tables.")] = Path("README.md"),
+    protocol: Annotated[Path, typer.Option(help="File with tables of recipes.")] = Path("docs/protocol.md"),
     registry: Registry = Path("config"),
 ) -> None:
     """Measure the sizes of all networks, write them to their entries, and update the tables in the README."""
     set_up_logging(None)
     from segbench.catalogue.listing import networks, write_readme, write_size
+    from segbench.catalogue.protocol import with_recipe_tables
     from segbench.catalogue.size import measure
+    from segbench.files import write_text
 
     for name, entry in networks(registry).items():
         size = measure(entry.class_, entry.tasks, entry.options)
         write_size(registry / "models" / f"{name}.yaml", size.model_dump(mode="json"))
     write_readme(readme, registry)
+    write_text(protocol, with_recipe_tables(protocol.read_text(encoding="utf-8"), registry))
 
 
 @app.command()

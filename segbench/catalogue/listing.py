@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -112,18 +112,22 @@ def show(
         hint = nearest(name, entries)
         remedy = f"did you mean '{hint}'?" if hint else f"`segbench {kind}s` lists all"
         raise SegbenchError(f"no {kind} '{name}'", remedy=remedy)
-    console = Console()
     if name is None:
-        rows = [row(*item) for item in entries.items()]
-        first, *others = rows[0]
-        table = Table(Column(first, no_wrap=True), *others, box=None)
-        for one in rows:
-            table.add_row(*map(Text, one.values()))
+        show_rows([row(*item) for item in entries.items()])
     else:
         table = Table(box=None, show_header=False)
         for line in card(name, entries[name]).items():
             table.add_row(*map(Text, line))
-    console.print(table)
+        Console().print(table)
+
+
+def show_rows(rows: Sequence[Row]) -> None:
+    """Print rows as a table."""
+    first, *others = rows[0]
+    table = Table(Column(first, no_wrap=True), *others, box=None)
+    for one in rows:
+        table.add_row(*map(Text, one.values()))
+    Console().print(table)
 
 
 def write_readme(path: Path, registry: Path = CONFIG) -> None:
@@ -146,7 +150,7 @@ def with_tables(text: str, registry: Path = CONFIG) -> str:
         _, end, after = rest.partition("<!-- end -->")
         if not end:
             raise SegbenchError(f"has no '<!-- {name} -->' with '<!-- end -->' after it", where="README")
-        text = before + marker + _markdown(rows) + end + after
+        text = before + marker + markdown(rows, {"Parameters", "FLOPs"}) + end + after
     return text
 
 
@@ -157,6 +161,18 @@ def write_size(path: Path, size: Mapping[str, Any]) -> None:
     before = re.sub(r"^size: .*\n", "", text, flags=re.MULTILINE)
     place = before.index("published:\n" if "\npublished:\n" in before else "recipes:\n")
     write_text(path, before[:place] + line + before[place:])
+
+
+def markdown(rows: Sequence[Row], right: Collection[str]) -> str:
+    """Return a table in Markdown; the columns named in `right` are aligned to the right."""
+    titles = list(rows[0])
+
+    def line(cells: Iterable[str]) -> str:
+        return f"| {' | '.join(cells)} |\n"
+
+    rule = line("---:" if t in right else "---" for t in titles)
+    body = [line([f"`{row[titles[0]]}`", *(markdown_text(row[t]) for t in titles[1:])]) for row in rows]
+    return line(titles) + rule + "".join(body)
 
 
 def _all(kind: type[Any], folder: Path) -> dict[str, Any]:
@@ -173,15 +189,3 @@ def _source(entry: DatasetEntry) -> str:
     if not entry.archives:
         return "generated"
     return "fetched" if all(a.url for a in entry.archives.values()) else "by hand"
-
-
-def _markdown(rows: Sequence[Row]) -> str:
-    titles = list(rows[0])
-    right = {"Parameters", "FLOPs"}
-
-    def line(cells: Iterable[str]) -> str:
-        return f"| {' | '.join(cells)} |\n"
-
-    rule = line("---:" if t in right else "---" for t in titles)
-    body = [line([f"`{row[titles[0]]}`", *(markdown_text(row[t]) for t in titles[1:])]) for row in rows]
-    return line(titles) + rule + "".join(body)

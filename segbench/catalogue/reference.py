@@ -54,7 +54,8 @@ def sections() -> Iterator[tuple[str, str, type[BaseModel]]]:
     yield "Run", "`config/config.yaml`, or the file given with `--configfile`.", RunConfig
     yield (
         "Recipe",
-        "In `recipes` of a network, in `recipe` of a dataset, and in `overrides[].recipe` of a run.",
+        "In `config/recipes/<name>.yaml`, in `recipes` of a network, in `recipes` and `recipe` of a dataset, "
+        "and in `overrides[].recipe` of a run.",
         Recipe,
     )
     yield "Dataset", "`config/datasets/<name>.yaml`.", DatasetEntry

@@ -77,6 +77,16 @@ def unknown_published(models: Mapping[str, ModelEntry], registry: Path) -> Itera
                 )
 
 
+def unknown_protocols(datasets: Mapping[str, DatasetEntry], registry: Path) -> Iterator[Problem]:
+    """Find recipes of a dataset that no file in `recipes/` describes, such as misspelt ones."""
+    known = entry_names(registry / "recipes")
+    for dataset, entry in datasets.items():
+        for name in entry.recipes:
+            if name not in known:
+                where = f"{registry}/datasets/{dataset}.yaml: recipes.{name}"
+                yield Problem(where, f"no {registry}/recipes/{name}.yaml" + did_you_mean(name, known))
+
+
 def unfit_weights(
     cells: Iterable[PlannedCell], weights: Mapping[str, WeightsEntry], config: RunConfig, registry: Path
 ) -> Iterator[Problem]:

@@ -37,6 +37,22 @@ def entry_names(folder: Path) -> list[str]:
     return sorted(path.stem for path in folder.glob("*.yaml"))
 
 
+def read_protocol(folder: Path, name: str, problems: list[Problem]) -> dict[str, Any]:
+    """Read the recipe keys that all networks share, `<folder>/<name>.yaml`; empty without such a file."""
+    path = folder / f"{name}.yaml"
+    if name not in entry_names(folder):
+        return {}
+    try:
+        raw = read_yaml(path)
+    except SegbenchError as error:
+        problems.append(Problem(str(path), error.what))
+        return {}
+    if not isinstance(raw, dict):
+        problems.append(Problem(str(path), "must be a mapping of recipe keys"))
+        return {}
+    return raw
+
+
 def read_entries(
     kind: type[Model],
     folder: Path,

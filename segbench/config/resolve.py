@@ -11,7 +11,7 @@ from typing import Any
 
 from segbench.config import checks
 from segbench.config.problems import Problem, did_you_mean, error_of, validate
-from segbench.config.registry import CONFIG, overlay, read_entries
+from segbench.config.registry import CONFIG, overlay, read_entries, read_protocol
 from segbench.config.resolved_run import PlannedCell, ResolvedRun
 from segbench.config.schema import DatasetEntry, ModelEntry, RunConfig
 from segbench.contract.recipe import Recipe
@@ -31,7 +31,7 @@ def resolve(
 
     Args:
         raw: The configuration as Snakemake read it.
-        registry: Folder with `datasets`, `models` and `weights`.
+        registry: Folder with `datasets`, `models`, `recipes` and `weights`.
         source: Files of the configuration, for the messages.
         check_code: Whether to check that networks, converters and loaders exist and accept their options.
 
@@ -54,7 +54,9 @@ def resolve(
     datasets = {name: _with_options(config, name, entry) for name, entry in datasets.items()}
     problems += checks.conflicting_archives(datasets, registry)
     problems += checks.unknown_published(models, registry)
-    cells, skipped = _cells_and_skipped(config, datasets, models, registry, problems)
+    problems += checks.unknown_protocols(datasets, registry)
+    protocol = read_protocol(registry / "recipes", config.recipe, problems)
+    cells, skipped = _cells_and_skipped(config, protocol, datasets, models, registry, problems)
     needed = dict.fromkeys(name for c in cells if (name := c.weights))
     weights = read_entries(WeightsEntry, registry / "weights", needed, f"{registry}/models: recipe", problems)
     problems += checks.unfit_weights(cells, weights, config, registry)
@@ -94,6 +96,7 @@ def _with_options(config: RunConfig, name: str, entry: DatasetEntry) -> DatasetE
 
 def _cells_and_skipped(
     config: RunConfig,
+    protocol: Mapping[str, Any],
     datasets: Mapping[str, DatasetEntry],
     models: Mapping[str, ModelEntry],
     registry: Path,
@@ -112,7 +115,7 @@ def _cells_and_skipped(
             reason = f"needs {', '.join(needs)} truth; the dataset has {', '.join(has)}"
         else:
             entries = datasets[dataset], models[model]
-            cells += _cells(config, dataset, model, *entries, shared[0], registry, problems)
+            cells += _cells(config, protocol, dataset, model, *entries, shared[0], registry, problems)
             continue
         skipped.append(SkippedPair(dataset=dataset, model=model, reason=reason))
     return cells, skipped
@@ -120,6 +123,7 @@ def _cells_and_skipped(
 
 def _cells(
     config: RunConfig,
+    protocol: Mapping[str, Any],
     dataset: str,
     model: str,
     data: DatasetEntry,
@@ -138,8 +142,9 @@ def _cells(
             hint = did_you_mean(config.recipe, entry.recipes)
             problems.append(Problem(f"{registry}/models/{model}.yaml", what + hint))
             return []
+        shares = data.recipes.get(config.recipe, {}), data.recipe
         merged: dict[str, Any] = {}
-        for layer in (entry.recipes[config.recipe], data.recipe, *(o.recipe for o in overrides)):
+        for layer in (protocol, entry.recipes[config.recipe], *shares, *(o.recipe for o in overrides)):
             merged = overlay(merged, layer)
         recipe = validate(Recipe, merged, f"recipe of {model} on {dataset}", problems)
         if recipe is None:

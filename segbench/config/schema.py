@@ -75,6 +75,9 @@ class DatasetEntry(Strict):
     recipe: dict[str, Any] = {}
     """Recipe keys for this dataset, such as the flips that its images allow. They override the recipe of
     every network."""
+    recipes: dict[str, dict[str, Any]] = {}
+    """The dataset's share of a protocol of `config/recipes/`, by name: keys such as the crop and the number
+    of iterations. They override the protocol and the recipes of all networks."""
 
     @model_validator(mode="after")
     def _window_fits(self) -> DatasetEntry:
@@ -104,8 +107,9 @@ class ModelEntry(Strict):
     published: list[Published] = []
     """Scores from papers, shown in a separate table of the report."""
     recipes: dict[str, dict[str, Any]] = {}
-    """Recipes by name, such as `demo`, `budget` and `paper`. `public` scores public weights of the whole
-    network without training."""
+    """Recipes by name, such as `demo`, `budget`, `standard` and `paper`. `public` scores public weights of
+    the whole network without training. Keys that a recipe does not state are those of
+    `config/recipes/<name>.yaml`, if there is such a file."""
 
     @property
     def notes(self) -> dict[str, str]:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from small_registry import config
 
-from segbench.config.registry import overlay, read_yaml
+from segbench.config.registry import overlay, read_protocol, read_yaml
 from segbench.config.resolve import resolve
 from segbench.config.schema import DatasetEntry, ModelEntry
 from segbench.contract.recipe import Recipe
@@ -26,11 +26,12 @@ def test_models(path: Path) -> None:
     network = load_object(entry.class_)
     if entry.trained:
         assert set(entry.tasks) == set(network.tasks)
-        assert {"demo", "budget"} <= set(entry.recipes)
-    symmetries = [DatasetEntry.model_validate(read_yaml(p)).recipe for p in DATASETS]
-    for recipe in entry.recipes.values():
-        for layer in symmetries:
-            whole = Recipe.model_validate(overlay(recipe, layer))
+        assert {"demo", "budget", "standard"} <= set(entry.recipes)
+    datasets = [DatasetEntry.model_validate(read_yaml(p)) for p in DATASETS]
+    for name, recipe in entry.recipes.items():
+        recipe = overlay(read_protocol(CONFIG / "recipes", name, []), recipe)
+        for data in datasets:
+            whole = Recipe.model_validate(overlay(overlay(recipe, data.recipes.get(name, {})), data.recipe))
             for name in filter(None, (whole.pretrained, whole.weights)):
                 weights = WeightsEntry.model_validate(read_yaml(CONFIG / "weights" / f"{name}.yaml"))
                 made_for = weights.checkpoint and weights.checkpoint.class_

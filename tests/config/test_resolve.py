@@ -165,3 +165,53 @@ def test_home_in_the_folder_of_a_dataset(registry: Path) -> None:
     forget_sources()
     run = resolve(config(dataset_options={"vessels": {"folder": "~/cells"}}), registry)
     assert run.datasets["vessels"].options["folder"] == str(Path.home() / "cells")
+
+
+def _protocol(registry: Path, raw: object, **entries: dict) -> None:
+    (registry / "recipes").mkdir()
+    (registry / "recipes" / "demo.yaml").write_text(raw if isinstance(raw, str) else yaml.safe_dump(raw))
+    for name, entry in entries.items():
+        kind = "datasets" if "convert" in entry else "models"
+        (registry / kind / f"{name}.yaml").write_text(yaml.safe_dump(entry))
+
+
+def test_a_protocol_gives_defaults_and_the_datasets_share_holds_for_all_networks(registry: Path) -> None:
+    share = {"demo": {"iterations": 7, "augment": {"crop": [32, 64]}}}
+    _protocol(
+        registry,
+        {"iterations": 5, "batch_size": 4, "augment": {"crop": [16, 16], "color_jitter": 0.2}},
+        unet=model(["semantic"], recipes={"demo": {"optimizer": {"lr": 0.5}, "augment": {"crop": [8, 8]}}}),
+        street=dataset(["semantic"], recipe={"augment": {"horizontal_flip": False}}, recipes=share),
+    )
+    run = resolve(config(datasets=["vessels", "street"], models=["unet"], controls=[]), registry)
+    vessels, street = (c.recipe for c in run.cells)
+    assert vessels and street
+    assert (vessels.iterations, vessels.batch_size, vessels.optimizer.lr) == (5, 4, 0.5)
+    assert vessels.augment.crop == (8, 8)  # the network's own, since the dataset has no share
+    assert (street.iterations, street.augment.crop, street.augment.color_jitter) == (7, (32, 64), 0.2)
+    assert not street.augment.horizontal_flip
+    override = [{"datasets": ["street"], "recipe": {"iterations": 3}}]
+    run = resolve(config(datasets=["street"], models=["unet"], controls=[], overrides=override), registry)
+    assert run.cells[0].recipe and run.cells[0].recipe.iterations == 3
+
+
+def test_a_change_of_the_datasets_share_does_not_convert_it_again(registry: Path) -> None:
+    before = resolve(config(), registry).convert_spec("street")
+    share = {"demo": {"iterations": 7}}
+    entry = dataset(["semantic", "instance", "panoptic"], options={"size": [8, 8], "seed": 0}, recipes=share)
+    _protocol(registry, {}, street=entry)
+    run = resolve(config(), registry)
+    assert run.convert_spec("street") == before
+    assert run.by_key["street", "unet", "seed0"].recipe.iterations == 7  # type: ignore[union-attr]
+
+
+def test_mistakes_of_protocols_name_the_file(registry: Path) -> None:
+    _protocol(registry, "- 1", street=dataset(["semantic"], recipes={"dmo": {"iterations": 7}}))
+    with pytest.raises(SegbenchError) as caught:
+        resolve(config(), registry)
+    assert f"{registry}/recipes/demo.yaml: must be a mapping of recipe keys" in caught.value.what
+    wrong = f"{registry}/datasets/street.yaml: recipes.dmo: no {registry}/recipes/dmo.yaml"
+    assert f"{wrong}; did you mean 'demo'?" in caught.value.what
+    (registry / "recipes" / "demo.yaml").write_text("a: [")
+    with pytest.raises(SegbenchError, match=r"recipes/demo\.yaml: cannot be read as YAML"):
+        resolve(config(), registry)
