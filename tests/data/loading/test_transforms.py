@@ -6,7 +6,8 @@ from torch.nn import functional as F
 from torchvision import tv_tensors
 
 from segbench.contract.recipe import Augment
-from segbench.data.loading.transforms import BrightnessContrast, plain_transform, training_transform
+from segbench.data.loading.colour import BrightnessContrast
+from segbench.data.loading.transforms import plain_transform, training_transform
 
 ALL = Augment(
     scale=(0.5, 2.0), crop=(48, 40), horizontal_flip=True, vertical_flip=True, rotate90=True, color_jitter=0.0
