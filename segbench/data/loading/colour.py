@@ -52,7 +52,7 @@ class BrightnessContrast(v2.Transform):
         }
 
     def transform(self, inpt: Any, params: dict[str, Any]) -> Any:
-        if isinstance(inpt, tv_tensors.Mask):
+        if not isinstance(inpt, tv_tensors.Image):
             return inpt
         limit = 1.0 if inpt.is_floating_point() else 255.0
         values = inpt.as_subclass(torch.Tensor).float()

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import signal
 from collections.abc import Iterator
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 import torch
@@ -87,10 +87,18 @@ class SegmentationDataset(Dataset[Item]):
         return changed.as_subclass(Tensor), truth
 
 
+class Images(Protocol):
+    """Training images by index."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, index: int, /) -> Item: ...
+
+
 class TrainingStream(Dataset[Item | SegbenchError]):
     """Endless samples from a dataset: each image once per epoch, in a new order in each epoch."""
 
-    def __init__(self, dataset: SegmentationDataset, seed: int) -> None:
+    def __init__(self, dataset: Images, seed: int) -> None:
         self._dataset, self._seed = dataset, seed
         self._epoch, self._order = -1, np.zeros(0, np.int64)
 
