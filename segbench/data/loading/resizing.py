@@ -112,9 +112,11 @@ def short_side_size(height: int, width: int, short: int, max_side: int | None) -
         max_side: longest side after the resize; None: no limit.
     """
     factor = short / min(height, width)
-    if max_side is not None:
-        factor = min(factor, max_side / max(height, width))
-    return _half_up(height * factor), _half_up(width * factor)
+    rows, columns = (short, width * factor) if height < width else (height * factor, short)
+    if max_side is not None and max(rows, columns) > max_side:
+        limit = max_side / max(rows, columns)
+        rows, columns = rows * limit, columns * limit
+    return _half_up(rows), _half_up(columns)
 
 
 def jittered_size(height: int, width: int, size: tuple[int, int], factor: float) -> tuple[int, int]:
@@ -154,6 +156,8 @@ class ResizeCrop(v2.Transform):
         max_class_share: draw the place again if a class has this share of the labelled pixels, or None.
     """
 
+    _transformed_types = (tv_tensors.TVTensor, np.ndarray)  # v2 hides inputs of other types
+
     def __init__(
         self, resize: Resize, crop: tuple[int, int] | None, max_class_share: float | None = None
     ) -> None:
@@ -177,6 +181,8 @@ class ResizeCrop(v2.Transform):
         return {"window": [span for span, _ in spans], "size": [size for _, size in spans]}
 
     def transform(self, inpt: Any, params: dict[str, Any]) -> Any:
+        if isinstance(inpt, np.ndarray):  # class indices
+            return inpt
         if isinstance(inpt, tv_tensors.BoundingBoxes):
             return windowed(inpt, params["window"], params["size"])
         rows, columns = params["window"]

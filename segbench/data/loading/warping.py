@@ -6,7 +6,8 @@ mean colour.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import torch
@@ -18,6 +19,8 @@ from torchvision.transforms import InterpolationMode, v2
 from torchvision.transforms.v2 import functional as F
 
 from segbench.data.loading.boxes import displaced, turned
+
+BILINEAR = InterpolationMode.BILINEAR
 
 
 class Rotate90(v2.Transform):
@@ -57,9 +60,7 @@ class Rotate(v2.Transform):
             return tv_tensors.wrap(moved, like=inpt)
         if isinstance(inpt, tv_tensors.Mask):
             return tv_tensors.wrap(F.rotate_mask(inpt.as_subclass(Tensor), angle), like=inpt)
-        colour = _colour(self.mean, inpt)
-        changed = F.rotate_image(inpt.as_subclass(Tensor), angle, InterpolationMode.BILINEAR, fill=colour)
-        return tv_tensors.wrap(changed, like=inpt)
+        return _warped(inpt, self.mean, partial(F.rotate_image, angle=angle, interpolation=BILINEAR))
 
 
 class Elastic(v2.Transform):
@@ -90,9 +91,8 @@ class Elastic(v2.Transform):
         relative = (field * torch.tensor([2 / width, 2 / height]))[None]  # the image spans -1..1
         if isinstance(inpt, tv_tensors.Mask):
             return tv_tensors.wrap(F.elastic_mask(inpt.as_subclass(Tensor), relative), like=inpt)
-        colour = _colour(self.mean, inpt)
-        changed = F.elastic_image(inpt.as_subclass(Tensor), relative, InterpolationMode.BILINEAR, fill=colour)
-        return tv_tensors.wrap(changed, like=inpt)
+        warp = partial(F.elastic_image, displacement=relative, interpolation=BILINEAR)
+        return _warped(inpt, self.mean, warp)
 
 
 class SmoothElastic(Elastic):
@@ -133,6 +133,13 @@ class GridElastic(Elastic):
         return interpolate(points, (height, width), mode="bicubic", align_corners=True)[0].permute(1, 2, 0)
 
 
-def _colour(mean: Sequence[float], image: Tensor) -> list[float]:
-    """Return the mean colour on the scale of an image."""
-    return [value * (1.0 if image.is_floating_point() else 255.0) for value in mean]
+def _warped(image: tv_tensors.Image, mean: Sequence[float], warp: Callable[[Tensor], Tensor]) -> Any:
+    """Warp an image by a function that pads with 0; the padding gets the mean colour.
+
+    torchvision's `fill` counts the padding twice in pixels on the border of the image.
+    """
+    limit = 1.0 if image.is_floating_point() else 255.0
+    colour = limit * torch.tensor(mean, dtype=torch.float32)[:, None, None]
+    values = (warp(image.as_subclass(Tensor).float() - colour) + colour).clamp(0, limit)
+    values = values if image.is_floating_point() else values.round()
+    return tv_tensors.wrap(values.to(image.dtype), like=image)
