@@ -27,9 +27,12 @@ def shown(image: torch.Tensor) -> torch.Tensor:
     return image[0] * 255 / 40
 
 
-def inner(mask: torch.Tensor, margin: int = 3) -> torch.Tensor:
-    """Return where all labels within a margin are the same, so that interpolation changes nothing (H x W)."""
+def inner(mask: torch.Tensor, margin: int) -> torch.Tensor:
+    """Return where all labels within a margin are the same, so that interpolation changes nothing (H x W).
+
+    Pixels near the border of the image are not.
+    """
     values = mask.as_subclass(torch.Tensor)[0].float()[None, None]
-    around = F.pad(values, (margin,) * 4, mode="replicate")
+    around = F.pad(values, (margin,) * 4, value=-1)  # nor are borders of the image inside
     size = 2 * margin + 1
     return (F.max_pool2d(around, size, 1) == -F.max_pool2d(-around, size, 1))[0, 0]

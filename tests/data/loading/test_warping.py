@@ -92,7 +92,7 @@ def test_an_image_is_taken_from_where_the_field_points(change) -> None:
         expected = map_coordinates(values.double().numpy(), places, order=1, mode="grid-constant", cval=0.5)
         assert (found.double() - torch.from_numpy(expected)).abs().max() < 1e-4
     for found, values in zip(truth, mask):
-        expected = map_coordinates(values.numpy(), places, order=0, mode="constant", cval=0)
+        expected = map_coordinates(values.numpy(), places, order=0, mode="grid-constant", cval=0)
         same = (found == torch.from_numpy(expected)).double().mean()
         assert same > 0.998  # but for places in the middle between two pixels
         assert set(found.unique().tolist()) <= {0, *values.unique().tolist()}
