@@ -168,7 +168,7 @@ GEOMETRY = st.fixed_dictionaries(
 )
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(
     resize=RESIZES,
     geometry=GEOMETRY,
