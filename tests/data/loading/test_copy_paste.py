@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from tiny_networks import make_spec
 
 from segbench.contract.recipe import Augment, CopyPaste
 from segbench.contract.view import Task
@@ -12,6 +13,7 @@ from segbench.data.loading.copy_paste import PastedObjects, drawn_objects, paste
 from segbench.data.loading.loader import MicroBatches, SegmentationDataset, TrainingStream, training_batches
 from segbench.data.loading.targets import mask_bounds
 from segbench.data.loading.transforms import plain_transform, training_transform
+from segbench.training.loop import Training
 
 
 def item(value: float, labels: list[int], spans: list[tuple[int, int]], width: int = 10) -> tuple:
@@ -134,3 +136,15 @@ def test_pasting_does_not_change_the_other_draws(shapes: Path) -> None:
         (image, target), (below, _) = with_pasted[position], plain[position]
         kept = ~target["masks"].any(0)
         assert torch.equal(image[:, kept], below[:, kept])
+
+
+def test_a_training_pastes_objects(shapes: Path) -> None:
+    """The images of a first batch have more objects with copy-paste than without."""
+    augment = {"horizontal_flip": False, "copy_paste": {"probability": 1}}
+    counts = []
+    for one in (augment, augment | {"copy_paste": None}):
+        spec = make_spec("Everything", task="panoptic", augment=one)
+        training = Training(shapes, spec, None, torch.device("cpu"))
+        _, targets = next(training.batches(workers=0))
+        counts.append(sum(len(target["labels"]) for target in targets))
+    assert counts[0] > counts[1]
