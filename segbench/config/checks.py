@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from functools import cache
 from importlib.util import find_spec
+from itertools import product
 from pathlib import Path
 
 from segbench.config.problems import Problem, did_you_mean
@@ -13,6 +14,7 @@ from segbench.config.resolved_run import PlannedCell
 from segbench.config.schema import DatasetEntry, ModelEntry, RunConfig
 from segbench.config.signature import ANY_NAME, constructor_options, faults, find, model_options, needs
 from segbench.contract.sources import Archive, WeightsEntry
+from segbench.contract.view import Task
 from segbench.errors import SegbenchError
 from segbench.importing import install, missing
 
@@ -150,6 +152,21 @@ def impossible_stages(cells: Iterable[PlannedCell]) -> Iterator[Problem]:
             earlier = by_key[earlier].earlier
         if earlier in seen:
             yield Problem(where, "the networks start from each other")
+
+
+def unfit_changes(cells: Iterable[PlannedCell]) -> Iterator[Problem]:
+    """Find random changes of the training images that need a truth which the task does not have."""
+    needs: dict[str, tuple[Task, ...]] = {
+        "copy_paste": ("instance", "panoptic"),
+        "max_class_share": ("semantic", "panoptic"),
+    }
+    for (cell, key), tasks in ((pair, needs[pair[1]]) for pair in product(cells, needs)):
+        if cell.recipe and getattr(cell.recipe.augment, key) is not None and cell.task not in tasks:
+            yield Problem(
+                f"recipe of {cell.model} on {cell.dataset}: augment.{key}",
+                f"needs {' or '.join(tasks)} truth, and the network is trained on {cell.task} truth here; "
+                f"set {key} to null for the pair",
+            )
 
 
 def missing_code(

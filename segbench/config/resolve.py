@@ -61,6 +61,7 @@ def resolve(
     weights = read_entries(WeightsEntry, registry / "weights", needed, f"{registry}/models: recipe", problems)
     problems += checks.unfit_weights(cells, weights, config, registry)
     problems += checks.impossible_stages(cells)
+    problems += checks.unfit_changes(cells)
     if check_code:
         problems += checks.missing_code(datasets, models, weights, registry)
         problems += checks.missing_packages(datasets, registry)

@@ -2,11 +2,33 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    NonNegativeFloat,
+    NonNegativeInt,
+    PositiveFloat,
+    PositiveInt,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 
 Fraction = Annotated[float, Field(ge=0, le=1)]
+
+
+def _ascending(ends: tuple[float, float]) -> tuple[float, float]:
+    if ends[0] > ends[1]:
+        raise ValueError("the first value of a range must not be larger than the second")
+    return ends
+
+
+PositiveRange = Annotated[tuple[PositiveFloat, PositiveFloat], AfterValidator(_ascending)]
+NonNegativeRange = Annotated[tuple[NonNegativeFloat, NonNegativeFloat], AfterValidator(_ascending)]
 
 
 class Strict(BaseModel):
@@ -47,22 +69,168 @@ class Schedule(Strict):
     """Factor on the learning rate at the start of the warm-up."""
 
 
-class Augment(Strict):
-    """Random changes of training images and their truth."""
+class LargeScaleJitter(Strict):
+    range: PositiveRange = (0.1, 2.0)
+    """Range of the factor, drawn uniformly. At 1, the image just fits into `size`."""
+    size: tuple[PositiveInt, PositiveInt] = (1024, 1024)
+    """Height and width. They are also those of the crops if `crop` is null."""
 
-    scale: tuple[PositiveFloat, PositiveFloat] = (1.0, 1.0)
-    """Range of the factor by which images are resized before the crop, drawn uniformly."""
+
+class RatioRange(Strict):
+    base: tuple[PositiveInt, PositiveInt]
+    """Longest and shortest side that images are resized to fit into, in pixels, in any order. The aspect
+    ratio stays."""
+    range: PositiveRange = (0.5, 2.0)
+    """Range of the factor on both sides, drawn uniformly."""
+
+
+class Rotate(Strict):
+    degrees: Annotated[float, Field(gt=0, le=180)]
+    """Largest angle. Angles are drawn uniformly, in both directions."""
+    probability: Fraction = 1.0
+    """Probability that an image is rotated."""
+
+
+class Elastic(Strict):
+    """Displacements are smoothed noise (`alpha`, `sigma`), or drawn on a coarse grid (`std`, `grid`)."""
+
+    alpha: PositiveFloat | None = None
+    """Factor on the smoothed noise, in pixels. The noise is uniform in -1..1 in each pixel and direction."""
+    sigma: PositiveFloat | None = None
+    """Standard deviation of the Gaussian that smooths the noise, in pixels."""
+    std: PositiveFloat | None = None
+    """Standard deviation of the displacements at the points of the grid, in pixels."""
+    grid: tuple[Annotated[int, Field(ge=2, le=64)], Annotated[int, Field(ge=2, le=64)]] = (3, 3)
+    """Rows and columns of the grid of `std`. Displacements between its points are interpolated."""
+    probability: Fraction = 1.0
+    """Probability that an image is deformed."""
+
+    @model_validator(mode="after")
+    def _one_field(self) -> Elastic:
+        smooth = self.alpha is not None and self.sigma is not None
+        if (smooth and self.std is not None) or not (smooth or self.std is not None):
+            raise ValueError("give `alpha` and `sigma`, or `std` (with `grid`)")
+        if self.std is not None and (self.alpha is not None or self.sigma is not None):
+            raise ValueError("`alpha` and `sigma` do not go with `std`; set them to null")
+        return self
+
+
+class Photometric(Strict):
+    brightness: Annotated[float, Field(ge=0, le=255)] = 32
+    """Largest value that is added or subtracted, on a scale of 0..255."""
+    contrast: NonNegativeRange = (0.5, 1.5)
+    """Range of the factor on all values."""
+    saturation: NonNegativeRange = (0.5, 1.5)
+    """Range of the factor on the saturation. RGB images only."""
+    hue: Annotated[float, Field(ge=0, le=90)] = 18
+    """Largest shift of the hue, in steps of 2 degrees, as OpenCV counts. RGB images only."""
+
+
+class Blur(Strict):
+    sigma: PositiveRange
+    """Range of the standard deviation of the Gaussian, in pixels."""
+    probability: Fraction = 0.5
+    """Probability that an image is blurred."""
+
+
+class Noise(Strict):
+    std: NonNegativeRange
+    """Range of the standard deviation, where 1 is the range of the image's values (255 for 8 bit)."""
+    probability: Fraction = 0.5
+    """Probability that an image gets noise."""
+
+
+class CopyPaste(Strict):
+    probability: Fraction = 0.5
+    """Probability that objects are pasted into an image."""
+    max_objects: PositiveInt | None = None
+    """Largest number of pasted objects. The number is drawn uniformly. null: all objects of the image."""
+
+
+class Augment(Strict):
+    """Random changes of training images and their truth.
+
+    They are applied in this order: rotate90, rotate, elastic, one of the resizes, crop, flips, colours, blur,
+    noise, copy_paste. null switches a change off.
+    """
+
+    scale: PositiveRange = (1.0, 1.0)
+    """Range of the factor by which images are resized before the crop, drawn uniformly. [1, 1]: no resizing.
+
+    At most one of `scale`, `resize`, `short_sides`, `large_scale_jitter` and `ratio_range` is given.
+    """
+    resize: tuple[PositiveInt, PositiveInt] | None = None
+    """Height and width that all images are resized to. The aspect ratio may change."""
+    short_sides: Annotated[list[PositiveInt], Field(min_length=1)] | None = None
+    """Lengths of the shorter side after resizing, in pixels; one is drawn for each image."""
+    max_side: PositiveInt | None = None
+    """Longest side after resizing by `short_sides`, in pixels; it takes precedence. null: no limit."""
+    large_scale_jitter: LargeScaleJitter | None = None
+    """Resize by a factor from a wide range, relative to a fixed size, then crop or pad to that size."""
+    ratio_range: RatioRange | None = None
+    """Resize to fit into a frame that is multiplied by a random factor."""
     crop: tuple[PositiveInt, PositiveInt] | None = None
     """Height and width of the training crops. Smaller images are padded with void. null: whole images."""
+    max_class_share: Annotated[float, Field(gt=0, lt=1)] | None = None
+    """Draw a crop again, up to ten times, if one class covers this share or more of its labelled pixels.
+    Semantic and panoptic truth only."""
     horizontal_flip: bool = True
     """Flip half of the images from left to right."""
     vertical_flip: bool = False
     """Flip half of the images upside down."""
     rotate90: bool = False
     """Rotate by a random multiple of 90 degrees."""
+    rotate: Rotate | None = None
+    """Rotate by any angle around the centre. The size stays; corners outside of the image are void."""
+    elastic: Elastic | None = None
+    """Deform by a random, smooth field of displacements."""
     color_jitter: Annotated[float, Field(ge=0, le=1)] = 0.0
     """Strength of random brightness, contrast and saturation; without saturation for images that are neither
     grey nor RGB."""
+    photometric: Photometric | None = None
+    """Distort brightness, contrast, saturation and hue, each in half of the images. Not with `color_jitter`.
+    """
+    blur: Blur | None = None
+    """Blur by a Gaussian."""
+    noise: Noise | None = None
+    """Add Gaussian noise."""
+    copy_paste: CopyPaste | None = None
+    """Paste objects of another training image over the image. Instance and panoptic truth only."""
+
+    @field_validator("scale", "horizontal_flip", "vertical_flip", "rotate90", "color_jitter", mode="before")
+    @classmethod
+    def _null_is_off(cls, value: Any, info: ValidationInfo) -> Any:
+        off = {"scale": (1.0, 1.0), "color_jitter": 0.0}
+        return off.get(info.field_name or "", False) if value is None else value
+
+    @model_validator(mode="after")
+    def _compatible(self) -> Augment:
+        wrong = []
+        if len(self.resizes) > 1:
+            wrong.append(f"{' and '.join(self.resizes)} both resize; keep one and set the others to null")
+        if self.max_side is not None and self.short_sides is None:
+            wrong.append("max_side needs short_sides; add them, or set max_side to null")
+        if self.max_class_share is not None and self.crop_size is None:
+            wrong.append("max_class_share needs crop; add it, or set max_class_share to null")
+        if self.color_jitter and self.photometric is not None:
+            wrong.append("color_jitter and photometric both change colours; set one of them to null")
+        if wrong:
+            raise ValueError("; ".join(wrong))
+        return self
+
+    @property
+    def resizes(self) -> list[str]:
+        """Keys that resize the image."""
+        keys = ("resize", "short_sides", "large_scale_jitter", "ratio_range")
+        return ["scale"] * (self.scale != (1.0, 1.0)) + [
+            key for key in keys if getattr(self, key) is not None
+        ]
+
+    @property
+    def crop_size(self) -> tuple[int, int] | None:
+        """Height and width of the training crops: `crop`, or else the size of `large_scale_jitter`."""
+        jitter = self.large_scale_jitter
+        return self.crop or (jitter.size if jitter is not None else None)
 
 
 class Inference(Strict):

@@ -66,7 +66,7 @@ def conversion_minutes(wildcards: object, attempt: int) -> int:
 
 
 def _megapixels(recipe: Recipe) -> float:
-    height, width = recipe.augment.crop or (1000, 1000)
+    height, width = recipe.augment.crop_size or (1000, 1000)
     return height * width / 1e6
 
 

@@ -243,7 +243,7 @@ class Measurements:
             Hours and the name of the device, or None if the network was never measured.
         """
         assert cell.recipe
-        crop = cell.recipe.augment.crop
+        crop = cell.recipe.augment.crop_size
         rates = [rate for rate in _nearest(self._rates, cell) if rate.whole_images == (crop is None)]
         rates = [rate for rate in rates if rate.gpu and self._device != "cpu"] or rates
         if not rates:

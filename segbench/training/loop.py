@@ -19,6 +19,7 @@ from torch import Tensor
 
 from segbench.contract.cell import CellSpec
 from segbench.data.dataset import Dataset
+from segbench.data.loading.copy_paste import PastedObjects
 from segbench.data.loading.loader import (
     Batch,
     MicroBatches,
@@ -121,6 +122,7 @@ class Training:
         recipe = self.recipe
         transform = training_transform(recipe.augment, self.info.mean, self.info.std)
         images = SegmentationDataset(self.dataset.split("train"), self.view, transform)
+        paste = recipe.augment.copy_paste
         positions = MicroBatches(
             recipe.iterations,
             recipe.batch_size,
@@ -129,7 +131,7 @@ class Training:
             share=(parallel.rank(), parallel.size()),
         )
         return training_batches(
-            TrainingStream(images, self.spec.seed),
+            TrainingStream(PastedObjects(images, paste) if paste else images, self.spec.seed),
             positions,
             workers=workers,
             pin_memory=self.precision.device.type == "cuda",

@@ -94,7 +94,8 @@ data.dataset data.deep_png data.images data.junk data.levels data.tiff
 """
 TRAINING = f"""
 {DATA} contract.cell contract.recipe
-data.loading.boxes data.loading.loader data.loading.targets data.loading.transforms
+data.loading.boxes data.loading.colour data.loading.copy_paste data.loading.loader data.loading.resizing
+data.loading.targets data.loading.transforms data.loading.warping
 models.layers.backbones models.layers.swin models.layers.weight_decay models.losses.binary
 models.losses.semantic
 models.network models.saved models.weights.public

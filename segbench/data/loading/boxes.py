@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn.functional import grid_sample
 from torchvision import tv_tensors
 from torchvision.ops import box_area, clip_boxes_to_image
 
@@ -21,6 +22,10 @@ MIN_SIZE = 1.0
 """Smallest width and height in pixels, as in torchvision's `SanitizeBoundingBoxes`."""
 MIN_VISIBLE = 0.1
 """Smallest visible share of a box."""
+OUTLINE_POINTS = 17
+"""Points on each edge of a box that is deformed."""
+INVERSE_STEPS = 10
+"""Steps of the iteration that inverts a deformation."""
 
 
 class BoxReader:
@@ -64,6 +69,33 @@ def windowed(boxes: tv_tensors.BoundingBoxes, window: list[slice], size: list[in
     factor = torch.tensor([s / (w.stop - w.start) for s, w in zip(size[::-1], (columns, rows))] * 2)
     moved = (boxes.as_subclass(Tensor) - start) * factor
     return tv_tensors.wrap(moved, like=boxes, canvas_size=(size[0], size[1]))
+
+
+def displaced(boxes: tv_tensors.BoundingBoxes, field: Tensor) -> tv_tensors.BoundingBoxes:
+    """Move boxes as an image, each pixel of which is taken from where a field of displacements points.
+
+    A box becomes the bounds of its moved outline. Where the outline goes is the inverse of the field, found
+    by fixed-point iteration, which converges for fields that do not fold the image.
+
+    Args:
+        boxes: N boxes, which may reach out of the image. They are not clipped.
+        field: H x W x 2, displacements along x and y in pixels.
+    """
+    height, width = boxes.canvas_size
+    steps = torch.linspace(0, 1, OUTLINE_POINTS)
+    ends = torch.stack([torch.zeros_like(steps), torch.ones_like(steps)])
+    along, across = steps.expand(2, -1).flatten(), ends.flatten()
+    shares = torch.cat([torch.stack([along, across], 1), torch.stack([across, along], 1)])  # P x 2
+    corners = boxes.as_subclass(Tensor)
+    start = corners[:, None, :2] + shares * (corners[:, 2:] - corners[:, :2])[:, None]  # N x P x 2
+    # `grid_sample` without `align_corners` has the centre of pixel i at i + 0.5, as boxes have
+    image, scale = field.permute(2, 0, 1)[None], torch.tensor([2 / width, 2 / height])
+    points = start
+    for _ in range(INVERSE_STEPS):
+        moved = grid_sample(image, (points * scale - 1)[None], padding_mode="border", align_corners=False)
+        points = start - moved[0].permute(1, 2, 0)
+    bounds = torch.cat([points.amin(1), points.amax(1)], 1)
+    return tv_tensors.wrap(bounds, like=boxes)
 
 
 def box_target(boxes: tv_tensors.BoundingBoxes, labels: Tensor, image_id: int) -> Target:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import signal
 from collections.abc import Iterator
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 import torch
@@ -62,32 +62,43 @@ class SegmentationDataset(Dataset[Item]):
         image = self.split.read_image(record)
         if self.view.task == "detection":
             boxes, labels = self._boxes(record)
-            changed, boxes = self._changed(image, boxes, boxes.canvas_size, record)
+            changed, boxes = self._changed(image, boxes, boxes.canvas_size, labels.numpy(), record)
             return changed, box_target(boxes, labels, record.id)
         layers, numbers = self._layers(record)
         truth = tv_tensors.Mask(torch.from_numpy(layers))
-        changed, masks = self._changed(image, truth, layers.shape[1:], record)
+        changed, masks = self._changed(image, truth, layers.shape[1:], numbers, record)
         labels = torch.from_numpy(numbers)
         return changed, build_target(self.view.task, masks.as_subclass(Tensor), labels, image_id=record.id)
 
     def _changed(
-        self, image: np.ndarray, truth: Truth, size: tuple[int, ...], record: ImageRecord
+        self, image: np.ndarray, truth: Truth, size: tuple[int, ...], labels: np.ndarray, record: ImageRecord
     ) -> tuple[Tensor, Truth]:
-        """Transform an image and its truth, which is for an image of `size` (height, width)."""
+        """Transform an image and its truth, which is for an image of `size` (height, width).
+
+        The transform also gets the class index of each object or segment.
+        """
         if size != image.shape[:2]:
             raise SegbenchError(
                 f"has height and width {image.shape[:2]}, its truth has {size}",
                 where=record.path,
                 remedy="convert the dataset again, or remove the image from it",
             )
-        changed, truth = self.transform(image_tensor(image), truth)
+        changed, truth, _ = self.transform(image_tensor(image), truth, labels)
         return changed.as_subclass(Tensor), truth
+
+
+class Images(Protocol):
+    """Training images by index."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, index: int, /) -> Item: ...
 
 
 class TrainingStream(Dataset[Item | SegbenchError]):
     """Endless samples from a dataset: each image once per epoch, in a new order in each epoch."""
 
-    def __init__(self, dataset: SegmentationDataset, seed: int) -> None:
+    def __init__(self, dataset: Images, seed: int) -> None:
         self._dataset, self._seed = dataset, seed
         self._epoch, self._order = -1, np.zeros(0, np.int64)
 

@@ -219,7 +219,7 @@ class Attempt:
                 "parameters": sum(p.numel() for p in training.network.parameters()),
                 "iterations": self.recipe.iterations,
                 "gpus": self.recipe.gpus,
-                "crop": self.recipe.augment.crop,
+                "crop": self.recipe.augment.crop_size,
                 "images": images,
                 "selected_iteration": training.best["iteration"] if training.best else training.iteration,
                 "seconds": self.seconds if trained else None,

@@ -11,8 +11,9 @@ from segbench.contract.recipe import Augment
 from segbench.data.dataset import Dataset
 from segbench.data.loading.boxes import BoxReader, box_target, turned, windowed
 from segbench.data.loading.loader import SegmentationDataset, collate
+from segbench.data.loading.resizing import PadTo
 from segbench.data.loading.targets import mask_bounds
-from segbench.data.loading.transforms import PadTo, plain_transform, training_transform
+from segbench.data.loading.transforms import plain_transform, training_transform
 from segbench.errors import SegbenchError
 from segbench.files import read_json, write_json
 

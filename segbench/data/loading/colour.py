@@ -1,0 +1,162 @@
+"""Random changes of the values of training images. The truth stays as it is."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from scipy.ndimage import gaussian_filter
+from torch import Tensor
+from torchvision import tv_tensors
+from torchvision.transforms import v2
+from torchvision.transforms.v2 import functional as F
+
+HUES = 180
+"""Steps of the hue circle, as OpenCV counts for 8 bit."""
+
+
+class ValueTransform(v2.Transform):
+    """Base of transforms of image values, which are computed as float32 and end in the type of the image."""
+
+    _transformed_types = (tv_tensors.Image,)
+
+    def transform(self, inpt: Any, params: dict[str, Any]) -> Any:
+        limit = 1.0 if inpt.is_floating_point() else 255.0
+        values = self.changed(inpt.as_subclass(Tensor).float() / limit, params) * limit
+        values = values if inpt.is_floating_point() else values.round()
+        return tv_tensors.wrap(values.to(inpt.dtype), like=inpt)
+
+    def changed(self, values: Tensor, params: dict[str, Any]) -> Tensor:
+        """Return the changed values (C x H x W float32 in 0..1), in 0..1."""
+        raise NotImplementedError
+
+
+class BrightnessContrast(v2.Transform):
+    """Change brightness and contrast of images of any number of channels, in random order.
+
+    All channels get the same factors; contrast changes around the mean of each channel.
+
+    Args:
+        strength: both factors are drawn uniformly from 1 - strength to 1 + strength.
+    """
+
+    def __init__(self, strength: float) -> None:
+        super().__init__()
+        self.strength = strength
+
+    def make_params(self, flat_inputs: list[Any]) -> dict[str, Any]:
+        brightness, contrast = torch.empty(2).uniform_(max(0, 1 - self.strength), 1 + self.strength).tolist()
+        return {
+            "factors": {"brightness": brightness, "contrast": contrast},
+            "first": int(torch.randint(2, ())),
+        }
+
+    def transform(self, inpt: Any, params: dict[str, Any]) -> Any:
+        if not isinstance(inpt, tv_tensors.Image):
+            return inpt
+        limit = 1.0 if inpt.is_floating_point() else 255.0
+        values = inpt.as_subclass(torch.Tensor).float()
+        names = ("brightness", "contrast")
+        for name in names[:: -1 if params["first"] else 1]:
+            origin = 0.0 if name == "brightness" else values.mean((-2, -1), keepdim=True)
+            values = (origin + params["factors"][name] * (values - origin)).clamp(0, limit)
+        values = values if inpt.is_floating_point() else values.round()
+        return tv_tensors.wrap(values.to(inpt.dtype), like=inpt)
+
+
+class Photometric(ValueTransform):
+    """Distort brightness, contrast, saturation and hue, as SSD and mmsegmentation's `PhotoMetricDistortion`.
+
+    Each is changed with probability 0.5; contrast before or after saturation and hue, at random. Brightness
+    is added, and contrast is a factor on all values (not around a mean, as torchvision's). Images that are
+    not RGB get brightness and contrast only.
+
+    Args:
+        brightness: largest value that is added or subtracted, on a scale of 0..255.
+        contrast, saturation: range of the factor.
+        hue: largest shift, in steps of 2 degrees.
+    """
+
+    def __init__(
+        self,
+        brightness: float,
+        contrast: tuple[float, float],
+        saturation: tuple[float, float],
+        hue: float,
+    ) -> None:
+        super().__init__()
+        self.ranges = {
+            "brightness": (-brightness / 255, brightness / 255),
+            "contrast": contrast,
+            "saturation": saturation,
+            "hue": (-hue / HUES, hue / HUES),
+        }
+
+    def make_params(self, flat_inputs: list[Any]) -> dict[str, Any]:
+        drawn = {name: float(torch.empty(()).uniform_(*ends)) for name, ends in self.ranges.items()}
+        used = (torch.rand(len(drawn)) < 0.5).tolist()
+        last = ("saturation", "hue", "contrast")
+        order = ("contrast", "saturation", "hue") if int(torch.randint(2, ())) else last
+        steps = [name for (name, use) in zip(drawn, used) if use]
+        return {"steps": [(name, drawn[name]) for name in ("brightness", *order) if name in steps]}
+
+    def changed(self, values: Tensor, params: dict[str, Any]) -> Tensor:
+        for name, amount in params["steps"]:
+            if name == "brightness":
+                values = (values + amount).clamp(0, 1)
+            elif name == "contrast":
+                values = (values * amount).clamp(0, 1)
+            elif len(values) == 3:
+                values = saturated(values, amount) if name == "saturation" else F.adjust_hue(values, amount)
+        return values
+
+
+def saturated(values: Tensor, factor: float) -> Tensor:
+    """Multiply the saturation of HSV by a factor, up to its largest value of 1.
+
+    Args:
+        values: 3 x H x W, RGB in 0..1.
+        factor: 0 or more.
+    """
+    top = values.amax(0, keepdim=True)
+    spread = top - values.amin(0, keepdim=True)  # saturation times top
+    stretch = (top / spread.clamp(min=1e-8)).clamp(max=factor)
+    return top - (top - values) * stretch
+
+
+class Blur(ValueTransform):
+    """Blur by a Gaussian.
+
+    Args:
+        sigma: range of its standard deviation in pixels, drawn uniformly.
+    """
+
+    def __init__(self, sigma: tuple[float, float]) -> None:
+        super().__init__()
+        self.sigma = sigma
+
+    def make_params(self, flat_inputs: list[Any]) -> dict[str, Any]:
+        return {"sigma": float(torch.empty(()).uniform_(*self.sigma))}
+
+    def changed(self, values: Tensor, params: dict[str, Any]) -> Tensor:
+        # torchvision's kernel must be smaller than the image
+        blurred = gaussian_filter(values.numpy(), params["sigma"], axes=(1, 2), mode="reflect")
+        return torch.from_numpy(blurred).clamp(0, 1)
+
+
+class Noise(ValueTransform):
+    """Add Gaussian noise, independent in each pixel and channel.
+
+    Args:
+        std: range of its standard deviation, drawn uniformly, where 1 is the range of the image's values.
+    """
+
+    def __init__(self, std: tuple[float, float]) -> None:
+        super().__init__()
+        self.std = std
+
+    def make_params(self, flat_inputs: list[Any]) -> dict[str, Any]:
+        return {"std": float(torch.empty(()).uniform_(*self.std))}
+
+    def changed(self, values: Tensor, params: dict[str, Any]) -> Tensor:
+        return (values + params["std"] * torch.randn_like(values)).clamp(0, 1)
