@@ -141,7 +141,8 @@ def white(image: Image.Image) -> int:
 
 
 def _white_of_ppm(image: Image.Image) -> int:
-    stated = [t.args[1] for t in image.tile if isinstance(t.args, tuple)] if image.format == "PPM" else []
+    tiles = getattr(image, "tile", []) if image.format == "PPM" else []
+    stated = [tile.args[1] for tile in tiles if isinstance(tile.args, tuple)]
     return stated[0] if stated else 255
 
 

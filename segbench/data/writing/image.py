@@ -85,6 +85,7 @@ class ImageWriter:
             "dropped": truth.dropped,
             "clipped": truth.clipped,
             "objects": sum(not o["iscrowd"] for o in truth.instances or ()),
+            "facts": sample.facts,
             "digest": self._digest(path, truth, line, sample.group),
             "sizes": {str(p.relative_to(self.folder)): p.stat().st_size for p in (path, *maps)},
         }

@@ -5,6 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+from array import array
+from collections import defaultdict
 from collections.abc import Generator, Iterable, Iterator
 from contextlib import ExitStack, closing, nullcontext
 from dataclasses import dataclass, field
@@ -94,7 +96,7 @@ def write_dataset(
             window=window,
             max_pixels=max_pixels,
         )
-        _write_images(converted.samples, writer, journal, summary, processes)
+        _write_images(converted, writer, journal, summary, processes)
         for needed in ("train", converted.evaluation_split):
             if needed not in summary.splits:
                 raise SegbenchError(
@@ -153,6 +155,8 @@ class _Summary:
     dropped: int = 0
     clipped: int = 0
     max_instances: int = 0
+    facts: defaultdict[str, array[float]] = field(default_factory=lambda: defaultdict(lambda: array("d")))
+    """Values of `Sample.facts` by name."""
 
     def add(self, position: int, head: dict[str, Any]) -> None:
         self.splits.setdefault(head["split"], {})[head["file_name"]] = position, head["digest"]
@@ -164,6 +168,8 @@ class _Summary:
         self.dropped += head["dropped"]
         self.clipped += head["clipped"]
         self.max_instances = max(self.max_instances, head["objects"])
+        for key, value in head["facts"].items():
+            self.facts[key].append(value)
 
     def digest(self) -> str:
         """Return the SHA-256 of the images and their truth, whatever the order of the samples."""
@@ -187,7 +193,7 @@ def _offered(given: set[Task], categories: list[Category]) -> set[Task]:
 
 
 def _write_images(
-    samples: Iterable[Sample], writer: ImageWriter, journal: Journal, summary: _Summary, processes: int
+    converted: Converted, writer: ImageWriter, journal: Journal, summary: _Summary, processes: int
 ) -> None:
     """Write the images that the journal does not have. SegbenchError lists all that are not valid."""
     done: dict[int, tuple[str, str]] = {}
@@ -200,7 +206,7 @@ def _write_images(
         log.info("%s: %d images are already written", writer.name, len(done))
     faults = Faults()
     images = len(done)
-    with closing(_results(writer, _pending(samples, done), processes)) as results:
+    with closing(_results(writer, _pending(converted.samples, done), processes)) as results:
         for found in chain.from_iterable(results):
             if not isinstance(found, Written):
                 faults.add(*found)
@@ -209,6 +215,10 @@ def _write_images(
             images += 1
             if images % 1000 == 0:
                 log.info("%s: %d images", writer.name, images)
+    try:
+        converted.finish(summary.facts)
+    except SegbenchError as error:
+        faults.add(error)
     faults.raise_if_any()
 
 
