@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from pydantic_core import from_json
 
 from segbench.contract.channels import Window
 from segbench.contract.limits import MAX_PIXELS
@@ -324,25 +325,24 @@ def _write_listings(
         groups: dict[str, str] = {}
         numbers = count(1)
         for image_id, name in enumerate(sorted(images), 1):  # the ids of `Split.images`
-            written = journal.read(images[name][0])
-            if "statistics" in written.head:
-                statistics.merge(written.head["statistics"])
-            record = json.loads(written.truth)
-            if (group := written.head["group"]) is not None:
+            head, texts = journal.read(images[name][0])
+            if texts.statistics:
+                statistics.merge(from_json(texts.statistics))
+            if (group := head["group"]) is not None:
                 groups[Path(name).stem] = group
-            if "slice" in record:
-                slices.append((Path(name).stem, Slice.model_validate(record["slice"])))
-            image = {"id": image_id} | record["image"]
+            if texts.slice:
+                slices.append((Path(name).stem, Slice.model_validate_json(texts.slice)))
+            image = b'{"id": %d, ' % image_id + texts.image[1:]
             if instances:
                 instances.images.add(image)
-                for annotation in record["instances"]:
-                    instances.add_annotation({"id": next(numbers), "image_id": image_id} | annotation)
+                for text in texts.instances:
+                    ids = b'{"id": %d, "image_id": %d, ' % (next(numbers), image_id)
+                    instances.add_annotation(image_id, ids + text[1:])
             if panoptic:
                 panoptic.images.add(image)
-                file_name = f"{Path(name).stem}.png"
-                panoptic.add_annotation(
-                    {"image_id": image_id, "file_name": file_name, "segments_info": record["segments_info"]}
-                )
+                file = json.dumps(f"{Path(name).stem}.png").encode()
+                text = b'{"image_id": %d, "file_name": %s, "segments_info": %s}'
+                panoptic.add_annotation(image_id, text % (image_id, file, texts.segments))
     if groups:
         write_json(folder / "groups.json", dict(sorted(groups.items())))
     if slices:
