@@ -155,12 +155,14 @@ def tree(pid: int) -> Iterator[int]:
             yield from tree(int(child))
 
 
-def resident(pid: int) -> float:
-    """Resident memory of a process and its descendants, in MB."""
+def resident(pid: int, used: dict[int, float]) -> float:
+    """Resident memory of a process and its descendants, in MB. `used`: gets their processor seconds."""
     pages = 0
     try:
         for one in tree(pid):
             pages += int(Path(f"/proc/{one}/statm").read_text().split()[1])
+            ticks = Path(f"/proc/{one}/stat").read_text().rpartition(")")[2].split()[11:13]
+            used[one] = sum(map(int, ticks)) / os.sysconf("SC_CLK_TCK")
     except (OSError, IndexError):  # a process ended meanwhile
         return 0
     return pages * os.sysconf("SC_PAGESIZE") / 2**20
@@ -169,7 +171,8 @@ def resident(pid: int) -> float:
 def measured(code: Path, *command: str | Path) -> tuple[float, float, float, str]:
     """Run Python with the package in `code`. Return seconds, processor seconds, peak memory in MB, output."""
     environment = os.environ | {"PYTHONPATH": str(code), "OMP_NUM_THREADS": "1"}
-    peak, start, before = 0.0, time.perf_counter(), os.times()
+    peak, start = 0.0, time.perf_counter()
+    used: dict[int, float] = {}  # a process that is not waited for is missing in `os.times`
     with tempfile.TemporaryFile("w+") as output, tempfile.TemporaryFile("w+") as errors:
         process = subprocess.Popen(
             [sys.executable, *command], env=environment, stdout=output, stderr=errors, cwd=code
@@ -179,20 +182,18 @@ def measured(code: Path, *command: str | Path) -> tuple[float, float, float, str
         def watch() -> None:
             nonlocal peak
             while not done.wait(0.1):
-                peak = max(peak, resident(process.pid))
+                peak = max(peak, resident(process.pid, used))
 
         watcher = threading.Thread(target=watch)
         watcher.start()
         status = process.wait()
         done.set()
         watcher.join()
-        after = os.times()
         errors.seek(0)
         if status:
             raise SystemExit(f"{' '.join(map(str, command))[:500]} failed:\n{errors.read()[-3000:]}")
         output.seek(0)
-        used = after.children_user + after.children_system - before.children_user - before.children_system
-        return time.perf_counter() - start, used, peak, output.read()
+        return time.perf_counter() - start, sum(used.values()), peak, output.read()
 
 
 def measure(name: str, versions: dict[str, Path], place: Path, scale: float, lint: bool) -> None:

@@ -128,10 +128,11 @@ def lint(
     set_up_logging(log)
     with recorded("lint", state or out.parent, log):
         from segbench.data.lint.dataset import lint_dataset
-        from segbench.data.lint.drawing import draw_pairs, draw_summary
         from segbench.files import write_json
 
         report = lint_dataset(data)
+        from segbench.data.lint.drawing import draw_pairs, draw_summary  # imports matplotlib
+
         draw_summary(report.splits, out.with_name("lint.png"))
         pairs = out.with_name("near_duplicates.png")
         if report.near_duplicates:

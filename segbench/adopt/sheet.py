@@ -12,13 +12,14 @@ from PIL import Image, ImageOps
 
 from segbench.adopt.proposal import spread
 from segbench.contract.view import BACKGROUND, Category, Task
+from segbench.data.coco.jsonstream import scan
 from segbench.data.converters.splits import SPLITS
 from segbench.data.dataset import Dataset, ImageRecord, Split
 from segbench.data.images import image_size, open_raster
 from segbench.data.levels import scaled
 from segbench.data.painting import VOID, paint
 from segbench.data.painting import shown as shown_channels
-from segbench.files import atomic_path, read_json
+from segbench.files import atomic_path
 from segbench.report.gallery import Reader, truth_reader
 
 IMAGES = 20
@@ -158,7 +159,9 @@ def _count(split: Split) -> Counts:
         result.counted += 1
     if "detection" in tasks:
         pairs = set()
-        for annotation in read_json(split.instances_json)["annotations"]:
+        for key, annotation, _, _ in scan(split.instances_json):
+            if key != "annotations":
+                continue
             pairs.add((annotation["image_id"], annotation["category_id"]))
             if not annotation.get("iscrowd"):
                 result.areas.setdefault(annotation["category_id"], []).append(annotation["area"])

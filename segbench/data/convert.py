@@ -125,5 +125,11 @@ def _own_files(folder: Any) -> str:
 
 
 def _sha256(path: Path) -> str:
+    if path.is_dir():
+        raise SegbenchError(
+            "is a folder, not a file",
+            where=path,
+            remedy="pack it as a zip; or name it in the converter's option `folder`, if it has one",
+        )
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

@@ -23,7 +23,7 @@ kinds of truth.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -124,6 +124,7 @@ class Sample:
         group: what the image belongs to, such as a patient or a video; None: only to itself.
         slice: the place of the image in a volume, if it is a slice of one.
         source: the annotation file, which messages name; None: they name the image.
+        facts: numbers for `Converted.finish`, by name.
         faults: errors of the annotation. Those of all samples are reported together.
         load: returns further fields of the sample. It is called in the process that writes the image, so it
             must be picklable: what it does, such as reading a mask, is done for several images in parallel.
@@ -141,6 +142,7 @@ class Sample:
     group: str | None = None
     slice: Slice | None = None
     source: Path | None = None
+    facts: dict[str, float] = field(default_factory=dict)
     faults: list[SegbenchError] = field(default_factory=list)
     load: Callable[[], dict[str, Any]] | None = None
 
@@ -174,6 +176,9 @@ class Converted:
     """Who divided the images into splits."""
     overlapping: bool = field(kw_only=True, default=False)
     """Whether a pixel may have several classes, see `Sample.semantic`."""
+    finish: Callable[[Mapping[str, Sequence[float]]], None] = field(kw_only=True, default=lambda facts: None)
+    """Called when all images are written, with the `facts` of all valid samples by name, in any order. It
+    may log warnings, and raise SegbenchError."""
 
 
 @dataclass(frozen=True)

@@ -16,8 +16,10 @@ from segbench.data.deep_png import is_deep_png, read_deep_png
 from segbench.data.levels import Levels, scaled
 from segbench.errors import SegbenchError
 
-IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".tif", ".tiff", ".gif", ".bmp", ".webp"})
-_EXIF, _FOUND = 0x0112, "orientation"
+IMAGE_SUFFIXES = frozenset(
+    {".png", ".jpg", ".jpeg", ".tif", ".tiff", ".gif", ".bmp", ".webp", ".ppm", ".pgm"}
+)
+_EXIF, _FOUND, _WHITE = 0x0112, "orientation", "white"
 _STORED = {  # from an upright image to the stored one
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -71,12 +73,13 @@ def open_image(
         if not deep_colours:
             _refuse_deep_colour(image, where)
         orientation = _orientation(image)  # before `load`, which drops it for TIFF
+        stated = _white_of_ppm(image)
         if image.format == "TIFF" and orientation > 4 and isinstance(path, Path):
             image = Image.open(io.BytesIO(path.read_bytes()))  # Pillow garbles memory-mapped TIFFs
         image.load()
         if image.format == "TIFF" and orientation in _STORED:  # Pillow turns these on its own
             image = image.transpose(_STORED[orientation])
-        image.info[_FOUND] = orientation
+        image.info |= {_FOUND: orientation, _WHITE: stated}
         return image
     except (UnidentifiedImageError, OSError, ValueError, SyntaxError) as error:
         raise _unreadable(error, where) from error
@@ -121,12 +124,26 @@ def _refuse_deep_colour(image: Image.Image, where: Path | str) -> None:
     """Raise SegbenchError for 16-bit colours, which Pillow silently reduces to 8 bits."""
     tiles = getattr(image, "tile", [])
     modes = [str(tile.args if isinstance(tile.args, str) else tile.args[:1]) for tile in tiles]
-    if any(";16" in mode for mode in modes) and not image.mode.startswith("I"):
+    deep = any(";16" in mode for mode in modes) or _white_of_ppm(image) > 255
+    if deep and not image.mode.startswith("I"):
         raise SegbenchError(
             f"has 16 bits in each of {len(image.getbands())} channels, which would be reduced to 8",
             where=where,
             remedy="save it with 8 bits per channel, or as one grey channel of 16 bits",
         )
+
+
+def white(image: Image.Image) -> int:
+    """Return the value that an image from `open_image` states for white, if it is a PPM or PGM file. Pillow
+    has scaled its values, unless this is 255 or 65535.
+    """
+    return image.info.get(_WHITE, 255)
+
+
+def _white_of_ppm(image: Image.Image) -> int:
+    tiles = getattr(image, "tile", []) if image.format == "PPM" else []
+    stated = [tile.args[1] for tile in tiles if isinstance(tile.args, tuple)]
+    return stated[0] if stated else 255
 
 
 def has_more_than_8_bit(image: Image.Image) -> bool:

@@ -192,3 +192,9 @@ def test_a_process_that_is_killed_is_out_of_memory(tmp_path: Path, few: None) ->
         run(source, tmp_path / "out", 2)
     assert "fewer threads" in str(error.value.remedy)
     assert not (tmp_path / "out").exists() and (tmp_path / UNFINISHED / "out.work").is_dir()
+
+
+def test_a_folder_is_no_archive(tmp_path: Path) -> None:
+    (tmp_path / "discs").mkdir()
+    with pytest.raises(SegbenchError, match=r"discs: is a folder, not a file\n  remedy: pack it as a zip"):
+        run(tmp_path / "discs", tmp_path / "out", 1)

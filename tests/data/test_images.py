@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from segbench.data import images
-from segbench.data.images import open_image, open_raster, read_image, read_upright
+from segbench.data.images import IMAGE_SUFFIXES, open_image, open_raster, read_image, read_upright
 from segbench.errors import SegbenchError
 
 STORED = {  # how a camera held in eight ways stores the upright image [[1, 2, 3], [4, 5, 6]]
@@ -83,6 +83,16 @@ def test_png_of_16_bit_colours(tmp_path: Path) -> None:
     assert open_raster(path, 1).array[:, :, 0] == pytest.approx(grey)
     path.write_bytes(path.read_bytes()[:60])
     with pytest.raises(SegbenchError, match=r"deep\.png: is not a readable image.*\n  remedy: replace"):
+        read_image(path, 3)
+
+
+def test_ppm(tmp_path: Path) -> None:
+    pixels = np.arange(60, dtype=np.uint8).reshape(4, 5, 3)
+    path = tmp_path / "eye.ppm"
+    path.write_bytes(b"P6\n5 4\n255\n" + pixels.tobytes())
+    assert path.suffix in IMAGE_SUFFIXES and (read_image(path, 3) == pixels).all()
+    path.write_bytes(b"P6\n5 4\n65535\n" + pixels.astype(">u2").tobytes())
+    with pytest.raises(SegbenchError, match=r"eye\.ppm: has 16 bits in each of 3 channels"):
         read_image(path, 3)
 
 

@@ -148,13 +148,22 @@ def objects_of_map(
     return objects
 
 
-def paint(target: np.ndarray, rle: RLE, value: int) -> None:
-    """Set the pixels of a mask to `value`, in place. `target`: H x W array in column (Fortran) order."""
+def paint(target: np.ndarray, rles: Sequence[RLE], values: Sequence[int]) -> None:
+    """Set the pixels of each mask to its value, in place and in order.
+
+    Args:
+        target: H x W array in column (Fortran) order.
+        rles: run lengths of masks of this size.
+        values: a value for each.
+    """
+    if not rles:
+        return
     flat = target.reshape(-1, order="F")
     assert np.shares_memory(flat, target)
-    edges = np.cumsum(_run_lengths(rle["counts"].encode())).tolist()
-    for start, end in zip(edges[0::2], edges[1::2]):
-        flat[start:end] = value
+    for lengths, value in zip(_run_lengths([rle["counts"].encode() for rle in rles]), values, strict=True):
+        edges = np.cumsum(lengths).tolist()
+        for start, end in zip(edges[0::2], edges[1::2]):
+            flat[start:end] = value
 
 
 def pixels(packed: Sequence[bytes]) -> np.ndarray:
@@ -201,7 +210,7 @@ def _checked_rle(rle: dict[str, Any], height: int, width: int) -> RLE:
     if size != [height, width]:
         raise ValueError(f"run lengths of size {size}, image of size {[height, width]} (height, width)")
     if isinstance(counts, str | bytes):
-        counts = _run_lengths(counts.encode() if isinstance(counts, str) else counts).tolist()
+        counts = _run_lengths([counts.encode() if isinstance(counts, str) else counts])[0].tolist()
     if not isinstance(counts, list) or not all(isinstance(n, int) and n >= 0 for n in counts):
         raise ValueError("run lengths that are neither a list of counts nor a string")
     if sum(counts) != height * width:
@@ -209,15 +218,17 @@ def _checked_rle(rle: dict[str, Any], height: int, width: int) -> RLE:
     return _text(coco.frPyObjects({"size": size, "counts": counts}, height, width))
 
 
-def _run_lengths(packed: bytes) -> np.ndarray:
-    """Unpack the run lengths of one mask. ValueError if the last one is cut off."""
-    if not packed:
-        return np.zeros(0, np.int64)
-    value, _, whole = _differences([packed])
-    if not whole.all():
+def _run_lengths(packed: Sequence[bytes]) -> list[np.ndarray]:
+    """Unpack the run lengths of masks. ValueError if the last length of a mask is cut off."""
+    value, edges, whole = _differences(packed)
+    if not whole[[len(text) > 0 for text in packed]].all():
         raise ValueError("run lengths that do not add up to a size: the last one is cut off")
-    value[2::2], value[1::2] = np.cumsum(value[2::2]), np.cumsum(value[1::2])
-    return value
+    found = []
+    for text, start, stop in zip(packed, edges[:-1].tolist(), edges[1:].tolist()):
+        own = value[start:stop] if text else np.zeros(0, np.int64)
+        own[2::2], own[1::2] = np.cumsum(own[2::2]), np.cumsum(own[1::2])
+        found.append(own)
+    return found
 
 
 _LONGEST = 7

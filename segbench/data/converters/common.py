@@ -11,8 +11,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from segbench.contract.view import Category
 from segbench.data.images import open_image
-from segbench.errors import SegbenchError, first_fault, nearest
-from segbench.files import read_json
+from segbench.errors import SegbenchError, nearest
 
 Model = TypeVar("Model", bound=BaseModel)
 DARK, BRIGHT = 64, 192
@@ -119,13 +118,3 @@ def read_lines(path: Path) -> list[str]:
     except (OSError, UnicodeDecodeError) as error:
         raise SegbenchError(f"is not readable text ({error})", where=path, remedy="fetch it again") from error
     return [line.strip() for line in text.splitlines() if line.strip()]
-
-
-def read_checked(path: Path, kind: type[Model]) -> Model:
-    """Read and validate a JSON file. SegbenchError if it is not of this kind."""
-    try:
-        return kind.model_validate(read_json(require(path)))
-    except ValidationError as error:
-        raise SegbenchError(
-            f"is not as expected ({first_fault(error)})", where=path, remedy="fix it, or fetch it again"
-        ) from error

@@ -7,6 +7,7 @@ is the test split.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -47,9 +48,13 @@ def _samples(root: Path) -> Iterator[Sample]:
     test = hashed_part([f.name for f in folders], TEST_SHARE)
     for folder in folders:
         image = require(folder / "images" / f"{folder.name}.png")
-        ids = _id_map(image, listed(require(folder / "masks"), "*.png"))
-        instances = objects_of_map(ids, dict.fromkeys(range(1, int(ids.max()) + 1), 1))
-        yield Sample("test" if folder.name in test else "train", folder.name, image, instances=instances)
+        split = "test" if folder.name in test else "train"
+        yield Sample(split, folder.name, image, load=partial(_truth, image, folder / "masks"))
+
+
+def _truth(image: Path, folder: Path) -> dict[str, Any]:
+    ids = _id_map(image, listed(require(folder), "*.png"))
+    return {"instances": objects_of_map(ids, dict.fromkeys(range(1, int(ids.max()) + 1), 1))}
 
 
 def _id_map(image: Path, paths: list[Path]) -> np.ndarray:

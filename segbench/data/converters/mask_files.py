@@ -11,7 +11,7 @@ from scipy.io import loadmat, whosmat
 from tifffile import PHOTOMETRIC, TiffFile
 
 from segbench.data.dataset import rgb_to_id
-from segbench.data.images import check_pixels, is_turned, open_image
+from segbench.data.images import check_pixels, is_turned, open_image, white
 from segbench.errors import SegbenchError
 
 Content = Literal["values", "colors", "numbers", "grey"]
@@ -77,6 +77,12 @@ def _image(path: Path, content: Content) -> np.ndarray:
             path,
             "is compressed with loss (JPEG), which changes the values of a mask",
             "save it as PNG; for a black and white mask, set `threshold` (such as 128)",
+        )
+    if (stated := white(image)) not in (255, 65535):
+        _fail(
+            path,
+            f"states that white is {stated}, so that programs scale its values",
+            "save it as PNG, or with 255 as the largest value in its header",
         )
     if image.mode in ("LA", "PA", "RGBA"):
         alpha = np.asarray(image.getchannel("A"))

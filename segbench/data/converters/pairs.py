@@ -22,8 +22,10 @@ Splits: patterns for each (`splits`); else `test` or `test_fraction`.
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -146,6 +148,7 @@ def convert(archives: Archives, options: dict[str, Any]) -> Converted:
         _drop_channels(found, files, further)
     images = _divided(found, chosen)
     _find_channels(images, files, further)
+    reader = _Reader(meaning, chosen.key, chosen.overlap == "keep")
     return Converted(
         categories=meaning.categories,
         background=meaning.background and chosen.overlap == "last",
@@ -153,7 +156,8 @@ def convert(archives: Archives, options: dict[str, Any]) -> Converted:
         evaluation_split=evaluation_split([i.split for i in images]),
         orientation="stored",
         division="given" if chosen.splits else "own",
-        samples=_Reader(meaning, chosen).samples(images, _faults(found)),
+        samples=_samples(images, _faults(found), reader),
+        finish=reader.finish,
     )
 
 
@@ -374,93 +378,85 @@ def _in_one_split(images: Sequence[_Image]) -> None:
             )
 
 
+def _samples(images: Sequence[_Image], faults: Sequence[SegbenchError], reader: _Reader) -> Iterator[Sample]:
+    for fault in faults:
+        yield Sample("train", "", Path(), faults=[fault])
+    for image in images:
+        pair = image.pair
+        yield Sample(
+            image.split,
+            pair.name,
+            pair.image,
+            group=image.group,
+            source=pair.masks[0][0] if pair.masks else None,
+            faults=image.faults,
+            load=partial(reader.truth, pair, image.further),
+        )
+
+
+@dataclass(frozen=True)
 class _Reader:
     """Reads the masks of images."""
 
-    def __init__(self, meaning: Meaning, options: Options) -> None:
-        self.meaning, self.options = meaning, options
-        self.brightest: float | None = None
-        self.overlap = 0
-        self.most = 0
+    meaning: Meaning
+    key: str | None
+    keep: bool
+    """Whether a pixel keeps all its classes."""
 
-    def samples(self, images: Sequence[_Image], faults: Sequence[SegbenchError]) -> Iterator[Sample]:
-        for fault in faults:
-            yield Sample("train", "", Path(), faults=[fault])
-        for image in images:
-            sample = Sample(image.split, image.pair.name, image.pair.image, group=image.group)
-            sample.faults += image.faults
-            if not image.faults:
-                self._annotate(sample, image.pair)
-            if image.further and not sample.faults:
-                self._stack(sample, [image.pair.image, *image.further])
-            yield sample
-        threshold = self.options.threshold
-        if threshold is not None and self.brightest is not None and self.brightest < threshold:
-            raise SegbenchError(
-                f"no pixel of any mask reaches {threshold:g}; the largest value is {self.brightest:g}",
-                where="options.threshold",
-                remedy="set a threshold between the dark and the bright values of the masks",
-            )
-        if self.meaning.objects and self.most == 1 and len(images) > 1:
-            log.warning("no mask has more than one object; `classes` is for masks that do not number objects")
-        if self.overlap:
-            log.warning(
-                "%d pixels belong to several classes; each has the one that `classes` names last",
-                self.overlap,
-            )
-
-    def _annotate(self, sample: Sample, pair: Pair) -> None:
-        """Set the truth of a sample, or its faults."""
-        if pair.masks:
-            sample.source = pair.masks[0][0]
-        read: list[tuple[np.ndarray, Path, str | None]] = []
+    def truth(self, pair: Pair, further: Sequence[Path]) -> dict[str, Any]:
+        """Return the truth of an image, or what is wrong with its masks. `further`: files of its channels."""
+        faults: list[SegbenchError] = []
+        facts: dict[str, float] = {}
+        arrays: list[tuple[np.ndarray, Path]] = []
         maps: list[np.ndarray] = []
         instances: list[dict[str, Any]] = []
-        try:
-            if not pair.masks:
-                width, height = image_size(pair.image)
-                maps.append(np.zeros((height, width), np.int32))
-        except SegbenchError as error:
-            sample.faults.append(error)
+        if not pair.masks:
+            width, height = image_size(pair.image)
+            maps.append(np.zeros((height, width), np.int32))
         for path, text in pair.masks:
             try:
-                array = read_mask(path, self.meaning.content, self.options.key)
-                if read and array.shape != read[0][0].shape:
-                    raise _other_size(path, array, read[0][1], read[0][0])
-                read.append((array, path, text))
-                self._note_brightness(array)
+                array = read_mask(path, self.meaning.content, self.key)
+                if arrays and array.shape != arrays[0][0].shape:
+                    raise _other_size(path, array, arrays[0][1], arrays[0][0])
+                arrays.append((array, path))
+                if self.meaning.threshold is not None:
+                    facts["brightest"] = max(float(array.max()), facts.get("brightest", -math.inf))
                 if self.meaning.objects:
                     instances += self.meaning.instances(array, path, text)
-                    self.most = max(self.most, len(instances))
                 if self.meaning.has_semantic:
                     maps.append(self.meaning.classes(array, path, text))
             except SegbenchError as error:
-                sample.faults.append(error)
-        if sample.faults:
-            return
+                faults.append(error)
+        if faults:
+            return {"faults": faults}
+        height, width = (arrays[0][0] if arrays else maps[0]).shape
+        found: dict[str, Any] = {"facts": facts}
         if self.meaning.has_semantic:
-            if self.options.overlap == "keep":
-                sample.semantic = bits(maps)
-            else:
-                sample.semantic = united(maps) if len(maps) > 1 else maps[0]
-                self.overlap += overlap(maps)
+            found["semantic"] = bits(maps) if self.keep else united(maps) if len(maps) > 1 else maps[0]
+            facts["overlap"] = 0 if self.keep else overlap(maps)
         if self.meaning.objects:
-            sample.instances = instances
-            height, width = (read[0][0] if read else maps[0]).shape
-            sample.size = (width, height)
+            facts["objects"] = len(instances)
+            found |= {"instances": instances, "size": (width, height)}
+        if further:
+            files = [pair.image, *further]
+            found["image"] = stacked(files, "stored", pair.image, (height, width))
+        return found
 
-    def _stack(self, sample: Sample, files: Sequence[Path]) -> None:
-        """Set the image of an annotated sample to the stack of its files."""
-        size = sample.semantic.shape if sample.semantic is not None else (sample.size or (0, 0))[::-1]
-        try:
-            sample.image = stacked(files, "stored", files[0], (size[0], size[1]))
-        except SegbenchError as error:
-            sample.faults.append(error)
-
-    def _note_brightness(self, array: np.ndarray) -> None:
-        if self.options.threshold is not None:
-            self.brightest = max(
-                float(array.max()), float("-inf") if self.brightest is None else self.brightest
+    def finish(self, facts: Mapping[str, Sequence[float]]) -> None:
+        """Check what only all masks together show."""
+        threshold, brightest = self.meaning.threshold, facts.get("brightest")
+        if threshold is not None and brightest and max(brightest) < threshold:
+            raise SegbenchError(
+                f"no pixel of any mask reaches {threshold:g}; the largest value is {max(brightest):g}",
+                where="options.threshold",
+                remedy="set a threshold between the dark and the bright values of the masks",
+            )
+        objects = facts.get("objects", ())
+        if len(objects) > 1 and max(objects) == 1:
+            log.warning("no mask has more than one object; `classes` is for masks that do not number objects")
+        if total := sum(facts.get("overlap", ())):
+            log.warning(
+                "%d pixels belong to several classes; each has the one that `classes` names last", total
             )
 
 

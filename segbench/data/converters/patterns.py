@@ -18,7 +18,9 @@ from segbench.data.images import IMAGE_SUFFIXES
 from segbench.data.junk import is_junk
 from segbench.errors import SegbenchError
 
-MASK_SUFFIXES = frozenset({".png", ".tif", ".tiff", ".bmp", ".gif", ".jpg", ".jpeg", ".npy", ".mat"})
+MASK_SUFFIXES = frozenset(
+    {".png", ".tif", ".tiff", ".bmp", ".gif", ".ppm", ".pgm", ".jpg", ".jpeg", ".npy", ".mat"}
+)
 CLASS = "class"
 """The field of a mask pattern that names the class of a file."""
 _TOKEN = re.compile(r"\{([^{}]*)\}|\*\*/|\*|\?")

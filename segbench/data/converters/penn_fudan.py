@@ -6,6 +6,7 @@ A fixed quarter of the images, by hash of their names, is the test split: the da
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +40,10 @@ def _samples(root: Path) -> Iterator[Sample]:
     images = listed(require(root / "PNGImages"), "*.png")
     test = hashed_part([i.stem for i in images], TEST_SHARE)
     for image in images:
-        ids = read_label_map(require(root / "PedMasks" / f"{image.stem}_mask.png"))
-        instances = objects_of_map(ids, dict.fromkeys(np.unique(ids[ids > 0]).tolist(), 1))
-        yield Sample("test" if image.stem in test else "train", image.stem, image, instances=instances)
+        load = partial(_truth, root / "PedMasks" / f"{image.stem}_mask.png")
+        yield Sample("test" if image.stem in test else "train", image.stem, image, load=load)
+
+
+def _truth(path: Path) -> dict[str, Any]:
+    ids = read_label_map(require(path))
+    return {"instances": objects_of_map(ids, dict.fromkeys(np.unique(ids[ids > 0]).tolist(), 1))}

@@ -9,6 +9,8 @@ authors of FCN report (Shelhamer et al. 2017).
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -71,8 +73,9 @@ class Options(BaseModel):
 def convert(archives: Archives, options: dict[str, Any]) -> Converted:
     """Convert the archives. Options: see `Options`."""
     chosen = parse_options(Options, options)
-    voc = _Voc(archives, chosen.year) if chosen.voc else None
-    sbd = _Sbd(archives["benchmark.tgz"]) if chosen.sbd else None
+    archive, folder = VOC_ARCHIVES[chosen.year]
+    voc = _Voc(archives[archive] / folder) if chosen.voc else None
+    sbd = _Sbd(archives["benchmark.tgz"] / "benchmark_RELEASE" / "dataset") if chosen.sbd else None
     return Converted(
         categories=categories(CLASSES, isthing=True),
         background=True,
@@ -102,17 +105,20 @@ def _samples(voc: _Voc | None, sbd: _Sbd | None, keep: str) -> Iterator[Sample]:
             yield from (sbd.sample(split, name) for name in sbd.names(split))
 
 
+@dataclass(frozen=True)
 class _Voc:
     """Palette PNGs of classes and of objects; 255 = border or difficult."""
 
-    def __init__(self, archives: Archives, year: int) -> None:
-        name, folder = VOC_ARCHIVES[year]
-        self.root = archives[name] / folder
+    root: Path
 
     def names(self, split: str) -> list[str]:
         return read_lines(self.root / "ImageSets" / "Segmentation" / f"{split}.txt")
 
     def sample(self, split: str, name: str) -> Sample:
+        image = require(inside(self.root, f"JPEGImages/{name}.jpg"))
+        return Sample(split, name, image, load=partial(self.truth, name))
+
+    def truth(self, name: str) -> dict[str, Any]:
         path = require(inside(self.root, f"SegmentationClass/{name}.png"))
         classes = read_label_map(path).astype(np.int32)
         objects = read_label_map(require(inside(self.root, f"SegmentationObject/{name}.png")))
@@ -123,33 +129,31 @@ class _Voc:
             counts = np.bincount(inner[(inner != 0) & (inner != VOID)])
             if counts.any():  # objects that are all void are skipped
                 category_of[k] = int(counts.argmax())
-        return Sample(
-            split,
-            name,
-            require(inside(self.root, f"JPEGImages/{name}.jpg")),
-            semantic=np.where(classes == VOID, -1, classes),
-            instances=objects_of_map(objects, category_of),
-        )
+        return {
+            "semantic": np.where(classes == VOID, -1, classes),
+            "instances": objects_of_map(objects, category_of),
+        }
 
 
+@dataclass(frozen=True)
 class _Sbd:
     """MATLAB files of classes and of objects, without void."""
 
-    def __init__(self, archive: Path) -> None:
-        self.root = archive / "benchmark_RELEASE" / "dataset"
+    root: Path
 
     def names(self, split: str) -> list[str]:
         return read_lines(self.root / f"{split}.txt")
 
     def sample(self, split: str, name: str) -> Sample:
+        image = require(inside(self.root, f"img/{name}.jpg"))
+        return Sample(split, name, image, load=partial(self.truth, name))
+
+    def truth(self, name: str) -> dict[str, Any]:
         objects, numbers = self._load(name, "inst", "GTinst")
-        return Sample(
-            split,
-            name,
-            require(inside(self.root, f"img/{name}.jpg")),
-            semantic=self._load(name, "cls", "GTcls")[0],
-            instances=objects_of_map(objects, dict(enumerate(numbers, 1))),
-        )
+        return {
+            "semantic": self._load(name, "cls", "GTcls")[0],
+            "instances": objects_of_map(objects, dict(enumerate(numbers, 1))),
+        }
 
     def _load(self, name: str, folder: str, key: str) -> tuple[np.ndarray, list[int]]:
         """Return a map and, for maps of objects, the categories of its objects."""

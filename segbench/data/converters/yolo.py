@@ -16,6 +16,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -139,32 +140,31 @@ def _check(images: Sequence[_Image], classes: int, options: Options) -> None:
 
 def _samples(images: Sequence[_Image], boxes: bool) -> Iterator[Sample]:
     for image in images:
-        sample = Sample(image.split, image.name, image.path, group=image.group)
-        try:
-            (width, height), orientation = read_header(image.path)
-        except SegbenchError as error:
-            sample.faults.append(error)
-            yield sample
-            continue
-        if orientation > 4:
-            width, height = height, width
-        rows = read_rows(image.text)
-        scale = (width, height) * 2
-        if boxes:
-            outlined = [(kind, _bounds(points)) for kind, points in rows.objects]
-            sample.instances = [
-                {"category_id": kind + 1, "bbox": [v * s for v, s in zip(box, scale)]}
-                for kind, box in outlined + rows.boxes
-            ]
-        else:
-            sample.instances = [
-                {
-                    "category_id": kind + 1,
-                    "segmentation": [[v * scale[k % 2] for k, v in enumerate(points)]],
-                }
-                for kind, points in rows.objects
-            ]
-        yield sample
+        load = partial(_truth, image.path, image.text, boxes)
+        yield Sample(image.split, image.name, image.path, group=image.group, load=load)
+
+
+def _truth(image: Path, text: Path, boxes: bool) -> dict[str, Any]:
+    (width, height), orientation = read_header(image)
+    if orientation > 4:
+        width, height = height, width
+    rows = read_rows(text)
+    scale = (width, height) * 2
+    if boxes:
+        outlined = [(kind, _bounds(points)) for kind, points in rows.objects]
+        instances: list[dict[str, Any]] = [
+            {"category_id": kind + 1, "bbox": [v * s for v, s in zip(box, scale)]}
+            for kind, box in outlined + rows.boxes
+        ]
+    else:
+        instances = [
+            {
+                "category_id": kind + 1,
+                "segmentation": [[v * scale[k % 2] for k, v in enumerate(points)]],
+            }
+            for kind, points in rows.objects
+        ]
+    return {"instances": instances}
 
 
 def _bounds(points: Sequence[float]) -> list[float]:

@@ -10,15 +10,19 @@ from __future__ import annotations
 
 import logging
 import math
+from array import array
 from collections import Counter
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TypeVar
 
+import numpy as np
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from segbench.contract.view import has_class
+from segbench.data.coco.index import AnnotationIndex
+from segbench.data.coco.jsonstream import scan
 from segbench.data.dataset import Dataset, Split
 from segbench.data.images import IMAGE_SUFFIXES
 from segbench.data.junk import listed
@@ -94,9 +98,9 @@ File = TypeVar("File", InstancesFile, PanopticFile)
 
 
 def lint_dataset(root: Path, void_share: float = VOID_SHARE) -> LintReport:
-    """Check a canonical dataset. Each file is read once.
+    """Check a canonical dataset.
 
-    The JSON files of one split, and a few images, are in memory at a time.
+    The segments of one split, and a few images with their objects, are in memory at a time.
 
     Args:
         root: folder of the dataset.
@@ -234,9 +238,14 @@ def _read(path: Path, model: type[File], split: Split, report: LintReport) -> Fi
         place = ".".join(map(str, first["loc"]))
         report.error(file, f"is not in COCO's format (first: {place}: {first['msg']})", error.error_count())
         return None
-    listed_images = {(entry.id, entry.file_name) for entry in content.images}
-    if len(listed_images) < len(content.images):
-        report.error(file, "lists an image twice", len(content.images) - len(listed_images))
+    return content if _same_images(content.images, file, split, report) else None
+
+
+def _same_images(entries: list[ImageEntry], file: str, split: Split, report: LintReport) -> bool:
+    """Check the images that a JSON file lists."""
+    listed_images = {(entry.id, entry.file_name) for entry in entries}
+    if len(listed_images) < len(entries):
+        report.error(file, "lists an image twice", len(entries) - len(listed_images))
     if differ := listed_images ^ {(record.id, record.path.name) for record in split.images}:
         number, name = min(differ)
         report.error(
@@ -244,37 +253,63 @@ def _read(path: Path, model: type[File], split: Split, report: LintReport) -> Fi
             f"images and ids do not match images/ in sorted order (first: id {number}, {name})",
             len(differ),
         )
-        return None
-    return content
+        return False
+    return True
 
 
 def _read_instances(split: Split, truths: list[Truth], report: LintReport) -> None:
-    content = _read(split.instances_json, InstancesFile, split, report)
-    if content is None:
+    """Check the objects of a split together. Each image reads its own later: all need too much memory."""
+    path = split.instances_json
+    try:
+        found = _scanned(path)
+    except (SegbenchError, ValidationError):
+        found = None
+    if found is None:  # the whole file shows what is wrong
+        if (whole := _read(path, InstancesFile, split, report)) is None:
+            return
+        table = np.array([(a.id, a.image_id, a.category_id) for a in whole.annotations], np.int64)
+        found = whole.images, table
+    elif not _same_images(found[0], f"{split.name}/{path.name}", split, report):
         return
-    file = f"{split.name}/{split.instances_json.name}"
-    for entry in content.images:
+    entries, table = found
+    file = f"{split.name}/{path.name}"
+    index = AnnotationIndex(path)
+    for entry in entries:
         truths[entry.id - 1].entries.append((file, entry))
-        truths[entry.id - 1].objects = []
-    ids = Counter(a.id for a in content.annotations)
-    if wrong := [k for k in ids if k < 1]:
+        truths[entry.id - 1].objects = index
+    numbers, images, kinds = table.reshape(-1, 3).T
+    if (numbers < 1).any():
         report.error(
-            file, f"annotation ids below 1 (COCO's evaluation ignores matches with id 0): {min(wrong)}"
+            file,
+            f"annotation ids below 1 (COCO's evaluation ignores matches with id 0): {numbers.min()}",
         )
-    if twice := [k for k, times in ids.items() if times > 1]:
+    values, times = np.unique(numbers, return_counts=True)
+    if len(twice := values[times > 1]):
         report.error(file, f"annotation ids that occur twice, such as {twice[0]}", len(twice))
     things = {c.id for c in split.dataset.info.categories if c.isthing}
-    _lint_categories(file, (a.category_id for a in content.annotations), things, "thing", report)
-    lost = 0
-    for annotation in content.annotations:
-        if 1 <= annotation.image_id <= len(truths):
-            objects = truths[annotation.image_id - 1].objects
-            assert objects is not None
-            objects.append(annotation)
-        else:
-            lost += 1
-    if lost:
+    _lint_categories(file, kinds.tolist(), things, "thing", report)
+    if lost := int(np.count_nonzero((images < 1) | (images > len(truths)))):
         report.error(file, "annotations of images that it does not list", lost)
+
+
+def _scanned(path: Path) -> tuple[list[ImageEntry], np.ndarray] | None:
+    """Return the images of an instance file, and id, image and category of its objects; None if it lacks
+    one of both. SegbenchError or ValidationError for one that is not valid.
+    """
+    entries: list[ImageEntry] = []
+    table = array("q")
+    seen = set()
+    for key, value, _, _ in scan(path):
+        seen.add(key)
+        if key == "images":
+            entries.append(ImageEntry.model_validate(value))
+        elif key == "annotations":
+            one = Annotation.model_validate(value)
+            try:
+                table.extend((one.id, one.image_id, one.category_id))
+            except OverflowError:
+                return None
+    return (entries, np.array(table, np.int64)) if seen >= {"images", "annotations"} else None
 
 
 def _read_panoptic(split: Split, truths: list[Truth], report: LintReport) -> None:

@@ -13,6 +13,7 @@ from pydantic import BaseModel, FiniteFloat, NonNegativeInt, PositiveInt
 
 from segbench.contract.view import Category
 from segbench.data.coco import masks
+from segbench.data.coco.index import AnnotationIndex
 from segbench.data.dataset import ImageRecord, Split, rgb_to_id
 from segbench.data.images import open_image, open_raster, read_label_map
 from segbench.data.lint.duplicates import perceptual_hash
@@ -93,7 +94,8 @@ class Truth:
 
     entries: list[tuple[str, ImageEntry]] = field(default_factory=list)
     """Name of the JSON file, and its entry for the image."""
-    objects: list[Annotation] | None = None
+    objects: AnnotationIndex | None = None
+    """The objects of its split."""
     panoptic: PanopticAnnotation | None = None
 
 
@@ -158,7 +160,12 @@ class _Image:
         if "semantic" in self.info.tasks:
             self.semantic(width, height)
         if truth.objects is not None:
-            self.instances(truth.objects, width, height)
+            try:
+                objects = [Annotation.model_validate(one) for one in truth.objects[self.record.id]]
+            except SegbenchError as error:
+                self.found.error(self.name(self.split.instances_json), error.what)
+                return self.facts
+            self.instances(objects, width, height)
         if truth.panoptic is not None:
             self.panoptic(truth.panoptic, width, height)
         return self.facts

@@ -52,7 +52,9 @@ _DEFAULT = Limits()
 
 
 def is_archive(path: Path) -> bool:
-    """Return whether `path` is a zip or tar, by its content or by its name."""
+    """Return whether `path` is a zip or tar, by its content or by its name. A folder is none."""
+    if path.is_dir():
+        return False
     return path.name.lower().endswith(SUFFIXES) or _kind(path) is not None
 
 

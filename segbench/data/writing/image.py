@@ -7,7 +7,7 @@ import json
 import os
 import shutil
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,7 @@ from segbench.contract.view import Category, Task, void_value
 from segbench.data.dataset import Orientation, Sample, id_to_rgb
 from segbench.data.images import allow_pixels, array_raster, open_raster, save_raster
 from segbench.data.orientation import oriented, stated_size
-from segbench.data.writing.journal import Written
+from segbench.data.writing.journal import Texts, Written
 from segbench.data.writing.statistics import ChannelStatistics
 from segbench.data.writing.truth import Truth, complete_truth
 from segbench.errors import SegbenchError
@@ -50,6 +50,8 @@ class ImageWriter:
     channels: int
     window: Window | None
     max_pixels: int
+    _made: set[tuple[str, str]] = field(default_factory=set, init=False)
+    """Folders that exist, by split and part."""
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
@@ -73,8 +75,9 @@ class ImageWriter:
         truth = complete_truth(
             sample, height, width, self.categories, self.background, self.boxes, self.overlapping
         )
-        maps = self.add_truth(sample.split, path.stem, truth)
-        line = self._line({"file_name": path.name, "width": width, "height": height}, truth, sample)
+        stored = None if truth.semantic is None else self._stored(truth.semantic)
+        maps = self.add_truth(sample.split, path.stem, truth, stored)
+        texts = self._texts({"file_name": path.name, "width": width, "height": height}, truth, array, sample)
         head: dict[str, Any] = {
             "number": number,
             "split": sample.split,
@@ -85,14 +88,11 @@ class ImageWriter:
             "dropped": truth.dropped,
             "clipped": truth.clipped,
             "objects": sum(not o["iscrowd"] for o in truth.instances or ()),
-            "digest": self._digest(path, truth, line, sample.group),
-            "sizes": {str(p.relative_to(self.folder)): p.stat().st_size for p in (path, *maps)},
+            "facts": sample.facts,
+            "digest": _digest(path, truth, stored, texts, sample.group),
+            "sizes": {"/".join(p.parts[-3:]): p.stat().st_size for p in (path, *maps)},
         }
-        if sample.split == "train":
-            statistics = ChannelStatistics(self.channels, self.name, self.window)
-            statistics.add(array)
-            head["statistics"] = statistics.state()
-        return Written(head, line)
+        return Written(head, texts)
 
     def add_image(self, sample: Sample) -> tuple[Path, np.ndarray]:
         """Write an image. Return its path in the dataset, and its pixels in the orientation of its truth.
@@ -121,11 +121,11 @@ class ImageWriter:
             path = save_raster(image.array, path)
         return path, image.array
 
-    def add_truth(self, split: str, stem: str, truth: Truth) -> list[Path]:
-        """Write the maps of an image. Return their paths."""
+    def add_truth(self, split: str, stem: str, truth: Truth, semantic: np.ndarray | None) -> list[Path]:
+        """Write the maps of an image. `semantic`: as it is stored. Return their paths."""
         paths = []
-        if truth.semantic is not None:
-            paths.append(self._save_png(self._stored(truth.semantic), split, "semantic", stem))
+        if semantic is not None:
+            paths.append(self._save_png(semantic, split, "semantic", stem))
         if truth.panoptic is not None:
             paths.append(self._save_png(id_to_rgb(truth.panoptic[0]), split, "panoptic", stem))
         return paths
@@ -143,31 +143,49 @@ class ImageWriter:
     def _new(self, split: str, part: str, name: str) -> Path:
         """Return the path of a new file. What a killed process left may be a link to the source."""
         folder = self.folder / split / part
-        folder.mkdir(parents=True, exist_ok=True)
+        if (split, part) not in self._made:
+            folder.mkdir(parents=True, exist_ok=True)
+            self._made.add((split, part))
         path = folder / name
         path.unlink(missing_ok=True)
         return path
 
-    def _line(self, image: dict[str, Any], truth: Truth, sample: Sample) -> bytes:
-        record: dict[str, Any] = {"image": image, "instances": truth.instances}
-        if truth.panoptic is not None:
-            record["segments_info"] = truth.panoptic[1]
-        if sample.slice is not None:
-            record["slice"] = sample.slice.model_dump()
-        return json.dumps(record).encode() + b"\n"
+    def _texts(self, image: dict[str, Any], truth: Truth, array: np.ndarray, sample: Sample) -> Texts:
+        statistics = None
+        if sample.split == "train":
+            statistics = ChannelStatistics(self.channels, self.name, self.window)
+            statistics.add(array)
+        return Texts(
+            image=_json(image),
+            statistics=_json(statistics.state()) if statistics else b"",
+            slice=_json(sample.slice.model_dump()) if sample.slice else b"",
+            segments=b"" if truth.panoptic is None else _json(truth.panoptic[1]),
+            instances=[_json(annotation) for annotation in truth.instances or ()],
+        )
 
-    def _digest(self, path: Path, truth: Truth, line: bytes, group: str | None) -> str:
-        """Return the SHA-256 of an image, its truth and its group."""
-        with path.open("rb") as file:
-            digest = hashlib.file_digest(file, "sha256")
-        if truth.semantic is not None:
-            digest.update(self._stored(truth.semantic).tobytes())
-        if truth.panoptic is not None:
-            digest.update(truth.panoptic[0].tobytes())
-        digest.update(line)
-        if group is not None:
-            digest.update(group.encode())
-        return digest.hexdigest()
+
+def _json(value: Any) -> bytes:
+    return json.dumps(value).encode()
+
+
+def _digest(path: Path, truth: Truth, semantic: np.ndarray | None, texts: Texts, group: str | None) -> str:
+    """Return the SHA-256 of an image, its truth and its group. `semantic`: as it is stored."""
+    with path.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256")
+    if semantic is not None:
+        digest.update(semantic.tobytes())
+    if truth.panoptic is not None:
+        digest.update(truth.panoptic[0].tobytes())
+    instances = b"null" if truth.instances is None else b"[" + b", ".join(texts.instances) + b"]"
+    digest.update(b'{"image": ' + texts.image + b', "instances": ' + instances)
+    if texts.segments:
+        digest.update(b', "segments_info": ' + texts.segments)
+    if texts.slice:
+        digest.update(b', "slice": ' + texts.slice)
+    digest.update(b"}\n")
+    if group is not None:
+        digest.update(group.encode())
+    return digest.hexdigest()
 
 
 def given(sample: Sample, boxes: bool) -> set[Task]:
@@ -181,7 +199,7 @@ def given(sample: Sample, boxes: bool) -> set[Task]:
 
 
 def _link(image: Path, path: Path) -> None:
-    source = image.resolve()  # a link to a link breaks when its folder is removed
+    source = image.resolve() if image.is_symlink() else image  # a link to a link breaks with its folder
     try:
         os.link(source, path)
     except FileNotFoundError as error:

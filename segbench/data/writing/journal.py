@@ -3,9 +3,25 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
+
+from pydantic_core import from_json
+
+
+class Texts(NamedTuple):
+    """JSON of what is written of an image at the end. Empty: the image has no such part."""
+
+    image: bytes
+    """Its entry in `images`, without the id."""
+    statistics: bytes
+    """State of its `ChannelStatistics`."""
+    slice: bytes
+    segments: bytes
+    """Its `segments_info`."""
+    instances: Sequence[bytes]
+    """Its annotations, each without ids."""
 
 
 class Written(NamedTuple):
@@ -13,14 +29,14 @@ class Written(NamedTuple):
 
     head: dict[str, Any]
     """`number` (place among the samples), `split`, `stem`, `file_name`, and what the summary needs."""
-    truth: bytes
-    """JSON of its `image` entry, `instances` and `segments_info`, without ids."""
+    texts: Texts
 
 
 class Journal:
-    """A file with one line for each finished image: its head and its truth, both JSON, with a tab between.
+    """A file with one line for each finished image: its head and its texts, all JSON, with tabs between.
 
-    A line is complete when it ends, so whatever a killed process left after the last end of line is removed.
+    JSON has no tab. A line is complete when it ends, so whatever a killed process left after the last end of
+    line is removed.
     """
 
     def __init__(self, path: Path) -> None:
@@ -40,18 +56,19 @@ class Journal:
             if not line.endswith(b"\n"):
                 self._file.truncate(position)
                 return
-            yield position, json.loads(line.partition(b"\t")[0])
+            yield position, from_json(line.partition(b"\t")[0])
             position += len(line)
 
     def add(self, image: Written) -> int:
         """Record an image and return its position."""
         position = self._file.seek(0, 2)
-        self._file.write(json.dumps(image.head).encode() + b"\t" + image.truth)
+        *texts, instances = image.texts
+        self._file.write(b"\t".join([json.dumps(image.head).encode(), *texts, *instances]) + b"\n")
         self._file.flush()
         return position
 
     def read(self, position: int) -> Written:
         """Return the image at a position."""
         self._file.seek(position)
-        head, _, truth = self._file.readline().partition(b"\t")
-        return Written(json.loads(head), truth)
+        head, image, statistics, place, segments, *instances = self._file.readline()[:-1].split(b"\t")
+        return Written(from_json(head), Texts(image, statistics, place, segments, instances))

@@ -8,7 +8,7 @@ import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, Any
+from typing import IO
 
 from segbench.contract.view import Category
 from segbench.data.coco.index import Place, write_index
@@ -20,12 +20,12 @@ class _List:
     def __init__(self, file: IO[bytes]) -> None:
         self.file, self._empty = file, True
 
-    def add(self, entry: Any) -> tuple[int, int]:
-        """Write an entry. Return its first byte and its last byte + 1."""
+    def add(self, entry: bytes) -> tuple[int, int]:
+        """Write an entry, in JSON. Return its first byte and its last byte + 1."""
         self.file.write(b"\n" if self._empty else b",\n")
         self._empty = False
         start = self.file.tell()
-        return start, start + self.file.write(json.dumps(entry).encode())
+        return start, start + self.file.write(entry)
 
 
 class JsonFile:
@@ -36,11 +36,11 @@ class JsonFile:
         self.places: list[Place] = []
         """Of the annotations of each image."""
 
-    def add_annotation(self, entry: dict[str, Any]) -> None:
+    def add_annotation(self, image_id: int, entry: bytes) -> None:
         start, stop = self._annotations.add(entry)
-        if self.places and self.places[-1][0] == entry["image_id"]:
+        if self.places and self.places[-1][0] == image_id:
             start = self.places.pop()[1]
-        self.places.append((entry["image_id"], start, stop))
+        self.places.append((image_id, start, stop))
 
 
 @contextmanager
@@ -57,6 +57,7 @@ def json_file(path: Path, categories: Iterable[Category]) -> Iterator[JsonFile]:
         file.write(b']\n,"categories": [')
         classes = _List(file)
         for category in categories:
-            classes.add(category.model_dump() | {"isthing": int(category.isthing)})
+            entry = category.model_dump() | {"isthing": int(category.isthing)}
+            classes.add(json.dumps(entry).encode())
         file.write(b"]\n}\n")
     write_index(path, ((image, start + moved, stop + moved) for image, start, stop in listed.places))

@@ -104,6 +104,8 @@ class _Image:
         self.categories = {c.id: c for c in categories}
         self.where = sample.where
         self.dropped = 0
+        self.rles: list[masks.RLE] = []
+        """Of the result of `instances`."""
 
     def fail(self, what: str, remedy: str) -> NoReturn:
         raise SegbenchError(what, where=self.where, remedy=remedy)
@@ -205,6 +207,7 @@ class _Image:
                     outside.append(f"object {number} ({category.name}, {place})")
                 self.dropped += 1
                 continue
+            self.rles.append(rle)
             objects.append(
                 {
                     "category_id": category.id,
@@ -223,11 +226,12 @@ class _Image:
         return objects
 
     def painted(self, objects: list[dict[str, Any]]) -> np.ndarray:
+        """Paint the result of `instances`."""
         semantic = np.zeros((self.height, self.width), np.int32, order="F")
-        painted = [(masks.to_rle(o["segmentation"], self.height, self.width), o) for o in objects]
-        painted.sort(key=lambda pair: (not pair[1]["iscrowd"], -masks.area(pair[0])))
-        for rle, found in painted:
-            masks.paint(semantic, rle, -1 if found["iscrowd"] else found["category_id"])
+        painted = [*zip(self.rles, masks.areas(self.rles).tolist(), objects, strict=True)]
+        painted.sort(key=lambda one: (not one[2]["iscrowd"], -one[1]))
+        values = [-1 if found["iscrowd"] else found["category_id"] for _, _, found in painted]
+        masks.paint(semantic, [rle for rle, _, _ in painted], values)
         return semantic
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+from array import array
+from collections import defaultdict
 from collections.abc import Generator, Iterable, Iterator
 from contextlib import ExitStack, closing, nullcontext
 from dataclasses import dataclass, field
@@ -13,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from pydantic_core import from_json
 
 from segbench.contract.channels import Window
 from segbench.contract.limits import MAX_PIXELS
@@ -94,7 +97,7 @@ def write_dataset(
             window=window,
             max_pixels=max_pixels,
         )
-        _write_images(converted.samples, writer, journal, summary, processes)
+        _write_images(converted, writer, journal, summary, processes)
         for needed in ("train", converted.evaluation_split):
             if needed not in summary.splits:
                 raise SegbenchError(
@@ -153,6 +156,8 @@ class _Summary:
     dropped: int = 0
     clipped: int = 0
     max_instances: int = 0
+    facts: defaultdict[str, array[float]] = field(default_factory=lambda: defaultdict(lambda: array("d")))
+    """Values of `Sample.facts` by name."""
 
     def add(self, position: int, head: dict[str, Any]) -> None:
         self.splits.setdefault(head["split"], {})[head["file_name"]] = position, head["digest"]
@@ -164,6 +169,8 @@ class _Summary:
         self.dropped += head["dropped"]
         self.clipped += head["clipped"]
         self.max_instances = max(self.max_instances, head["objects"])
+        for key, value in head["facts"].items():
+            self.facts[key].append(value)
 
     def digest(self) -> str:
         """Return the SHA-256 of the images and their truth, whatever the order of the samples."""
@@ -187,7 +194,7 @@ def _offered(given: set[Task], categories: list[Category]) -> set[Task]:
 
 
 def _write_images(
-    samples: Iterable[Sample], writer: ImageWriter, journal: Journal, summary: _Summary, processes: int
+    converted: Converted, writer: ImageWriter, journal: Journal, summary: _Summary, processes: int
 ) -> None:
     """Write the images that the journal does not have. SegbenchError lists all that are not valid."""
     done: dict[int, tuple[str, str]] = {}
@@ -200,7 +207,7 @@ def _write_images(
         log.info("%s: %d images are already written", writer.name, len(done))
     faults = Faults()
     images = len(done)
-    with closing(_results(writer, _pending(samples, done), processes)) as results:
+    with closing(_results(writer, _pending(converted.samples, done), processes)) as results:
         for found in chain.from_iterable(results):
             if not isinstance(found, Written):
                 faults.add(*found)
@@ -209,6 +216,10 @@ def _write_images(
             images += 1
             if images % 1000 == 0:
                 log.info("%s: %d images", writer.name, images)
+    try:
+        converted.finish(summary.facts)
+    except SegbenchError as error:
+        faults.add(error)
     faults.raise_if_any()
 
 
@@ -314,25 +325,24 @@ def _write_listings(
         groups: dict[str, str] = {}
         numbers = count(1)
         for image_id, name in enumerate(sorted(images), 1):  # the ids of `Split.images`
-            written = journal.read(images[name][0])
-            if "statistics" in written.head:
-                statistics.merge(written.head["statistics"])
-            record = json.loads(written.truth)
-            if (group := written.head["group"]) is not None:
+            head, texts = journal.read(images[name][0])
+            if texts.statistics:
+                statistics.merge(from_json(texts.statistics))
+            if (group := head["group"]) is not None:
                 groups[Path(name).stem] = group
-            if "slice" in record:
-                slices.append((Path(name).stem, Slice.model_validate(record["slice"])))
-            image = {"id": image_id} | record["image"]
+            if texts.slice:
+                slices.append((Path(name).stem, Slice.model_validate_json(texts.slice)))
+            image = b'{"id": %d, ' % image_id + texts.image[1:]
             if instances:
                 instances.images.add(image)
-                for annotation in record["instances"]:
-                    instances.add_annotation({"id": next(numbers), "image_id": image_id} | annotation)
+                for text in texts.instances:
+                    ids = b'{"id": %d, "image_id": %d, ' % (next(numbers), image_id)
+                    instances.add_annotation(image_id, ids + text[1:])
             if panoptic:
                 panoptic.images.add(image)
-                file_name = f"{Path(name).stem}.png"
-                panoptic.add_annotation(
-                    {"image_id": image_id, "file_name": file_name, "segments_info": record["segments_info"]}
-                )
+                file = json.dumps(f"{Path(name).stem}.png").encode()
+                text = b'{"image_id": %d, "file_name": %s, "segments_info": %s}'
+                panoptic.add_annotation(image_id, text % (image_id, file, texts.segments))
     if groups:
         write_json(folder / "groups.json", dict(sorted(groups.items())))
     if slices:

@@ -81,10 +81,13 @@ def test_objects_of_map():
 @pytest.mark.parametrize("seed", range(5))
 def test_paint(seed: int):
     random = np.random.default_rng(seed)
-    mask = random.random((9, 14)) < 0.4
-    target = np.asfortranarray(random.integers(0, 9, mask.shape))
-    expected = np.where(mask, 77, target)
-    masks.paint(target, masks.encode(mask), 77)
+    drawn = random.random((4, 9, 14)) < 0.4
+    drawn[2] = False
+    target = np.asfortranarray(random.integers(0, 9, drawn.shape[1:]))
+    expected = target.copy()
+    for mask, value in zip(drawn, (77, 5, 6, -1)):
+        expected[mask] = value
+    masks.paint(target, [masks.encode(mask) for mask in drawn], [77, 5, 6, -1])
     assert (target == expected).all()
 
 

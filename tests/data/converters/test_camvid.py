@@ -4,10 +4,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from loaded import loading
 from PIL import Image
 
-from segbench.data.converters.camvid import convert
+from segbench.data.converters.camvid import convert as unread
 from segbench.errors import SegbenchError
+
+convert = loading(unread)
 
 
 def test_mirror(archives, write):

@@ -4,10 +4,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from loaded import loading
 from PIL import Image
 
-from segbench.data.converters.cityscapes import IMAGES, TRUTHS, convert
+from segbench.data.converters.cityscapes import IMAGES, TRUTHS
+from segbench.data.converters.cityscapes import convert as unread
 from segbench.errors import SegbenchError
+
+convert = loading(unread)
 
 TRAIN_IDS = {  # of the official table: label -> trainId
     7: 0, 8: 1, 11: 2, 12: 3, 13: 4, 17: 5, 19: 6, 20: 7, 21: 8, 22: 9, 23: 10, 24: 11, 25: 12, 26: 13,
@@ -60,7 +64,7 @@ def test_mistakes_of_all_frames_are_listed(frame, archives, write):
     frame("d", np.full((8, 8), 7), image=False)
     frame("e", np.full((4, 8), 7))
     with pytest.raises(SegbenchError) as caught:
-        write(convert(archives, {}))
+        write(unread(archives, {}))
     message = str(caught.value)
     assert message.startswith("4 errors")
     for part in (
@@ -77,4 +81,4 @@ def test_broken_truth_is_named(frame, archives, write, tmp_path):
     path = tmp_path / f"{TRUTHS}/gtFine/train/ulm/a_gtFine_instanceIds.png"
     path.write_bytes(path.read_bytes()[:40])
     with pytest.raises(SegbenchError, match=r"a_gtFine_instanceIds\.png: is not a readable image"):
-        write(convert(archives, {}))
+        write(unread(archives, {}))

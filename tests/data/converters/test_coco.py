@@ -10,13 +10,16 @@ from typing import Any
 import numpy as np
 import pytest
 import yaml
+from loaded import loading
 from PIL import Image
 from pycocotools.coco import COCO
 
 from segbench.data.coco import masks
-from segbench.data.converters.coco import convert
+from segbench.data.converters.coco import convert as unread
 from segbench.data.dataset import id_to_rgb, rgb_to_id
 from segbench.errors import SegbenchError
+
+convert = loading(unread)
 
 ENTRY = yaml.safe_load((Path(__file__).parents[3] / "config/datasets/coco2017.yaml").read_text())
 

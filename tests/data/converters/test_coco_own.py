@@ -8,12 +8,15 @@ from typing import Any
 
 import numpy as np
 import pytest
+from loaded import loading
 from PIL import Image
 
-from segbench.data.converters.coco import convert
+from segbench.data.converters.coco import convert as unread
 from segbench.data.converters.coco_reader import ObjectFile
 from segbench.data.faults import Faults
 from segbench.errors import SegbenchError
+
+convert = loading(unread)
 
 H, W = 6, 10
 SQUARE = [[1, 1, 4, 1, 4, 4, 1, 4]]
@@ -393,5 +396,5 @@ def test_annotations_are_not_kept_in_memory(root: Path, put):
     faults.raise_if_any()
     text = path.read_text()
     path.write_text(text.replace('"category_id": 5', '"category_id": 3'))
-    assert [o.category_id for o in file.of(1)] == [3]
-    assert file.used == {3, 5} and file.of(9) == []
+    assert [o.category_id for o in file.of(1).parsed()] == [3]
+    assert file.used == {3, 5} and file.of(9).parsed() == []

@@ -9,12 +9,15 @@ from typing import Any
 
 import numpy as np
 import pytest
+from loaded import loading
 from pycocotools.coco import COCO
 
 from segbench.data.coco import masks
-from segbench.data.converters.coco import convert
+from segbench.data.converters.coco import convert as unread
 from segbench.data.dataset import Dataset, id_to_rgb
 from segbench.errors import SegbenchError
+
+convert = loading(unread)
 
 H, W = 8, 12
 LEFT, RIGHT = [1.0, 1.0, 5.0, 1.0, 5.0, 7.0, 1.0, 7.0], [6.5, 0.0, 11.0, 0.0, 6.5, 7.5]

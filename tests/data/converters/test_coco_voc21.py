@@ -6,10 +6,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+from loaded import loading
 from pycocotools import mask as coco
 
-from segbench.data.converters.coco_voc21 import convert
+from segbench.data.converters.coco_voc21 import convert as unread
 from segbench.errors import SegbenchError
+
+convert = loading(unread)
 
 # torchvision's CAT_LIST: the position is VOC's number, the value is COCO's category id
 CAT_LIST = [0, 5, 2, 16, 9, 44, 6, 3, 17, 62, 21, 67, 18, 19, 4, 1, 64, 20, 63, 7, 72]

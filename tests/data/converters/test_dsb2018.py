@@ -5,10 +5,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from loaded import loading
 
 from segbench.data.coco import masks
-from segbench.data.converters.dsb2018 import convert
+from segbench.data.converters.dsb2018 import convert as unread
 from segbench.errors import SegbenchError
+
+convert = loading(unread)
 
 
 @pytest.mark.slow

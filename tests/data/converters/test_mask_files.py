@@ -28,9 +28,15 @@ def palette(array: np.ndarray) -> Image.Image:
     return image
 
 
-@pytest.mark.parametrize("suffix", ["png", "tif", "bmp", "gif"])
+@pytest.mark.parametrize("suffix", ["png", "tif", "bmp", "gif", "ppm", "pgm"])
 def test_eight_bits_in_any_format(tmp_path: Path, suffix: str):
     assert (read_mask(saved(tmp_path / f"a.{suffix}", VALUES), "values") == VALUES).all()
+
+
+def test_a_ppm_whose_values_programs_scale_is_refused(tmp_path: Path):
+    (tmp_path / "a.pgm").write_bytes(b"P5\n3 1\n2\n\0\1\2")
+    with pytest.raises(SegbenchError, match=r"a\.pgm: states that white is 2, so that programs scale"):
+        read_mask(tmp_path / "a.pgm", "values")
 
 
 @pytest.mark.parametrize("suffix", ["png", "tif"])

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import tifffile
+from loaded import loading
 from PIL import Image
 from scipy.io import savemat
 from typer.testing import CliRunner
@@ -17,10 +18,12 @@ from segbench.cli import app
 from segbench.data.coco.masks import decode
 from segbench.data.convert import ConvertSpec, convert_dataset
 from segbench.data.converters import penn_fudan
-from segbench.data.converters.pairs import convert
+from segbench.data.converters.pairs import convert as unread
 from segbench.data.dataset import Dataset
 from segbench.data.images import open_raster
 from segbench.errors import SegbenchError
+
+convert = loading(unread)
 
 HALF = np.repeat([[0, 255]], 4, axis=1).repeat(8, axis=0)
 """An 8 x 8 mask whose right half is 255."""
@@ -360,7 +363,7 @@ def test_penn_fudan_by_patterns_alone(archives):
     only = {"PennFudanPed.zip": archives["PennFudanPed.zip"]}
     options = {"image": "PNGImages/{name}.png", "mask": "PedMasks/{name}_mask.png", "objects": "pedestrian"}
     found = {s.stem: s for s in convert(only, options).samples}
-    expected = {s.stem: s for s in penn_fudan.convert(only, {}).samples}
+    expected = {s.stem: s for s in loading(penn_fudan.convert)(only, {}).samples}
     assert {n: (s.split, s.instances) for n, s in found.items()} == {
         n: (s.split, s.instances) for n, s in expected.items()
     }

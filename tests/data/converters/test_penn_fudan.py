@@ -3,9 +3,12 @@ from __future__ import annotations
 import re
 
 import numpy as np
+from loaded import loading
 from pycocotools.coco import COCO
 
-from segbench.data.converters.penn_fudan import convert
+from segbench.data.converters.penn_fudan import convert as unread
+
+convert = loading(unread)
 
 
 def test_mirror(archives, write):

@@ -5,13 +5,17 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from loaded import loading
 from PIL import Image
 from scipy.io import loadmat, savemat
 
 from segbench.data.coco import masks
 from segbench.data.converters.common import color
-from segbench.data.converters.voc import CLASSES, convert
+from segbench.data.converters.voc import CLASSES
+from segbench.data.converters.voc import convert as unread
 from segbench.errors import SegbenchError
+
+convert = loading(unread)
 
 VOC, SBD = "VOCtrainval_11-May-2012.tar", "benchmark.tgz"
 

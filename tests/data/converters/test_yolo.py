@@ -8,11 +8,14 @@ from typing import Any
 
 import numpy as np
 import pytest
+from loaded import loading
 from PIL import Image
 from pycocotools import mask as coco
 
-from segbench.data.converters.yolo import convert
+from segbench.data.converters.yolo import convert as unread
 from segbench.errors import SegbenchError
+
+convert = loading(unread)
 
 H, W = 8, 16
 SQUARE = "0.125 0.25 0.5 0.25 0.5 0.75 0.125 0.75"  # 2 to 8, and 2 to 6 pixels

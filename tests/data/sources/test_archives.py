@@ -198,6 +198,7 @@ def test_what_is_no_archive(tmp_path: Path) -> None:
     image = tmp_path / "volume.tif"
     image.write_bytes(b"II*\x00" + bytes(600))
     assert not is_archive(image)
+    assert not is_archive(tmp_path)  # a folder
     refused(make_zip(tmp_path / "none.zip", {}), "no files")
     with pytest.raises(SegbenchError, match="does not exist"):
         extract(tmp_path / "missing.zip", tmp_path / "out")
