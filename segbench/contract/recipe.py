@@ -93,9 +93,11 @@ class Recipe(Strict):
     gpus: PositiveInt = 1
     """Devices that share each batch. Batch size and learning rate do not change.
 
-    A batch has `gpus` x `accumulate` parts, which are weighted by their number of images. A loss that is a
-    mean over objects or labelled pixels is a mean over those of one part, and so are the statistics of batch
-    normalisation.
+    A batch has `gpus` x `accumulate` parts. Losses are those of the whole batch, as if it had one part: a mean
+    over objects or labelled pixels divides by their number in all parts, and each image draws the same random
+    numbers. Only the statistics of batch normalisation are those of a part, and dropout draws by part. With
+    `accumulate`, losses that depend on what the network finds (those of the R-CNN family, Dice, `ohem`)
+    cost another forward pass, which counts.
     """
     optimizer: Optimizer = Optimizer()
     """Optimizer."""

@@ -5,11 +5,11 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 import math
 import operator
 import time
-from collections import defaultdict
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 
 from segbench.contract.cell import CellSpec
+from segbench.contract.prediction import Target
 from segbench.data.dataset import Dataset
 from segbench.data.loading.loader import (
     Batch,
@@ -39,6 +40,7 @@ from segbench.models.weights.public import (
     public_network,
 )
 from segbench.training import parallel
+from segbench.training.gradients import Compute, add_gradients, parts_of_step
 from segbench.training.optimizer import build_optimizer, rate_factor, set_rate
 from segbench.training.precision import Precision
 from segbench.training.randomness import random_state, seed_all, set_random_state
@@ -149,16 +151,14 @@ class Training:
         factor = rate_factor(self.recipe.schedule, self.iteration, self.recipe.iterations)
         set_rate(self.optimizer, factor)
         self.optimizer.zero_grad(set_to_none=True)
-        sums: dict[str, Tensor] = defaultdict(lambda: torch.zeros((), device=self.precision.device))
-        for _ in range(self.recipe.accumulate):
-            images, targets = next(batches)
-            losses = self._losses(images, targets)
-            share = len(targets) / self.recipe.batch_size
-            # DistributedDataParallel averages gradients over the processes; the whole batch needs their sum
-            weight = share * parallel.size()
-            (torch.stack([loss.float() for loss in losses.values()]).sum() * weight).backward()
-            for name, loss in losses.items():
-                sums[name] += loss.detach() * share
+        seed = derived_seed(self.spec.seed, self.iteration)
+        sums = add_gradients(
+            self.network,
+            functools.partial(self._losses, self.losses_in_step),
+            [next(batches) for _ in range(self.recipe.accumulate)],
+            parts_of_step(self.recipe.batch_size, self.recipe.accumulate, seed),
+            functools.partial(self._losses, self.network.losses),
+        )
         norm = torch.nn.utils.clip_grad_norm_(
             [p for group in self.optimizer.param_groups for p in group["params"]],
             self.recipe.clip_norm or math.inf,
@@ -179,9 +179,8 @@ class Training:
             "images_per_second": round(self.recipe.batch_size / (time.monotonic() - started), 3),
         }
 
-    def _losses(self, images: Tensor, targets: list[dict[str, Any]]) -> dict[str, Tensor]:
+    def _losses(self, compute: Compute, images: Tensor, targets: list[Target]) -> dict[str, Tensor]:
         images = self.precision.place(images)
-        compute = self.losses_in_step if self.network.training else self.network.losses
         try:
             with self.precision.autocast():
                 return compute(images, [self.precision.place_target(t) for t in targets])
@@ -251,7 +250,7 @@ class Training:
                 break
             batch = collate([self.validation[i]])
             assert isinstance(batch, tuple)
-            total += float(sum(loss.float() for loss in self._losses(*batch).values()))
+            total += float(sum(loss.float() for loss in self._losses(self.network.losses, *batch).values()))
         self.train_mode()
         set_random_state(state, self.precision.device)
         if parallel.any_of(stopped())[0]:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from torch import Tensor
 from torch.nn import functional as F
 
+from segbench.models.losses.whole_batch import divided, total
+
 
 def binary_cross_entropy(logits: Tensor, truth: Tensor, valid: Tensor) -> Tensor:
     """Compute the binary cross-entropy, averaged over the classes and the pixels that are not void.
@@ -18,7 +20,7 @@ def binary_cross_entropy(logits: Tensor, truth: Tensor, valid: Tensor) -> Tensor
         A scalar; 0 if every pixel is void.
     """
     losses = F.binary_cross_entropy_with_logits(logits.float(), truth.float(), reduction="none")
-    return (losses.mean(1) * valid).sum() / valid.sum().clamp(min=1)
+    return divided((losses.mean(1) * valid).sum(), total(valid.sum()).clamp(min=1))
 
 
 def binary_dice(logits: Tensor, truth: Tensor, valid: Tensor, smooth: float = 1.0) -> Tensor:
@@ -27,9 +29,9 @@ def binary_dice(logits: Tensor, truth: Tensor, valid: Tensor, smooth: float = 1.
     Pixels of the whole batch are pooled; void pixels are excluded. Arguments as in `binary_cross_entropy`.
     """
     probability, truth = logits.float().sigmoid() * valid[:, None], truth & valid[:, None]
-    both = (probability * truth).sum((0, 2, 3))
-    total = (probability + truth).sum((0, 2, 3))
-    return 1 - ((2 * both + smooth) / (total + smooth)).mean()
+    both = total((probability * truth).sum((0, 2, 3)))
+    each = total((probability + truth).sum((0, 2, 3)))
+    return 1 - ((2 * both + smooth) / (each + smooth)).mean()
 
 
 BINARY_LOSSES = {"cross_entropy": binary_cross_entropy, "dice": binary_dice}

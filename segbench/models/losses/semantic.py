@@ -1,4 +1,7 @@
-"""Losses of semantic segmentation. All functions take logits, not probabilities."""
+"""Losses of semantic segmentation. All functions take logits, not probabilities.
+
+Means are over the whole batch, see `whole_batch`.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +10,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from segbench.contract.prediction import IGNORE
+from segbench.models.losses.whole_batch import divided, gathered, total
 
 
 def cross_entropy(logits: Tensor, truth: Tensor) -> Tensor:
@@ -19,8 +23,8 @@ def cross_entropy(logits: Tensor, truth: Tensor) -> Tensor:
     Returns:
         A scalar; 0 if every pixel is void.
     """
-    total = F.cross_entropy(logits.float(), truth, ignore_index=IGNORE, reduction="sum")
-    return total / (truth != IGNORE).sum().clamp(min=1)
+    loss = F.cross_entropy(logits.float(), truth, ignore_index=IGNORE, reduction="sum")
+    return divided(loss, total((truth != IGNORE).sum()).clamp(min=1))
 
 
 def ohem_cross_entropy(
@@ -42,8 +46,15 @@ def ohem_cross_entropy(
     losses = F.cross_entropy(logits.float(), truth, ignore_index=IGNORE, reduction="none")
     if weight is not None:
         losses = losses * weight
-    labelled = int((truth != IGNORE).sum())
-    return losses.flatten().topk(max(1, int(hardest * labelled))).values.mean()
+    labelled = int(total((truth != IGNORE).sum()))
+    count = max(1, int(hardest * labelled))
+    everywhere = gathered(losses.flatten())
+    least = everywhere.topk(min(count, len(everywhere))).values.amin()
+    above = (everywhere > least).sum()
+    # pixels whose loss equals the least one have a share each of the places that are left
+    share = (count - above) / (everywhere == least).sum()
+    weight = (losses > least).to(losses.dtype) + (losses == least) * share
+    return divided((losses * weight).sum(), above.new_tensor(count))
 
 
 def soft_dice(logits: Tensor, truth: Tensor, smooth: float = 1.0) -> Tensor:
@@ -54,9 +65,9 @@ def soft_dice(logits: Tensor, truth: Tensor, smooth: float = 1.0) -> Tensor:
     keep = truth != IGNORE
     probability = logits.float().softmax(1) * keep[:, None]
     one_hot = torch.zeros_like(probability).scatter_(1, truth.clamp(min=0)[:, None], 1.0) * keep[:, None]
-    both = (probability * one_hot).sum((0, 2, 3))
-    total = (probability + one_hot).sum((0, 2, 3))
-    return 1 - ((2 * both + smooth) / (total + smooth)).mean()
+    both = total((probability * one_hot).sum((0, 2, 3)))
+    each = total((probability + one_hot).sum((0, 2, 3)))
+    return 1 - ((2 * both + smooth) / (each + smooth)).mean()
 
 
 SEMANTIC_LOSSES = {"cross_entropy": cross_entropy, "ohem": ohem_cross_entropy, "dice": soft_dice}

@@ -19,6 +19,7 @@ from segbench.models.layers.heads import group_norm, initialise, rows
 from segbench.models.layers.mask_prediction import enlarged
 from segbench.models.losses.detection import class_focal
 from segbench.models.losses.segments import Segments, segments_of
+from segbench.models.losses.whole_batch import divided, only_counts, total
 from segbench.models.solo.grid import Cells, assign
 from segbench.models.solo.matrix_nms import matrix_nms
 
@@ -157,17 +158,19 @@ class GridNetwork(PyramidNetwork):
         return level, cell - F.pad(ends, (1, 0))[level]
 
     def losses(self, images: Tensor, targets: list[Target]) -> dict[str, Tensor]:
-        categories, masks = self(images)
         truth = segments_of("instance", targets)
         boxes = torch.cat([t["boxes"] for t in targets])
         height, width = (side + -side % STRIDE for side in images.shape[-2:])
         cells = assign(truth, boxes, (height, width), self.grids, self.scale_ranges, self.centre_size)
-        found = (cells.owner >= 0).sum()
+        found = total((cells.owner >= 0).sum())
+        if only_counts():
+            return {}
+        categories, masks = self(images)
         focal = class_focal(rows(categories), cells.labels(truth, len(self.view.classes)))
         dice = self.dice(masks, truth, cells)
         return {
-            "category": focal / (found + 1),
-            "mask": self.dice_weight * dice.sum() / found.clamp(min=1),
+            "category": divided(focal, found + 1),
+            "mask": self.dice_weight * divided(dice.sum(), found.clamp(min=1)),
         }
 
     @torch.inference_mode()
