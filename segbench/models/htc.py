@@ -20,6 +20,7 @@ from segbench.models.layers.box_masks import instances
 from segbench.models.layers.full_precision import keep_float
 from segbench.models.layers.mask_prediction import enlarged
 from segbench.models.layers.roi_align import PyramidAlign
+from segbench.models.layers.weight_decay import backbone_tables
 from segbench.models.losses.sampling import Sampler
 from segbench.models.losses.semantic import cross_entropy
 from segbench.models.losses.whole_batch import divided, part_of_mean, total
@@ -152,6 +153,10 @@ class HTC(RCNN):
         )
         if self.semantic:
             keep_float(self.semantic)
+
+    def no_weight_decay(self) -> set[str]:
+        """Name position tables; norms and biases decay, as in the authors' mmdetection."""
+        return backbone_tables(self)
 
     def losses(self, images: Tensor, targets: list[Target]) -> dict[str, Tensor]:
         batch, features = self.pyramid(images)

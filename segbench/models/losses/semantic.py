@@ -5,6 +5,9 @@ Means are over the whole batch, see `whole_batch`.
 
 from __future__ import annotations
 
+import functools
+from typing import NamedTuple
+
 import torch
 from torch import Tensor
 from torch.nn import functional as F
@@ -13,18 +16,55 @@ from segbench.contract.prediction import IGNORE
 from segbench.models.losses.whole_batch import divided, gathered, total
 
 
-def cross_entropy(logits: Tensor, truth: Tensor) -> Tensor:
+class PixelWeights(NamedTuple):
+    """Weights of the pixels of a batch in the cross-entropy."""
+
+    weight: Tensor | None
+    """B x H x W; None: each has the weight 1."""
+    count: Tensor
+    """Number that the sum over the whole batch is divided by."""
+
+
+def pixel_weights(truth: Tensor, classes: Tensor | None, border: Tensor | None) -> PixelWeights:
+    """Combine weights of classes and borders, as the U-Net (Ronneberger et al. 2015, equation 2) adds them.
+
+    The sum is divided by that of the class weights, as in torch's cross-entropy. The weights of borders are
+    added to it.
+
+    Args:
+        truth: B x H x W, `IGNORE` on void.
+        classes: weight of each class, by which `truth` is looked up; None: 1.
+        border: B x H x W additional weights; None: 0.
+    """
+    labelled = truth != IGNORE
+    if classes is None and border is None:
+        return PixelWeights(None, total(labelled.sum()).clamp(min=1))
+    weight = labelled.float() if classes is None else classes[truth.clamp(min=0)] * labelled
+    count = total(weight.sum())
+    count = torch.where(count > 0, count, 1)
+    return PixelWeights(weight if border is None else weight + border * labelled, count)
+
+
+def cross_entropy(
+    logits: Tensor, truth: Tensor, weight: Tensor | None = None, count: Tensor | None = None
+) -> Tensor:
     """Compute the mean cross-entropy over the pixels that are not void.
 
     Args:
         logits: B x classes x H x W.
         truth: B x H x W int64 class indices, `IGNORE` on void.
+        weight: B x H x W weight of each pixel; None: 1.
+        count: number to divide the sum by, of the whole batch; None: number of pixels that are not void.
 
     Returns:
         A scalar; 0 if every pixel is void.
     """
-    loss = F.cross_entropy(logits.float(), truth, ignore_index=IGNORE, reduction="sum")
-    return divided(loss, total((truth != IGNORE).sum()).clamp(min=1))
+    if count is None:
+        count = total((truth != IGNORE).sum()).clamp(min=1)
+    if weight is None:
+        return divided(F.cross_entropy(logits.float(), truth, ignore_index=IGNORE, reduction="sum"), count)
+    losses = F.cross_entropy(logits.float(), truth, ignore_index=IGNORE, reduction="none")
+    return divided((losses * weight).sum(), count)
 
 
 def ohem_cross_entropy(
@@ -73,6 +113,13 @@ def soft_dice(logits: Tensor, truth: Tensor, smooth: float = 1.0) -> Tensor:
 SEMANTIC_LOSSES = {"cross_entropy": cross_entropy, "ohem": ohem_cross_entropy, "dice": soft_dice}
 
 
-def semantic_losses(logits: Tensor, truth: Tensor, weights: dict[str, float]) -> dict[str, Tensor]:
-    """Compute the named losses, each multiplied with its weight; see `SEMANTIC_LOSSES`."""
-    return {name: weight * SEMANTIC_LOSSES[name](logits, truth) for name, weight in weights.items()}
+def semantic_losses(
+    logits: Tensor, truth: Tensor, weights: dict[str, float], pixels: PixelWeights | None = None
+) -> dict[str, Tensor]:
+    """Compute the named losses, each multiplied with its weight; see `SEMANTIC_LOSSES`.
+
+    Only the cross-entropy weights pixels; None: equally.
+    """
+    options = pixels._asdict() if pixels else {}
+    named = SEMANTIC_LOSSES | {"cross_entropy": functools.partial(cross_entropy, **options)}
+    return {name: weight * named[name](logits, truth) for name, weight in weights.items()}

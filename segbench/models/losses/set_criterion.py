@@ -72,9 +72,9 @@ class SetCriterion:
             return losses
 
     def counts(self, segments: Segments, queries: int) -> tuple[Tensor, Tensor]:
-        """Sum of the weights of a layer's `queries` in the class loss, and number of true segments, at least 1.
+        """Sum of the weights of a layer's queries in the class loss, and number of true segments.
 
-        Both are of the whole batch.
+        Both are of the whole batch; the number is at least 1. `queries`: number of queries of an image.
         """
         matched = sum(min(count, queries) for count in segments.counts)
         others = queries * len(segments.counts) - matched

@@ -17,6 +17,7 @@ from segbench.errors import SegbenchError
 from segbench.models.bases.pyramid import STRIDE, PyramidNetwork
 from segbench.models.layers.heads import group_norm, initialise, rows
 from segbench.models.layers.mask_prediction import enlarged
+from segbench.models.layers.weight_decay import backbone_tables
 from segbench.models.losses.detection import class_focal
 from segbench.models.losses.segments import Segments, segments_of
 from segbench.models.losses.whole_batch import divided, only_counts, total
@@ -103,6 +104,10 @@ class GridNetwork(PyramidNetwork):
         initialise(self.categories)
         initialise(self.category)
         expect_background(self.category)
+
+    def no_weight_decay(self) -> set[str]:
+        """Name position tables; norms and biases decay, as in github.com/WXinlong/SOLO."""
+        return backbone_tables(self)
 
     def decode(self, features: list[Tensor]) -> tuple[list[Tensor], Any]:
         """Predict classes and masks from the five levels of the pyramid.
