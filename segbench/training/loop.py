@@ -318,11 +318,15 @@ class Training:
         if parallel.any_of(stopped())[0]:
             return None
         loss = parallel.summed(torch.tensor(total, dtype=torch.float64)).item() / len(self.validation)
+        self.keep_if_best(loss)
+        return loss
+
+    def keep_if_best(self, loss: float) -> None:
+        """Count a validation, and keep the current weights if the recipe selects the best and these are."""
         self.progress.add(loss)
         if self.recipe.select == "best" and (self.best is None or loss < self.best["loss"]):
             weights = {name: value.cpu().clone() for name, value in self._last_weights.items()}
             self.best = {"loss": loss, "iteration": self.iteration, "weights": weights}
-        return loss
 
     def _weight_pixels(self) -> None:
         """Give the network its class weights, and check that it can weight classes and borders."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Callable
 
 from torch import Tensor
 from torch.nn import functional as F
@@ -12,7 +13,7 @@ from segbench.models.losses.whole_batch import divided, total
 
 
 def binary_cross_entropy(
-    logits: Tensor, truth: Tensor, valid: Tensor, weight: Tensor | None = None, count: Tensor | None = None
+    logits: Tensor, truth: Tensor, valid: Tensor, weight: Tensor | None = None, divisor: Tensor | None = None
 ) -> Tensor:
     """Compute the binary cross-entropy, averaged over the classes and the pixels that are not void.
 
@@ -20,15 +21,15 @@ def binary_cross_entropy(
         logits: B x classes x H x W.
         truth: B x classes x H x W bool; a pixel may belong to any number of classes.
         valid: B x H x W bool; False on void.
-        weight, count: see `PixelWeights`; None: the pixels that are not void have the weight 1.
+        weight, divisor: see `PixelWeights`; None: the pixels that are not void have the weight 1.
 
     Returns:
         A scalar; 0 if every pixel is void.
     """
     losses = F.binary_cross_entropy_with_logits(logits.float(), truth.float(), reduction="none")
-    if count is None:
-        count = total(valid.sum()).clamp(min=1)
-    return divided((losses.mean(1) * (valid if weight is None else weight)).sum(), count)
+    if divisor is None:
+        divisor = total(valid.sum()).clamp(min=1)
+    return divided((losses.mean(1) * (valid if weight is None else weight)).sum(), divisor)
 
 
 def binary_dice(logits: Tensor, truth: Tensor, valid: Tensor, smooth: float = 1.0) -> Tensor:
@@ -57,5 +58,7 @@ def binary_losses(
     Only the cross-entropy weights pixels; None: equally.
     """
     options = pixels._asdict() if pixels else {}
-    named = BINARY_LOSSES | {"cross_entropy": functools.partial(binary_cross_entropy, **options)}
+    named: dict[str, Callable[..., Tensor]] = BINARY_LOSSES | {
+        "cross_entropy": functools.partial(binary_cross_entropy, **options)
+    }
     return {name: weight * named[name](logits, truth, valid) for name, weight in weights.items()}

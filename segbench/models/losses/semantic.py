@@ -6,6 +6,7 @@ Means are over the whole batch, see `whole_batch`.
 from __future__ import annotations
 
 import functools
+from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
@@ -21,8 +22,8 @@ class PixelWeights(NamedTuple):
 
     weight: Tensor | None
     """B x H x W; None: each has the weight 1."""
-    count: Tensor
-    """Number that the sum over the whole batch is divided by."""
+    divisor: Tensor
+    """What the sum over the whole batch is divided by."""
 
 
 def pixel_weights(truth: Tensor, classes: Tensor | None, border: Tensor | None) -> PixelWeights:
@@ -46,7 +47,7 @@ def pixel_weights(truth: Tensor, classes: Tensor | None, border: Tensor | None) 
 
 
 def cross_entropy(
-    logits: Tensor, truth: Tensor, weight: Tensor | None = None, count: Tensor | None = None
+    logits: Tensor, truth: Tensor, weight: Tensor | None = None, divisor: Tensor | None = None
 ) -> Tensor:
     """Compute the mean cross-entropy over the pixels that are not void.
 
@@ -54,17 +55,17 @@ def cross_entropy(
         logits: B x classes x H x W.
         truth: B x H x W int64 class indices, `IGNORE` on void.
         weight: B x H x W weight of each pixel; None: 1.
-        count: number to divide the sum by, of the whole batch; None: number of pixels that are not void.
+        divisor: what the sum over the whole batch is divided by; None: its number of labelled pixels.
 
     Returns:
         A scalar; 0 if every pixel is void.
     """
-    if count is None:
-        count = total((truth != IGNORE).sum()).clamp(min=1)
+    if divisor is None:
+        divisor = total((truth != IGNORE).sum()).clamp(min=1)
     if weight is None:
-        return divided(F.cross_entropy(logits.float(), truth, ignore_index=IGNORE, reduction="sum"), count)
+        return divided(F.cross_entropy(logits.float(), truth, ignore_index=IGNORE, reduction="sum"), divisor)
     losses = F.cross_entropy(logits.float(), truth, ignore_index=IGNORE, reduction="none")
-    return divided((losses * weight).sum(), count)
+    return divided((losses * weight).sum(), divisor)
 
 
 def ohem_cross_entropy(
@@ -121,5 +122,7 @@ def semantic_losses(
     Only the cross-entropy weights pixels; None: equally.
     """
     options = pixels._asdict() if pixels else {}
-    named = SEMANTIC_LOSSES | {"cross_entropy": functools.partial(cross_entropy, **options)}
+    named: dict[str, Callable[..., Tensor]] = SEMANTIC_LOSSES | {
+        "cross_entropy": functools.partial(cross_entropy, **options)
+    }
     return {name: weight * named[name](logits, truth) for name, weight in weights.items()}

@@ -102,7 +102,10 @@ class SetCriterion:
         return torch.stack(costs)
 
     def class_loss(self, output: MaskQueries, segments: Segments, queries: Tensor) -> Tensor:
-        """Sum over layers and queries; queries: layers x T, as `assign` gives them; a query without a segment is labelled "no object"."""
+        """Sum over layers and queries; a query without a segment is labelled "no object".
+
+        queries: layers x T, as `assign` gives them.
+        """
         *shape, classes = output.classes.shape
         truth = torch.full(shape, classes - 1, device=queries.device)
         layer, segment = (queries >= 0).nonzero(as_tuple=True)
