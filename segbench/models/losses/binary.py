@@ -43,7 +43,7 @@ def binary_dice(logits: Tensor, truth: Tensor, valid: Tensor, smooth: float = 1.
     return 1 - ((2 * both + smooth) / (each + smooth)).mean()
 
 
-BINARY_LOSSES = {"cross_entropy": binary_cross_entropy, "dice": binary_dice}
+BINARY_LOSSES: dict[str, Callable[..., Tensor]] = {"cross_entropy": binary_cross_entropy, "dice": binary_dice}
 
 
 def binary_losses(
@@ -58,7 +58,5 @@ def binary_losses(
     Only the cross-entropy weights pixels; None: equally.
     """
     options = pixels._asdict() if pixels else {}
-    named: dict[str, Callable[..., Tensor]] = BINARY_LOSSES | {
-        "cross_entropy": functools.partial(binary_cross_entropy, **options)
-    }
+    named = BINARY_LOSSES | {"cross_entropy": functools.partial(binary_cross_entropy, **options)}
     return {name: weight * named[name](logits, truth, valid) for name, weight in weights.items()}

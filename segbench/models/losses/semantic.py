@@ -111,7 +111,11 @@ def soft_dice(logits: Tensor, truth: Tensor, smooth: float = 1.0) -> Tensor:
     return 1 - ((2 * both + smooth) / (each + smooth)).mean()
 
 
-SEMANTIC_LOSSES = {"cross_entropy": cross_entropy, "ohem": ohem_cross_entropy, "dice": soft_dice}
+SEMANTIC_LOSSES: dict[str, Callable[..., Tensor]] = {
+    "cross_entropy": cross_entropy,
+    "ohem": ohem_cross_entropy,
+    "dice": soft_dice,
+}
 
 
 def semantic_losses(
@@ -122,7 +126,5 @@ def semantic_losses(
     Only the cross-entropy weights pixels; None: equally.
     """
     options = pixels._asdict() if pixels else {}
-    named: dict[str, Callable[..., Tensor]] = SEMANTIC_LOSSES | {
-        "cross_entropy": functools.partial(cross_entropy, **options)
-    }
+    named = SEMANTIC_LOSSES | {"cross_entropy": functools.partial(cross_entropy, **options)}
     return {name: weight * named[name](logits, truth) for name, weight in weights.items()}
