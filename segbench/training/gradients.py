@@ -81,7 +81,9 @@ def _counted(network: Network, count: Compute, batches: Sequence[Batch], parts: 
         part = Part(part.share, part.seeds, counts=[])
         with part.active():
             count(images, targets)
-        counts.append(part.counts or [])
+        if not part.counts:  # its losses are means over images
+            break
+        counts.append(part.counts)
     for buffer, before in zip(network.buffers(), buffers):
         buffer.copy_(before)
     set_random_state(random, device)
