@@ -35,7 +35,8 @@ def test_weights_of_a_dataset_count_its_labelled_pixels(shapes) -> None:
 
 
 @pytest.mark.parametrize(
-    ("given", "said"), [([1.0, 2.0], "has 2 numbers for 4 classes"), ([0.0] * 4, "has 4 numbers, all of them 0")]
+    ("given", "said"),
+    [([1.0, 2.0], "has 2 numbers for 4 classes"), ([0.0] * 4, "has 4 numbers, all of them 0")],
 )
 def test_a_number_for_each_class(shapes, given, said) -> None:
     dataset = Dataset(shapes)
