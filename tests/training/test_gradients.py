@@ -129,14 +129,13 @@ def test_four_parts_have_the_gradient_of_one(case: int) -> None:
     check(case, *gradients(case, 4))
 
 
-def in_process(rank: int, address: str, cases: list[int], results: Any) -> None:
+def in_process(rank: int, address: str, runs: list[tuple[int, int]], results: Any) -> None:
     torch.set_num_threads(1)
     dist.init_process_group("gloo", init_method=address, rank=rank, world_size=2)
-    for case in cases:
-        for accumulate in (1, 2):
-            found = gradients(case, accumulate)
-            if rank == 0:
-                results.put((case, found[0], found[1].numpy()))
+    for case, accumulate in runs:
+        found = gradients(case, accumulate)
+        if rank == 0:
+            results.put((case, found[0], found[1].numpy()))
     dist.destroy_process_group()
 
 
@@ -145,15 +144,20 @@ QUICK = [i for i, (kind, _, _) in enumerate(CASES) if kind in (DeepLabV3Plus, Ma
 
 
 @pytest.mark.parametrize(
-    "cases", [QUICK, pytest.param(sorted({*range(len(CASES))} - {*QUICK}), marks=pytest.mark.slow)]
+    "runs",
+    [
+        [(case, accumulate) for case in QUICK for accumulate in (1, 2)],
+        pytest.param([(case, 1) for case in range(len(CASES)) if case not in QUICK], marks=pytest.mark.slow),
+    ],
+    ids=["quick", "others"],
 )
-def test_two_processes_have_the_gradient_of_one(tmp_path, cases) -> None:
+def test_two_processes_have_the_gradient_of_one(tmp_path, runs) -> None:
     results = CONTEXT.Queue()
     address = f"file://{tmp_path}/meeting"
-    processes = [CONTEXT.Process(target=in_process, args=(rank, address, cases, results)) for rank in (0, 1)]
+    processes = [CONTEXT.Process(target=in_process, args=(rank, address, runs, results)) for rank in (0, 1)]
     for process in processes:
         process.start()
-    found = [results.get(timeout=300) for _ in range(2 * len(cases))]
+    found = [results.get(timeout=300) for _ in runs]
     for process in processes:
         process.join()
     for case, losses, gradient in found:
