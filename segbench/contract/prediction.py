@@ -13,7 +13,7 @@ Target = dict[str, Any]
 """Ground truth of one training image, at the size of the image tensor. The keys depend on the view.
 
 semantic: `semantic` H x W int64, indices into `View.classes`, or sums of 2 ** index if the classes overlap;
-    `IGNORE` on void.
+    `IGNORE` on void; with border weights, `border` H x W float32.
 instance: `labels` N int64, `masks` N x H x W bool, `boxes` N x 4 float32 (x0, y0, x1, y1 in pixels), without
     crowds and empty objects.
 detection: `labels` and `boxes` as above; `boxes` are clipped to the image, and its corners may be fractions.

@@ -51,6 +51,10 @@ class Optimizer(Strict):
     no_decay_on_norm: bool = True
     """No weight decay for the parameters that the network names in `no_weight_decay()`, such as biases and
     norms. false: all parameters decay."""
+    layer_decay: Annotated[float, Field(gt=0, le=1)] = 1.0
+    """Factor on the learning rate from each layer of the backbone to the one before it, in addition to
+    `backbone_lr_factor`. The last layer learns at `layer_decay` times the rate of the backbone, the one
+    before it at its square. Layers are those of timm: blocks, and the stem. 1: no decay."""
 
 
 class Schedule(Strict):
@@ -67,6 +71,19 @@ class Schedule(Strict):
     """Iterations of linear warm-up."""
     warmup_factor: PositiveFloat = 0.01
     """Factor on the learning rate at the start of the warm-up."""
+
+
+class BorderWeights(Strict):
+    """Weights of the background between objects that nearly touch (U-Net, Ronneberger et al. 2015).
+
+    A pixel of the background has the additional weight w0 exp(-(d1 + d2)² / (2 sigma²)), where d1 and d2 are
+    its distances to the nearest and the second nearest object of the training image.
+    """
+
+    w0: PositiveFloat = 10.0
+    """Weight where both distances are 0."""
+    sigma: PositiveFloat = 5.0
+    """Width of the borders, in pixels of the training image."""
 
 
 class LargeScaleJitter(Strict):
@@ -261,14 +278,35 @@ class Recipe(Strict):
     gpus: PositiveInt = 1
     """Devices that share each batch. Batch size and learning rate do not change.
 
-    A batch has `gpus` x `accumulate` parts, which are weighted by their number of images. A loss that is a
-    mean over objects or labelled pixels is a mean over those of one part, and so are the statistics of batch
-    normalisation.
+    A batch has `gpus` x `accumulate` parts. Losses are those of the whole batch, as if it had one part: a
+    mean over objects or labelled pixels divides by their number in all parts, and each image draws the same
+    random numbers. Only the statistics of batch normalisation are those of a part, and dropout draws by part.
+    With `accumulate`, another forward pass counts first where this needs what the network finds (the R-CNN
+    family, BlendMask, Panoptic-DeepLab, and the losses `dice` and `ohem`).
     """
     optimizer: Optimizer = Optimizer()
     """Optimizer."""
     schedule: Schedule = Schedule()
     """Learning rate schedule."""
+    ema: Annotated[float, Field(gt=0, lt=1)] | None = None
+    """Decay of an exponential moving average of the weights, updated after every iteration, such as 0.999.
+    The average is validated and predicted with; statistics of norms are the current ones. null: no average.
+    """
+    sync_batch_norm: bool = False
+    """Compute the statistics of batch norms over all GPUs. It changes nothing with `gpus: 1`."""
+    class_weights: (
+        Literal["none", "median_frequency", "inverse_log"] | list[Annotated[float, Field(ge=0)]]
+    ) = "none"
+    """Weight of each class in the cross-entropy of semantic networks with a softmax. The sum over pixels is
+    divided by the sum of their weights. median_frequency: median of the classes' frequencies over that of the
+    class; the frequency of a class is its share of the labelled pixels of the training images that show it
+    (Eigen 2015). inverse_log: 1 / ln(1.02 + its share of all labelled pixels) (ENet, Paszke 2016). A list:
+    one number for each class, the background first if there is one."""
+    border_weights: BorderWeights | None = None
+    """Weights of the borders between objects, for semantic networks on datasets with objects. null: none."""
+    skip_empty: bool = False
+    """Skip training images without objects, or with crowds only, as detectron2 does. Semantic and panoptic
+    trainings use all images."""
     clip_norm: PositiveFloat | None = None
     """Clip the norm of the gradient to this value. null: no clipping."""
     precision: Literal["auto", "fp32", "bf16"] = "auto"
@@ -289,6 +327,9 @@ class Recipe(Strict):
     validate_every: PositiveInt | None = None
     """Compute the loss on the `val` split after every so many iterations. The evaluation split is never used.
     """
+    patience: PositiveInt | None = None
+    """Stop after so many validations in a row without a lower loss than before. The learning rates are those
+    of the whole schedule. null: never."""
     select: Literal["last", "best"] = "last"
     """Weights to predict with: those after the last iteration, or those with the lowest validation loss."""
     options: dict[str, float | int | str | bool | list | dict | None] = {}
@@ -309,4 +350,6 @@ class Recipe(Strict):
             raise ValueError("iterations: 0 needs `weights`")
         if self.select == "best" and self.validate_every is None:
             raise ValueError("select: best needs validate_every")
+        if self.patience and self.validate_every is None:
+            raise ValueError("patience needs validate_every")
         return self

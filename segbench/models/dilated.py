@@ -8,6 +8,7 @@ from torchvision.models.segmentation.fcn import FCNHead
 
 from segbench.contract.view import View
 from segbench.models.bases.dilated import DilatedNetwork
+from segbench.models.layers.weight_decay import backbone_tables
 
 
 class DilatedFCN(DilatedNetwork):
@@ -22,3 +23,7 @@ class DilatedFCN(DilatedNetwork):
     def __init__(self, view: View, in_channels: int, **options: Any) -> None:
         super().__init__(view, in_channels, **options)
         self.head = FCNHead(self.backbone.channels[-1], self.outputs)
+
+    def no_weight_decay(self) -> set[str]:
+        """Name position tables; norms and biases decay, as in torchvision's `references/segmentation`."""
+        return backbone_tables(self)

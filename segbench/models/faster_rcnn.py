@@ -12,6 +12,8 @@ from segbench.contract.prediction import Target
 from segbench.contract.view import Task, View
 from segbench.models.bases.rcnn import RCNN, to_torchvision
 from segbench.models.layers.full_precision import keep_float
+from segbench.models.losses.sampling import Sampler
+from segbench.models.losses.whole_batch import part_of_mean
 
 
 class FasterRCNN(RCNN):
@@ -57,6 +59,7 @@ class FasterRCNN(RCNN):
             nms_thresh=0.5,
             detections_per_img=detections_per_image,
         )
+        self.roi_heads.fg_bg_sampler = Sampler(rois_per_image, 0.25)
         keep_float(self.roi_heads.box_predictor)
 
     def forward(self, images: Tensor) -> list[dict[str, Tensor]]:
@@ -68,11 +71,13 @@ class FasterRCNN(RCNN):
         return detections
 
     def losses(self, images: Tensor, targets: list[Target]) -> dict[str, Tensor]:
-        # torchvision's parts give losses in training mode only; there is no norm or dropout inside
-        self.rpn.train()
-        self.roi_heads.train()
+        self.roi_heads.train()  # as in `propose`
         batch, features = self.pyramid(images)
         truth = [to_torchvision(t) for t in targets]
-        proposals, rpn_losses = self.rpn(batch, features, truth)
-        _, roi_losses = self.roi_heads(features, proposals, batch.image_sizes, truth)
-        return {name.removeprefix("loss_"): loss for name, loss in (rpn_losses | roi_losses).items()}
+        proposals, losses = self.propose(batch, features, truth)
+        _, found = self.roi_heads(features, proposals, batch.image_sizes, truth)
+        sampler = self.roi_heads.fg_bg_sampler
+        for name, loss in found.items():
+            count = sampler.objects if name == "loss_mask" else sampler.drawn
+            losses[name.removeprefix("loss_")] = part_of_mean(loss, count)
+        return losses

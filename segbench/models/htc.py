@@ -20,7 +20,10 @@ from segbench.models.layers.box_masks import instances
 from segbench.models.layers.full_precision import keep_float
 from segbench.models.layers.mask_prediction import enlarged
 from segbench.models.layers.roi_align import PyramidAlign
+from segbench.models.layers.weight_decay import backbone_tables
+from segbench.models.losses.sampling import Sampler
 from segbench.models.losses.semantic import cross_entropy
+from segbench.models.losses.whole_batch import divided, part_of_mean, total
 
 OVERLAPS = (0.5, 0.6, 0.7)
 """Minimum IoU of a box with an object, by stage."""
@@ -140,6 +143,7 @@ class HTC(RCNN):
                     detections_per_img=detections_per_image,
                 )
             )
+            self.stages[-1].fg_bg_sampler = Sampler(rois_per_image, 0.25)
         self.mask_align, self.semantic_align = self.roi_align(14), PyramidAlign(14, [STRIDE])
         self.mask_heads: Any = nn.ModuleList(
             MaskHead(self.fpn_channels, mask_channels, classes, first) for first in (True, False, False)
@@ -150,12 +154,14 @@ class HTC(RCNN):
         if self.semantic:
             keep_float(self.semantic)
 
+    def no_weight_decay(self) -> set[str]:
+        """Name position tables; norms and biases decay, as in the authors' mmdetection."""
+        return backbone_tables(self)
+
     def losses(self, images: Tensor, targets: list[Target]) -> dict[str, Tensor]:
-        self.rpn.train()  # torchvision's gives losses in training mode only
         batch, features = self.pyramid(images)
         truth = [to_torchvision(self._objects(t)) for t in targets]
-        proposals, rpn_losses = self.rpn(batch, features, truth)
-        losses = {name.removeprefix("loss_"): loss for name, loss in rpn_losses.items()}
+        proposals, losses = self.propose(batch, features, truth)
         logits, embedding = self._semantic(features)
         if logits is not None:
             semantic = torch.stack([semantic_cells(t, logits.shape[-2:]) for t in targets])
@@ -183,13 +189,14 @@ class HTC(RCNN):
             regions, matched, labels, _ = stage.select_training_samples(boxes, truth)
             regions, matched = ([x[n > 0] for x, n in zip(xs, labels)] for xs in (regions, matched))
             masks = self.mask_flow(features, embedding, regions, sizes, number)[-1]
-            losses[f"mask_{number}"] = weight * maskrcnn_loss(
+            mask = maskrcnn_loss(
                 self.mask_heads[number - 1].predictor(masks),
                 regions,
                 [t["masks"] for t in truth],
                 [t["labels"] for t in truth],
                 matched,
             )
+            losses[f"mask_{number}"] = weight * part_of_mean(mask, stage.fg_bg_sampler.objects)
         return losses
 
     def forward(self, images: Tensor) -> list[dict[str, Tensor]]:
@@ -302,11 +309,15 @@ def refined(stage: Any, offsets: Tensor, boxes: list[Tensor], sizes: list[tuple[
 
 
 def box_losses(scores: Tensor, offsets: Tensor, labels: Tensor, truth: Tensor) -> tuple[Tensor, Tensor]:
-    """Cross-entropy over N boxes, and smooth L1 of the offsets (N x 4) of objects, both divided by N."""
-    count = max(len(labels), 1)
+    """Cross-entropy over N boxes, and smooth L1 of the offsets (N x 4) of objects, both divided by N.
+
+    N is the number in the whole batch, see `whole_batch`.
+    """
+    count = total(torch.tensor(len(labels), device=labels.device)).clamp(min=1)
     objects = labels > 0
-    classifier = F.cross_entropy(scores, labels, reduction="sum") / count
-    return classifier, F.smooth_l1_loss(offsets[objects], truth[objects], reduction="sum") / count
+    classifier = F.cross_entropy(scores, labels, reduction="sum")
+    box_reg = F.smooth_l1_loss(offsets[objects], truth[objects], reduction="sum")
+    return divided(classifier, count), divided(box_reg, count)
 
 
 def semantic_cells(target: Target, size: Sequence[int]) -> Tensor:

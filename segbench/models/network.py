@@ -12,7 +12,13 @@ from segbench.contract.view import BACKGROUND, Task, View, has_class
 from segbench.errors import SegbenchError
 from segbench.models.layers.weight_decay import backbone_tables, vectors
 from segbench.models.losses.binary import BINARY_LOSSES, binary_losses
-from segbench.models.losses.semantic import SEMANTIC_LOSSES, semantic_losses
+from segbench.models.losses.semantic import (
+    SEMANTIC_LOSSES,
+    PixelWeights,
+    pixel_weights,
+    semantic_losses,
+)
+from segbench.models.losses.whole_batch import only_counts
 
 Activation = Literal["softmax", "sigmoid"]
 
@@ -112,6 +118,8 @@ class SemanticNetwork(Network):
     tasks = ("semantic",)
     auxiliary_weight: float = 0.0
     """Weight of the auxiliary losses, multiplied with each loss's own weight."""
+    class_weights: Tensor | None
+    """Weight of each class in the cross-entropy; None: 1. It needs a softmax."""
 
     def __init__(
         self,
@@ -121,6 +129,7 @@ class SemanticNetwork(Network):
         activation: Activation = "softmax",
     ) -> None:
         super().__init__(view, in_channels)
+        self.register_buffer("class_weights", None, persistent=False)
         self.loss_weights, self.activation = loss or {"cross_entropy": 1.0}, activation
         self.has_background_logit = activation == "softmax" or view.classes[0].id != BACKGROUND.id
         self.outputs = len(view.classes) - (not self.has_background_logit)
@@ -138,22 +147,26 @@ class SemanticNetwork(Network):
 
     def losses(self, images: Tensor, targets: list[Target]) -> dict[str, Tensor]:
         truth = torch.stack([t["semantic"] for t in targets])
+        border = torch.stack([t["border"] for t in targets]) if "border" in targets[0] else None
+        pixels = pixel_weights(truth, self.class_weights, border)
+        if only_counts() and {*self.loss_weights} == {"cross_entropy"}:
+            return {}
         logits, auxiliary = self.training_logits(images)
-        losses = self._losses(logits, truth)
+        losses = self._losses(logits, truth, pixels)
         if auxiliary is not None:
-            for name, loss in self._losses(auxiliary, truth).items():
+            for name, loss in self._losses(auxiliary, truth, pixels).items():
                 losses[f"auxiliary_{name}"] = self.auxiliary_weight * loss
         return losses
 
-    def _losses(self, logits: Tensor, truth: Tensor) -> dict[str, Tensor]:
+    def _losses(self, logits: Tensor, truth: Tensor, pixels: PixelWeights) -> dict[str, Tensor]:
         if self.activation == "softmax":
-            return semantic_losses(logits, truth, self.loss_weights)
+            return semantic_losses(logits, truth, self.loss_weights, pixels)
         indices = range(len(self.view.classes))[-self.outputs :]
         if self.view.overlapping:
             masks = torch.stack([has_class(truth, index) for index in indices], 1)
         else:
             masks = torch.stack([truth == index for index in indices], 1)
-        return binary_losses(logits, masks, truth != IGNORE, self.loss_weights)
+        return binary_losses(logits, masks, truth != IGNORE, self.loss_weights, pixels)
 
     @torch.inference_mode()
     def predict(self, images: Tensor, sizes: list[tuple[int, int]]) -> list[Prediction]:

@@ -12,6 +12,7 @@ from torchvision.ops import Conv2dNormActivation
 from segbench.contract.view import View
 from segbench.models.bases.dilated import DilatedNetwork
 from segbench.models.layers.pooling import PooledConv
+from segbench.models.layers.weight_decay import backbone_tables
 
 
 class PyramidPooling(nn.Module):
@@ -71,3 +72,7 @@ class PSPNet(DilatedNetwork):
             nn.Dropout2d(dropout),
             nn.Conv2d(channels, self.outputs, 1),
         )
+
+    def no_weight_decay(self) -> set[str]:
+        """Name position tables; norms and biases decay, as in github.com/hszhao/semseg."""
+        return backbone_tables(self)

@@ -5,20 +5,25 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 import math
 import operator
 import time
-from collections import defaultdict
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+from torch.utils.data import Subset
 
 from segbench.contract.cell import CellSpec
+from segbench.contract.prediction import Target
 from segbench.data.dataset import Dataset
+from segbench.data.loading.class_weights import class_weights
 from segbench.data.loading.copy_paste import PastedObjects
 from segbench.data.loading.loader import (
     Batch,
@@ -29,9 +34,10 @@ from segbench.data.loading.loader import (
     derived_seed,
     training_batches,
 )
+from segbench.data.loading.selection import images_with_objects
 from segbench.data.loading.transforms import plain_transform, training_transform
 from segbench.errors import SegbenchError
-from segbench.models.network import Network
+from segbench.models.network import Network, SemanticNetwork
 from segbench.models.saved import build_network, load_backbone_weights
 from segbench.models.weights.public import (
     check_classes,
@@ -40,11 +46,27 @@ from segbench.models.weights.public import (
     public_network,
 )
 from segbench.training import parallel
+from segbench.training.gradients import Compute, add_gradients, parts_of_step
 from segbench.training.optimizer import build_optimizer, rate_factor, set_rate
 from segbench.training.precision import Precision
 from segbench.training.randomness import random_state, seed_all, set_random_state
 
 log = logging.getLogger(__name__)
+
+
+@dataclass
+class Progress:
+    """Whether the validation loss still falls."""
+
+    lowest: float = math.inf
+    """Lowest loss so far."""
+    waited: int = 0
+    """Number of validations since."""
+
+    def add(self, loss: float) -> None:
+        """Count a validation."""
+        self.waited = 0 if loss < self.lowest else self.waited + 1
+        self.lowest = min(self.lowest, loss)
 
 
 class Training:
@@ -73,13 +95,26 @@ class Training:
         torch.use_deterministic_algorithms(device.type == "cpu", warn_only=True)
         torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
         seed_all(spec.seed)
-        self.network = self.precision.place_network(self._first_network(weights))
+        network = self.precision.place_network(self._first_network(weights))
+        if self.recipe.sync_batch_norm:
+            network = parallel.synchronised(network, device)
+        self.network = network
+        self._weight_pixels()
         self.losses_in_step = parallel.losses_in_step(self.network)
         if parallel.rank():
             seed_all(derived_seed(spec.seed, parallel.rank()))  # same initial weights, different dropout
         self.optimizer = build_optimizer(self.network, self.recipe.optimizer)
+        decay = self.recipe.ema
+        self.average = (
+            AveragedModel(self.network, multi_avg_fn=get_ema_multi_avg_fn(decay)) if decay else None
+        )
         self.iteration = 0
         self.best: dict[str, Any] | None = None
+        self.progress = Progress()
+        train = self.dataset.split("train")
+        self.images = (
+            images_with_objects(train, self.view) if self.recipe.skip_empty else range(len(train.images))
+        )
         self.validation = self._validation_set()
 
     def state(self) -> dict[str, Any]:
@@ -94,6 +129,9 @@ class Training:
             "optimizer": self.optimizer.state_dict(),
             "random": parallel.gathered(random_state(self.precision.device)),
             "best": self.best,
+            "average": self.average and self.average.state_dict(),
+            "lowest": self.progress.lowest,
+            "waited": self.progress.waited,
         }
 
     def load_state(self, state: dict[str, Any]) -> None:
@@ -107,11 +145,26 @@ class Training:
         set_random_state(state["random"][parallel.rank()], self.precision.device)
         self.iteration = operator.index(state["iteration"])
         self.best = state["best"] and {**state["best"]}
+        if self.average:
+            self.average.load_state_dict(state["average"])
+        self.progress = Progress(state["lowest"], operator.index(state["waited"]))
 
     @property
     def weights(self) -> dict[str, Tensor]:
-        """State dict to predict with: the best one if the recipe selects it, else the current one."""
-        return self.best["weights"] if self.best else self.network.state_dict()
+        """State dict to predict with: the best one if the recipe selects it, else the last one."""
+        return self.best["weights"] if self.best else self._last_weights
+
+    @property
+    def _last_weights(self) -> dict[str, Tensor]:
+        """The average of the weights if the recipe keeps one, else the current weights."""
+        return (self.average.module if self.average else self.network).state_dict()
+
+    @property
+    def done(self) -> bool:
+        """Whether all iterations are done, or the validation loss has not fallen for too long."""
+        patience = self.recipe.patience
+        waited = patience is not None and self.progress.waited >= patience
+        return waited or self.iteration >= self.recipe.iterations
 
     def batches(self, workers: int) -> Iterator[Batch]:
         """Yield training batches from the current iteration on.
@@ -121,7 +174,10 @@ class Training:
         """
         recipe = self.recipe
         transform = training_transform(recipe.augment, self.info.mean, self.info.std)
-        images = SegmentationDataset(self.dataset.split("train"), self.view, transform)
+        images = Subset(
+            SegmentationDataset(self.dataset.split("train"), self.view, transform, recipe.border_weights),
+            self.images,
+        )
         paste = recipe.augment.copy_paste
         positions = MicroBatches(
             recipe.iterations,
@@ -131,7 +187,7 @@ class Training:
             share=(parallel.rank(), parallel.size()),
         )
         return training_batches(
-            TrainingStream(PastedObjects(images, paste) if paste else images, self.spec.seed),
+            TrainingStream(PastedObjects(images, self.view, paste) if paste else images, self.spec.seed),
             positions,
             workers=workers,
             pin_memory=self.precision.device.type == "cuda",
@@ -151,16 +207,14 @@ class Training:
         factor = rate_factor(self.recipe.schedule, self.iteration, self.recipe.iterations)
         set_rate(self.optimizer, factor)
         self.optimizer.zero_grad(set_to_none=True)
-        sums: dict[str, Tensor] = defaultdict(lambda: torch.zeros((), device=self.precision.device))
-        for _ in range(self.recipe.accumulate):
-            images, targets = next(batches)
-            losses = self._losses(images, targets)
-            share = len(targets) / self.recipe.batch_size
-            # DistributedDataParallel averages gradients over the processes; the whole batch needs their sum
-            weight = share * parallel.size()
-            (torch.stack([loss.float() for loss in losses.values()]).sum() * weight).backward()
-            for name, loss in losses.items():
-                sums[name] += loss.detach() * share
+        seed = derived_seed(self.spec.seed, self.iteration)
+        sums = add_gradients(
+            self.network,
+            functools.partial(self._losses, self.losses_in_step),
+            [next(batches) for _ in range(self.recipe.accumulate)],
+            parts_of_step(self.recipe.batch_size, self.recipe.accumulate, seed),
+            functools.partial(self._losses, self.network.losses),
+        )
         norm = torch.nn.utils.clip_grad_norm_(
             [p for group in self.optimizer.param_groups for p in group["params"]],
             self.recipe.clip_norm or math.inf,
@@ -170,10 +224,12 @@ class Training:
         named = {f"loss_{name}": value for name, value in zip(sums, values)}
         self._check_finite(named | {"gradient norm": grad_norm})
         self.optimizer.step()
+        if self.average:
+            self.average.update_parameters(self.network)
         self.iteration += 1
         return {
             "iteration": self.iteration,
-            "epoch": round(self.iteration * self.recipe.batch_size / self.info.splits["train"], 4),
+            "epoch": round(self.iteration * self.recipe.batch_size / len(self.images), 4),
             "lr": self.recipe.optimizer.lr * factor,
             **named,
             "total": sum(values),
@@ -181,9 +237,8 @@ class Training:
             "images_per_second": round(self.recipe.batch_size / (time.monotonic() - started), 3),
         }
 
-    def _losses(self, images: Tensor, targets: list[dict[str, Any]]) -> dict[str, Tensor]:
+    def _losses(self, compute: Compute, images: Tensor, targets: list[Target]) -> dict[str, Tensor]:
         images = self.precision.place(images)
-        compute = self.losses_in_step if self.network.training else self.network.losses
         try:
             with self.precision.autocast():
                 return compute(images, [self.precision.place_target(t) for t in targets])
@@ -223,7 +278,8 @@ class Training:
             log.warning("%s has no validation split; the last weights are used", self.info.name)
             return None
         transform = plain_transform(self.info.mean, self.info.std)
-        return SegmentationDataset(self.dataset.split(name), self.view, transform)
+        split = self.dataset.split(name)
+        return SegmentationDataset(split, self.view, transform, self.recipe.border_weights)
 
     def validation_due(self) -> bool:
         """Return whether the current iteration is followed by a validation."""
@@ -235,7 +291,8 @@ class Training:
     def validate(self, stopped: Callable[[], bool]) -> float | None:
         """Compute the mean total loss over the validation images.
 
-        With `select: best`, the weights of the lowest loss so far are kept.
+        The average of the weights is validated if there is one. With `select: best`, the weights of the
+        lowest loss so far are kept.
 
         Args:
             stopped: returns whether this process was told to stop.
@@ -246,6 +303,9 @@ class Training:
         assert self.validation is not None
         state = random_state(self.precision.device)
         seed_all(self.spec.seed)
+        current = {n: v.clone() for n, v in self.network.state_dict().items()} if self.average else None
+        if current:
+            self.network.load_state_dict(self._last_weights)
         self.network.eval()
         total = 0.0
         for i in range(parallel.rank(), len(self.validation), parallel.size()):
@@ -253,16 +313,48 @@ class Training:
                 break
             batch = collate([self.validation[i]])
             assert isinstance(batch, tuple)
-            total += float(sum(loss.float() for loss in self._losses(*batch).values()))
+            total += float(sum(loss.float() for loss in self._losses(self.network.losses, *batch).values()))
+        if current:
+            self.network.load_state_dict(current)
         self.train_mode()
         set_random_state(state, self.precision.device)
         if parallel.any_of(stopped())[0]:
             return None
         loss = parallel.summed(torch.tensor(total, dtype=torch.float64)).item() / len(self.validation)
-        if self.recipe.select == "best" and (self.best is None or loss < self.best["loss"]):
-            weights = {name: value.cpu().clone() for name, value in self.network.state_dict().items()}
-            self.best = {"loss": loss, "iteration": self.iteration, "weights": weights}
+        self.keep_if_best(loss)
         return loss
+
+    def keep_if_best(self, loss: float) -> None:
+        """Count a validation, and keep the current weights if the recipe selects the best and these are."""
+        self.progress.add(loss)
+        if self.recipe.select == "best" and (self.best is None or loss < self.best["loss"]):
+            weights = {name: value.cpu().clone() for name, value in self._last_weights.items()}
+            self.best = {"loss": loss, "iteration": self.iteration, "weights": weights}
+
+    def _weight_pixels(self) -> None:
+        """Give the network its class weights, and check that it can weight classes and borders."""
+        classes, borders = self.recipe.class_weights, self.recipe.border_weights
+        for name, used in {"class_weights": classes != "none", "border_weights": bool(borders)}.items():
+            fits = isinstance(self.network, SemanticNetwork) and "cross_entropy" in self.network.loss_weights
+            softmax = getattr(self.network, "activation", None) == "softmax"
+            if used and not (fits and (softmax or name == "border_weights")):
+                raise SegbenchError(
+                    "needs a semantic network with the loss cross_entropy"
+                    + (" and a softmax" if name == "class_weights" else ""),
+                    where=f"{name} of {self.spec.class_path}",
+                    remedy="remove it from the recipe, or choose another network",
+                )
+        if borders and "instance" not in self.info.tasks:
+            raise SegbenchError(
+                f"{self.info.name} has no masks of objects",
+                where="border_weights",
+                remedy="remove it from the recipe, or choose a dataset with objects",
+            )
+        if classes != "none":
+            weights = class_weights(classes, self.dataset.split("train"), self.view)
+            names = (c.name for c in self.view.classes)
+            log.info("class weights: %s", ", ".join(f"{n} {w:.4g}" for n, w in zip(names, weights)))
+            self.network.class_weights = torch.tensor(weights, device=self.precision.device)
 
     def _first_network(self, weights: Path | None) -> Network:
         """Build the network with random weights, a pretrained backbone, public or another cell's weights."""

@@ -6,6 +6,7 @@ import math
 from typing import Any
 
 import torch
+from timm.models import group_parameters
 from torch import nn
 
 from segbench.contract.recipe import Optimizer, Schedule
@@ -18,6 +19,7 @@ def parameter_groups(network: Network, options: Optimizer) -> list[dict[str, Any
 
     Args:
         network: its `backbone`, if it has one, learns at `lr * backbone_lr_factor`; a factor of 0 freezes it.
+            With `layer_decay`, the rate also falls from layer to layer of the backbone.
             Parameters that `network.no_weight_decay()` names have no weight decay.
         options: if `no_decay_on_norm` is false, every parameter has weight decay.
 
@@ -35,15 +37,46 @@ def parameter_groups(network: Network, options: Optimizer) -> list[dict[str, Any
             remedy="return names as in `named_parameters()`",
         )
     backbone = set(getattr(network, "backbone", nn.Module()).parameters())
+    factors = layer_factors(network, options.layer_decay) if options.layer_decay < 1 else {}
     groups: dict[tuple[float, float], list[nn.Parameter]] = {}
     for name, parameter in network.named_parameters():
         lr = options.lr * (options.backbone_lr_factor if parameter in backbone else 1.0)
+        lr *= factors.get(name, 1.0)
         if lr == 0:
             parameter.requires_grad_(False)
         if parameter.requires_grad:
             decay = 0.0 if name in excluded else options.weight_decay
             groups.setdefault((lr, decay), []).append(parameter)
     return [{"params": p, "lr": lr, "weight_decay": decay} for (lr, decay), p in groups.items()]
+
+
+def layer_factors(network: Network, decay: float) -> dict[str, float]:
+    """Compute factors on the learning rate by layer of the backbone (Bao et al. 2021, BEiT, 2106.08254).
+
+    Layers are numbered by timm's `group_matcher`, from the stem. The last one has the factor `decay`, each
+    one before it `decay` times that of the next. Norms of the levels, which timm's model lacks, have none.
+
+    Returns:
+        Factor by name of the parameter.
+
+    Raises:
+        SegbenchError: the network has no timm backbone.
+    """
+    factors: dict[str, float] = {}
+    for path, module in network.named_modules():
+        model: Any = getattr(getattr(module, "net", None), "model", None)
+        if path.partition(".")[0] == "backbone" and hasattr(model, "group_matcher"):
+            layers = group_parameters(model, model.group_matcher(coarse=False))
+            for layer, names in layers.items():
+                for name in names:
+                    factors[f"{path}.net.model.{name}"] = decay ** (len(layers) - layer)
+    if not factors:
+        raise SegbenchError(
+            f"{type(network).__name__} has no backbone whose layers are known",
+            where="optimizer.layer_decay",
+            remedy="remove it, or choose a timm backbone",
+        )
+    return factors
 
 
 def build_optimizer(network: Network, options: Optimizer) -> torch.optim.Optimizer:

@@ -13,10 +13,12 @@ from typing import Any
 
 import torch
 import torch.distributed as dist
+from timm.layers import convert_sync_batchnorm
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from segbench.contract.prediction import Target
+from segbench.errors import SegbenchError
 from segbench.models.network import Network
 
 log = logging.getLogger(__name__)
@@ -59,6 +61,24 @@ def gathered(value: Any) -> list[Any]:
 def barrier() -> None:
     """Wait for all processes."""
     any_of(False)
+
+
+def synchronised(network: Network, device: torch.device) -> Network:
+    """Return a network whose batch norms compute their statistics over all processes.
+
+    Raises:
+        SegbenchError: there are several processes, and they compute on processors.
+    """
+    if size() == 1:
+        return network
+    if device.type != "cuda":
+        raise SegbenchError(
+            "torch synchronises batch norms on GPUs only",
+            where="sync_batch_norm",
+            remedy="set sync_batch_norm: false, gpus: 1, or train on GPUs",
+        )
+    # timm's also converts norms that apply their activation
+    return convert_sync_batchnorm(network)
 
 
 def losses_in_step(network: Network) -> Callable[[Tensor, list[Target]], dict[str, Tensor]]:

@@ -94,12 +94,13 @@ data.dataset data.deep_png data.images data.junk data.levels data.tiff
 """
 TRAINING = f"""
 {DATA} contract.cell contract.recipe
-data.loading.boxes data.loading.colour data.loading.copy_paste data.loading.loader data.loading.resizing
+data.loading.borders data.loading.boxes data.loading.class_weights data.loading.colour
+data.loading.copy_paste data.loading.loader data.loading.resizing data.loading.selection
 data.loading.targets data.loading.transforms data.loading.warping
 models.layers.backbones models.layers.swin models.layers.weight_decay models.losses.binary
-models.losses.semantic
+models.losses.semantic models.losses.whole_batch
 models.network models.saved models.weights.public
-training.loop training.optimizer training.parallel training.precision training.randomness
+training.gradients training.loop training.optimizer training.parallel training.precision training.randomness
 """
 UNET = "models.unet models.layers.branches"
 MASK2FORMER = """

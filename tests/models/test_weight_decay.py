@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import re
 
+import pytest
 import torch
 from network_tester import make_view
 from torch import nn
 
+from segbench.models.dilated import DilatedFCN
 from segbench.models.faster_rcnn import FasterRCNN
+from segbench.models.htc import HTC
 from segbench.models.layers.weight_decay import norm_parameters
 from segbench.models.mask2former import Mask2Former
+from segbench.models.pspnet import PSPNet
+from segbench.models.solo import SOLO, SOLOv2
 from segbench.models.unet import UNet
 
 KINDS = ("weight", "bias")
@@ -92,6 +97,29 @@ def test_networks_on_pyramids_spare_norms_but_no_biases() -> None:
     network = FasterRCNN(make_view("instance"), 3, backbone="resnet18", **options)
     assert network.no_weight_decay() == {f"backbone.{name}" for name in norm_parameters(network.backbone)}
     assert "backbone.net.model.bn1.bias" in network.no_weight_decay()
+
+
+@pytest.mark.parametrize(
+    ("network", "task"),
+    [
+        (PSPNet, "semantic"),
+        (DilatedFCN, "semantic"),
+        (HTC, "instance"),
+        (SOLO, "instance"),
+        (SOLOv2, "instance"),
+    ],
+)
+def test_where_the_authors_spare_nothing_everything_decays(network, task) -> None:
+    """Recorded from semseg, torchvision's references and mmdetection: optimizers over all parameters."""
+    with torch.device("meta"):
+        assert network(make_view(task), 3, backbone="resnet18").no_weight_decay() == set()
+
+
+def test_position_tables_of_a_swin_never_decay() -> None:
+    with torch.device("meta"):
+        network = SOLOv2(make_view("instance"), 3, backbone="swin_tiny_patch4_window7_224")
+    names = network.no_weight_decay()
+    assert len(names) == 12 and all(n.endswith("relative_position_bias_table") for n in names)
 
 
 def test_norms_are_found_by_type() -> None:

@@ -10,6 +10,7 @@ from torch.optim import lr_scheduler
 from segbench.contract.recipe import Optimizer, Schedule
 from segbench.contract.view import View
 from segbench.errors import SegbenchError
+from segbench.models.layers.backbones import Backbone
 from segbench.models.network import Network
 from segbench.training.optimizer import build_optimizer, parameter_groups, rate_factor, set_rate
 
@@ -100,6 +101,41 @@ def test_a_spared_name_that_the_network_lacks_is_a_mistake() -> None:
         parameter_groups(Wrong(), Optimizer())
     assert caught.value.where == "Wrong" and "named_parameters" in caught.value.remedy
     parameter_groups(Wrong(), Optimizer(no_decay_on_norm=False))
+
+
+class Swin(Network):
+    def __init__(self) -> None:
+        super().__init__(View("semantic", ()), 3)
+        self.backbone = Backbone("swin_tiny_patch4_window7_224", out_indices=(0, 1, 2, 3))
+        self.head = nn.Conv2d(4, 2, 1)
+
+
+def test_the_rate_falls_from_layer_to_layer_of_a_swin() -> None:
+    """2 + 2 + 6 + 2 blocks and the stem: 13 layers."""
+    with torch.device("meta"):
+        net = Swin()
+    options = Optimizer(lr=1.0, layer_decay=0.9, backbone_lr_factor=0.5, no_decay_on_norm=False)
+    rates = {id(p): g["lr"] for g in parameter_groups(net, options) for p in g["params"]}
+    found = {name: rates[id(parameter)] for name, parameter in net.named_parameters()}
+    assert len(rates) == len(found)
+    model = "backbone.net.model."
+    expected = {
+        "head.weight": 1.0,
+        f"{model}layers.3.blocks.1.mlp.fc1.weight": 0.5 * 0.9,
+        f"{model}layers.3.blocks.0.mlp.fc1.weight": 0.5 * 0.9**2,
+        f"{model}layers.3.downsample.reduction.weight": 0.5 * 0.9**2,
+        f"{model}layers.2.blocks.5.attn.qkv.bias": 0.5 * 0.9**3,
+        f"{model}layers.0.blocks.0.attn.relative_position_bias_table": 0.5 * 0.9**12,
+        f"{model}patch_embed.proj.weight": 0.5 * 0.9**13,
+    }
+    names = {name for name in found if name.startswith("backbone.norms")}
+    assert names and {found[name] for name in names} == {0.5}
+    assert {name: found[name] for name in expected} == pytest.approx(expected)
+
+
+def test_layer_decay_needs_a_backbone_with_layers() -> None:
+    with pytest.raises(SegbenchError, match="optimizer.layer_decay: Net has no backbone whose layers"):
+        parameter_groups(Net(), Optimizer(layer_decay=0.9))
 
 
 def test_a_factor_of_zero_freezes_the_backbone() -> None:

@@ -15,7 +15,7 @@ from torch.utils.data import Dataset
 from segbench.contract.prediction import Target
 from segbench.contract.recipe import CopyPaste
 from segbench.contract.view import View
-from segbench.data.loading.loader import Item, SegmentationDataset
+from segbench.data.loading.loader import Images, Item
 from segbench.data.loading.targets import mask_bounds
 
 
@@ -27,12 +27,13 @@ class PastedObjects(Dataset[Item]):
 
     Args:
         images: the images, with instance or panoptic truth.
+        view: view of their truth.
         settings: settings of the recipe.
     """
 
-    def __init__(self, images: SegmentationDataset, settings: CopyPaste) -> None:
+    def __init__(self, images: Images, view: View, settings: CopyPaste) -> None:
         self.images, self.settings = images, settings
-        self._things = things(images.view)
+        self._things = things(view)
 
     def __len__(self) -> int:
         return len(self.images)

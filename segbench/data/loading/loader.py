@@ -14,15 +14,17 @@ import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional as F
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader, Dataset, Subset
 from torchvision import tv_tensors
 from torchvision.transforms import v2
 
 from segbench.contract.prediction import IGNORE, Target
+from segbench.contract.recipe import BorderWeights
 from segbench.contract.view import View
 from segbench.data.dataset import ImageRecord, Split
+from segbench.data.loading.borders import BorderReader, border_weights
 from segbench.data.loading.boxes import BoxReader, box_target
-from segbench.data.loading.targets import build_target, layer_reader
+from segbench.data.loading.targets import LayerReader, build_target, layer_reader
 from segbench.errors import SegbenchError
 
 Truth = TypeVar("Truth", tv_tensors.Mask, tv_tensors.BoundingBoxes)
@@ -43,14 +45,19 @@ def derived_seed(seed: int, number: int) -> int:
 class SegmentationDataset(Dataset[Item]):
     """The images of a split in the order of their ids, as (C x H x W float32, `Target`).
 
-    An item raises SegbenchError if its file is broken or its truth does not fit.
+    An item raises SegbenchError if its file is broken or its truth does not fit. With `borders`, targets of a
+    semantic view have `border`, see `border_weights`.
     """
 
-    def __init__(self, split: Split, view: View, transform: v2.Transform) -> None:
-        self.split, self.view, self.transform = split, view, transform
+    def __init__(
+        self, split: Split, view: View, transform: v2.Transform, borders: BorderWeights | None = None
+    ) -> None:
+        self.split, self.view, self.transform, self.borders = split, view, transform, borders
         self._records = split.images
         if view.task == "detection":
             self._boxes = BoxReader(split, view)
+        elif borders:
+            self._layers: LayerReader = BorderReader(split, view)
         else:
             self._layers = layer_reader(split, view)
 
@@ -68,7 +75,11 @@ class SegmentationDataset(Dataset[Item]):
         truth = tv_tensors.Mask(torch.from_numpy(layers))
         changed, masks = self._changed(image, truth, layers.shape[1:], numbers, record)
         labels = torch.from_numpy(numbers)
-        return changed, build_target(self.view.task, masks.as_subclass(Tensor), labels, image_id=record.id)
+        masks = masks.as_subclass(Tensor)
+        target = build_target(self.view.task, masks, labels, image_id=record.id)
+        if self.borders:
+            target["border"] = border_weights(masks[1:], self.borders)
+        return changed, target
 
     def _changed(
         self, image: np.ndarray, truth: Truth, size: tuple[int, ...], labels: np.ndarray, record: ImageRecord
@@ -208,7 +219,7 @@ def collate(items: list[Item | SegbenchError]) -> Batch | SegbenchError:
 
 def _pad(target: Target, height: int, width: int) -> Target:
     def pad(key: str, value: Any) -> Any:
-        if key not in ("semantic", "masks", "valid") or value.shape[-2:] == (height, width):
+        if key not in ("semantic", "masks", "valid", "border") or value.shape[-2:] == (height, width):
             return value
         extra = (0, width - value.shape[-1], 0, height - value.shape[-2])
         return F.pad(value, extra, value=IGNORE if key == "semantic" else False)

@@ -19,6 +19,8 @@ from segbench.models.layers.backbones import pad_to_multiple
 from segbench.models.layers.box_masks import instances
 from segbench.models.layers.full_precision import keep_float
 from segbench.models.layers.roi_align import PyramidAlign
+from segbench.models.losses.sampling import Sampler
+from segbench.models.losses.whole_batch import part_of_mean
 
 NORM_EPSILON = 1e-5
 """Added to the variance by batch norms."""
@@ -70,6 +72,7 @@ class RCNN(PyramidNetwork):
             post_nms_top_n=proposals,
             nms_thresh=0.7,
         )
+        self.rpn.fg_bg_sampler = Sampler(256, 0.5)
         keep_float(self.fpn, self.rpn.head)
 
     def roi_align(self, size: int) -> PyramidAlign:
@@ -80,6 +83,15 @@ class RCNN(PyramidNetwork):
         """The batch in torchvision's form, and features by level: 0 to 3 (strides 4 to 32) and pool (64)."""
         padded = pad_to_multiple(images, STRIDE)
         return ImageList(padded, [tuple(images.shape[-2:])] * len(images)), self.levels(padded)
+
+    def propose(
+        self, batch: ImageList, features: dict[str, Tensor], truth: list[dict[str, Tensor]]
+    ) -> tuple[list[Tensor], dict[str, Tensor]]:
+        """Proposals of each image and the losses of the region proposals; `truth` as torchvision has it."""
+        self.rpn.train()  # torchvision's gives losses in training mode only; it has no norm or dropout
+        proposals, losses = self.rpn(batch, features, truth)
+        drawn = self.rpn.fg_bg_sampler.drawn
+        return proposals, {n.removeprefix("loss_"): part_of_mean(loss, drawn) for n, loss in losses.items()}
 
     def forward(self, images: Tensor) -> list[dict[str, Tensor]]:
         """In the input's pixels: boxes N x 4, labels N (from 1), scores N, and where the network predicts

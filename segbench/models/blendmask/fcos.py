@@ -16,6 +16,7 @@ from torchvision.ops import batched_nms
 
 from segbench.models.layers.heads import group_norm, initialise, rows
 from segbench.models.losses.detection import class_focal, side_giou
+from segbench.models.losses.whole_batch import divided, total
 
 
 class Places(NamedTuple):
@@ -204,17 +205,19 @@ def detection_losses(
         labels: labels of the objects of the batch.
 
     Returns:
-        Losses by name, and the weight of each place that has an object: its share of their total centreness.
+        Losses by name, and the weight of each place that has an object: its share of their total centreness
+        in the whole batch.
     """
     background = labels.new_tensor([found.classes.shape[-1]])
     has = objects >= 0
-    count = has.sum().clamp(min=1)
+    count = total(has.sum()).clamp(min=1)
     target = centreness(sides[has])
-    weight = target / target.sum().clamp(min=1e-6)
+    weight = divided(target, total(target.sum()).clamp(min=1e-6))
     losses = {
-        "class": class_focal(found.classes, torch.cat([labels, background])[objects]) / count,
+        "class": divided(class_focal(found.classes, torch.cat([labels, background])[objects]), count),
         "box": (side_giou(found.sides[has], sides[has]) * weight).sum(),
-        "centreness": F.binary_cross_entropy_with_logits(found.centreness[has], target, reduction="sum")
-        / count,
+        "centreness": divided(
+            F.binary_cross_entropy_with_logits(found.centreness[has], target, reduction="sum"), count
+        ),
     }
     return losses, weight

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from segbench.errors import SegbenchError
+from segbench.models.losses.whole_batch import uniform
 
 
 class Branches(nn.Module):
@@ -74,7 +75,7 @@ class Branches(nn.Module):
         size = len(self.groups), len(images)
         if not self.training or not self.dropout:
             return torch.ones(size, device=images.device)
-        draw = torch.rand(size, device=images.device)
+        draw = uniform([1] * len(images), len(self.groups), device=images.device).T
         return ((draw >= self.dropout) | (draw == draw.amax(0))).float()
 
     def load(self, state: dict[str, Tensor]) -> None:

@@ -9,6 +9,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from segbench.models.losses.whole_batch import uniform
+
 
 def sample_points(maps: Tensor, points: Tensor) -> Tensor:
     """Sample N x C x H x W maps bilinearly at N x P x 2 points -> N x C x P; outside of the map is 0."""
@@ -25,14 +27,14 @@ def lookup(maps: Tensor, index: Tensor, points: Tensor) -> Tensor:
 
 @torch.no_grad()
 def uncertain_points(
-    logits: Tensor, valid: Tensor, index: Tensor, count: int, oversample: float, importance: float
+    logits: Tensor, valid: Tensor, counts: list[int], count: int, oversample: float, importance: float
 ) -> Tensor:
     """Draw training points of masks, most of them where the prediction is uncertain.
 
     Args:
         logits: N x 1 x h x w mask logits.
         valid: B x H x W bool, False on void. Void points are chosen last.
-        index: image of each mask (N).
+        counts: number of masks of each image; the masks are in the order of the images.
         count: number of points per mask.
         oversample: the uncertain points are chosen among `count * oversample` uniform ones.
         importance: share of the points with the logits nearest to 0, in 0..1; the rest is uniform.
@@ -40,10 +42,11 @@ def uncertain_points(
     Returns:
         N x `count` x 2 points.
     """
-    rows, uncertain = len(logits), int(importance * count)
-    points = torch.rand(rows, int(count * oversample), 2, device=logits.device)
+    device, uncertain = logits.device, int(importance * count)
+    index = torch.repeat_interleave(torch.tensor(counts, device=device))
+    points = uniform(counts, int(count * oversample), 2, device=device)
     distance = sample_points(logits, points)[:, 0].abs()
     distance.masked_fill_(~lookup(valid, index, points), torch.inf)
     nearest = distance.topk(uncertain, dim=1, largest=False, sorted=False).indices
     chosen = points.gather(1, nearest[..., None].expand(-1, -1, 2))
-    return torch.cat([chosen, torch.rand(rows, count - uncertain, 2, device=logits.device)], dim=1)
+    return torch.cat([chosen, uniform(counts, count - uncertain, 2, device=device)], dim=1)

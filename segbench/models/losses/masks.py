@@ -68,14 +68,11 @@ def squared_dice(logits: Tensor, truth: Tensor, smooth: float = 1e-3) -> Tensor:
 
 
 def set_cross_entropy(logits: Tensor, labels: Tensor, no_object: float) -> Tensor:
-    """Compute the cross-entropy of every layer's queries, summed over layers.
+    """Compute the sum of the cross-entropies of all queries of all layers.
 
     logits layers x B x Q x (classes + 1), labels layers x B x Q. The last class, "no object", has
     the weight `no_object`, the others 1.
     """
     weight = logits.new_ones(logits.shape[-1])
     weight[-1] = no_object
-    loss = F.cross_entropy(logits.flatten(0, 2), labels.flatten(), weight, reduction="none").view(
-        labels.shape
-    )
-    return (loss.sum((1, 2)) / weight[labels].sum((1, 2))).sum()
+    return F.cross_entropy(logits.flatten(0, 2), labels.flatten(), weight, reduction="sum")

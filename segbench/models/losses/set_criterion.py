@@ -11,6 +11,7 @@ from segbench.models.layers.mask_queries import MaskQueries
 from segbench.models.losses.masks import mask_dice, pairwise_dice, set_cross_entropy
 from segbench.models.losses.matching import assign
 from segbench.models.losses.segments import Segments
+from segbench.models.losses.whole_batch import divided, total
 
 Loss = Callable[[Tensor, Tensor, Tensor], Tensor]
 
@@ -49,22 +50,37 @@ class SetCriterion:
         raise NotImplementedError
 
     def __call__(self, output: MaskQueries, segments: Segments) -> dict[str, Tensor]:
-        """Weighted losses, each summed over the layers and over the batch, masks divided by their number."""
+        """Weighted losses, each summed over the layers and over the batch, masks divided by their number.
+
+        Their number is that of the whole batch, see `whole_batch`.
+        """
         with torch.autocast(output.features.device.type, enabled=False):
             truth = segments.masks[:, None].float()
             queries = assign(self.costs(output, segments, truth), segments.counts)
             output = MaskQueries(*(x.float() for x in output))
+            weight, masks = self.counts(segments, output.classes.shape[2])
             losses = {
-                "class": self.class_weight * self.class_loss(output, segments, queries),
+                "class": self.class_weight * divided(self.class_loss(output, segments, queries), weight),
                 "mask": 0 * output.embeddings.sum(),  # an image without segments has gradients, too
                 "dice": 0 * output.features.sum(),
             }
             if len(truth):
                 for embeddings, query in zip(output.embeddings, queries):
                     mask, dice = self.mask_losses(embeddings, output.features, segments, truth, query)
-                    losses["mask"] = losses["mask"] + self.mask_weight * mask
-                    losses["dice"] = losses["dice"] + self.dice_weight * dice
+                    losses["mask"] = losses["mask"] + self.mask_weight * divided(mask, masks)
+                    losses["dice"] = losses["dice"] + self.dice_weight * divided(dice, masks)
             return losses
+
+    def counts(self, segments: Segments, queries: int) -> tuple[Tensor, Tensor]:
+        """Sum of the weights of a layer's queries in the class loss, and number of true segments.
+
+        Both are of the whole batch; the number is at least 1. `queries`: number of queries of an image.
+        """
+        matched = sum(min(count, queries) for count in segments.counts)
+        others = queries * len(segments.counts) - matched
+        weight, masks = matched + others * self.no_object_weight, len(segments.labels)
+        weight, masks = total(torch.tensor([weight, masks], device=segments.labels.device))
+        return weight, masks.clamp(min=1)
 
     @torch.no_grad()
     def costs(self, output: MaskQueries, segments: Segments, truth: Tensor) -> Tensor:
@@ -86,7 +102,10 @@ class SetCriterion:
         return torch.stack(costs)
 
     def class_loss(self, output: MaskQueries, segments: Segments, queries: Tensor) -> Tensor:
-        """queries: layers x T, as `assign` gives them; a query without a segment is labelled "no object"."""
+        """Sum over layers and queries; a query without a segment is labelled "no object".
+
+        queries: layers x T, as `assign` gives them.
+        """
         *shape, classes = output.classes.shape
         truth = torch.full(shape, classes - 1, device=queries.device)
         layer, segment = (queries >= 0).nonzero(as_tuple=True)
@@ -96,7 +115,7 @@ class SetCriterion:
     def mask_losses(
         self, embeddings: Tensor, features: Tensor, segments: Segments, truth: Tensor, query: Tensor
     ) -> tuple[Tensor, Tensor]:
-        """Mask loss and Dice of one layer's matched masks.
+        """Sums of the mask losses and of the Dice losses of one layer's matched masks.
 
         embeddings B x Q x C, truth T x 1 x H x W, query T.
         """
@@ -105,6 +124,6 @@ class SetCriterion:
         logits, labels, weight = self.scored(masks, truth, segments)
         weight = weight * (query >= 0)[:, None]
         return (
-            self.matched_mask(logits, labels, weight).sum() / len(truth),
-            mask_dice(logits, labels, weight).sum() / len(truth),
+            self.matched_mask(logits, labels, weight).sum(),
+            mask_dice(logits, labels, weight).sum(),
         )

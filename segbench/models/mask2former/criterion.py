@@ -9,6 +9,7 @@ from segbench.models.layers.point_sampling import lookup, sample_points, uncerta
 from segbench.models.losses.masks import mask_cross_entropy, pairwise_cross_entropy
 from segbench.models.losses.segments import Segments
 from segbench.models.losses.set_criterion import SetCriterion
+from segbench.models.losses.whole_batch import uniform
 
 
 class Criterion(SetCriterion):
@@ -36,7 +37,7 @@ class Criterion(SetCriterion):
     def compared(self, features: Tensor, truth: Tensor, segments: Segments) -> tuple[Tensor, Tensor, Tensor]:
         """All masks of an image are compared on the same uniformly drawn points."""
         images = len(segments.counts)
-        points = torch.rand(images, self.points, 2, device=truth.device)
+        points = uniform([1] * images, self.points, 2, device=truth.device)
         weight = lookup(segments.valid, torch.arange(images, device=truth.device), points).float()
         truth = segments.by_image(sample_points(truth, points[segments.image])[:, 0])
         return sample_points(features, points), truth, weight
@@ -44,7 +45,7 @@ class Criterion(SetCriterion):
     def scored(self, masks: Tensor, truth: Tensor, segments: Segments) -> tuple[Tensor, Tensor, Tensor]:
         """Each mask on its own points, mostly uncertain ones."""
         points = uncertain_points(
-            masks, segments.valid, segments.image, self.points, self.oversample, self.importance
+            masks, segments.valid, segments.counts, self.points, self.oversample, self.importance
         )
         weight = lookup(segments.valid, segments.image, points).float()
         return sample_points(masks, points)[:, 0], sample_points(truth, points)[:, 0], weight

@@ -23,6 +23,7 @@ from segbench.models.layers.aspp import ASPP, scaled_rates, separable_conv
 from segbench.models.layers.backbones import Backbone
 from segbench.models.losses.segments import segments_of
 from segbench.models.losses.semantic import ohem_cross_entropy
+from segbench.models.losses.whole_batch import divided, total
 from segbench.models.network import Network
 from segbench.models.panoptic_deeplab.grouping import group
 from segbench.models.panoptic_deeplab.targets import targets_of
@@ -204,13 +205,13 @@ class PanopticDeepLab(Network):
         truth = targets_of(segments, self.view.thing_indices, self.sigma, self.small_area)
         labelled, thing = truth.semantic != IGNORE, truth.thing[:, None]
         pixels = torch.where(truth.small, self.small_weight, 1.0)
-        centre = ((maps.centre - truth.centre) ** 2 * labelled).sum() / labelled.sum().clamp(min=1)
-        offset = ((maps.offset - truth.offset).abs() * thing).sum() / (2 * thing.sum()).clamp(min=1)
+        centre = ((maps.centre - truth.centre) ** 2 * labelled).sum()
+        offset = ((maps.offset - truth.offset).abs() * thing).sum()
         return {
             "semantic": self.weights[0]
             * ohem_cross_entropy(maps.semantic, truth.semantic, self.hardest, pixels),
-            "centre": self.weights[1] * centre,
-            "offset": self.weights[2] * offset,
+            "centre": self.weights[1] * divided(centre, total(labelled.sum()).clamp(min=1)),
+            "offset": self.weights[2] * divided(offset, total(2 * thing.sum()).clamp(min=1)),
         }
 
     @torch.inference_mode()

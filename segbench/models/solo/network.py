@@ -17,8 +17,10 @@ from segbench.errors import SegbenchError
 from segbench.models.bases.pyramid import STRIDE, PyramidNetwork
 from segbench.models.layers.heads import group_norm, initialise, rows
 from segbench.models.layers.mask_prediction import enlarged
+from segbench.models.layers.weight_decay import backbone_tables
 from segbench.models.losses.detection import class_focal
 from segbench.models.losses.segments import Segments, segments_of
+from segbench.models.losses.whole_batch import divided, only_counts, total
 from segbench.models.solo.grid import Cells, assign
 from segbench.models.solo.matrix_nms import matrix_nms
 
@@ -103,6 +105,10 @@ class GridNetwork(PyramidNetwork):
         initialise(self.category)
         expect_background(self.category)
 
+    def no_weight_decay(self) -> set[str]:
+        """Name position tables; norms and biases decay, as in github.com/WXinlong/SOLO."""
+        return backbone_tables(self)
+
     def decode(self, features: list[Tensor]) -> tuple[list[Tensor], Any]:
         """Predict classes and masks from the five levels of the pyramid.
 
@@ -157,17 +163,19 @@ class GridNetwork(PyramidNetwork):
         return level, cell - F.pad(ends, (1, 0))[level]
 
     def losses(self, images: Tensor, targets: list[Target]) -> dict[str, Tensor]:
-        categories, masks = self(images)
         truth = segments_of("instance", targets)
         boxes = torch.cat([t["boxes"] for t in targets])
         height, width = (side + -side % STRIDE for side in images.shape[-2:])
         cells = assign(truth, boxes, (height, width), self.grids, self.scale_ranges, self.centre_size)
-        found = (cells.owner >= 0).sum()
+        found = total((cells.owner >= 0).sum())
+        if only_counts():
+            return {}
+        categories, masks = self(images)
         focal = class_focal(rows(categories), cells.labels(truth, len(self.view.classes)))
         dice = self.dice(masks, truth, cells)
         return {
-            "category": focal / (found + 1),
-            "mask": self.dice_weight * dice.sum() / found.clamp(min=1),
+            "category": divided(focal, found + 1),
+            "mask": self.dice_weight * divided(dice.sum(), found.clamp(min=1)),
         }
 
     @torch.inference_mode()

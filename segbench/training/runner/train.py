@@ -185,7 +185,7 @@ class Attempt:
             closing(History(self.history_path, training.iteration)) if writes else nullcontext() as history,
             TrainingProgress(training.iteration, iterations) as progress,
         ):
-            while self.row or training.iteration < iterations:
+            while self.row or not training.done:
                 row = self.row = self.row or training.step(batches)
                 row["validation"] = None
                 if training.validation_due():
@@ -209,7 +209,7 @@ class Attempt:
     def finish(self) -> None:
         """Write the results; model.pt comes last, so that a kill in between leaves no model without them."""
         training, trained = self.training, bool(self.recipe.iterations)
-        images = self.recipe.iterations * self.recipe.batch_size
+        images = training.iteration * self.recipe.batch_size
         if trained:
             with atomic_path(self.out / "history.csv") as partial:
                 shutil.copyfile(self.history_path, partial)
@@ -217,7 +217,7 @@ class Attempt:
             self.out / "training.json",
             {
                 "parameters": sum(p.numel() for p in training.network.parameters()),
-                "iterations": self.recipe.iterations,
+                "iterations": training.iteration,
                 "gpus": self.recipe.gpus,
                 "crop": self.recipe.augment.crop_size,
                 "images": images,

@@ -71,7 +71,7 @@ def items(root: Path, task: Task, **settings: object) -> PastedObjects:
     dataset = Dataset(root)
     plain = plain_transform([0] * 3, [1] * 3)
     images = SegmentationDataset(dataset.split("train"), dataset.view(task), plain)
-    return PastedObjects(images, CopyPaste(**settings))
+    return PastedObjects(images, images.view, CopyPaste(**settings))
 
 
 @pytest.mark.parametrize("task", ["instance", "panoptic"])
@@ -113,7 +113,7 @@ def stream(root: Path) -> TrainingStream:
     change = training_transform(augment, dataset.info.mean, dataset.info.std)
     images = SegmentationDataset(dataset.split("train"), dataset.view("instance"), change)
     assert augment.copy_paste
-    return TrainingStream(PastedObjects(images, augment.copy_paste), 3)
+    return TrainingStream(PastedObjects(images, images.view, augment.copy_paste), 3)
 
 
 def test_workers_and_resuming_change_no_pasted_object(shapes: Path) -> None:

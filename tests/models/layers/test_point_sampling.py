@@ -29,8 +29,7 @@ def test_most_points_are_uncertain_and_none_of_these_void():
     logits = torch.linspace(-10, 10, 101).expand(3, 1, 100, 101)
     valid = torch.ones(2, 100, 101, dtype=torch.bool)
     valid[1, :, :50] = False
-    image = torch.tensor([0, 0, 1])
-    points = uncertain_points(logits, valid, image, 400, 3.0, 0.75)
+    points = uncertain_points(logits, valid, [2, 1], 400, 3.0, 0.75)
     assert points.shape == (3, 400, 2)
     assert ((points >= 0) & (points <= 1)).all()
     uncertain, uniform = points[:, :300], points[:, 300:]
