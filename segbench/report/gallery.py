@@ -14,12 +14,13 @@ from pycocotools import mask as rle
 
 from segbench.contract.run import RunDescription
 from segbench.contract.view import Category, Task, has_class
+from segbench.data.coco.index import AnnotationIndex
 from segbench.data.coco.masks import decode
 from segbench.data.dataset import Dataset, ImageRecord, Split
 from segbench.data.images import image_size
 from segbench.data.painting import VOID, Region, paint, shown
 from segbench.evaluation.annotations import Objects, SegmentMap
-from segbench.evaluation.instance.files import read_truth
+from segbench.evaluation.instance.files import InstanceFile
 from segbench.evaluation.panoptic.files import PanopticFiles
 from segbench.evaluation.prediction_folder import PredictionFolder
 from segbench.files import atomic_path, read_json
@@ -112,12 +113,17 @@ def truth_reader(split: Split, task: Task) -> Reader:
         return lambda record, size: _classes(
             split.read_semantic(record.stem), size, categories, overlapping=overlapping
         )
-    if task == "instance":
-        file, _, _ = read_truth(split.instances_json, masks=True)
-        return lambda record, size: _objects(file.objects(record.id, _shape(record)), size, categories)
-    if task == "detection":
-        file, _, _ = read_truth(split.instances_json, masks=False)
-        return lambda record, size: _boxes(file.objects(record.id, _shape(record)), record, size, categories)
+    if task in ("instance", "detection"):
+        path, index = split.instances_json, AnnotationIndex(split.instances_json)
+
+        def objects(record: ImageRecord, size: Size) -> Iterator[Region]:
+            file = InstanceFile(path, {record.id: index[record.id]}, task == "instance")
+            found = file.objects(record.id, _shape(record))
+            if task == "instance":
+                return _objects(found, size, categories)
+            return _boxes(found, record, size, categories)
+
+        return objects
     files = PanopticFiles(split.panoptic_json, split.panoptic_folder, categories)
 
     def segments(record: ImageRecord, size: Size) -> Iterator[Region]:
