@@ -102,6 +102,8 @@ def framed(mask: np.ndarray, top: int, left: int, shape: tuple[int, int]) -> RLE
     keep = np.ones(len(bounds), bool)
     keep[1:-1] = ~np.repeat(joined, 2)
     counts = np.diff(bounds[keep], prepend=0, append=shape[0] * shape[1])
+    if counts[-1] == 0:  # the last pixel is set
+        counts = counts[:-1]
     document: Any = {"size": list(shape), "counts": counts.tolist()}
     found = coco.frPyObjects(document, *shape)
     return {"size": list(shape), "counts": found["counts"].decode()}

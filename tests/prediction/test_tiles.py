@@ -123,3 +123,81 @@ def test_halves_of_an_image_touch_where_a_tile_ends() -> None:
     canvas = np.zeros((20, 40), int)
     canvas[:, :20], canvas[:, 20:] = 1, 2
     check(truth(canvas, [0, 3, 3]), (20, 20), 0.5)
+
+
+class BoxOracle(Network):
+    """Knows the boxes, and sees in its input (rows, columns) which part of the image it gets."""
+
+    def __init__(self, boxes: Tensor, labels: Tensor) -> None:
+        super().__init__(VIEW, 2)
+        self.boxes, self.labels = boxes, labels
+
+    def predict(self, images: Tensor, sizes: list[tuple[int, int]]) -> list[Prediction]:
+        rows, columns = images[0]
+        top, left = float(rows.min()), float(columns.min())
+        corner = torch.tensor([left, top] * 2)
+        low, high = corner[:2], torch.tensor([float(columns.max()) + 1, float(rows.max()) + 1])
+        clipped = torch.cat([self.boxes[:, :2].clamp(low, high), self.boxes[:, 2:].clamp(low, high)], 1)
+        seen = (clipped[:, 2:] > clipped[:, :2]).all(1)
+        scores = (1 / (1 + torch.arange(len(self.boxes))))[seen]
+        return [Prediction(instances=Instances(scores, self.labels[seen], None, clipped[seen] - corner))]
+
+
+def coordinates(height: int, width: int) -> Tensor:
+    return torch.stack(torch.meshgrid(torch.arange(height), torch.arange(width), indexing="ij"))[None].float()
+
+
+@settings(deadline=None, max_examples=12)
+@given(st.integers(0, 2**32), st.integers(1, 40), st.sampled_from([0.2, 0.5]))
+def test_boxes_that_overlap_are_joined_without_error(seed: int, count: int, overlap: float) -> None:
+    random = np.random.default_rng(seed)
+    corner = random.uniform(0, [90, 60], (count, 2))
+    # narrower than the region that two tiles share: boxes that fill it look alike
+    side = random.uniform(0.5, 30 * overlap, (count, 2))
+    side[random.random(count) < 0.2, 0] *= 4
+    boxes = torch.tensor(np.concatenate([corner, np.minimum(corner + side, [100, 70])], 1)).float()
+    network = BoxOracle(boxes, torch.tensor(random.choice(THINGS, count)))
+    (tiled,) = predict_tiles(network, coordinates(70, 100), (70, 100), (30, 30), overlap)
+    (whole,) = network.predict(coordinates(70, 100), [(70, 100)])
+    assert tiled.instances.masks is None
+    assert tiled.instances.labels.tolist() == whole.instances.labels.tolist()
+    assert torch.allclose(tiled.instances.boxes, whole.instances.boxes, atol=1e-4)
+    assert torch.equal(tiled.instances.scores, whole.instances.scores)
+
+
+class Enlarging(Oracle):
+    """Predicts at the size that is asked for, as networks do."""
+
+    def predict(self, images: Tensor, sizes: list[tuple[int, int]]) -> list[Prediction]:
+        return super().predict(torch.nn.functional.interpolate(images, size=sizes[0]), sizes)
+
+
+def test_tiles_of_a_resized_image() -> None:
+    """The network sees the image at half its size."""
+    canvas = np.zeros((40, 60), int)
+    canvas[4:30, 6:10], canvas[10:20, 10:58], canvas[36:, 56:] = 1, 2, 3
+    image = truth(canvas, [0, 2, 2, 3])
+    (tiled,) = predict_tiles(Enlarging(), image[..., ::2, ::2], (40, 60), (12, 12), 0.5)
+    (whole,) = Oracle().predict(image, [(40, 60)])
+    assert found(tiled.instances) == found(whole.instances)
+    assert segments(tiled.panoptic) == segments(whole.panoptic)
+    assert torch.equal(tiled.semantic.long(), whole.semantic)
+
+
+def test_one_tile_is_the_network_itself() -> None:
+    image = truth(np.array([[0, 1], [0, 0]]), [0, 2])
+    (tiled,) = predict_tiles(Oracle(), image, (2, 2), (8, 8), 0.5)
+    assert isinstance(tiled.instances.masks, Tensor)
+
+
+class Empty(Oracle):
+    def predict(self, images: Tensor, sizes: list[tuple[int, int]]) -> list[Prediction]:
+        none, size = torch.zeros(0), sizes[0]
+        objects = Instances(none, none.long(), torch.zeros(0, *size, dtype=torch.bool))
+        return [Prediction(None, objects, Panoptic(torch.zeros(size, dtype=torch.int64), none.long(), none))]
+
+
+def test_tiles_without_objects() -> None:
+    (found,) = predict_tiles(Empty(), torch.zeros(1, 2, 20, 20), (20, 20), (12, 12), 0.5)
+    assert found.semantic is None and found.instances.masks == [] and len(found.instances.scores) == 0
+    assert not found.panoptic.segments.any() and len(found.panoptic.labels) == 0
