@@ -96,9 +96,7 @@ def framed(mask: np.ndarray, top: int, left: int, shape: tuple[int, int]) -> RLE
     _, end = np.nonzero(edges.T == -1)
     offset = (left + column) * shape[0] + top
     bounds = np.stack([offset + start, offset + end], 1).ravel()
-    joined = (
-        bounds[1:-1:2] == bounds[2::2]
-    )  # a run to the last row goes on in the first row of the next column
+    joined = bounds[1:-1:2] == bounds[2::2]  # a run that ends a column and goes on in the next one
     keep = np.ones(len(bounds), bool)
     keep[1:-1] = ~np.repeat(joined, 2)
     counts = np.diff(bounds[keep], prepend=0, append=shape[0] * shape[1])
