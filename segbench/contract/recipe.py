@@ -94,6 +94,11 @@ class Inference(Strict):
     batch_size: PositiveInt = 1
     """Images predicted at once. It does not change the scores."""
 
+    @property
+    def passes(self) -> int:
+        """Number of times that the network sees an image."""
+        return len(self.scales) * (1 + self.flip)
+
     def faults(self, *, semantic: bool) -> Iterator[tuple[str, str, str]]:
         """Find keys that a network does not support.
 

@@ -211,6 +211,7 @@ def _unfinished(job: Any, run: ResolvedRun) -> str:
     root = Path(run.config.results, run.config.run)
     if "fold" in wildcards:
         folder = root / "cells" / wildcards["dataset"] / wildcards["model"] / _repetition(wildcards)
+        folder /= wildcards.get("split", "")
     else:
         folder = root / "datasets" / wildcards.get("dataset", "")
     with suppress(SegbenchError):
