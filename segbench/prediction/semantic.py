@@ -2,7 +2,8 @@
 
 Logits are made, resized and turned into labels in strips of rows from top to bottom, so that memory does not
 grow with the number of classes times the size of the image. With windows, each scale and flip holds outputs x
-height of the window x width of the image float32 logits at a time.
+height of the window x width of the image float32 logits at a time: 3.1 GB for 150 classes, windows of 512 rows
+and an image that is 10,000 pixels wide.
 """
 
 from __future__ import annotations
@@ -12,7 +13,6 @@ from functools import partial
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 from torchvision.transforms.v2 import functional as resizing
 
 from segbench.contract.recipe import Inference
@@ -94,13 +94,18 @@ def sliding_logits(
     weights = window_weights(high, wide, inference.blend, images.device)
     total = torch.zeros(len(images), network.outputs, high, width, device=images.device)
     count = torch.zeros(high, width, device=images.device)
+    chunk = max(1, STRIP // (len(images) * network.outputs * width))
     for span, end in zip(rows, [*(after.start for after in rows[1:]), height]):
         for column in columns:
             total[..., column] += seen(images[..., span, column]) * weights
             count[:, column] += weights
         done = end - span.start  # no later window reaches the rows above
-        yield total[..., :done, :] / count[:done]
-        total, count = (F.pad(values[..., done:, :], (0, 0, 0, done)) for values in (total, count))
+        for start in range(0, done, chunk):
+            part = slice(start, min(start + chunk, done))
+            yield total[..., part, :] / count[part]
+        for plane in (*total.flatten(0, 1), count):  # one by one: a copy of all would double the memory
+            plane[: high - done] = plane[done:].clone()
+            plane[high - done :] = 0
 
 
 def resized_strips(
