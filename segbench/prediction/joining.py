@@ -7,7 +7,7 @@ three ways, so that neighbours are not merged:
 - The overlap counts in the region that both tiles see, where both should see the same.
 - A piece has at most one partner in each other tile, the one with the largest intersection over union (more
   than 1/2). Only a piece without a partner that its tile cuts off is added to an object that covers more than
-  half of what both tiles see of it (SAHI's intersection over the smaller area).
+  half of what both tiles see of the piece, like SAHI's intersection over the smaller area.
 - A tile that sees all of an object decides its outline. Others are the union of their pieces.
 """
 
@@ -129,12 +129,10 @@ class Joiner:
             value = float(overlap[i, j])
             if value > SAME:
                 self._same.append((value, p, q))
-                continue
             shared = value * (area_a[i] + area_b[j]) / (1 + value)
-            small, large = (p, q) if area_a[i] < area_b[j] else (q, p)
-            share = shared / min(area_a[i], area_b[j])
-            if share > SAME and self.pieces[small].cut:
-                self._inside.append((share, small, large))
+            for part, whole, area in ((p, q, area_a[i]), (q, p, area_b[j])):
+                if shared / area > SAME and self.pieces[part].cut:
+                    self._inside.append((shared / area, part, whole))
 
     def objects(self) -> list[list[int]]:
         """Return the pieces of each object, by the number of its first piece."""
@@ -154,9 +152,9 @@ class Joiner:
             if of[p] != of[q] and not tiles(p) & tiles(q):
                 join(p, q)
         partners = {k: tiles(k) for k in range(len(self.pieces))}
-        for _, small, large in sorted(self._inside, key=lambda pair: (-pair[0], *pair[1:])):
-            if of[small] != of[large] and self.pieces[large].tile not in partners[small]:
-                join(small, large)
+        for _, part, whole in sorted(self._inside, key=lambda pair: (-pair[0], *pair[1:])):
+            if of[part] != of[whole] and self.pieces[whole].tile not in partners[part]:
+                join(part, whole)
         return [sorted(group) for group in groups.values()]
 
     def outline(self, group: list[int]) -> list[int]:

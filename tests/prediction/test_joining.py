@@ -79,3 +79,13 @@ def test_many_objects() -> None:
             mask[3:5, start] = True
         joiner.add(tile, np.zeros(len(masks), int), np.ones(len(masks)), outlines(masks, 0, tile[1].start))
     assert len(joiner.objects()) == 600
+
+
+def test_a_second_detection_of_a_part_is_no_object() -> None:
+    """Two detections of one tile look like the object that the other tile sees, and one is its partner."""
+    found = joined(
+        (LEFT, 0, 0.9, (2, 18), (4, 36)),
+        (RIGHT, 0, 0.9, (2, 18), (20, 36)),
+        (RIGHT, 0, 0.8, (2, 12), (20, 36)),
+    )
+    assert found.objects() == [[0, 1, 2]]
