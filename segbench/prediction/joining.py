@@ -6,8 +6,9 @@ three ways, so that neighbours are not merged:
 
 - The overlap counts in the region that both tiles see, where both should see the same.
 - A piece has at most one partner in each other tile, the one with the largest intersection over union (more
-  than 1/2). Only a piece without a partner that its tile cuts off is added to an object that covers more than
-  half of what both tiles see of the piece, like SAHI's intersection over the smaller area.
+  than 1/2). A piece without a partner is added to an object that looks like it in this sense (the object has
+  another partner there), or, if its tile cuts it off, to one that covers more than half of what both tiles
+  see of the piece, like SAHI's intersection over the smaller area.
 - A tile that sees all of an object decides its outline. Others are the union of their pieces.
 """
 
@@ -25,8 +26,8 @@ from segbench.prediction.outlines import Outline, Region, common, hull, seen_in
 SAME = 0.5
 """Overlap above which two pieces are joined, as in SAHI."""
 NEAR = 4
-"""A piece is cut off if it ends within so many pixels of an inner border of its tile. Networks predict masks
-at a stride of 4."""
+"""A piece is cut off if it ends within so many pixels of the network's input of an inner border of its tile.
+Networks predict masks at a stride of 4."""
 SURE = 0.5
 """Pieces below this share of the highest score of their object do not change its outline."""
 
@@ -67,9 +68,11 @@ class Joiner:
 
     Args:
         size: height and width of the image.
+        near: distance in pixels of the image from the border of a tile within which a piece is cut off.
     """
 
     size: tuple[int, int]
+    near: float = NEAR
     pieces: list[Piece] = field(default_factory=list)
     _tiles: list[Region] = field(default_factory=list)
     _recent: list[tuple[int, list[int]]] = field(default_factory=list)
@@ -108,8 +111,8 @@ class Joiner:
 
     def _is_cut(self, region: Region, tile: Region) -> bool:
         return any(
-            (border.start > 0 and part.start < border.start + NEAR)
-            or (border.stop < length and part.stop > border.stop - NEAR)
+            (border.start > 0 and part.start < border.start + self.near)
+            or (border.stop < length and part.stop > border.stop - self.near)
             for part, border, length in zip(region, tile, self.size)
         )
 
@@ -131,7 +134,7 @@ class Joiner:
                 self._same.append((value, p, q))
             shared = value * (area_a[i] + area_b[j]) / (1 + value)
             for part, whole, area in ((p, q, area_a[i]), (q, p, area_b[j])):
-                if shared / area > SAME and self.pieces[part].cut:
+                if shared / area > SAME and (self.pieces[part].cut or value > SAME):
                     self._inside.append((shared / area, part, whole))
 
     def objects(self) -> list[list[int]]:

@@ -2,8 +2,8 @@
 
 Logits are made, resized and turned into labels in strips of rows from top to bottom, so that memory does not
 grow with the number of classes times the size of the image. With windows, each scale and flip holds outputs x
-height of the window x width of the image float32 logits at a time: 3.1 GB for 150 classes, windows of 512 rows
-and an image that is 10,000 pixels wide.
+height of the window x width of the image float32 logits at a time: 3.1 GB for 150 classes, windows of 512
+rows and an image that is 10,000 pixels wide.
 """
 
 from __future__ import annotations

@@ -15,8 +15,8 @@ from torch import Tensor
 
 from segbench.contract.prediction import Instances, Panoptic, Prediction
 from segbench.models.network import Network
-from segbench.prediction.joining import Joiner, Outline
-from segbench.prediction.outlines import Region, outlines, union
+from segbench.prediction.joining import NEAR, Joiner
+from segbench.prediction.outlines import Outline, Region, outlines, union
 from segbench.prediction.windows import owned_spans, window_spans
 
 
@@ -43,7 +43,8 @@ def predict_tiles(
         return network.predict(images, [size] * len(images))
     original = [[_scaled(s, new / old) for s in axis] for axis, new, old in zip(spans, size, fed)]
     owned = [owned_spans(axis) for axis in original]
-    whole = [_Whole(size, network.view.thing_indices) for _ in images]
+    near = NEAR * max(1.0, *(new / old for new, old in zip(size, fed)))
+    whole = [_Whole(size, near, network.view.thing_indices) for _ in images]
     for seen, tile, own in zip(product(*spans), product(*original), product(*owned), strict=True):
         rows, columns = tile
         shape = (rows.stop - rows.start, columns.stop - columns.start)
@@ -64,11 +65,12 @@ class _Whole:
 
     Args:
         size: height and width of the image.
+        near: see `Joiner`.
         things: classes whose segments are objects.
     """
 
-    def __init__(self, size: tuple[int, int], things: tuple[int, ...]) -> None:
-        self._size = size
+    def __init__(self, size: tuple[int, int], near: float, things: tuple[int, ...]) -> None:
+        self._size, self._near = size, near
         self._semantic: Tensor | None = None
         self._objects: _Objects | None = None
         self._segments: _Segments | None = None
@@ -81,10 +83,10 @@ class _Whole:
                 self._semantic = torch.zeros(self._size, dtype=torch.int32)
             self._semantic[own] = part.semantic[_relative(own, tile)].int().cpu()
         if part.instances is not None:
-            self._objects = self._objects or _Objects(self._size)
+            self._objects = self._objects or _Objects(self._size, self._near)
             self._objects.add(tile, part.instances)
         if part.panoptic is not None:
-            self._segments = self._segments or _Segments(self._size, self._things)
+            self._segments = self._segments or _Segments(self._size, self._near, self._things)
             self._segments.add(tile, own, part.panoptic)
 
     def prediction(self) -> Prediction[Tensor]:
@@ -105,8 +107,8 @@ def _relative(region: Region, tile: Region) -> Region:
 class _Objects:
     """Objects with masks, boxes or both."""
 
-    def __init__(self, size: tuple[int, int]) -> None:
-        self._size, self._joiner = size, Joiner(size)
+    def __init__(self, size: tuple[int, int], near: float) -> None:
+        self._size, self._joiner = size, Joiner(size, near)
         self._boxes: list[Tensor] = []
         self._masks = True
 
@@ -150,8 +152,8 @@ class _Objects:
 class _Segments:
     """Panoptic segments: objects are joined, and stuff of one class is one segment."""
 
-    def __init__(self, size: tuple[int, int], things: tuple[int, ...]) -> None:
-        self._things, self._joiner = things, Joiner(size)
+    def __init__(self, size: tuple[int, int], near: float, things: tuple[int, ...]) -> None:
+        self._things, self._joiner = things, Joiner(size, near)
         self._map = torch.zeros(size, dtype=torch.int32)
         """1 + the number of the segment, over all tiles."""
         self._labels: list[int] = []
