@@ -8,7 +8,8 @@ three ways, so that neighbours are not merged:
 - A piece has at most one partner in each other tile, the one with the largest intersection over union (more
   than 1/2). A piece without a partner is added to an object that looks like it in this sense (the object has
   another partner there), or, if its tile cuts it off, to one that covers more than half of what both tiles
-  see of the piece, like SAHI's intersection over the smaller area.
+  see of the piece, like SAHI's intersection over the smaller area. Pieces that are joined already are added
+  only if this holds for all of them.
 - A tile that sees all of an object decides its outline. Others are the union of their pieces.
 """
 
@@ -141,6 +142,7 @@ class Joiner:
         """Return the pieces of each object, by the number of its first piece."""
         groups = {k: [k] for k in range(len(self.pieces))}
         of = list(range(len(self.pieces)))
+        taken: set[int] = set()
 
         def join(p: int, q: int) -> None:
             first, second = sorted((of[p], of[q]))
@@ -154,10 +156,19 @@ class Joiner:
         for _, p, q in sorted(self._same, key=lambda pair: (-pair[0], *pair[1:])):
             if of[p] != of[q] and not tiles(p) & tiles(q):
                 join(p, q)
-        partners = {k: tiles(k) for k in range(len(self.pieces))}
-        for _, part, whole in sorted(self._inside, key=lambda pair: (-pair[0], *pair[1:])):
-            if of[part] != of[whole] and self.pieces[whole].tile not in partners[part]:
-                join(part, whole)
+        held: dict[int, dict[int, float]] = {}  # by piece: the objects that hold it, and its share in them
+        for share, part, whole in self._inside:
+            if self.pieces[whole].tile not in tiles(part):
+                by_object = held.setdefault(part, {})
+                by_object[of[whole]] = max(share, by_object.get(of[whole], 0.0))
+        absorbed = []
+        for first, group in groups.items():
+            others = set.intersection(*({*held.get(k, {})} for k in group)) - {first}
+            absorbed += [(sum(held[k][o] for k in group) / len(group), first, o) for o in others]
+        for _, first, other in sorted(absorbed, key=lambda pair: (-pair[0], *pair[1:])):
+            if of[first] != of[other] and of[first] == first and first not in taken:
+                taken.add(first)
+                join(first, other)
         return [sorted(group) for group in groups.values()]
 
     def outline(self, group: list[int]) -> list[int]:
