@@ -58,6 +58,7 @@ def semantic_maps(
 
 def _mean_scores(network: SemanticNetwork, logits: tuple[Tensor, ...]) -> Tensor:
     """Average probabilities. Those of a sigmoid are shifted, so that classes are present above 0."""
+    function: Callable[[Tensor], Tensor]
     if network.activation == "softmax":
         function = partial(torch.softmax, dim=1)
     else:

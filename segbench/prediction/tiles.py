@@ -123,7 +123,7 @@ class _Objects:
             self._masks = False
         else:
             masks = found.masks.cpu().numpy()
-            keep = masks.any((1, 2))
+            keep = np.asarray(masks.any((1, 2)))
             shapes = list(outlines(masks[keep], tile[0].start, tile[1].start))
         self._joiner.add(tile, labels[keep], scores[keep], shapes)
         if boxes is not None:

@@ -259,7 +259,7 @@ def _gaps(run: RunDescription, gaps: pd.DataFrame | None) -> list[dict[str, Any]
         return []
     return [
         {
-            "dataset": run.dataset_title(dataset),
+            "dataset": run.dataset_title(str(dataset)),
             "task": task,
             "metric": header(rows["metric"].iloc[0]),
             "derived": bool(rows["derived"].any()),
