@@ -34,7 +34,7 @@ class Outline:
 def outlines(masks: np.ndarray, top: int, left: int) -> list[Outline]:
     """Return the outlines of N x h x w bool masks, none of them empty, with their corner at `top`, `left`."""
     found = []
-    for mask, rows, columns in zip(masks, masks.any(2), masks.any(1)):
+    for mask, rows, columns in zip(masks, np.any(masks, 2), np.any(masks, 1)):
         (y0, y1), (x0, x1) = (np.flatnonzero(used)[[0, -1]] + (0, 1) for used in (rows, columns))
         found.append(Outline(top + int(y0), left + int(x0), encode(mask[y0:y1, x0:x1])))
     return found

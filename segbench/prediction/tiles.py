@@ -122,6 +122,7 @@ class _Objects:
             shapes: list = [tuple(box) for box in boxes[torch.from_numpy(keep)].tolist()]
             self._masks = False
         else:
+            assert isinstance(found.masks, Tensor)  # networks give no run lengths
             masks = found.masks.cpu().numpy()
             keep = np.asarray(masks.any((1, 2)))
             shapes = list(outlines(masks[keep], tile[0].start, tile[1].start))
