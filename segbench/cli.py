@@ -208,13 +208,16 @@ def predict(
         str, typer.Option(help="JSON of a control instead of a model: class_path, task, seed.")
     ] = "",
     inference: Annotated[str, typer.Option(help="JSON of the recipe's `inference`.")] = "{}",
+    split: Annotated[str, typer.Option(help="Split to predict; by default, the evaluation split.")] = "",
     threads: Threads = None,
     device: Device = "auto",
     log: Log = None,
 ) -> None:
-    """Predict the evaluation split into OUT."""
+    """Predict a split into OUT."""
     set_up_logging(log)
     with recorded("predict", out.parent, log):
+        if control and split:
+            raise SegbenchError("controls predict the evaluation split", where="--split", remedy="remove it")
         if control:
             from segbench.contract.cell import ControlSpec
             from segbench.prediction.controls import run_control
@@ -232,6 +235,7 @@ def predict(
                 model,
                 out,
                 inference=_parsed(Inference, inference),
+                split=split,
                 threads=threads,
                 device=device,
             )

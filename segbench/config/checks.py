@@ -12,12 +12,22 @@ from segbench.config.problems import Problem, did_you_mean
 from segbench.config.registry import entry_names
 from segbench.config.resolved_run import PlannedCell
 from segbench.config.schema import DatasetEntry, ModelEntry, RunConfig
-from segbench.config.signature import ANY_NAME, constructor_options, faults, find, model_options, needs
+from segbench.config.signature import (
+    ANY_NAME,
+    constructor_options,
+    faults,
+    find,
+    is_subclass,
+    model_options,
+    needs,
+)
 from segbench.contract.sources import Archive, WeightsEntry
 from segbench.contract.view import Task
 from segbench.errors import SegbenchError
 from segbench.importing import install, missing
 
+SEMANTIC = "segbench.models.network:SemanticNetwork"
+"""Networks with a map of logits."""
 GIVEN = 2
 """Number of parameters of a network's constructor before its options: view and channels."""
 
@@ -134,6 +144,18 @@ def exclusive_classes(
             f"recipe of {model} on {dataset}",
             f"predicts one class for a pixel, but the classes overlap (overlap: keep); {remedy}",
         )
+
+
+def unfit_inference(cells: Iterable[PlannedCell]) -> Iterator[Problem]:
+    """Find keys of `inference` that a network does not support, such as `scales` without a map of logits."""
+    for (dataset, model), cell in {(cell.dataset, cell.model): cell for cell in cells}.items():
+        if cell.recipe is None or fault_of_path(cell.class_path):
+            continue
+        semantic = is_subclass(cell.class_path, SEMANTIC)
+        if semantic is None:
+            continue  # the prediction finds it
+        for key, what, remedy in cell.recipe.inference.faults(semantic=semantic):
+            yield Problem(f"recipe of {model} on {dataset}: inference.{key}", f"{model} {what}; {remedy}")
 
 
 def impossible_stages(cells: Iterable[PlannedCell]) -> Iterator[Problem]:

@@ -34,6 +34,7 @@ def describe(run: ResolvedRun) -> RunDescription:
             name: ModelDescription(title=entry.title, card=entry.notes, published=entry.published)
             for name, entry in run.models.items()
         },
+        score_splits=[*config.score_splits],
         config_yaml=run.as_yaml(),
         options=config.report,
     )

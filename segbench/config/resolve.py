@@ -66,6 +66,7 @@ def resolve(
         problems += checks.missing_code(datasets, models, weights, registry)
         problems += checks.missing_packages(datasets, registry)
         problems += checks.exclusive_classes(cells, datasets)
+        problems += checks.unfit_inference(cells)
         problems += checks.wrong_options(config, datasets, cells, registry, source)
     if problems:
         raise error_of(problems)

@@ -62,6 +62,11 @@ class PlannedCell:
             return None
         return self.dataset, self.recipe.init_from, self.repetition
 
+    @property
+    def passes(self) -> int:
+        """Number of times that an image is predicted, for the estimate of the time."""
+        return self.recipe.inference.passes if self.recipe else 1
+
     @cached_property
     def spec(self) -> str:
         """JSON of the `CellSpec` for `segbench train`. A change of it retrains the cell."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import re
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
 
@@ -153,6 +153,15 @@ class Exclusion(Strict):
 Folds = Annotated[int, Field(ge=2, le=1000)]
 
 
+def _with_test(splits: list[str]) -> list[str]:
+    if "test" not in splits or len(set(splits)) < len(splits):
+        raise ValueError("list `test`, and `train` if it is to be scored, too")
+    return splits
+
+
+ScoreSplits = Annotated[list[Literal["train", "test"]], AfterValidator(_with_test)]
+
+
 class RunConfig(Strict):
     """config/config.yaml, or the file given with --configfile."""
 
@@ -181,6 +190,10 @@ class RunConfig(Strict):
     """Number of folds of a cross-validation: of all datasets (`folds: 5`), or by dataset
     (`folds: {isbi2012: 5}`). A cell is then trained and scored once for each seed and fold. Other datasets
     keep their splits."""
+    score_splits: ScoreSplits = ["test"]
+    """Splits on which networks are scored. `test` is the evaluation split of each dataset, also where its
+    name is `val`. `[train, test]` also scores each network on the images that it was trained on; the report
+    then shows the gap between both. With folds, these are the training images of each fold."""
     recipe: str = "demo"
     """Name of the recipe that the networks are trained with."""
     exclude: list[Exclusion] = []

@@ -23,6 +23,8 @@ from segbench.importing import module_source, tree
 ANY_NAME = "**"
 """Key of `Options` if other names may be accepted as well."""
 Options = dict[str, "Option"]
+NETWORK = "segbench.models.network:Network"
+"""The base of all networks."""
 
 
 @dataclass(frozen=True)
@@ -74,6 +76,32 @@ def model_options(path: str) -> Options:
     if found is None or not isinstance(found.node, ast.ClassDef):
         return {ANY_NAME: Option(Any)}
     return _fields(found.module, found.node, frozenset())
+
+
+@cache
+def is_subclass(path: str, base: str) -> bool | None:
+    """Return whether a class descends from another one; None if its source does not say so.
+
+    Args:
+        path: `package.module:Class`.
+        base: the other class, written in the same way.
+    """
+    return _descends(find(path), base, frozenset())
+
+
+def _descends(found: Definition | None, base: str, seen: frozenset[str]) -> bool | None:
+    if found is None or not isinstance(found.node, ast.ClassDef):
+        return None
+    name = f"{found.module}:{found.node.name}"
+    if name == base:
+        return True
+    if name in seen:
+        return None
+    of_bases = [_descends(one, base, seen | {name}) for one in _bases(found.module, found.node)]
+    if True in of_bases:
+        return True
+    # the bases of a network end at torch's module, which is written as `nn.Module`
+    return None if None in of_bases and name != NETWORK else False
 
 
 def needs(path: str) -> dict[str, str]:

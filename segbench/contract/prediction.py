@@ -34,7 +34,7 @@ class Instances(Generic[Array]):
     """N scores, usually in 0..1."""
     labels: Array
     """N indices into `View.classes`."""
-    masks: Array | None
+    masks: Array | list[dict[str, Any]] | None
     """N x H x W bool, or a list of N COCO RLEs; None if the network predicts only boxes, in every image."""
     boxes: Array | None = None
     """N x 4 (x0, y0, x1, y1) in pixels; None for the bounds of the masks."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Annotated, Any, Literal
 
 from pydantic import (
@@ -258,12 +259,51 @@ class Inference(Strict):
     max_side: PositiveInt | None = None
     """Longest side after resizing, in pixels; it takes precedence over `short_side`."""
     window: tuple[PositiveInt, PositiveInt] | None = None
-    """Height and width of a window that slides over the image. The logits are averaged. Semantic networks
-    only."""
+    """Height and width of a window that slides over the resized image, for images that are too large for one
+    pass. The logits of semantic networks are averaged. Other networks predict each window by itself; objects
+    that several windows see are joined by their overlap there, and maps of labels are stitched. null: the
+    whole image at once."""
     overlap: Annotated[float, Field(ge=0, lt=1)] = 0.5
-    """Overlap of neighbouring windows, as a fraction of the window."""
+    """Overlap of neighbouring windows, as a fraction of the window. With objects, it must be more than 0, and
+    best as large as most of them."""
+    blend: Literal["uniform", "gaussian"] = "uniform"
+    """Weights of the logits within a window. gaussian: as in nnU-Net, a gaussian around the centre with a
+    standard deviation of 1/8 of the window. Semantic networks only."""
+    scales: Annotated[list[PositiveFloat], Field(min_length=1)] = [1.0]
+    """Factors on the size of the resized image, such as `[0.75, 1.0, 1.25]`. The network predicts the image
+    at each of them, and the probabilities are averaged at the size of the original image, as in
+    mmsegmentation. Semantic networks only."""
+    flip: bool = False
+    """Predict the image as it is and flipped from left to right, at each scale, and average the
+    probabilities. Semantic networks only."""
     batch_size: PositiveInt = 1
     """Images predicted at once. It does not change the scores."""
+
+    @property
+    def passes(self) -> int:
+        """Number of times that the network sees an image."""
+        return len(self.scales) * (1 + self.flip)
+
+    def faults(self, *, semantic: bool) -> Iterator[tuple[str, str, str]]:
+        """Find keys that a network does not support.
+
+        Args:
+            semantic: whether the network is a `SemanticNetwork`, which has a map of logits.
+
+        Yields:
+            Key, what is wrong as a text that follows the name of the network, and the remedy.
+        """
+        if semantic:
+            return
+        without = "has no map of logits to average over"
+        if self.scales != [1.0]:
+            yield "scales", f"{without} scales (value: {self.scales})", "set scales: [1.0]"
+        if self.flip:
+            yield "flip", f"{without} flips", "set flip: false"
+        if self.blend != "uniform":
+            yield "blend", f"{without} windows (value: {self.blend})", "set blend: uniform"
+        if self.window and not self.overlap:
+            yield "overlap", "joins objects by the overlap of windows, which is 0", "set overlap: 0.2 or more"
 
 
 class Recipe(Strict):

@@ -87,6 +87,8 @@ class RunDescription(BaseModel):
     """Name of the recipe that the networks are trained with."""
     cells: list[CellDescription]
     skipped: list[SkippedPair] = []
+    score_splits: list[str] = Field(default=["test"], exclude_if=lambda splits: splits == ["test"])
+    """`test`, the evaluation split of each dataset, and `train` if networks are scored on that, too."""
     datasets: dict[Name, DatasetDescription]
     models: dict[str, ModelDescription] = {}
     """Networks and controls."""
@@ -110,9 +112,9 @@ class RunDescription(BaseModel):
         run.root = path.parent
         return run
 
-    def folder(self, cell: CellDescription) -> Path:
-        """Return the folder of a cell's results."""
-        return self.root / "cells" / cell.name
+    def folder(self, cell: CellDescription, split: str = "") -> Path:
+        """Return the folder of a cell's results: of the evaluation split, or of the split `train`."""
+        return self.root / "cells" / cell.name / split
 
     def data(self, cell: CellDescription) -> Path:
         """Return the folder of the data of a cell: its dataset, or the fold."""

@@ -207,6 +207,7 @@ def _unfinished(job: Any, run: ResolvedRun) -> str:
     root = Path(run.config.results, run.config.run)
     if "repetition" in wildcards:
         folder = root.joinpath("cells", *(wildcards[key] for key in ("dataset", "model", "repetition")))
+        folder /= wildcards.get("split", "")
     else:
         folder = root / "datasets" / wildcards.get("dataset", "")
     with suppress(SegbenchError):

@@ -81,7 +81,7 @@ class Control:
             return None
         found = self.instances(record, shape)
         if "instance" not in self.tasks:
-            if found.boxes is None and found.masks is not None:
+            if found.boxes is None and isinstance(found.masks, np.ndarray):
                 masks = np.asfortranarray(found.masks.transpose(1, 2, 0), dtype=np.uint8)
                 found.boxes = rle.toBbox(rle.encode(masks))
                 found.boxes[:, 2:] += found.boxes[:, :2]

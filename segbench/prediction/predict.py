@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from itertools import compress
 from pathlib import Path
 from typing import Any
 
@@ -102,7 +103,9 @@ def drop_unknown_classes(found: Prediction[np.ndarray], view: View) -> Predictio
         keep = ~unknown[objects.labels]
 
         def kept(part: Any) -> Any:
-            return None if part is None else part[keep]
+            return (
+                list(compress(part, keep)) if isinstance(part, list) else None if part is None else part[keep]
+            )
 
         found.instances = Instances(
             kept(objects.scores), kept(objects.labels), kept(objects.masks), kept(objects.boxes)
@@ -123,7 +126,7 @@ def as_arrays(found: Prediction[Tensor]) -> Prediction[np.ndarray]:
     )
     if (objects := found.instances) is not None:
         boxes = None if objects.boxes is None else array(objects.boxes.float())
-        masks = None if objects.masks is None else array(objects.masks)
+        masks = array(objects.masks) if isinstance(objects.masks, Tensor) else objects.masks
         result.instances = Instances(array(objects.scores.float()), array(objects.labels), masks, boxes)
     if (whole := found.panoptic) is not None:
         result.panoptic = Panoptic(array(whole.segments), array(whole.labels), array(whole.scores.float()))

@@ -30,10 +30,15 @@ class CellStatus:
     """Log file of the last step."""
 
 
-def cell_status(run: RunDescription, cell: CellDescription) -> CellStatus:
-    """Return the status of a cell. Never raises: if a state.json cannot be read, the cell failed."""
+def cell_status(run: RunDescription, cell: CellDescription, split: str = "") -> CellStatus:
+    """Return the status of a cell. Never raises: if a state.json cannot be read, the cell failed.
+
+    Args:
+        split: `train` for the scores of the training split; "" for those of the evaluation split.
+    """
+    folder = run.folder(cell, split)
     data = run.datasets[cell.dataset].state
-    for place, of in ((data, " of the dataset"), (run.folder(cell), "")):
+    for place, of in ((data, " of the dataset"), (folder, "")):
         try:
             state = read_json(place / "state.json") if place and (place / "state.json").exists() else {}
             status, step = str(state.get("state", "pending")), str(state.get("step", ""))
@@ -50,7 +55,7 @@ def cell_status(run: RunDescription, cell: CellDescription) -> CellStatus:
         return CellStatus("running", f"{step} is running", step, str(state.get("node", "")), log)
     if status == "ok" and step != "evaluate":
         return CellStatus("pending", f"{step} is done, evaluation is not", step, log=log)
-    if status == "ok" and not (run.folder(cell) / "scores.csv").exists():
+    if status == "ok" and not (folder / "scores.csv").exists():
         # Snakemake removes the files of a job that it stops, even if the job has just finished
         return CellStatus("interrupted", "the run was stopped while this cell was scored", step, log=log)
     if status == "pending":

@@ -23,8 +23,9 @@ from segbench.report.gallery import gallery
 from segbench.report.plots import Plot, draw
 from segbench.report.published import published
 from segbench.report.statistics import ENOUGH_DATASETS, ranks
-from segbench.report.summarise import comparisons, read_pooled, read_summary
+from segbench.report.summarise import comparisons, read_gaps, read_pooled, read_summary
 from segbench.report.tables import (
+    DERIVED_NOTE,
     environment,
     header,
     main_scores,
@@ -86,7 +87,9 @@ def report(run_json: Path, summary: Path, out: Path) -> None:
             unscored=cells[~cells["status"].isin(["ok", "not-applicable"])].to_dict("records"),
             skipped=cells[cells["status"] == "not-applicable"].to_dict("records"),
             ranks=_ranks(tables),
+            gaps=_gaps(run, read_gaps(summary)),
             enough=ENOUGH_DATASETS,
+            derived_note=DERIVED_NOTE,
             controls=_controls(run, tables),
             contracts=_contracts(run, scores, tables),
             contract_words=CONTRACT_WORDS,
@@ -247,6 +250,22 @@ def _ranks(tables: Tables) -> list[dict[str, Any]]:
     return [
         {"task": task, "rows": rows.to_dict("records"), "p": rows["p"].iloc[0], "n": rows["datasets"].max()}
         for task, rows in groups
+    ]
+
+
+def _gaps(run: RunDescription, gaps: pd.DataFrame | None) -> list[dict[str, Any]]:
+    """Return the gaps between training and evaluation split by dataset and task, the largest first."""
+    if gaps is None:
+        return []
+    return [
+        {
+            "dataset": run.dataset_title(str(dataset)),
+            "task": task,
+            "metric": header(rows["metric"].iloc[0]),
+            "derived": bool(rows["derived"].any()),
+            "rows": rows.sort_values("gap", ascending=False, kind="stable").to_dict("records"),
+        }
+        for (dataset, task), rows in gaps.groupby(["dataset", "task"], sort=False)
     ]
 
 

@@ -15,10 +15,13 @@ from segbench.contract.view import TASKS, Task
 from segbench.errors import SegbenchError
 from segbench.files import atomic_folder, read_json, write_text
 from segbench.report.cell_status import cell_status
+from segbench.report.gaps import gaps
 from segbench.report.statistics import ranks
 from segbench.report.tables import compare, to_html, to_markdown
 
 logger = logging.getLogger(__name__)
+GAPS = ["train", "evaluation", "gap"]
+"""Columns of gaps.csv that are numbers."""
 
 
 def summarise(run_json: Path, out: Path) -> None:
@@ -29,6 +32,7 @@ def summarise(run_json: Path, out: Path) -> None:
     pooled.csv: the scores over all folds, for datasets with cross-validation.
     tables/<dataset>_<task>.{csv,md,html}: the comparison of the models.
     ranks.csv: mean rank of the networks over the datasets of each task.
+    gaps.csv: scores on the training split and on the evaluation split, if both are scored.
 
     A cell that failed, is missing or cannot be read becomes a row of the tables, not an error.
     """
@@ -48,22 +52,35 @@ def summarise(run_json: Path, out: Path) -> None:
             write_text(folder / "tables" / f"{stem}.md", to_markdown(run, table))
             write_text(folder / "tables" / f"{stem}.html", to_html(run, table))
         ranks(tables).to_csv(folder / "ranks.csv", index=False)
+        if "train" in run.score_splits:
+            gaps(run, scores).to_csv(folder / "gaps.csv", index=False)
     done = int((cells["status"] == "ok").sum())
     logger.info("%d of %d cells scored; summary in %s", done, len(run.cells), out)
 
 
 def collect(run: RunDescription) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Return all scores and all cells of a run as data frames; see `summarise` for their contents."""
+    """Return all scores and all cells of a run as data frames; see `summarise` for their contents.
+
+    The scores have a column `split` if those of the training split are among them.
+    """
     found, cells = [], []
     key = ["dataset", "model", "seed", *(["fold"] if _has_folds(run) else [])]
+    split = ["split"] if "train" in run.score_splits else []
     for cell in run.cells:
         status, reason, scores = _status_and_scores(run, cell)
         costs = _costs(run, cell) if status == "ok" else {}
         cells.append({**cell.model_dump(), "status": status, "reason": reason, **costs})
         if scores is not None:
-            found.append(scores.assign(**cell.model_dump(include={*key, "control"})))
+            own = cell.model_dump(include={*key, "control"})
+            found.append(scores.assign(**own, split=_evaluation_split(run, cell) if split else ""))
+            if (
+                split
+                and not cell.control
+                and (trained := _status_and_scores(run, cell, "train")[2]) is not None
+            ):
+                found.append(trained.assign(**own, split="train"))
     cells += [{**one.model_dump(), "control": False, "status": "not-applicable"} for one in run.skipped]
-    columns = [*key, "control", *SCORE_COLUMNS, "low", "high"]
+    columns = [*key, *split, "control", *SCORE_COLUMNS, "low", "high"]
     scores = pd.concat(found, ignore_index=True) if found else pd.DataFrame(columns=columns)
     names = [*key, "task", "control", "status", "reason"]
     frame = pd.DataFrame(cells, columns=list(dict.fromkeys(names + [k for c in cells for k in c])))
@@ -99,6 +116,21 @@ def collect_pooled(run: RunDescription, cells: pd.DataFrame) -> pd.DataFrame:
     return pd.concat(found, ignore_index=True)[columns] if found else pd.DataFrame(columns=columns)
 
 
+def of_evaluation_splits(scores: pd.DataFrame) -> pd.DataFrame:
+    """Return the scores on the evaluation splits, without the column `split`."""
+    if "split" not in scores:
+        return scores
+    return scores[scores["split"] != "train"].drop(columns="split").reset_index(drop=True)
+
+
+def _evaluation_split(run: RunDescription, cell: CellDescription) -> str:
+    """Return the name of the evaluation split of a cell's dataset; `test` if the dataset is gone."""
+    try:
+        return str(read_json(run.data(cell) / "dataset.json")["evaluation_split"])
+    except (SegbenchError, KeyError, TypeError):
+        return "test"
+
+
 def _has_folds(run: RunDescription) -> bool:
     return any(cell.fold is not None for cell in run.cells)
 
@@ -107,17 +139,18 @@ def comparisons(
     run: RunDescription, scores: pd.DataFrame, cells: pd.DataFrame, pooled: pd.DataFrame | None = None
 ) -> dict[tuple[str, Task], pd.DataFrame]:
     """Return the table of every dataset and task with scores or planned cells; see `compare`."""
+    scores = of_evaluation_splits(scores)
     have = set(zip(scores["dataset"], scores["task"])) | {(c.dataset, c.task) for c in run.cells}
     pairs = [(d, t) for d in run.datasets for t in TASKS if (d, t) in have]
     return {pair: compare(run, scores, cells, *pair, pooled) for pair in pairs}
 
 
 def read_summary(folder: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Read the scores and cells that `summarise` wrote to a folder."""
+    """Read the cells and the scores on the evaluation splits that `summarise` wrote to a folder."""
     text = ["dataset", "model", "task", "status", "reason"]
     cells = pd.read_csv(folder / "cells.csv", dtype=dict.fromkeys(text, "str"), low_memory=False)
     cells[text] = cells[text].fillna("")
-    scores = read_scores(folder / "scores.csv").astype({"seed": int})
+    scores = of_evaluation_splits(read_scores(folder / "scores.csv")).astype({"seed": int})
     cells["seed"] = cells["seed"].astype("Int64")
     if "fold" in scores:
         scores["fold"] = pd.to_numeric(scores["fold"].where(scores["fold"] != "")).astype("Int64")
@@ -131,12 +164,26 @@ def read_pooled(folder: Path) -> pd.DataFrame | None:
     return read_scores(path) if path.exists() else None
 
 
-def _status_and_scores(run: RunDescription, cell: CellDescription) -> tuple[str, str, pd.DataFrame | None]:
-    """Return status, reason and scores of a cell. The scores are None unless the status is ok."""
-    found = cell_status(run, cell)
+def read_gaps(folder: Path) -> pd.DataFrame | None:
+    """Read the gaps between training and evaluation split; None if only the latter is scored."""
+    path = folder / "gaps.csv"
+    return (
+        pd.read_csv(path, keep_default_na=False, na_values={k: [""] for k in GAPS}) if path.exists() else None
+    )
+
+
+def _status_and_scores(
+    run: RunDescription, cell: CellDescription, split: str = ""
+) -> tuple[str, str, pd.DataFrame | None]:
+    """Return status, reason and scores of a cell. The scores are None unless the status is ok.
+
+    Args:
+        split: `train` for the scores of the training split; "" for those of the evaluation split.
+    """
+    found = cell_status(run, cell, split)
     if found.status != "ok":
         return "pending" if found.status == "running" else found.status, found.reason, None
-    folder = run.folder(cell)
+    folder = run.folder(cell, split)
     try:
         scores = read_scores(folder / "scores.csv")
     except OSError as error:

@@ -55,7 +55,7 @@ def config(**more: object) -> dict:
 def forget_sources() -> None:
     """Modules of one name differ between tests."""
     for cached in (fingerprint.tree, fingerprint.module_source, signature.constructor_options,
-                   signature.model_options, checks.fault_of_path):  # fmt: skip
+                   signature.model_options, signature.is_subclass, checks.fault_of_path):  # fmt: skip
         cached.cache_clear()
 
 

@@ -250,3 +250,32 @@ def test_networks_of_one_class_a_pixel_are_refused_where_classes_overlap(registr
     sigmoid["recipe"]["options"]["activation"] = "sigmod"
     with pytest.raises(SegbenchError, match="options.activation: .*'softmax' or 'sigmoid'"):
         resolve({**raw, "models": ["unet"], "overrides": [sigmoid]}, registry)
+
+
+def test_averages_need_a_map_of_logits(registry: Path) -> None:
+    """Scales, flips and blended windows are refused before anything runs, once for all seeds."""
+    for name, path in {"unet": "unet:UNet", "mask_rcnn": "mask_rcnn:MaskRCNN"}.items():
+        entry = model(["semantic", "instance"], **{"class": f"segbench.models.{path}"})
+        (registry / "models" / f"{name}.yaml").write_text(yaml.safe_dump(entry))
+    inference = {"scales": [0.5, 1], "flip": True, "window": [64, 64], "overlap": 0.0, "blend": "gaussian"}
+    raw = config(
+        models=["unet", "mask_rcnn"],
+        datasets=["vessels"],
+        seeds=[0, 1],
+        overrides=[{"recipe": {"inference": inference}}],
+    )
+    with pytest.raises(SegbenchError) as caught:
+        resolve(raw, registry)
+    where = "recipe of mask_rcnn on vessels: inference"
+    lines = [line.strip(" -") for line in str(caught.value).splitlines() if "inference" in line]
+    assert lines == [
+        f"{where}.scales: mask_rcnn has no map of logits to average over scales (value: [0.5, 1.0]); "
+        "set scales: [1.0]",
+        f"{where}.flip: mask_rcnn has no map of logits to average over flips; set flip: false",
+        f"{where}.blend: mask_rcnn has no map of logits to average over windows (value: gaussian); "
+        "set blend: uniform",
+        f"{where}.overlap: mask_rcnn joins objects by the overlap of windows, which is 0; "
+        "set overlap: 0.2 or more",
+    ]
+    inference |= {"scales": [1.0], "flip": False, "overlap": 0.5, "blend": "uniform"}
+    resolve(raw, registry)

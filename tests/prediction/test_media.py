@@ -11,6 +11,7 @@ from tiny_networks import make_spec
 
 from segbench.contract.prediction import Instances, Panoptic, Prediction
 from segbench.contract.view import BACKGROUND, Category, View
+from segbench.data.coco.masks import encode
 from segbench.errors import SegbenchError
 from segbench.prediction.runner.media import overlay, predict_files
 
@@ -38,6 +39,8 @@ def test_overlay_paints_segments_and_certain_objects() -> None:
     objects = Instances(torch.tensor([0.9, 0.1]), torch.tensor([0, 0]), mask)
     found = overlay(IMAGE, Prediction(instances=objects), view)
     assert (painted(found) == mask[0].numpy()).all()
+    objects.masks = [encode(one.numpy()) for one in mask]  # as tiles give them
+    assert (painted(overlay(IMAGE, Prediction(instances=objects), view)) == mask[0].numpy()).all()
     segments = Panoptic(mask[0] * 1 + mask[1] * 2, torch.tensor([0, 0]), torch.ones(2))
     found = overlay(IMAGE, Prediction(instances=objects, panoptic=segments), view)
     assert (painted(found) == mask.any(0).numpy()).all()

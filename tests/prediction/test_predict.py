@@ -170,3 +170,29 @@ def test_classes_that_overlap_are_other_classes(tmp_path: Path, trained_on: bool
         core.check_classes(trained, dataset, tmp_path / "model.pt")
     trained.view = dataset.view("semantic")
     core.check_classes(trained, dataset, tmp_path / "model.pt")
+
+
+def test_another_split(model: Path, shapes: Path) -> None:
+    out = model.parent / "train" / "predictions"
+    predict(shapes, model, out, split="train", threads=1)
+    index = json.loads((out / "predictions.json").read_text())
+    names = sorted(r.path.name for r in Dataset(shapes).split("train"))
+    assert index["split"] == "train" and sorted(read(out)) == names
+    assert json.loads((out.parent / "efficiency.json").read_text())["images"] == len(names)
+    with pytest.raises(SegbenchError, match="no split 'tran' .has: test, train"):
+        predict(shapes, model, out, split="tran", threads=1)
+
+
+def test_objects_of_tiles_are_written(run, shapes: Path, tmp_path: Path) -> None:
+    """Objects with run lengths are written like those with masks."""
+    run("cell", make_spec("Everything", task="panoptic"))
+    out, model = tmp_path / "cell" / "predictions", tmp_path / "cell" / "model.pt"
+    predict(shapes, model, out, inference=Inference(window=(24, 24)), threads=1)
+    assert json.loads((out / "predictions.json").read_text())["parts"] == [
+        "semantic",
+        "instances",
+        "panoptic",
+    ]
+    sizes = {tuple(o["segmentation"]["size"]) for o in json.loads((out / "instances.json").read_text())}
+    images = Dataset(shapes).split("test")
+    assert sizes == {read_image(record.path, 3).shape[:2] for record in images}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
@@ -83,6 +84,21 @@ def test_an_inference_key_repeats_the_prediction_but_not_the_training(project: P
     (first,) = CONFIG["overrides"]
     project.config(overrides=[first, {"models": ["unet"], "recipe": {"inference": {"short_side": 48}}}])
     assert project.jobs() == {"predict": 2, "evaluate": 2, "summarise": 1, "report": 1}
+
+
+def test_the_training_split_is_scored_in_a_folder_of_its_own(project: Project) -> None:
+    """The networks are predicted once more, and nothing else is repeated."""
+    project.config(score_splits=["train", "test"])
+    assert project.jobs() == {"predict": 4, "evaluate": 4, "summarise": 1, "report": 1}
+    cell = "results/tiny/cells/toy/toy/seed0"
+    result = project.snakemake(f"{cell}/train/scores.csv")
+    assert result.returncode == 0, result.stdout + result.stderr
+    index = json.loads((project.root / cell / "train/predictions/predictions.json").read_text())
+    assert (index["split"], index["images"]) == ("train", 4)
+    index = json.loads((project.root / cell / "predictions/predictions.json").read_text())
+    assert (index["split"], index["images"]) == ("test", 2)
+    assert json.loads((project.root / cell / "train/state.json").read_text())["step"] == "evaluate"
+    assert project.jobs() == {"predict": 3, "evaluate": 3, "summarise": 1, "report": 1}
 
 
 def test_a_cell_that_starts_from_another_waits_for_it(project: Project) -> None:

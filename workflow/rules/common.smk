@@ -69,6 +69,8 @@ wildcard_constraints:
     model="|".join(map(re.escape, RUN.models)),
     repetition=r"seed\d+(-fold\d+)?",
     seed=r"\d+",
+    # the evaluation split, or the training split in a folder of its own
+    split="(?:train/)?",
     folds=r"\d+",
     number=r"\d+",
 
@@ -106,12 +108,16 @@ def gpus_to_predict(wildcards):
     return int(CONFIG.device != "cpu" and not cell_of(wildcards).control)
 
 
-def images_of(dataset_json):
-    """Number of images in the evaluation split. Raises FileNotFoundError until the dataset is converted;
+def images_of(dataset_json, wildcards):
+    """Number of images in the split of a job. Raises FileNotFoundError until the dataset is converted;
     Snakemake then calls it again.
     """
     info = json.loads(Path(dataset_json).read_text())
-    return info["splits"][info["evaluation_split"]]
+    return info["splits"][wildcards.split.rstrip("/") or info["evaluation_split"]]
+
+
+def split_arguments(wildcards):
+    return ["--split", wildcards.split.rstrip("/")] if wildcards.split else []
 
 
 @functools.cache
@@ -139,6 +145,14 @@ def pooled_scores():
     """Scores over all folds, one file for each network and seed of a cross-validation."""
     first_folds = [cell for cell in RUN.cells if cell.fold == 0]
     return paths_of_cells(f"{POOLED}/scores.csv", first_folds)
+
+
+def train_scores():
+    """Scores of the networks on their training splits, if these are scored, too."""
+    scored = "train" in CONFIG.score_splits
+    return paths_of_cells(
+        f"{CELL}/train/scores.csv", [c for c in RUN.cells if scored and not c.control]
+    )
 
 
 def code_of(step, *paths):

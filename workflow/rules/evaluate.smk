@@ -4,19 +4,19 @@
 rule evaluate:
     input:
         data=data_of,
-        predictions=f"{CELL}/predictions/predictions.json",
+        predictions=f"{CELL}/{{split}}predictions/predictions.json",
     output:
-        f"{CELL}/scores.csv",
-        f"{CELL}/per_image.parquet",
+        f"{CELL}/{{split}}scores.csv",
+        f"{CELL}/{{split}}per_image.parquet",
     log:
-        f"{LOGS}/evaluate/{CELL_LOG}",
+        f"{LOGS}/evaluate/{{split}}{CELL_LOG}",
     group:
         CELL_GROUP
     threads: CONFIG.threads
     resources:
         mem_mb=demand.memory,
         runtime=lambda w, input, attempt: demand.evaluation_minutes(
-            images_of(input.data), attempt
+            images_of(input.data, w), attempt
         ),
     params:
         data=lambda w, input: Path(input.data).parent,

@@ -10,6 +10,7 @@ rule summarise:
     input:
         paths_of_cells(f"{CELL}/scores.csv"),
         pooled_scores(),
+        train_scores(),
     output:
         f"{RESULTS}/summary/scores.csv",
         f"{RESULTS}/summary/cells.csv",

@@ -46,9 +46,9 @@ rule predict:
         lint=ancient(f"{DATA}/{{dataset}}/lint.json"),
         model=model_of,
     output:
-        f"{CELL}/predictions/predictions.json",
+        f"{CELL}/{{split}}predictions/predictions.json",
     log:
-        f"{LOGS}/predict/{CELL_LOG}",
+        f"{LOGS}/predict/{{split}}{CELL_LOG}",
     group:
         CELL_GROUP
     threads: CONFIG.threads
@@ -56,7 +56,7 @@ rule predict:
         gpu=gpus_to_predict,
         mem_mb=demand.memory,
         runtime=lambda w, input, attempt: demand.prediction_minutes(
-            images_of(input.data), gpus_to_predict(w), attempt
+            images_of(input.data, w) * cell_of(w).passes, gpus_to_predict(w), attempt
         ),
         device=CONFIG.device,
     params:
@@ -64,7 +64,7 @@ rule predict:
         out=lambda w, output: Path(output[0]).parent,
         model=lambda w, input: ["--model", *input.model] if input.model else [],
         # separate from `model`: Snakemake does not compare params that are computed from the input
-        what=lambda w: cell_of(w).predict_arguments,
+        what=lambda w: cell_of(w).predict_arguments + split_arguments(w),
         code=lambda w: code_of(
             (
                 "segbench.prediction.controls"

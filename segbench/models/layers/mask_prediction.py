@@ -17,10 +17,10 @@ STRIP = 2**24
 """Maximum number of mask values at full size held in memory at once."""
 
 
-def _taps(
+def taps(
     size: int, covered: int, cells: int, stride: int, device: torch.device
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Lower and upper cell and the upper one's weight for each of `size` pixels.
+    """Return the lower and the upper cell and the weight of the upper one, for each of `size` pixels.
 
     The pixels share `covered` input pixels, of which each of the `cells` cells of the mask spans `stride`.
     """
@@ -36,8 +36,8 @@ def enlarged(masks: Tensor, covered: tuple[int, int], stride: int, size: tuple[i
     The masks' upper left part of `covered` input pixels (`stride` of them a cell) becomes the image of
     H x W = `size`; the rest is padding of the input.
     """
-    top, bottom, down = _taps(size[0], covered[0], masks.shape[1], stride, masks.device)
-    left, right, across = _taps(size[1], covered[1], masks.shape[2], stride, masks.device)
+    top, bottom, down = taps(size[0], covered[0], masks.shape[1], stride, masks.device)
+    left, right, across = taps(size[1], covered[1], masks.shape[2], stride, masks.device)
     for rows in torch.arange(size[0], device=masks.device).split(
         max(1, STRIP // (max(1, len(masks)) * size[1]))
     ):

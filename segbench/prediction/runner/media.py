@@ -8,9 +8,11 @@ from pathlib import Path
 
 import numpy as np
 from PIL import Image
+from torch import Tensor
 
 from segbench.contract.prediction import Instances, Prediction
 from segbench.contract.view import View, has_class
+from segbench.data.coco.masks import decode
 from segbench.data.images import IMAGE_SUFFIXES, read_upright
 from segbench.data.junk import listed
 from segbench.data.levels import scaled
@@ -151,7 +153,8 @@ def _objects(found: Instances, view: View, size: tuple[int, ...]) -> Iterator[Re
         if found.scores[k] < MIN_SCORE:
             continue
         if found.masks is not None:
-            mask = found.masks[k].cpu().numpy()
+            mask = found.masks[k]
+            mask = mask.cpu().numpy() if isinstance(mask, Tensor) else decode(mask)
         else:
             assert found.boxes is not None
             left, top, right, bottom = (max(0, round(v)) for v in found.boxes[k].tolist())

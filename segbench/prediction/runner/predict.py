@@ -1,4 +1,4 @@
-"""The predict step: predict the evaluation split of a dataset on a device, and measure the cost."""
+"""The predict step: predict a split of a dataset on a device, and measure the cost."""
 
 from __future__ import annotations
 
@@ -30,10 +30,11 @@ def predict(
     out: Path,
     *,
     inference: Inference | None = None,
+    split: str = "",
     threads: int | None = None,
     device: str = "auto",
 ) -> None:
-    """Predict the evaluation split, and write `efficiency.json` next to the predictions.
+    """Predict a split, and write `efficiency.json` next to the predictions.
 
     Latency is measured on single images after a warm-up, without reading and writing files.
 
@@ -42,6 +43,7 @@ def predict(
         model: a trained model.pt.
         out: folder of the predictions.
         inference: how images are resized and batched; None: as in the recipe of the training.
+        split: name of the split; "": the evaluation split.
         threads: processor threads; None: as torch decides.
         device: auto, cpu, cuda or cuda:<n>.
 
@@ -52,17 +54,22 @@ def predict(
     if threads:
         torch.set_num_threads(threads)
     with leased(device) as (where,):
-        _predict(dataset_root, model, out, inference, where)
+        _predict(dataset_root, model, out, inference, split, where)
 
 
 def _predict(
-    dataset_root: Path, model: Path, out: Path, inference: Inference | None, where: torch.device
+    dataset_root: Path,
+    model: Path,
+    out: Path,
+    inference: Inference | None,
+    split_name: str,
+    where: torch.device,
 ) -> None:
     if where.type == "cuda":
         torch.cuda.set_device(where)
     trained = load_model(model, where)
     dataset = Dataset(dataset_root)
-    split = dataset.split(dataset.info.evaluation_split)
+    split = dataset.split(split_name or dataset.info.evaluation_split)
     check_classes(trained, dataset, model)
     feeding = inference or trained.spec.recipe.inference
     precision = Precision.of(trained.spec.recipe.precision, where)
