@@ -20,6 +20,7 @@ from segbench.data.dataset import Orientation, Sample, id_to_rgb
 from segbench.data.images import allow_pixels, array_raster, open_raster, save_raster
 from segbench.data.orientation import oriented, stated_size
 from segbench.data.writing.journal import Written
+from segbench.data.writing.measure import measure_map
 from segbench.data.writing.statistics import ChannelStatistics
 from segbench.data.writing.truth import Truth, complete_truth
 from segbench.errors import SegbenchError
@@ -92,6 +93,10 @@ class ImageWriter:
             statistics = ChannelStatistics(self.channels, self.name, self.window)
             statistics.add(array)
             head["statistics"] = statistics.state()
+            if truth.semantic is not None:
+                pixels, sides = measure_map(truth.semantic, len(self.categories), self.overlapping)
+                labelled = int(np.count_nonzero(truth.semantic >= 0))
+                head["measures"] = {"pixels": pixels, "sides": sides, "labelled": labelled}
         return Written(head, line)
 
     def add_image(self, sample: Sample) -> tuple[Path, np.ndarray]:

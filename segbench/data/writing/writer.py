@@ -25,6 +25,7 @@ from segbench.data.writing.classes import check_categories, check_overlapping
 from segbench.data.writing.image import ImageWriter, Numbered
 from segbench.data.writing.journal import Journal, Written
 from segbench.data.writing.listing import json_file
+from segbench.data.writing.measure import TruthStatistics
 from segbench.data.writing.statistics import ChannelStatistics
 from segbench.errors import SegbenchError
 from segbench.files import replace_folder, scratch, write_json
@@ -103,8 +104,9 @@ def write_dataset(
                     remedy="check the archive, and the dataset's options for the split",
                 )
         statistics = ChannelStatistics(channels, name, window)
+        measures = TruthStatistics(converted.categories, converted.background, converted.overlapping)
         for split in summary.splits:
-            _write_listings(folder / split, summary, journal, statistics, converted.categories)
+            _write_listings(folder / split, summary, journal, statistics, measures, converted.categories)
         if summary.dropped:
             what = "boxes without an area" if converted.boxes else "masks without a pixel"
             log.warning("%s: %d %s were skipped", name, summary.dropped, what)
@@ -136,6 +138,7 @@ def write_dataset(
             max_pixels=max_pixels,
             max_instances=summary.max_instances,
             division=converted.division,
+            statistics=measures.result(),
             digest=summary.digest(),
         )
         write_json(folder / "dataset.json", info.model_dump())
@@ -298,6 +301,7 @@ def _write_listings(
     summary: _Summary,
     journal: Journal,
     statistics: ChannelStatistics,
+    measures: TruthStatistics,
     categories: list[Category],
 ) -> None:
     """Write the JSON files of a split, and add its images to the statistics, all in the order of ids."""
@@ -318,6 +322,9 @@ def _write_listings(
             if "statistics" in written.head:
                 statistics.merge(written.head["statistics"])
             record = json.loads(written.truth)
+            if folder.name == "train":
+                size = record["image"]["height"], record["image"]["width"]
+                measures.add(*size, written.head.get("measures"), record["instances"] or [])
             if (group := written.head["group"]) is not None:
                 groups[Path(name).stem] = group
             if "slice" in record:
