@@ -62,6 +62,8 @@ class DatasetStatistics(BaseModel):
     """Shorter side of the images."""
     long_side: Spread
     """Longer side of the images."""
+    aspect: Spread
+    """Width of the images by their height."""
     objects_per_image: Spread
     """Number of objects of an image; zeros without annotated objects."""
     object_size: Spread | None

@@ -70,8 +70,8 @@ class Predictor:
 
 
 def input_size(size: tuple[int, int], inference: Inference) -> tuple[int, int]:
-    """Return the (height, width) to which an image is resized; `max_side` overrides `short_side`."""
-    scale = inference.short_side / min(size) if inference.short_side else 1.0
+    """Return the (height, width) to which an image is resized; `max_side` overrides the others."""
+    scale = inference.short_side / min(size) if inference.short_side else inference.scale
     if inference.max_side:
         scale = min(scale, inference.max_side / max(size))
     return max(1, round(size[0] * scale)), max(1, round(size[1] * scale))

@@ -65,7 +65,7 @@ class TruthStatistics:
         self._present, self._objects = np.zeros(size, np.int64), np.zeros(size, np.int64)
         self._labelled = 0
         # one number for each image or object: there may be millions
-        self._short, self._long, self._count = array("d"), array("d"), array("d")
+        self._short, self._long, self._aspect, self._count = (array("d") for _ in range(4))
         self._sizes, self._boxes, self._relative_sizes, self._relative_boxes = (array("d") for _ in range(4))
 
     def add(
@@ -82,6 +82,7 @@ class TruthStatistics:
         short, long = sorted((height, width))
         self._short.append(short)
         self._long.append(long)
+        self._aspect.append(width / height)
         present = np.zeros_like(self._present, bool)
         if truth is not None:
             self._labelled += truth["labelled"]
@@ -103,13 +104,15 @@ class TruthStatistics:
 
     def result(self) -> DatasetStatistics:
         """Return the statistics. There must be an image."""
-        short, long, count = (Spread.of(v) for v in (self._short, self._long, self._count))
-        assert short and long and count
+        sizes = self._short, self._long, self._aspect, self._count
+        short, long, aspect, count = (Spread.of(values) for values in sizes)
+        assert short and long and aspect and count
         ids = range(0 if self._background else 1, len(self._categories) + 1)
         return DatasetStatistics(
             images=len(self._short),
             short_side=short,
             long_side=long,
+            aspect=aspect,
             objects_per_image=count,
             object_size=Spread.of(self._sizes),
             object_side=Spread.of(self._boxes),
