@@ -34,7 +34,7 @@ def sides_of(given: Situation) -> tuple[tuple[int, int], str]:
     statistics, augment = given.statistics, given.recipe.augment
     side, reason = float(given.fit.side), f"{given.fit.side}² pixels"
     smallest, largest = augment.scale
-    factor = (smallest + largest) / 2
+    factor = math.sqrt(smallest * largest)
     if factor <= 1 and side < (wanted := VIEW * factor * statistics.short_side.p50):
         side = min(wanted, GROWTH * side)
         reason = f"half of the shorter side ({statistics.short_side.p50:g}), shown at {factor:.3g}"
