@@ -148,7 +148,17 @@ def _cells(
     folds = config.folds_of(dataset)
     return [
         PlannedCell(
-            dataset, model, seed, task, not entry.trained, entry.class_, options, recipe, threads, entry.fits, fold
+            dataset,
+            model,
+            seed,
+            task,
+            not entry.trained,
+            entry.class_,
+            options,
+            recipe,
+            threads,
+            entry.fits,
+            fold,
         )
         for seed in (config.seeds if entry.trained else config.seeds[:1])
         for fold in (range(folds) if folds else [None])

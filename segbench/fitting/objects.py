@@ -34,5 +34,7 @@ def detections(given: Situation) -> list[Derived]:
     objects = given.statistics.objects_per_image.max
     number = min(max(100 * math.ceil(SPARE * objects / 100), 100), MOST_DETECTIONS)
     return [
-        Derived("options.detections_per_image", number, "detections", f"up to {objects:g} objects in an image")
+        Derived(
+            "options.detections_per_image", number, "detections", f"up to {objects:g} objects in an image"
+        )
     ]

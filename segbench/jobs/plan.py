@@ -115,7 +115,7 @@ def fitted_recipes(run: ResolvedRun) -> Iterator[str]:
     rows = [("dataset", "network", "key", "value", "rule", "because of")]
     for cell in run.cells:
         first = cell.seed == run.config.seeds[0] and not cell.fold
-        for one in (_fitted(run, cell).derived if first and cell.recipe and cell.recipe.fit else ()):
+        for one in _fitted(run, cell).derived if first and cell.recipe and cell.recipe.fit else ():
             rows.append((cell.dataset, cell.model, one.key, _shown(one.value), one.rule, one.reason))
     if len(rows) == 1:
         return

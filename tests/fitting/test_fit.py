@@ -87,7 +87,7 @@ def test_scale_of_instances_follows_the_objects_and_not_the_structures():
 
 def test_crop_has_the_shape_of_the_images_and_no_more_pixels():
     assert values(statistics(short=500, long=1000))["augment.crop"] == (96, 192)
-    assert values(statistics(short=20, long=30))["augment.crop"] == (64, 64)  # no larger than twice the images
+    assert values(statistics(short=20, long=30))["augment.crop"] == (64, 64)  # twice the images
     square = values(statistics(short=500, long=1000), augment={"rotate90": True})
     assert square["augment.crop"] == (128, 128)
 
@@ -112,7 +112,8 @@ def test_accumulate_by_the_pixels_of_a_pass():
 
 
 @pytest.mark.parametrize(
-    ("classes", "images", "steps"), [(1, 100, 100), (7, 100, 200), (1, 1600, 200), (49, 1600, 400), (1, 5, 100)]
+    ("classes", "images", "steps"),
+    [(1, 100, 100), (7, 100, 200), (1, 1600, 200), (49, 1600, 400), (1, 5, 100)],
 )
 def test_iterations_by_classes_and_images(classes, images, steps):
     assert values(statistics(classes=classes, images=images), classes=classes)["iterations"] == steps

@@ -120,7 +120,9 @@ def identity(spec: CellSpec, sources: dict[str, Any], precision: str) -> str:
         sources: return value of `sources`.
         precision: bf16 or fp32, not auto.
     """
-    return hashlib.sha256(f"{spec.model_dump_json(exclude_unset=True)} {sources} {precision}".encode()).hexdigest()
+    return hashlib.sha256(
+        f"{spec.model_dump_json(exclude_unset=True)} {sources} {precision}".encode()
+    ).hexdigest()
 
 
 def _is_done(out: Path, spec: CellSpec, sources: dict[str, Any], device: str) -> bool:
