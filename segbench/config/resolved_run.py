@@ -37,7 +37,7 @@ class PlannedCell:
     recipe: Recipe | None
     """None for controls."""
     threads: int
-    fits: Needs = Needs()
+    fits: Needs = field(default_factory=Needs)
     """What the network needs to see."""
     fold: int | None = None
     """None without cross-validation."""

@@ -11,8 +11,8 @@ LONGEST = 4.0
 
 
 def iterations(given: Situation) -> list[Derived]:
-    """Return `iterations`: `fit.iterations` times the root of half of the number of classes and the fourth root of
-    a hundredth of the number of images; at least once, at most four times."""
+    """Return `iterations`: `fit.iterations` times the root of half of the number of classes and the fourth
+    root of a hundredth of the number of images; at least once, at most four times."""
     base = given.fit.iterations
     if given.states("iterations") or base is None:
         return []

@@ -27,8 +27,8 @@ def queries(given: Situation) -> list[Derived]:
 
 
 def detections(given: Situation) -> list[Derived]:
-    """Return `options.detections_per_image`: 1.25 times the objects of the fullest training image, a multiple of
-    100, at least 100 (which COCO's AP counts) and at most 1000."""
+    """Return `options.detections_per_image`: 1.25 times the objects of the fullest training image, a
+    multiple of 100, at least 100 (which COCO's AP counts) and at most 1000."""
     if not given.needs.detections or given.states("options.detections_per_image"):
         return []
     objects = given.statistics.objects_per_image.max

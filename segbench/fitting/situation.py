@@ -78,6 +78,6 @@ class Situation:
 
     @property
     def structure(self) -> float | None:
-        """Median over the classes of the width of their regions, without the background; None without maps."""
+        """Median width of the regions of a class, without the background; None without maps."""
         widths = sorted(c.width for c in self.statistics.classes if c.id and c.width)
         return widths[(len(widths) - 1) // 2] if widths else None

@@ -115,8 +115,10 @@ def fitted_recipes(run: ResolvedRun) -> Iterator[str]:
     rows = [("dataset", "network", "key", "value", "rule", "because of")]
     for cell in run.cells:
         first = cell.seed == run.config.seeds[0] and not cell.fold
-        for one in _fitted(run, cell).derived if first and cell.recipe and cell.recipe.fit else ():
-            rows.append((cell.dataset, cell.model, one.key, _shown(one.value), one.rule, one.reason))
+        found = _fitted(run, cell).derived if first and cell.recipe and cell.recipe.fit else []
+        rows += [
+            (cell.dataset, cell.model, one.key, _shown(one.value), one.rule, one.reason) for one in found
+        ]
     if len(rows) == 1:
         return
     widths = [max(map(len, column)) for column in zip(*rows)]

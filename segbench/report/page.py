@@ -97,7 +97,7 @@ def report(run_json: Path, summary: Path, out: Path) -> None:
 
 
 def _fits(run: RunDescription) -> list[dict[str, Any]]:
-    """Return the values that rules have derived from the data: one row for each, of the first seed and fold."""
+    """Return the values that rules have derived from the data, of the first seed and fold: a row for each."""
     rows, seen = [], set()
     for cell in run.cells:
         path = run.folder(cell) / "training.json"

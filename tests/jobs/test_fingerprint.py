@@ -71,12 +71,15 @@ def test_unrelated_modules_do_not_count(package) -> None:
 
 
 DATA = """
-contract.channels contract.checkpoint contract.limits contract.prediction contract.view
+contract.channels contract.checkpoint contract.limits contract.prediction contract.statistics
+contract.view
 data.cases data.coco.checks data.coco.index data.coco.jsonstream data.coco.masks
 data.dataset data.deep_png data.images data.junk data.levels data.tiff
 """
 TRAINING = f"""
-{DATA} contract.cell contract.recipe
+{DATA} contract.cell contract.needs contract.recipe
+fitting fitting.accumulate fitting.crop fitting.dice fitting.fit fitting.iterations fitting.objects fitting.scale
+fitting.situation fitting.window
 data.loading.boxes data.loading.loader data.loading.targets data.loading.transforms
 models.layers.backbones models.layers.swin models.layers.weight_decay models.losses.binary
 models.losses.semantic
@@ -92,7 +95,8 @@ models.layers.transformer models.losses.masks models.losses.matching models.loss
 models.losses.set_criterion
 """
 EVALUATION = """
-contract.channels contract.evaluation contract.limits contract.scores contract.view
+contract.channels contract.evaluation contract.limits contract.scores contract.statistics
+contract.view
 data.coco.checks data.coco.jsonstream data.coco.masks
 data.dataset data.deep_png data.images data.junk data.levels data.tiff
 evaluation.annotations evaluation.averages evaluation.bootstrap evaluation.conversions evaluation.evaluate
