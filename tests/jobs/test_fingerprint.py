@@ -78,8 +78,8 @@ data.dataset data.deep_png data.images data.junk data.levels data.tiff
 """
 TRAINING = f"""
 {DATA} contract.cell contract.needs contract.recipe
-fitting fitting.accumulate fitting.crop fitting.dice fitting.fit fitting.iterations fitting.objects fitting.scale
-fitting.situation fitting.window
+fitting.accumulate fitting.crop fitting.dice fitting.fit fitting.iterations fitting.objects
+fitting.scale fitting.situation fitting.window
 data.loading.boxes data.loading.loader data.loading.targets data.loading.transforms
 models.layers.backbones models.layers.swin models.layers.weight_decay models.losses.binary
 models.losses.semantic
