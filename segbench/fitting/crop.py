@@ -7,8 +7,8 @@ import math
 from segbench.fitting.scale import RESIZES, VIEW
 from segbench.fitting.situation import Derived, Situation
 
-GRID = 32
-"""Sides are multiples of it: the largest stride of a backbone."""
+GRID = 16
+"""Sides are multiples of it: most networks have such a stride."""
 ASPECT = 2.0
 """Largest ratio of the sides."""
 GROWTH = 2.0
@@ -20,7 +20,7 @@ def crop(given: Situation) -> list[Derived]:
 
     Its area is the square of `fit.side`, and its sides have the ratio of the median image's, at most 2. It is
     a square if there are images of both orientations, or if images are turned by 90 degrees. The sides are
-    multiples of 32, and not larger than the largest image needs. If a square would show less than half of
+    multiples of 16, and not larger than the largest image needs. If a square would show less than half of
     the shorter side of images that cannot be shown smaller, it grows up to twice the side.
     """
     if given.states("augment.crop") or any(given.states(f"augment.{key}") for key in RESIZES[1:]):

@@ -130,7 +130,10 @@ def fitted_recipes(run: ResolvedRun) -> Iterator[str]:
 def _shown(value: Any) -> str:
     if isinstance(value, dict):
         return ", ".join(f"{key} {part:g}" for key, part in value.items())
-    return " to ".join(map(str, value)) if isinstance(value, tuple | list) else str(value)
+    if isinstance(value, tuple | list):
+        whole = all(isinstance(part, int) for part in value)
+        return (" x " if whole else " to ").join(map(str, value))
+    return str(value)
 
 
 def _fitted(run: ResolvedRun, cell: PlannedCell) -> Fitted:

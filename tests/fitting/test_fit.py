@@ -86,8 +86,8 @@ def test_scale_of_instances_follows_the_objects_and_not_the_structures():
 
 
 def test_crop_has_the_shape_of_the_images_and_no_more_pixels():
-    assert values(statistics(short=500, long=1000))["augment.crop"] == (96, 192)
-    assert values(statistics(short=20, long=30))["augment.crop"] == (64, 64)  # twice the images
+    assert values(statistics(short=500, long=1000))["augment.crop"] == (96, 176)
+    assert values(statistics(short=20, long=30))["augment.crop"] == (48, 64)  # twice the images
     square = values(statistics(short=500, long=1000), augment={"rotate90": True})
     assert square["augment.crop"] == (128, 128)
 
