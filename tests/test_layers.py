@@ -12,6 +12,7 @@ ROOT = Path(__file__).parents[1] / "segbench"
 LAYERS = [
     {"errors", "files", "importing", "units", "__init__"},
     {"contract"},
+    {"fitting"},
     {"config"},
     {"jobs"},
     {"data"},

@@ -37,7 +37,7 @@ def recipe_rows(recipe: str, dataset: str, registry: Path = CONFIG) -> list[Row]
 
 
 def _row(cell: PlannedCell, recipe: Recipe) -> Row:
-    images, crop = recipe.iterations * recipe.batch_size, recipe.augment.crop
+    images, crop = (recipe.iterations or 0) * recipe.batch_size, recipe.augment.crop
     return {
         "Network": cell.model,
         "Backbone": backbone(cell),

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from segbench.config import checks
+from segbench.config.fit_start import fitted_recipe
 from segbench.config.problems import Problem, did_you_mean, error_of, validate
 from segbench.config.registry import CONFIG, overlay, read_entries, read_protocol
 from segbench.config.resolved_run import PlannedCell, ResolvedRun
@@ -145,9 +146,10 @@ def _cells(
             problems.append(Problem(f"{registry}/models/{model}.yaml", what + hint))
             return []
         shares = data.recipes.get(config.recipe, {}), data.recipe
-        merged: dict[str, Any] = {}
-        for layer in (protocol, entry.recipes[config.recipe], *shares, *(o.recipe for o in overrides)):
-            merged = overlay(merged, layer)
+        stated: dict[str, Any] = {}
+        for layer in (*shares, *(o.recipe for o in overrides)):
+            stated = overlay(stated, layer)
+        merged = fitted_recipe(overlay(protocol, entry.recipes[config.recipe]), stated)
         recipe = validate(Recipe, merged, f"recipe of {model} on {dataset}", problems)
         if recipe is None:
             return []
@@ -155,7 +157,17 @@ def _cells(
     folds = config.folds_of(dataset)
     return [
         PlannedCell(
-            dataset, model, seed, task, not entry.trained, entry.class_, options, recipe, threads, fold
+            dataset,
+            model,
+            seed,
+            task,
+            not entry.trained,
+            entry.class_,
+            options,
+            recipe,
+            threads,
+            entry.fits,
+            fold,
         )
         for seed in (config.seeds if entry.trained else config.seeds[:1])
         for fold in (range(folds) if folds else [None])

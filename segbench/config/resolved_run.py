@@ -11,6 +11,7 @@ from typing import Any
 import yaml
 
 from segbench.config.schema import DatasetEntry, ModelEntry, RunConfig
+from segbench.contract.needs import Needs
 from segbench.contract.recipe import Recipe
 from segbench.contract.run import SkippedPair, repetition
 from segbench.contract.sources import Archive, WeightsEntry
@@ -36,6 +37,8 @@ class PlannedCell:
     recipe: Recipe | None
     """None for controls."""
     threads: int
+    fits: Needs = field(default_factory=Needs)
+    """What the network needs to see."""
     fold: int | None = None
     """None without cross-validation."""
 
@@ -76,10 +79,20 @@ class PlannedCell:
                 "options": self.options,
                 "task": self.task,
                 "seed": self.seed,
-                "recipe": self.recipe
-                and self.recipe.model_dump(mode="json", exclude={"options", "inference"}),
+                **self._recipe_keys,
             }
         )
+
+    @property
+    def _recipe_keys(self) -> dict[str, Any]:
+        if self.recipe is None:
+            return {"recipe": None}
+        apart = {"options", "inference"}
+        if self.recipe.fit is None:
+            return {"recipe": self.recipe.model_dump(mode="json", exclude=apart)}
+        # the rules must know which keys are stated, defaults included
+        recipe = self.recipe.model_dump(mode="json", exclude=apart, exclude_unset=True)
+        return {"recipe": recipe, "fits": self.fits.model_dump(mode="json", exclude_unset=True)}
 
     @property
     def predict_arguments(self) -> list[str]:
@@ -87,7 +100,7 @@ class PlannedCell:
         if self.recipe is None:
             keys = {"class_path": self.class_path, "task": self.task, "seed": self.seed}
             return ["--control", json.dumps(keys)]
-        return ["--inference", self.recipe.inference.model_dump_json(exclude_defaults=True)]
+        return ["--inference", self.recipe.inference.model_dump_json(exclude_unset=True)]
 
 
 @dataclass

@@ -16,6 +16,7 @@ from segbench.contract.card import Card, Published, Size
 from segbench.contract.channels import Channels, Window, window_by_channel
 from segbench.contract.evaluation import EvaluationOptions
 from segbench.contract.limits import Limits
+from segbench.contract.needs import Needs
 from segbench.contract.recipe import Strict
 from segbench.contract.report import ReportOptions
 from segbench.contract.sources import Address, Archive
@@ -97,6 +98,8 @@ class ModelEntry(Strict):
     """Tasks that the network can be trained on."""
     options: dict[str, Any] = {}
     """Arguments of the network's constructor."""
+    fits: Needs = Needs()
+    """What the network needs to see, for recipes with `fit`."""
     trained: bool = True
     """False for controls, which have no recipes."""
     card: Card | str

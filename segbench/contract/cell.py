@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from segbench.contract.needs import Needs
 from segbench.contract.recipe import Recipe, Strict
 from segbench.contract.view import Task
 
@@ -28,4 +29,6 @@ class CellSpec(Strict):
     """Arguments of the constructor, those of the recipe included."""
     task: Task
     recipe: Recipe
+    fits: Needs = Needs()
+    """What the network needs to see, if its recipe is fitted to the dataset."""
     seed: int

@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 from pydantic import (
     AfterValidator,
     BaseModel,
+    BeforeValidator,
     ConfigDict,
     Field,
     NonNegativeFloat,
@@ -254,10 +255,12 @@ class Augment(Strict):
 class Inference(Strict):
     """How whole images are fed to the network at prediction."""
 
+    scale: PositiveFloat = 1.0
+    """Factor by which images are resized, without `short_side`."""
     short_side: PositiveInt | None = None
     """Resize images so that the shorter side has this many pixels. null: keep their size."""
     max_side: PositiveInt | None = None
-    """Longest side after resizing, in pixels; it takes precedence over `short_side`."""
+    """Longest side after resizing, in pixels; it takes precedence over `short_side` and `scale`."""
     window: tuple[PositiveInt, PositiveInt] | None = None
     """Height and width of a window that slides over the resized image, for images that are too large for one
     pass. The logits of semantic networks are averaged. Other networks predict each window by itself; objects
@@ -306,11 +309,36 @@ class Inference(Strict):
             yield "overlap", "joins objects by the overlap of windows, which is 0", "set overlap: 0.2 or more"
 
 
+class Fit(Strict):
+    """What the rules of docs/fitting.md start from. Without a value here, it is that of the network's recipe:
+    the side of its crop, its scale, iterations and queries."""
+
+    side: PositiveInt = 512
+    """Side of a square with as many pixels as a training crop."""
+    jitter: tuple[PositiveFloat, PositiveFloat] = (0.7, 1.25)
+    """Range of `augment.scale`, as factors on the size at which the images are shown."""
+    iterations: PositiveInt | None = None
+    """Number of optimizer steps for 2 classes and 100 images. null: the recipe states `iterations`."""
+    queries: PositiveInt = 100
+    """Smallest number of queries."""
+    pixels: PositiveInt = 4_000_000
+    """Most pixels of a forward pass, by the memory of the device."""
+
+
+def _switched(fit: Any) -> Any:
+    return {} if fit is True else None if fit is False else fit
+
+
 class Recipe(Strict):
     """Everything about one training. A change of any key but `inference` retrains the network."""
 
-    iterations: NonNegativeInt
-    """Number of optimizer steps. 0: score the public `weights` without training."""
+    fit: Annotated[Fit | None, BeforeValidator(_switched)] = None
+    """Fit the recipe to the dataset: crop, scale, window, iterations and more are derived from the statistics
+    of the training images, see docs/fitting.md. `true`: the rules start from the values of the network's
+    recipe. What the dataset's entry or the run states is never changed."""
+    iterations: NonNegativeInt | None = None
+    """Number of optimizer steps. 0: score the public `weights` without training. null: by `fit.iterations`.
+    """
     batch_size: PositiveInt
     """Images in one optimizer step, summed over devices and accumulation steps."""
     accumulate: PositiveInt = 1
@@ -386,7 +414,9 @@ class Recipe(Strict):
             )
         if self.weights and self.init_from:
             raise ValueError("give `weights` (public ones) or `init_from` (those of another cell), not both")
-        if not self.iterations and not self.weights:
+        if self.iterations is None and (self.fit is None or self.fit.iterations is None):
+            raise ValueError("give `iterations`, or `fit` with `iterations`")
+        if self.iterations == 0 and not self.weights:
             raise ValueError("iterations: 0 needs `weights`")
         if self.select == "best" and self.validate_every is None:
             raise ValueError("select: best needs validate_every")

@@ -33,6 +33,7 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from segbench.contract.channels import Channels
+from segbench.contract.statistics import DatasetStatistics
 from segbench.contract.view import BACKGROUND, Category, Task, View, void_value
 from segbench.data.cases import Slice
 from segbench.data.images import IMAGE_SUFFIXES, allow_pixels, read_image, read_label_map
@@ -85,6 +86,8 @@ class DatasetInfo(BaseModel):
     """Largest number of objects (without crowds) in an image, over all splits; 0 without instances."""
     division: Division = "given"
     """Who divided the images into splits."""
+    statistics: DatasetStatistics
+    """Sizes, objects and classes of the training images."""
     digest: str
     """SHA-256 of all images and their truth. Later steps depend on this file, so it must change with them."""
 

@@ -46,7 +46,7 @@ def training_minutes(recipe: Recipe, threads: int, gpus: int, attempt: int) -> i
         gpus: number of GPUs; 0 for a training without.
         attempt: number of the attempt, from 1.
     """
-    pixels = _megapixels(recipe) * recipe.batch_size * recipe.iterations
+    pixels = _megapixels(recipe) * recipe.batch_size * (recipe.iterations or 0)
     return _minutes(pixels / (gpus or 0.02 * threads), attempt)
 
 

@@ -18,8 +18,13 @@ from statistics import median
 from typing import Any
 
 from segbench.config.resolved_run import CellKey, PlannedCell, ResolvedRun
+from segbench.contract.cell import CellSpec
+from segbench.contract.recipe import Recipe
+from segbench.contract.run import fold_folder
 from segbench.errors import SegbenchError
 from segbench.files import read_json
+from segbench.fitting.fit import Fitted
+from segbench.jobs.fitted_cell import fitted_cell
 
 STEPS = ("train", "predict", "evaluate")
 NEW = "new"
@@ -69,8 +74,9 @@ def plan(arguments: list[str], *, ceiling: float | None = None, yes: bool = Fals
             continue
         job = first[cell.key]
         line = f"  {cell.dataset}/{cell.model}/{cell.repetition}: {job.rule}: {job.why or 'new input'}"
-        if job.rule == "train" and cell.recipe and cell.recipe.iterations:
-            if estimate := measured.hours(cell):
+        recipe = _recipe(run, cell)
+        if job.rule == "train" and recipe and recipe.iterations != 0:
+            if recipe.iterations and (estimate := measured.hours(cell, recipe)):
                 hours, device = estimate
                 total += hours
                 devices.add(device)
@@ -82,6 +88,8 @@ def plan(arguments: list[str], *, ceiling: float | None = None, yes: bool = Fals
         print(line)
     for pair in run.skipped:
         print(f"  skipped: {pair}")
+    for line in fitted_recipes(run):
+        print(line)
     free = shutil.disk_usage(_existing(Path(run.config.results))).free
     where = f", as on {' and '.join(sorted(devices))}" if devices else ""
     print(
@@ -96,6 +104,48 @@ def plan(arguments: list[str], *, ceiling: float | None = None, yes: bool = Fals
             where="segbench plan",
             remedy="run fewer cells, raise max_hours, or give --yes",
         )
+
+
+def fitted_recipes(run: ResolvedRun) -> Iterator[str]:
+    """Yield a table of the values that rules derive from converted datasets, one row for each value."""
+    rows = [("dataset", "network", "key", "value", "rule", "because of")]
+    for cell in run.cells:
+        first = cell.seed == run.config.seeds[0] and not cell.fold
+        found = _fitted(run, cell).derived if first and cell.recipe and cell.recipe.fit else []
+        rows += [
+            (cell.dataset, cell.model, one.key, _shown(one.value), one.rule, one.reason) for one in found
+        ]
+    if len(rows) == 1:
+        return
+    widths = [max(map(len, column)) for column in zip(*rows)]
+    yield "fitted to the data (docs/fitting.md):"
+    for row in rows:
+        yield "  " + "  ".join(f"{text:{width}}" for text, width in zip(row, widths)).rstrip()
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, dict):
+        return ", ".join(f"{key} {part:g}" for key, part in value.items())
+    if isinstance(value, tuple | list):
+        whole = all(isinstance(part, int) for part in value)
+        return (" x " if whole else " to ").join(map(str, value))
+    return str(value)
+
+
+def _fitted(run: ResolvedRun, cell: PlannedCell) -> Fitted:
+    """Return the cell fitted to its dataset, or as it is if that is not converted."""
+    root = Path(run.config.data, cell.dataset)
+    folds = run.config.folds_of(cell.dataset)
+    if cell.fold is not None:
+        root = fold_folder(root, folds, cell.fold)
+    try:
+        return fitted_cell(cell, root / "dataset.json")
+    except (OSError, ValueError, KeyError):  # not converted, or by an earlier version
+        return Fitted(CellSpec.model_validate_json(cell.spec))
+
+
+def _recipe(run: ResolvedRun, cell: PlannedCell) -> Recipe | None:
+    return _fitted(run, cell).spec.recipe if cell.recipe and cell.recipe.fit else cell.recipe
 
 
 def _counted(jobs: list[Job]) -> str:
@@ -234,7 +284,7 @@ class Measurements:
                 size = sum(f.stat().st_size for f in path.parent.rglob("*") if f.is_file())
                 self._sizes.setdefault((dataset, model), []).append(size)
 
-    def hours(self, cell: PlannedCell) -> tuple[float, str] | None:
+    def hours(self, cell: PlannedCell, recipe: Recipe) -> tuple[float, str] | None:
         """Estimate the hours of a training on one device.
 
         The estimate is the median of earlier trainings of the same network, scaled by images and crop size.
@@ -243,13 +293,12 @@ class Measurements:
         Returns:
             Hours and the name of the device, or None if the network was never measured.
         """
-        assert cell.recipe
-        crop = cell.recipe.augment.crop_size
+        crop = recipe.augment.crop_size
         rates = [rate for rate in _nearest(self._rates, cell) if rate.whole_images == (crop is None)]
         rates = [rate for rate in rates if rate.gpu and self._device != "cpu"] or rates
         if not rates:
             return None
-        work = cell.recipe.iterations * cell.recipe.batch_size * _pixels(crop)
+        work = (recipe.iterations or 0) * recipe.batch_size * _pixels(crop)
         return median(rate.seconds for rate in rates) * work / 3600, rates[-1].device
 
     def size(self, cell: PlannedCell) -> int:

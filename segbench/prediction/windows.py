@@ -18,10 +18,10 @@ def input_size(size: tuple[int, int], inference: Inference, scale: float = 1.0) 
 
     Args:
         size: height and width of the image.
-        inference: `max_side` overrides `short_side`.
+        inference: `short_side` overrides `scale`, and `max_side` both.
         scale: one of `inference.scales`, a factor on the result.
     """
-    factor = inference.short_side / min(size) if inference.short_side else 1.0
+    factor = inference.short_side / min(size) if inference.short_side else inference.scale
     if inference.max_side:
         factor = min(factor, inference.max_side / max(size))
     return max(1, round(size[0] * factor * scale)), max(1, round(size[1] * factor * scale))

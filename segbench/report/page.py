@@ -18,7 +18,7 @@ from segbench.contract.view import TASKS, Task
 from segbench.data.dataset import Dataset
 from segbench.errors import SegbenchError
 from segbench.evaluation.worst import worst
-from segbench.files import atomic_folder, write_text
+from segbench.files import atomic_folder, read_json, write_text
 from segbench.report.gallery import gallery
 from segbench.report.plots import Plot, draw
 from segbench.report.published import published
@@ -93,9 +93,25 @@ def report(run_json: Path, summary: Path, out: Path) -> None:
             controls=_controls(run, tables),
             contracts=_contracts(run, scores, tables),
             contract_words=CONTRACT_WORDS,
+            fits=_fits(run),
         )  # fmt: skip
         write_text(folder / "index.html", page)
     logger.info("report in %s", out / "index.html")
+
+
+def _fits(run: RunDescription) -> list[dict[str, Any]]:
+    """Return the values that rules have derived from the data, of the first seed and fold: a row for each."""
+    rows, seen = [], set()
+    for cell in run.cells:
+        path = run.folder(cell) / "training.json"
+        if (cell.dataset, cell.model) in seen or not path.exists():
+            continue
+        seen.add((cell.dataset, cell.model))
+        try:
+            rows += [{"cell": cell, **one} for one in read_json(path).get("fit", [])]
+        except (SegbenchError, TypeError, AttributeError) as error:
+            logger.warning("%s is skipped: %s", path, error)
+    return rows
 
 
 def data_uri(path: Path) -> str:

@@ -37,6 +37,8 @@ from segbench.data.loading.loader import (
 from segbench.data.loading.selection import images_with_objects
 from segbench.data.loading.transforms import plain_transform, training_transform
 from segbench.errors import SegbenchError
+from segbench.fitting.fit import fitted
+from segbench.fitting.situation import Derived
 from segbench.models.network import Network, SemanticNetwork
 from segbench.models.saved import build_network, load_backbone_weights
 from segbench.models.weights.public import (
@@ -86,9 +88,13 @@ class Training:
         Raises:
             SegbenchError: the recipe requires weights and none are given, or they do not fit.
         """
-        self.spec, self.recipe = spec, spec.recipe
         self.dataset = Dataset(dataset_root)
         self.info = self.dataset.info
+        self.stated = spec
+        self.spec, self.derived = self._fitted(spec)
+        self.recipe = self.spec.recipe
+        assert self.recipe.iterations is not None
+        self.iterations = self.recipe.iterations
         self.view = self.dataset.view(spec.task)
         self.precision = Precision.of(self.recipe.precision, device)
         # Fix the order of sums where torch can; operations without a deterministic form only warn.
@@ -116,6 +122,12 @@ class Training:
             images_with_objects(train, self.view) if self.recipe.skip_empty else range(len(train.images))
         )
         self.validation = self._validation_set()
+
+    def _fitted(self, spec: CellSpec) -> tuple[CellSpec, list[Derived]]:
+        found = fitted(spec, self.info.categories, self.info.statistics)
+        for one in found.derived:
+            log.info("%s: %s, by the rule '%s' (%s)", *one)
+        return found.spec, found.derived
 
     def state(self) -> dict[str, Any]:
         """Return all state that a training needs to continue bit for bit.
@@ -164,7 +176,7 @@ class Training:
         """Whether all iterations are done, or the validation loss has not fallen for too long."""
         patience = self.recipe.patience
         waited = patience is not None and self.progress.waited >= patience
-        return waited or self.iteration >= self.recipe.iterations
+        return waited or self.iteration >= self.iterations
 
     def batches(self, workers: int) -> Iterator[Batch]:
         """Yield training batches from the current iteration on.
@@ -180,7 +192,7 @@ class Training:
         )
         paste = recipe.augment.copy_paste
         positions = MicroBatches(
-            recipe.iterations,
+            self.iterations,
             recipe.batch_size,
             recipe.accumulate,
             start=self.iteration,
@@ -204,7 +216,7 @@ class Training:
             SegbenchError: a loss or the gradient norm is not finite, or a norm layer gets a single value.
         """
         started = time.monotonic()
-        factor = rate_factor(self.recipe.schedule, self.iteration, self.recipe.iterations)
+        factor = rate_factor(self.recipe.schedule, self.iteration, self.iterations)
         set_rate(self.optimizer, factor)
         self.optimizer.zero_grad(set_to_none=True)
         seed = derived_seed(self.spec.seed, self.iteration)
@@ -258,7 +270,7 @@ class Training:
         if bad:
             what = ", ".join(f"{name} is {value}" for name, value in bad.items())
             raise SegbenchError(
-                f"{what} at iteration {self.iteration + 1} of {self.recipe.iterations}",
+                f"{what} at iteration {self.iteration + 1} of {self.iterations}",
                 where=f"training {self.spec.class_path}",
                 remedy="lower optimizer.lr, lengthen the warm-up, set clip_norm, or use precision: fp32",
             )
@@ -284,7 +296,7 @@ class Training:
     def validation_due(self) -> bool:
         """Return whether the current iteration is followed by a validation."""
         every = self.recipe.validate_every
-        last = self.iteration == self.recipe.iterations
+        last = self.iteration == self.iterations
         return self.validation is not None and every is not None and (last or self.iteration % every == 0)
 
     @torch.no_grad()
@@ -378,7 +390,7 @@ class Training:
         public, made = public_network(self.spec, self.view, self.info.channels, weights)
         if len(made.mean) == self.info.channels:
             self.info = self.info.model_copy(update={"mean": made.mean, "std": made.std})
-        if not self.recipe.iterations:
+        if not self.iterations:
             check_classes(made.classes, self.view, weights)
             self.view = public.view
             return public

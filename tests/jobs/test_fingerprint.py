@@ -88,15 +88,18 @@ def test_unrelated_modules_do_not_count(package) -> None:
 
 
 DATA = """
-contract.channels contract.checkpoint contract.limits contract.prediction contract.view
+contract.channels contract.checkpoint contract.limits contract.prediction contract.statistics
+contract.view
 data.cases data.coco.checks data.coco.index data.coco.jsonstream data.coco.masks
 data.dataset data.deep_png data.images data.junk data.levels data.tiff
 """
 TRAINING = f"""
-{DATA} contract.cell contract.recipe
+{DATA} contract.cell contract.needs contract.recipe
 data.loading.borders data.loading.boxes data.loading.class_weights data.loading.colour
 data.loading.copy_paste data.loading.loader data.loading.resizing data.loading.selection
 data.loading.targets data.loading.transforms data.loading.warping
+fitting.accumulate fitting.crop fitting.dice fitting.fit fitting.iterations fitting.objects
+fitting.scale fitting.situation fitting.window
 models.layers.backbones models.layers.swin models.layers.weight_decay models.losses.binary
 models.losses.semantic models.losses.whole_batch
 models.network models.saved models.weights.public
@@ -111,7 +114,8 @@ models.layers.transformer models.losses.masks models.losses.matching models.loss
 models.losses.set_criterion
 """
 EVALUATION = """
-contract.channels contract.evaluation contract.limits contract.scores contract.view
+contract.channels contract.evaluation contract.limits contract.scores contract.statistics
+contract.view
 data.coco.checks data.coco.jsonstream data.coco.masks
 data.dataset data.deep_png data.images data.junk data.levels data.tiff
 evaluation.annotations evaluation.averages evaluation.bootstrap evaluation.conversions evaluation.evaluate

@@ -11,6 +11,7 @@ from segbench.contract.prediction import Instances, Panoptic, Prediction
 from segbench.contract.view import BACKGROUND, Category, View
 from segbench.data.dataset import Dataset, DatasetInfo, rgb_to_id
 from segbench.data.images import read_label_map
+from segbench.data.writing.measure import TruthStatistics
 from segbench.files import read_json, write_json
 from segbench.prediction.writer import PredictionWriter
 
@@ -20,6 +21,8 @@ SIZE = (6, 9)
 
 
 def make_split(root, categories=(SKY, CAR)):
+    measured = TruthStatistics(categories, background=False, overlapping=False)
+    measured.add(*SIZE, None, [])
     info = DatasetInfo(
         name="toy",
         title="Toy",
@@ -39,6 +42,7 @@ def make_split(root, categories=(SKY, CAR)):
         partial=False,
         max_pixels=10**6,
         max_instances=2,
+        statistics=measured.result(),
         digest="",
     )
     write_json(root / "dataset.json", info.model_dump())

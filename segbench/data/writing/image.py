@@ -20,12 +20,15 @@ from segbench.data.dataset import Orientation, Sample, id_to_rgb
 from segbench.data.images import allow_pixels, array_raster, open_raster, save_raster
 from segbench.data.orientation import oriented, stated_size
 from segbench.data.writing.journal import Texts, Written
+from segbench.data.writing.measure import measure_map
 from segbench.data.writing.statistics import ChannelStatistics
 from segbench.data.writing.truth import Truth, complete_truth
 from segbench.errors import SegbenchError
 
 Numbered = tuple[int, Sample]
 """A sample and its place among all samples."""
+MEASURED = ("category_id", "iscrowd", "area", "bbox")
+"""Keys of an annotation that the statistics of a dataset need."""
 
 
 @dataclass(frozen=True)
@@ -92,6 +95,8 @@ class ImageWriter:
             "digest": _digest(path, truth, stored, texts, sample.group),
             "sizes": {"/".join(p.parts[-3:]): p.stat().st_size for p in (path, *maps)},
         }
+        if sample.split == "train":
+            head["measures"] = self._measures(truth)
         return Written(head, texts)
 
     def add_image(self, sample: Sample) -> tuple[Path, np.ndarray]:
@@ -129,6 +134,16 @@ class ImageWriter:
         if truth.panoptic is not None:
             paths.append(self._save_png(id_to_rgb(truth.panoptic[0]), split, "panoptic", stem))
         return paths
+
+    def _measures(self, truth: Truth) -> dict[str, Any]:
+        """Return what `TruthStatistics.add` gets of a training image, as JSON values."""
+        found: dict[str, Any] = {"truth": None}
+        if truth.semantic is not None:
+            pixels, sides = measure_map(truth.semantic, len(self.categories), self.overlapping)
+            labelled = int(np.count_nonzero(truth.semantic >= 0))
+            found["truth"] = {"pixels": pixels, "sides": sides, "labelled": labelled}
+        found["objects"] = [{k: v for k, v in o.items() if k in MEASURED} for o in truth.instances or ()]
+        return found
 
     def _stored(self, semantic: np.ndarray) -> np.ndarray:
         void = void_value(len(self.categories), self.overlapping)

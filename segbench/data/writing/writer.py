@@ -28,6 +28,7 @@ from segbench.data.writing.classes import check_categories, check_overlapping
 from segbench.data.writing.image import ImageWriter, Numbered
 from segbench.data.writing.journal import Journal, Written
 from segbench.data.writing.listing import json_file
+from segbench.data.writing.measure import TruthStatistics
 from segbench.data.writing.statistics import ChannelStatistics
 from segbench.errors import SegbenchError
 from segbench.files import replace_folder, scratch, write_json
@@ -106,8 +107,9 @@ def write_dataset(
                     remedy="check the archive, and the dataset's options for the split",
                 )
         statistics = ChannelStatistics(channels, name, window)
+        measures = TruthStatistics(converted.categories, converted.background, converted.overlapping)
         for split in summary.splits:
-            _write_listings(folder / split, summary, journal, statistics, converted.categories)
+            _write_listings(folder / split, summary, journal, statistics, measures, converted.categories)
         if summary.dropped:
             what = "boxes without an area" if converted.boxes else "masks without a pixel"
             log.warning("%s: %d %s were skipped", name, summary.dropped, what)
@@ -139,6 +141,7 @@ def write_dataset(
             max_pixels=max_pixels,
             max_instances=summary.max_instances,
             division=converted.division,
+            statistics=measures.result(),
             digest=summary.digest(),
         )
         write_json(folder / "dataset.json", info.model_dump())
@@ -309,6 +312,7 @@ def _write_listings(
     summary: _Summary,
     journal: Journal,
     statistics: ChannelStatistics,
+    measures: TruthStatistics,
     categories: list[Category],
 ) -> None:
     """Write the JSON files of a split, and add its images to the statistics, all in the order of ids."""
@@ -328,6 +332,9 @@ def _write_listings(
             head, texts = journal.read(images[name][0])
             if texts.statistics:
                 statistics.merge(from_json(texts.statistics))
+            if (measured := head.get("measures")) is not None:
+                image = from_json(texts.image)
+                measures.add(image["height"], image["width"], measured["truth"], measured["objects"])
             if (group := head["group"]) is not None:
                 groups[Path(name).stem] = group
             if texts.slice:

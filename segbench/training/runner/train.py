@@ -120,7 +120,9 @@ def identity(spec: CellSpec, sources: dict[str, Any], precision: str) -> str:
         sources: return value of `sources`.
         precision: bf16 or fp32, not auto.
     """
-    return hashlib.sha256(f"{spec.model_dump_json()} {sources} {precision}".encode()).hexdigest()
+    return hashlib.sha256(
+        f"{spec.model_dump_json(exclude_unset=True)} {sources} {precision}".encode()
+    ).hexdigest()
 
 
 def _is_done(out: Path, spec: CellSpec, sources: dict[str, Any], device: str) -> bool:
@@ -151,7 +153,7 @@ def _train(
     with handling(stop.receive), memory_errors(f"training {spec.class_path}", remedy):
         training = Training(dataset_root, spec, weights, device)
         attempt = Attempt(training, out, sources(dataset_root, spec, weights))
-        if spec.recipe.iterations:
+        if training.iterations:
             attempt.run(stop, workers, checkpoint_every)
         if parallel.rank() == 0:
             attempt.finish()
@@ -164,7 +166,7 @@ class Attempt:
         self.training, self.recipe, self.out = training, training.recipe, out
         self.checkpoint_path, self.history_path = out / CHECKPOINT, out / HISTORY
         self.sources = sources
-        self.identity = identity(training.spec, sources, training.precision.name)
+        self.identity = identity(training.stated, sources, training.precision.name)
         self.seconds, self.memory = 0.0, 0
         self.row: dict[str, Any] | None = None  # row of the last iteration until its validation is done
         self._resume()
@@ -175,7 +177,7 @@ class Attempt:
 
     def run(self, signals: StopSignals, workers: int, checkpoint_every: float) -> None:
         """Run the remaining iterations, with validation, history and checkpoints."""
-        training, iterations = self.training, self.recipe.iterations
+        training, iterations = self.training, self.training.iterations
         batches = training.batches(workers)
         began = saved = time.monotonic()
         seconds_before = self.seconds
@@ -208,7 +210,7 @@ class Attempt:
 
     def finish(self) -> None:
         """Write the results; model.pt comes last, so that a kill in between leaves no model without them."""
-        training, trained = self.training, bool(self.recipe.iterations)
+        training, trained = self.training, bool(self.training.iterations)
         images = training.iteration * self.recipe.batch_size
         if trained:
             with atomic_path(self.out / "history.csv") as partial:
@@ -221,6 +223,7 @@ class Attempt:
                 "gpus": self.recipe.gpus,
                 "crop": self.recipe.augment.crop_size,
                 "images": images,
+                "fit": [one._asdict() for one in training.derived],
                 "selected_iteration": training.best["iteration"] if training.best else training.iteration,
                 "seconds": self.seconds if trained else None,
                 "images_per_second": images / self.seconds if trained else None,

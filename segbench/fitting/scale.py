@@ -1,0 +1,67 @@
+"""Rule `scale`: show images at a size at which crops hold whole objects, and small ones stay visible."""
+
+from __future__ import annotations
+
+from segbench.fitting.situation import Derived, Situation
+
+IN_CROP = 0.75
+"""Part of the crop's side that three of four objects fit into."""
+VIEW = 0.5
+"""Part of the image's shorter side that a crop shows, unless structures become too thin by it."""
+COMFORT = 2.0
+"""Images are not shown smaller than so many times what the network needs."""
+LARGEST = 4.0
+"""Largest factor of enlargement."""
+RESIZES = ("scale", "resize", "short_sides", "large_scale_jitter", "ratio_range")
+"""Keys of `augment` that say at which size images are shown."""
+SIDES = ("scale", "short_side", "max_side")
+"""Keys of `inference` that say so."""
+
+
+def scale(given: Situation) -> list[Derived]:
+    """Return `augment.scale` and `inference.scale`.
+
+    The factor is the largest up to 1 at which three of four objects fit into 0.75 of the crop's side and the
+    crop shows half of the image's shorter side. It is not so small that the median object or structure falls
+    below twice the size that the network needs, and is above 1 where they are below that size itself.
+    """
+    factor, reason = factor_of(given)
+    found = []
+    if not any(given.states(f"augment.{key}") for key in RESIZES):
+        jitter = tuple(round(factor * part, 3) for part in given.fit.jitter)
+        found.append(Derived("augment.scale", jitter, "scale", reason))
+        if not any(given.states(f"inference.{key}") for key in SIDES):
+            found.append(Derived("inference.scale", round(factor, 3), "scale", reason))
+    return found
+
+
+def factor_of(given: Situation) -> tuple[float, str]:
+    """Return the factor, and what decided it."""
+    statistics = given.statistics
+    limits = {
+        f"half of the shorter side ({statistics.short_side.p50:g}) in the crop": given.side
+        / (VIEW * statistics.short_side.p50)
+    }
+    if statistics.object_side:
+        limits[f"objects of {statistics.object_side.p75:.4g} in the crop"] = (
+            IN_CROP * given.side / statistics.object_side.p75
+        )
+    reason, upper = min(limits.items(), key=lambda item: item[1])
+    if upper >= 1:
+        reason, upper = "objects and surroundings fit into the crop", 1.0
+    what, lower = _needed(given)
+    if lower > 1:
+        return min(lower, LARGEST), f"{what} enlarged to what the network needs"
+    if (comfortable := min(1.0, COMFORT * lower)) > upper:
+        return comfortable, f"{what} not shown smaller"
+    return upper, reason
+
+
+def _needed(given: Situation) -> tuple[str, float]:
+    """Return what must stay visible, and the factor at which it is as large as the network needs."""
+    size = given.statistics.object_size
+    if given.task != "semantic" and size:
+        return f"objects of {size.p50:.4g}", given.needs.object / size.p50
+    if width := given.structure:
+        return f"structures of {width:.4g}", given.needs.structure / width
+    return "", 0.0
