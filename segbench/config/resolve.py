@@ -150,7 +150,8 @@ def _cells(
         for layer in (*shares, *(o.recipe for o in overrides)):
             stated = overlay(stated, layer)
         merged = fitted_recipe(overlay(protocol, entry.recipes[config.recipe]), stated)
-        recipe = validate(Recipe, merged, f"recipe of {model} on {dataset}", problems)
+        shared = f" (with {registry}/recipes/{config.recipe}.yaml)" if protocol else ""
+        recipe = validate(Recipe, merged, f"recipe of {model} on {dataset}{shared}", problems)
         if recipe is None:
             return []
     options = {**entry.options, **(recipe.options if recipe else {})}

@@ -13,7 +13,7 @@ from segbench.contract.view import Task, View
 from segbench.models.bases.rcnn import RCNN, to_torchvision
 from segbench.models.layers.full_precision import keep_float
 from segbench.models.losses.sampling import Sampler
-from segbench.models.losses.whole_batch import part_of_mean
+from segbench.models.whole_batch import part_of_mean
 
 
 class FasterRCNN(RCNN):

@@ -23,7 +23,7 @@ from segbench.models.layers.roi_align import PyramidAlign
 from segbench.models.layers.weight_decay import backbone_tables
 from segbench.models.losses.sampling import Sampler
 from segbench.models.losses.semantic import cross_entropy
-from segbench.models.losses.whole_batch import divided, part_of_mean, total
+from segbench.models.whole_batch import divided, part_of_mean, total
 
 OVERLAPS = (0.5, 0.6, 0.7)
 """Minimum IoU of a box with an object, by stage."""

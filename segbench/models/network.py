@@ -18,7 +18,7 @@ from segbench.models.losses.semantic import (
     pixel_weights,
     semantic_losses,
 )
-from segbench.models.losses.whole_batch import only_counts
+from segbench.models.whole_batch import only_counts
 
 Activation = Literal["softmax", "sigmoid"]
 

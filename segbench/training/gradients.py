@@ -15,8 +15,8 @@ from torch import Tensor
 
 from segbench.contract.prediction import Target
 from segbench.data.loading.loader import Batch, derived_seed
-from segbench.models.losses.whole_batch import Known, Part, merged
 from segbench.models.network import Network
+from segbench.models.whole_batch import Known, Part, merged
 from segbench.training import parallel
 from segbench.training.randomness import random_state, set_random_state
 

@@ -6,7 +6,6 @@ import math
 from typing import Any
 
 import torch
-from timm.models import group_parameters
 from torch import nn
 
 from segbench.contract.recipe import Optimizer, Schedule
@@ -62,6 +61,8 @@ def layer_factors(network: Network, decay: float) -> dict[str, float]:
     Raises:
         SegbenchError: the network has no timm backbone.
     """
+    from timm.models import group_parameters  # takes a second
+
     factors: dict[str, float] = {}
     for path, module in network.named_modules():
         model: Any = getattr(getattr(module, "net", None), "model", None)

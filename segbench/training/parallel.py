@@ -13,7 +13,6 @@ from typing import Any
 
 import torch
 import torch.distributed as dist
-from timm.layers import convert_sync_batchnorm
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
@@ -77,7 +76,9 @@ def synchronised(network: Network, device: torch.device) -> Network:
             where="sync_batch_norm",
             remedy="set sync_batch_norm: false, gpus: 1, or train on GPUs",
         )
-    # timm's also converts norms that apply their activation
+    # timm's also converts norms that apply their activation; its import takes a second
+    from timm.layers import convert_sync_batchnorm
+
     return convert_sync_batchnorm(network)
 
 

@@ -20,13 +20,14 @@ FILES = (
     "datasets/voc2012.yaml",
     "models/unet.yaml",
     "models/mask2former_resnet50.yaml",
+    "recipes/budget.yaml",
     "weights/efficientnet_lite0.yaml",
 )
 
 
 @pytest.fixture(scope="module")
 def sound() -> dict[str, bytes]:
-    names = ["config.yaml", *(str(p.relative_to(ROOT)) for k in ("datasets", "models", "weights")
+    names = ["config.yaml", *(str(p.relative_to(ROOT)) for k in ("datasets", "models", "recipes", "weights")
                               for p in (ROOT / k).glob("*.yaml"))]  # fmt: skip
     return {name: (ROOT / name).read_bytes() for name in names}
 
@@ -50,6 +51,8 @@ def test_a_damaged_file(file: str, sound: dict[str, bytes], tmp_path: Path) -> N
                 continue  # Snakemake refuses it
             if file != "config.yaml":
                 raw["datasets"] = ["street", "voc2012"]
+            if file.startswith("recipes"):
+                raw["recipe"] = Path(file).stem
             run = resolve(raw, tmp_path, "config.yaml")
             run.as_yaml()
             for cell in run.cells:

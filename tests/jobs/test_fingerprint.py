@@ -101,7 +101,7 @@ data.loading.targets data.loading.transforms data.loading.warping
 fitting.accumulate fitting.crop fitting.dice fitting.fit fitting.iterations fitting.objects
 fitting.scale fitting.situation fitting.window
 models.layers.backbones models.layers.swin models.layers.weight_decay models.losses.binary
-models.losses.semantic models.losses.whole_batch
+models.losses.semantic models.whole_batch
 models.network models.saved models.weights.public
 training.gradients training.loop training.optimizer training.parallel training.precision training.randomness
 """

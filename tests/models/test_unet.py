@@ -114,7 +114,7 @@ def test_too_few_widths_for_a_backbone_are_refused():
     ids=["branches", "sigmoid"],
 )
 def test_learns_with_options(options):
-    network, history, norms = TestUNet.fit("semantic", 40, **options)
+    network, history, norms = TestUNet.fit("semantic", 50, **options)
     assert sum(history[-3:]) / 3 < 0.5 * history[0]
     assert [name for name, norm in norms.items() if not (np.isfinite(norm) and norm > 0)] == []
     images, targets = batch("semantic", 2, TestUNet.size)

@@ -114,11 +114,16 @@ def images_of(dataset_json, wildcards):
     Snakemake then calls it again.
     """
     info = json.loads(Path(dataset_json).read_text())
-    return info["splits"][wildcards.split.rstrip("/") or info["evaluation_split"]]
+    return info["splits"][split_of(wildcards) or info["evaluation_split"]]
+
+
+def split_of(wildcards):
+    """Name of the split of a job; empty for the evaluation split."""
+    return wildcards.split[:-1]
 
 
 def split_arguments(wildcards):
-    return ["--split", wildcards.split.rstrip("/")] if wildcards.split else []
+    return ["--split", split_of(wildcards)] if wildcards.split else []
 
 
 def recipe_of(wildcards, dataset_json):

@@ -13,8 +13,8 @@ from segbench.models.layers.mask_queries import MaskQueries
 from segbench.models.layers.weight_decay import backbone_tables, norm_parameters
 from segbench.models.losses.segments import segments_of
 from segbench.models.losses.set_criterion import SetCriterion
-from segbench.models.losses.whole_batch import only_counts
 from segbench.models.network import Network
+from segbench.models.whole_batch import only_counts
 
 STRIDE, MASK_STRIDE = 32, 4
 

@@ -20,7 +20,7 @@ from segbench.models.layers.box_masks import instances
 from segbench.models.layers.full_precision import keep_float
 from segbench.models.layers.roi_align import PyramidAlign
 from segbench.models.losses.sampling import Sampler
-from segbench.models.losses.whole_batch import part_of_mean
+from segbench.models.whole_batch import part_of_mean
 
 NORM_EPSILON = 1e-5
 """Added to the variance by batch norms."""

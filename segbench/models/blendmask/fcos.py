@@ -16,7 +16,7 @@ from torchvision.ops import batched_nms
 
 from segbench.models.layers.heads import group_norm, initialise, rows
 from segbench.models.losses.detection import class_focal, side_giou
-from segbench.models.losses.whole_batch import divided, total
+from segbench.models.whole_batch import divided, total
 
 
 class Places(NamedTuple):

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from segbench.errors import SegbenchError
-from segbench.models.losses.whole_batch import uniform
+from segbench.models.whole_batch import uniform
 
 
 class Branches(nn.Module):

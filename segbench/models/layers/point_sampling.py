@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from segbench.models.losses.whole_batch import uniform
+from segbench.models.whole_batch import uniform
 
 
 def sample_points(maps: Tensor, points: Tensor) -> Tensor:

@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from segbench.models.losses.semantic import PixelWeights
-from segbench.models.losses.whole_batch import divided, total
+from segbench.models.whole_batch import divided, total
 
 
 def binary_cross_entropy(

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torchvision.models.detection._utils import BalancedPositiveNegativeSampler
 
-from segbench.models.losses.whole_batch import generator
+from segbench.models.whole_batch import generator
 
 
 class Sampler(BalancedPositiveNegativeSampler):

@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from segbench.contract.prediction import IGNORE
-from segbench.models.losses.whole_batch import divided, gathered, total
+from segbench.models.whole_batch import divided, gathered, total
 
 
 class PixelWeights(NamedTuple):

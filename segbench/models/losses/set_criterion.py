@@ -11,7 +11,7 @@ from segbench.models.layers.mask_queries import MaskQueries
 from segbench.models.losses.masks import mask_dice, pairwise_dice, set_cross_entropy
 from segbench.models.losses.matching import assign
 from segbench.models.losses.segments import Segments
-from segbench.models.losses.whole_batch import divided, total
+from segbench.models.whole_batch import divided, total
 
 Loss = Callable[[Tensor, Tensor, Tensor], Tensor]
 

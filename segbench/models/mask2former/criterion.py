@@ -9,7 +9,7 @@ from segbench.models.layers.point_sampling import lookup, sample_points, uncerta
 from segbench.models.losses.masks import mask_cross_entropy, pairwise_cross_entropy
 from segbench.models.losses.segments import Segments
 from segbench.models.losses.set_criterion import SetCriterion
-from segbench.models.losses.whole_batch import uniform
+from segbench.models.whole_batch import uniform
 
 
 class Criterion(SetCriterion):

@@ -23,10 +23,10 @@ from segbench.models.layers.aspp import ASPP, scaled_rates, separable_conv
 from segbench.models.layers.backbones import Backbone
 from segbench.models.losses.segments import segments_of
 from segbench.models.losses.semantic import ohem_cross_entropy
-from segbench.models.losses.whole_batch import divided, total
 from segbench.models.network import Network
 from segbench.models.panoptic_deeplab.grouping import group
 from segbench.models.panoptic_deeplab.targets import targets_of
+from segbench.models.whole_batch import divided, total
 
 conv5 = functools.partial(separable_conv, kernel_size=5)
 

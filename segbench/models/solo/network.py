@@ -20,9 +20,9 @@ from segbench.models.layers.mask_prediction import enlarged
 from segbench.models.layers.weight_decay import backbone_tables
 from segbench.models.losses.detection import class_focal
 from segbench.models.losses.segments import Segments, segments_of
-from segbench.models.losses.whole_batch import divided, only_counts, total
 from segbench.models.solo.grid import Cells, assign
 from segbench.models.solo.matrix_nms import matrix_nms
+from segbench.models.whole_batch import divided, only_counts, total
 
 MASK_STRIDE = 4
 RANGES = ((1, 96), (48, 192), (96, 384), (192, 768), (384, 2048))

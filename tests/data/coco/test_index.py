@@ -28,9 +28,9 @@ def write(path: Path, objects: list[list[dict]]) -> dict[int, list[dict]]:
     """Write a file in COCO's format with its index. Return its annotations by image."""
     with json_file(path, []) as file:
         for image_id, found in enumerate(objects, 1):
-            file.images.add({"id": image_id, "file_name": f"größe {image_id}.png"})
+            file.images.add(json.dumps({"id": image_id, "file_name": f"größe {image_id}.png"}).encode())
             for one in found:
-                file.add_annotation({"image_id": image_id} | one)
+                file.add_annotation(image_id, json.dumps({"image_id": image_id} | one).encode())
     written = json.loads(path.read_text())["annotations"]
     return {i: [a for a in written if a["image_id"] == i] for i in range(1, len(objects) + 1)}
 
