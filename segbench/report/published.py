@@ -6,7 +6,9 @@ from typing import Any
 
 import pandas as pd
 
+from segbench.contract.card import Published
 from segbench.contract.run import RunDescription
+from segbench.report.summarise import evaluation_split
 from segbench.report.tables import header
 
 
@@ -16,6 +18,7 @@ def published(run: RunDescription, scores: pd.DataFrame) -> list[dict[str, Any]]
 
     `ours`, `sd`: mean and standard deviation over the seeds; NaN if the run has no score on the same data,
     also with cross-validation, which has other test images.
+    `unlike`: why the scores cannot be compared, although the dataset is the same; empty if they can.
     `reproduced`: whether `ours` is at most the tolerance lower; None if there is nothing to compare.
     """
     rows = []
@@ -28,6 +31,8 @@ def published(run: RunDescription, scores: pd.DataFrame) -> list[dict[str, Any]]
             own = scores[(scores["model"] == model) & (scores["dataset"] == one.dataset)]
             own = own[(own["metric"] == one.metric) & (own["class"] == "")]
             own = own.drop_duplicates("seed")  # box AP is scored for two tasks, and equal
+            unlike = _difference(run, one)
+            compared = not own.empty and not unlike
             rows.append(
                 {
                     "title": run.title(model),
@@ -37,8 +42,16 @@ def published(run: RunDescription, scores: pd.DataFrame) -> list[dict[str, Any]]
                     "tolerance": one.tolerance,
                     "ours": own["value"].mean(),
                     "sd": own["value"].std(),
-                    "reproduced": None if own.empty else own["value"].mean() >= one.value - one.tolerance,
+                    "unlike": unlike,
+                    "reproduced": own["value"].mean() >= one.value - one.tolerance if compared else None,
                     "source": one.source,
                 }
             )
     return rows
+
+
+def _difference(run: RunDescription, one: Published) -> str:
+    """Say how the data of a published score differ from those of the run."""
+    splits = {evaluation_split(run, cell) for cell in run.cells if cell.dataset == one.dataset}
+    others = sorted(splits - {one.split})
+    return ", ".join([*[one.data] * bool(one.data), *(f"{split}, not {one.split}" for split in others)])

@@ -72,7 +72,7 @@ def collect(run: RunDescription) -> tuple[pd.DataFrame, pd.DataFrame]:
         cells.append({**cell.model_dump(), "status": status, "reason": reason, **costs})
         if scores is not None:
             own = cell.model_dump(include={*key, "control"})
-            found.append(scores.assign(**own, split=_evaluation_split(run, cell) if split else ""))
+            found.append(scores.assign(**own, split=evaluation_split(run, cell) if split else ""))
             if (
                 split
                 and not cell.control
@@ -123,7 +123,7 @@ def of_evaluation_splits(scores: pd.DataFrame) -> pd.DataFrame:
     return scores[scores["split"] != "train"].drop(columns="split").reset_index(drop=True)
 
 
-def _evaluation_split(run: RunDescription, cell: CellDescription) -> str:
+def evaluation_split(run: RunDescription, cell: CellDescription) -> str:
     """Return the name of the evaluation split of a cell's dataset; `test` if the dataset is gone."""
     try:
         return str(read_json(run.data(cell) / "dataset.json")["evaluation_split"])
