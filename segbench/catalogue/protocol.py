@@ -40,7 +40,7 @@ def recipe_rows(recipe: str, dataset: str, registry: Path = CONFIG) -> list[Row]
 
 
 def paper_rows(registry: Path = CONFIG) -> list[Row]:
-    """Return one row for each network and dataset that the recipe `paper` can train: `papers` of the networks.
+    """Return one row for each network and dataset of the recipe `paper`.
 
     Raises:
         SegbenchError: no network has such a pair.

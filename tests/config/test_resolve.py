@@ -241,7 +241,7 @@ def test_paper_recipe_on_other_datasets_is_a_mistake_beside_all_others(registry:
     with pytest.raises(SegbenchError) as caught:
         resolve(raw, registry)
     message = str(caught.value)
-    assert "(unet on vessels, unet on cells), not for unet on street" in message
+    assert "(unet on cells, unet on vessels), not for unet on street" in message
     assert "models/unet.yaml: papers.street" in message and "add the pair to `exclude`" in message
     assert "(no dataset), not for linknet on street" in message
     assert "'1' is listed twice" in message
