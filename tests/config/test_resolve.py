@@ -218,7 +218,7 @@ def test_mistakes_of_protocols_name_the_file(registry: Path) -> None:
 
 
 def paper_of(registry: Path, name: str, papers: dict, **more: object) -> None:
-    recipes = {"demo": {"iterations": 10}, "paper": {"iterations": 70, "batch_size": 3}}
+    recipes = {"demo": {"iterations": 10, "batch_size": 2}, "paper": {"iterations": 70, "batch_size": 3}}
     entry = model(["semantic"], recipes=recipes, papers=papers, **more)
     (registry / "models" / f"{name}.yaml").write_text(yaml.safe_dump(entry))
 
