@@ -425,15 +425,21 @@ def models(
     recipe: Annotated[
         str | None, typer.Option(help="List what this recipe gives each network, on the dataset of `--on`.")
     ] = None,
-    on: Annotated[str, typer.Option(help="Dataset of `--recipe`.")] = "cityscapes",
+    on: Annotated[
+        str | None,
+        typer.Option(help="Dataset of `--recipe`. Default: cityscapes; with `paper`, all that papers name."),
+    ] = None,
     registry: Registry = Path("config"),
 ) -> None:
     """List the networks, show the card of one, or what a recipe gives each of them."""
     from segbench.catalogue.listing import network_card, network_row, networks, show, show_rows
-    from segbench.catalogue.protocol import recipe_rows
+    from segbench.catalogue.protocol import paper_rows, recipe_rows
+    from segbench.config.schema import PAPER
 
     if recipe is not None:
-        rows = recipe_rows(recipe, on, registry)
+        every = recipe == PAPER and on is None
+        on = on or "cityscapes"
+        rows = paper_rows(registry) if every else recipe_rows(recipe, on, registry)
         if name is not None:
             rows = [row for row in rows if row["Network"] == name]
         if not rows:

@@ -9,6 +9,7 @@ from segbench.catalogue.listing import Row, markdown, networks
 from segbench.config.registry import CONFIG
 from segbench.config.resolve import resolve
 from segbench.config.resolved_run import PlannedCell
+from segbench.config.schema import PAPER
 from segbench.contract.recipe import Optimizer, Recipe
 from segbench.errors import SegbenchError
 from segbench.units import NOTHING
@@ -28,12 +29,31 @@ def recipe_rows(recipe: str, dataset: str, registry: Path = CONFIG) -> list[Row]
     Raises:
         SegbenchError: no network has the recipe, or the dataset has no entry.
     """
+    if recipe == PAPER:
+        return [row for row in paper_rows(registry) if row["Dataset"] == dataset]
     models = [name for name, entry in networks(registry).items() if recipe in entry.recipes]
     if not models:
         raise SegbenchError(f"no network has a recipe '{recipe}'", remedy="`segbench models NAME` lists them")
     raw = {"datasets": [dataset], "models": models, "controls": [], "recipe": recipe}
     run = resolve(raw, registry, "segbench models", check_code=False)
     return [_row(cell, cell.recipe) for cell in run.cells if cell.recipe]
+
+
+def paper_rows(registry: Path = CONFIG) -> list[Row]:
+    """Return one row for each network and dataset of the recipe `paper`.
+
+    Raises:
+        SegbenchError: no network has such a pair.
+    """
+    rows = []
+    for name, entry in networks(registry).items():
+        if entry.papers:
+            raw = {"datasets": [*entry.papers], "models": [name], "controls": [], "recipe": PAPER}
+            run = resolve(raw, registry, "segbench models", check_code=False)
+            rows += [(cell.dataset, _row(cell, cell.recipe)) for cell in run.cells if cell.recipe]
+    if not rows:
+        raise SegbenchError("no network has `papers`", remedy="name its datasets there")
+    return [{"Network": row.pop("Network"), "Dataset": dataset, **row} for dataset, row in rows]
 
 
 def _row(cell: PlannedCell, recipe: Recipe) -> Row:

@@ -11,7 +11,7 @@ from pathlib import Path
 from segbench.config.problems import Problem, did_you_mean
 from segbench.config.registry import entry_names
 from segbench.config.resolved_run import PlannedCell
-from segbench.config.schema import DatasetEntry, ModelEntry, RunConfig
+from segbench.config.schema import PAPER, DatasetEntry, ModelEntry, RunConfig
 from segbench.config.signature import (
     ANY_NAME,
     constructor_options,
@@ -87,6 +87,28 @@ def unknown_published(models: Mapping[str, ModelEntry], registry: Path) -> Itera
                     f"{registry}/models/{name}.yaml: published.{i}.dataset",
                     f"no dataset '{one.dataset}'" + did_you_mean(one.dataset, known),
                 )
+
+
+def unknown_papers(models: Mapping[str, ModelEntry], registry: Path) -> Iterator[Problem]:
+    """Find datasets of `papers` without an entry, and `papers` without a recipe `paper`."""
+    known = entry_names(registry / "datasets")
+    for name, entry in models.items():
+        where = f"{registry}/models/{name}.yaml: papers"
+        for dataset in entry.papers:
+            if dataset not in known:
+                yield Problem(f"{where}.{dataset}", f"no dataset '{dataset}'" + did_you_mean(dataset, known))
+        if entry.papers and PAPER not in entry.recipes:
+            yield Problem(where, f"needs a recipe '{PAPER}' in `recipes`; add it")
+
+
+def no_paper(dataset: str, model: str, entry: ModelEntry, registry: Path) -> Problem:
+    """Describe a pair with the recipe `paper` that the authors did not train."""
+    has = ", ".join(f"{model} on {one}" for one in entry.papers) or "no dataset"
+    return Problem(
+        f"{registry}/models/{model}.yaml: papers.{dataset}",
+        f"recipe '{PAPER}' is for the datasets of the paper ({has}), not for {model} on {dataset}"
+        f"{did_you_mean(dataset, entry.papers)}; add the pair to `exclude`, or choose another recipe",
+    )
 
 
 def unknown_protocols(datasets: Mapping[str, DatasetEntry], registry: Path) -> Iterator[Problem]:

@@ -14,7 +14,7 @@ from segbench.config.fit_start import fitted_recipe
 from segbench.config.problems import Problem, did_you_mean, error_of, validate
 from segbench.config.registry import CONFIG, overlay, read_entries, read_protocol
 from segbench.config.resolved_run import PlannedCell, ResolvedRun
-from segbench.config.schema import DatasetEntry, ModelEntry, RunConfig
+from segbench.config.schema import PAPER, DatasetEntry, ModelEntry, RunConfig
 from segbench.contract.recipe import Recipe
 from segbench.contract.run import SkippedPair
 from segbench.contract.sources import WeightsEntry
@@ -55,6 +55,7 @@ def resolve(
     datasets = {name: _with_options(config, name, entry) for name, entry in datasets.items()}
     problems += checks.conflicting_archives(datasets, registry)
     problems += checks.unknown_published(models, registry)
+    problems += checks.unknown_papers(models, registry)
     problems += checks.unknown_protocols(datasets, registry)
     protocol = read_protocol(registry / "recipes", config.recipe, problems)
     cells, skipped = _cells_and_skipped(config, protocol, datasets, models, registry, problems)
@@ -145,7 +146,11 @@ def _cells(
             hint = did_you_mean(config.recipe, entry.recipes)
             problems.append(Problem(f"{registry}/models/{model}.yaml", what + hint))
             return []
-        shares = data.recipes.get(config.recipe, {}), data.recipe
+        if config.recipe == PAPER and dataset not in entry.papers:
+            problems.append(checks.no_paper(dataset, model, entry, registry))
+            return []
+        pair = entry.papers[dataset] if config.recipe == PAPER else {}
+        shares = data.recipes.get(config.recipe, {}), data.recipe, pair
         stated: dict[str, Any] = {}
         for layer in (*shares, *(o.recipe for o in overrides)):
             stated = overlay(stated, layer)

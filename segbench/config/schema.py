@@ -42,6 +42,8 @@ def _place(path: str) -> str:
     return path if "://" in path else _folder(path)
 
 
+PAPER = "paper"
+"""Recipe with the settings of a network's authors, for the datasets that they trained it on."""
 Folder = Annotated[str, AfterValidator(_folder)]
 
 
@@ -113,6 +115,10 @@ class ModelEntry(Strict):
     """Recipes by name, such as `demo`, `budget`, `standard` and `paper`. `public` scores public weights of
     the whole network without training. Keys that a recipe does not state are those of
     `config/recipes/<name>.yaml`, if there is such a file."""
+    papers: dict[Name, dict[str, Any]] = {}
+    """Datasets that the authors trained the network on, with the keys that differ from the recipe `paper`;
+    `{}` if none does. They override the recipe keys of the dataset. `paper` cannot be used on other datasets.
+    """
 
     @property
     def notes(self) -> dict[str, str]:

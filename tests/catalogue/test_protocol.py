@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from segbench.catalogue.protocol import recipe_rows, with_recipe_tables
+from segbench.catalogue.protocol import paper_rows, recipe_rows, with_recipe_tables
 from segbench.errors import SegbenchError
 
 ROOT = Path(__file__).parents[2]
@@ -63,3 +63,13 @@ def test_the_command_lists_one_network() -> None:
         [*command, "--on", "drive", "--config", str(CONFIG)], capture_output=True, text=True, check=True
     )
     assert "3,200" in done.stdout and "unet_mini" in done.stdout and "fcn" not in done.stdout
+
+
+def test_the_recipe_paper_is_listed_by_pair() -> None:
+    rows = paper_rows(CONFIG)
+    pairs = {(row["Network"], row["Dataset"]): row for row in rows}
+    assert len(pairs) == len(rows)
+    assert pairs["mask_rcnn_resnet50_fpn", "coco2017"]["Rate"] == "0.02"
+    assert pairs["pspnet_resnet50", "ade20k"]["Crop"] == "473 x 473"
+    assert [row["Dataset"] for row in recipe_rows("paper", "cityscapes", CONFIG)].count("cityscapes") > 0
+    assert {row["Dataset"] for row in recipe_rows("paper", "cityscapes", CONFIG)} == {"cityscapes"}

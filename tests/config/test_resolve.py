@@ -150,10 +150,10 @@ def test_the_staged_fcn_of_the_readme_has_the_values_of_its_authors_solvers() ->
     text = (ROOT / "config" / "README.md").read_text()
     block = text.split("FCN trained in stages")[1].split("\n\n")[1]
     raw = yaml.safe_load("\n".join(line.removeprefix("    ") for line in block.splitlines()))
-    run = resolve({**raw, "datasets": ["voc2012_sbd"], "controls": []}, ROOT / "config")
+    run = resolve({**raw, "datasets": ["voc2011"], "controls": []}, ROOT / "config")
     pixels = 190_000  # their rates are for sums over the pixels of an image of VOC, ours for means
     for stride, rate in ((32, 1e-10), (16, 1e-12), (8, 1e-14)):
-        recipe = run.by_key["voc2012_sbd", f"fcn{stride}s_vgg16", "seed0"].recipe
+        recipe = run.by_key["voc2011", f"fcn{stride}s_vgg16", "seed0"].recipe
         assert recipe is not None
         assert recipe.optimizer.lr == pytest.approx(rate * pixels, rel=0.06)
         assert (recipe.optimizer.momentum, recipe.optimizer.weight_decay) == (0.99, 5e-4)
@@ -215,3 +215,44 @@ def test_mistakes_of_protocols_name_the_file(registry: Path) -> None:
     (registry / "recipes" / "demo.yaml").write_text("a: [")
     with pytest.raises(SegbenchError, match=r"recipes/demo\.yaml: cannot be read as YAML"):
         resolve(config(), registry)
+
+
+def paper_of(registry: Path, name: str, papers: dict, **more: object) -> None:
+    recipes = {"demo": {"iterations": 10, "batch_size": 2}, "paper": {"iterations": 70, "batch_size": 3}}
+    entry = model(["semantic"], recipes=recipes, papers=papers, **more)
+    (registry / "models" / f"{name}.yaml").write_text(yaml.safe_dump(entry))
+
+
+def test_paper_recipe_is_laid_over_by_its_pair_and_the_run(registry: Path) -> None:
+    paper_of(registry, "unet", {"vessels": {}, "cells": {"iterations": 90, "augment": {"crop": [32, 48]}}})
+    raw = config(datasets=["vessels", "cells"], models=["unet"], controls=[], recipe="paper")
+    recipes = {c.dataset: c.recipe for c in resolve(raw, registry).cells}
+    assert (recipes["vessels"].iterations, recipes["vessels"].augment.crop) == (70, None)
+    assert (recipes["cells"].iterations, recipes["cells"].batch_size) == (90, 3)
+    assert recipes["cells"].augment.crop == (32, 48)  # of the pair, not of the dataset's recipe
+    raw["overrides"] = [{"datasets": ["cells"], "recipe": {"iterations": 5}}]
+    assert resolve(raw, registry).by_key["cells", "unet", "seed0"].recipe.iterations == 5
+
+
+def test_paper_recipe_on_other_datasets_is_a_mistake_beside_all_others(registry: Path) -> None:
+    paper_of(registry, "unet", {"vessels": {}, "cells": {}})
+    paper_of(registry, "linknet", {})
+    raw = config(datasets=["street"], models=["unet", "linknet"], recipe="paper", seeds=[1, 1])
+    with pytest.raises(SegbenchError) as caught:
+        resolve(raw, registry)
+    message = str(caught.value)
+    assert "(unet on cells, unet on vessels), not for unet on street" in message
+    assert "models/unet.yaml: papers.street" in message and "add the pair to `exclude`" in message
+    assert "(no dataset), not for linknet on street" in message
+    assert "'1' is listed twice" in message
+    resolve({**raw, "seeds": [1], "recipe": "demo"}, registry)
+
+
+def test_papers_name_known_datasets_and_need_the_recipe(registry: Path) -> None:
+    paper_of(registry, "unet", {"vesels": {}})
+    with pytest.raises(SegbenchError, match=r"papers\.vesels: no dataset 'vesels'; did you mean 'vessels'"):
+        resolve(config(models=["unet"]), registry)
+    entry = model(["semantic"], papers={"vessels": {}})
+    (registry / "models" / "unet.yaml").write_text(yaml.safe_dump(entry))
+    with pytest.raises(SegbenchError, match=r"unet.yaml: papers: needs a recipe 'paper'"):
+        resolve(config(models=["unet"]), registry)
