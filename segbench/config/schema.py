@@ -130,6 +130,7 @@ class ModelEntry(Strict):
             "Good at": self.card.good,
             "Bad at": self.card.bad,
             "Public weights": self.card.licence,
+            **({"Unlike the paper": " ".join(self.card.differs)} if self.card.differs else {}),
         }
 
 

@@ -46,6 +46,8 @@ class Card(Strict):
     """Weaknesses of the network, in a few words."""
     licence: str
     """Licence of the public weights."""
+    differs: list[str] = []
+    """What still differs between the recipe `paper` and what the authors did, one sentence each."""
 
 
 class Size(Strict):
