@@ -51,7 +51,11 @@ def published(run: RunDescription, scores: pd.DataFrame) -> list[dict[str, Any]]
 
 
 def _difference(run: RunDescription, one: Published) -> str:
-    """Say how the data of a published score differ from those of the run."""
+    """Say how the data and the recipe of a published score differ from those of the run."""
     splits = {evaluation_split(run, cell) for cell in run.cells if cell.dataset == one.dataset}
     others = sorted(splits - {one.split})
-    return ", ".join([*[one.data] * bool(one.data), *(f"{split}, not {one.split}" for split in others)])
+    reasons = [one.data] if one.data else []
+    reasons += [f"{split}, not {one.split}" for split in others]
+    if run.recipe not in ("", "paper", "public"):  # other backbones and schedules
+        reasons.append(f"recipe {run.recipe}")
+    return ", ".join(reasons)

@@ -45,8 +45,11 @@ def test_scores_of_other_data_are_neither_reached_nor_missed(run, change, reason
     found = RunDescription.read(run)
     one = found.models["unet"].published[0].model_copy(update=change)
     unet = found.models["unet"].model_copy(update={"published": [one]})
-    (row,) = published(found.model_copy(update={"models": {**found.models, "unet": unet}}), collect(found)[0])
+    found = found.model_copy(update={"models": {**found.models, "unet": unet}})
+    (row,) = published(found, collect(found)[0])
     assert row["ours"] == row["ours"] and row["reproduced"] is None and row["unlike"] == reason
+    (row,) = published(found.model_copy(update={"recipe": "demo"}), collect(found)[0])
+    assert row["reproduced"] is None and row["unlike"] == f"{reason}, recipe demo"
 
 
 def test_box_ap_of_two_tasks_is_one_score_a_seed(run):
