@@ -81,7 +81,7 @@ def test_mask2former_on_other_datasets(
 
 
 @pytest.mark.parametrize(
-    ("dataset", "iterations", "crop"), [("ade20k", 126_300, 473), ("cityscapes", 37_000, 713)]
+    ("dataset", "iterations", "crop"), [("ade20k", 126_300, 473), ("cityscapes", 37_200, 713)]
 )
 def test_pspnet(dataset: str, iterations: int, crop: int) -> None:
     recipe = paper("pspnet_resnet50", dataset)
