@@ -211,17 +211,21 @@ def _workflow(args: Any) -> Iterator[Any]:
     from snakemake.settings.enums import Quietness
 
     logging.disable(logging.WARNING)  # hides the output of the dry run
-    configuration = ConfigSettings(
-        config=parse_config(args.config), configfiles=args.configfile, config_args=args.config
-    )
     quiet = frozenset({Quietness.RULES, Quietness.PROGRESS})
     try:
+        configuration = ConfigSettings(
+            config=parse_config(args.config), configfiles=args.configfile, config_args=args.config
+        )
         with SnakemakeApi(OutputSettings(dryrun=True, quiet=quiet)) as api:
             yield api.workflow(
                 ResourceSettings(cores=1), configuration, snakefile=args.snakefile, workdir=args.directory
             )
     except WorkflowError as error:
         raise SegbenchError(str(error), where="snakemake") from error
+    except FileNotFoundError as error:
+        if error.filename not in map(str, args.configfile or ()):
+            raise
+        raise SegbenchError("does not exist", where=error.filename, remedy="check --configfile") from error
     finally:
         logging.disable(logging.NOTSET)
 

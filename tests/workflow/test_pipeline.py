@@ -321,6 +321,9 @@ def test_a_plan_of_a_wrong_configuration(project: Project) -> None:
     result = plan(project)
     assert result.returncode == 1 and "did you mean 'unet'?" in result.stderr
     assert "Traceback" not in result.stderr
+    missing = project.run("segbench", "plan", "--configfile", "tinny.yaml")
+    assert missing.returncode == 1 and "tinny.yaml: does not exist" in missing.stderr
+    assert "Traceback" not in missing.stderr
 
 
 def test_the_status_takes_the_options_of_snakemake(project: Project) -> None:
