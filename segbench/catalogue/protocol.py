@@ -57,7 +57,7 @@ def paper_rows(registry: Path = CONFIG) -> list[Row]:
 
 
 def _row(cell: PlannedCell, recipe: Recipe) -> Row:
-    images, crop = (recipe.iterations or 0) * recipe.batch_size, recipe.augment.crop
+    images, crop = (recipe.iterations or 0) * recipe.batch_size, recipe.augment.crop_size
     return {
         "Network": cell.model,
         "Backbone": backbone(cell),

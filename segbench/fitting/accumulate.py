@@ -13,7 +13,7 @@ def accumulate(given: Situation) -> list[Derived]:
     recipe = given.recipe
     if given.states("accumulate"):
         return []
-    if crop := recipe.augment.crop:
+    if crop := recipe.augment.crop_size:
         area = float(crop[0] * crop[1])
     else:
         statistics = given.statistics

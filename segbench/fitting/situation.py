@@ -65,7 +65,7 @@ class Situation:
     @property
     def side(self) -> float:
         """Side of a square with as many pixels as a training crop."""
-        if crop := self.recipe.augment.crop:
+        if crop := self.recipe.augment.crop_size:
             return float(crop[0] * crop[1]) ** 0.5
         return float(self.fit.side)
 

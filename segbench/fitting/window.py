@@ -19,7 +19,7 @@ def window(given: Situation) -> list[Derived]:
     need = given.needs.window
     if given.states("inference.window") or need == "never":
         return []
-    crop = given.recipe.augment.crop
+    crop = given.recipe.augment.crop_size
     if need == "always" and crop:
         return [Derived("inference.window", crop, "window", "the network sees a crop at a time")]
     statistics, inference = given.statistics, given.recipe.inference

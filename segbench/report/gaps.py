@@ -25,7 +25,7 @@ def gaps(run: RunDescription, scores: pd.DataFrame) -> pd.DataFrame:
     Returns:
         A row for each dataset, task and network with a score on the evaluation split. `cells`: number of
         seeds and folds that have both scores. `train`, `evaluation`: mean over these. `gap`: `train` -
-        `evaluation`. `reason`: why there is no score on the training split.
+        `evaluation`. `reason`: why the training split has no score.
     """
     if "train" not in run.score_splits:
         return pd.DataFrame(columns=COLUMNS)

@@ -24,7 +24,7 @@ REACH = 6
 
 
 class BorderReader:
-    """Reads semantic maps, and layers of object numbers after them; crowds are no objects."""
+    """Reads semantic maps, followed by layers of object numbers, without crowds."""
 
     def __init__(self, split: Split, view: View) -> None:
         self._semantic = SemanticReader(split, view)

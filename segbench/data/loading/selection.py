@@ -9,7 +9,7 @@ from segbench.errors import SegbenchError
 
 
 def images_with_objects(split: Split, view: View) -> list[int]:
-    """Return the indices of the images with objects that are no crowds; of all images in other views.
+    """Return the indices of the images with objects, without crowds; of all images in other views.
 
     Args:
         split: the images.

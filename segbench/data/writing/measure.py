@@ -19,7 +19,7 @@ DIRECTIONS = math.pi / 4
 def measure_map(semantic: np.ndarray, classes: int, overlapping: bool) -> tuple[list[int], list[int]]:
     """Count the pixels of each class in a semantic map, and the pixel sides on its border.
 
-    The border of the image is no border of a class, that to void pixels is.
+    A border with void pixels counts. The border of the image does not.
 
     Args:
         semantic: H x W int32 map, see `Sample.semantic`.
