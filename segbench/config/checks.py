@@ -22,7 +22,7 @@ from segbench.config.signature import (
     needs,
 )
 from segbench.contract.sources import Archive, WeightsEntry
-from segbench.contract.view import Task
+from segbench.contract.view import Task, offered
 from segbench.errors import SegbenchError
 from segbench.importing import install, missing
 
@@ -211,6 +211,33 @@ def unfit_changes(cells: Iterable[PlannedCell]) -> Iterator[Problem]:
                 f"needs {' or '.join(tasks)} truth, and the network is trained on {cell.task} truth here; "
                 f"set {key} to null for the pair",
             )
+
+
+def unfit_weights_of_pixels(
+    cells: Iterable[PlannedCell], datasets: Mapping[str, DatasetEntry]
+) -> Iterator[Problem]:
+    """Find weights of classes and borders for networks or datasets that cannot have them."""
+    for (dataset, model), cell in {(cell.dataset, cell.model): cell for cell in cells}.items():
+        if cell.recipe is None or fault_of_path(cell.class_path):
+            continue
+        semantic = is_subclass(cell.class_path, SEMANTIC)
+        cross_entropy = "cross_entropy" in (cell.options.get("loss") or {"cross_entropy": 1.0})
+        softmax = cell.options.get("activation", "softmax") == "softmax"
+        used = {
+            "class_weights": cell.recipe.class_weights != "none",
+            "border_weights": cell.recipe.border_weights,
+        }
+        for key in (key for key in used if used[key]):
+            where = f"recipe of {model} on {dataset}: {key}"
+            if semantic is False or not cross_entropy:
+                what = "needs a semantic network with the loss cross_entropy"
+            elif key == "class_weights" and not softmax:
+                what = "needs a network with a softmax, and this one has `activation: sigmoid`"
+            elif key == "border_weights" and "instance" not in offered(datasets[dataset].tasks):
+                what = f"needs masks of objects, and {dataset} has none"
+            else:
+                continue
+            yield Problem(where, f"{what}; remove {key} from the recipe of the pair")
 
 
 def missing_code(

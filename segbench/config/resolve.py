@@ -69,6 +69,7 @@ def resolve(
         problems += checks.missing_packages(datasets, registry)
         problems += checks.exclusive_classes(cells, datasets)
         problems += checks.unfit_inference(cells)
+        problems += checks.unfit_weights_of_pixels(cells, datasets)
         problems += checks.wrong_options(config, datasets, cells, registry, source)
     if problems:
         raise error_of(problems)

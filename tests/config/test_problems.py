@@ -91,3 +91,27 @@ def test_changes_that_need_another_truth(registry: Path, key: str, value: object
         text = str(caught.value)
         assert f"recipe of mask2former on {dataset}: augment.{key}: needs " in text
         assert f"trained on {task} truth here; set {key} to null for the pair" in text
+
+
+@pytest.mark.parametrize(
+    ("dataset", "model", "recipe", "message"),
+    [
+        ("street", "mask2former_resnet50", {"class_weights": "inverse_log"}, "needs a semantic network"),
+        ("street", "unet", {"class_weights": [1, 2], "options": {"activation": "sigmoid"}}, "with a softmax"),
+        ("vessels", "unet", {"border_weights": {}}, "needs masks of objects, and vessels has none"),
+        ("bubbles", "unet", {"border_weights": {}, "class_weights": "inverse_log"}, None),
+    ],
+)
+def test_weights_of_pixels_that_do_not_fit(
+    dataset: str, model: str, recipe: dict, message: str | None
+) -> None:
+    raw = config(datasets=[dataset], models=[model], overrides=[{"recipe": recipe}])
+    if message is None:
+        resolve(raw)
+        return
+    key = next(iter(recipe))
+    with pytest.raises(
+        SegbenchError, match=f"recipe of {model} on {dataset}: {key}: .*; remove {key}"
+    ) as caught:
+        resolve(raw)
+    assert message in str(caught.value)
