@@ -17,6 +17,9 @@ class Needs(Strict):
     structure: PositiveFloat = 4
     """Width from which the network separates structures, such as vessels: about half of the stride of its
     output."""
+    whole: bool = False
+    """Whether the network learns where objects lie in the image, as those with queries or a grid do. A crop
+    should then show the whole image."""
     window: Literal["always", "large", "never"] = "never"
     """Predict by a sliding window: `always`, as large as the crop, for networks that pool over their whole
     input; `large`, for images of many pixels; `never`. Only semantic networks have windows."""

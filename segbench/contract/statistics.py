@@ -76,3 +76,8 @@ class DatasetStatistics(BaseModel):
     """Larger side of the box of an object, by the longer side of its image."""
     classes: list[ClassStatistics]
     """By id, the background first if there is one."""
+
+    @property
+    def side(self) -> float:
+        """Side of a square with as many pixels as the median image."""
+        return float((self.short_side.p50 * self.long_side.p50) ** 0.5)

@@ -11,7 +11,7 @@ GRID = 16
 """Sides are multiples of it: most networks have such a stride."""
 ASPECT = 2.0
 """Largest ratio of the sides."""
-GROWTH = 2.0
+GROWTH = 1.5
 """Largest factor by which the side grows."""
 
 
@@ -20,8 +20,8 @@ def crop(given: Situation) -> list[Derived]:
 
     Its area is the square of `fit.side`, and its sides have the ratio of the median image's, at most 2. It is
     a square if there are images of both orientations, or if images are turned by 90 degrees. The sides are
-    multiples of 16, and not larger than the largest image needs. If a square would show less than half of
-    the shorter side of images that cannot be shown smaller, it grows up to twice the side.
+    multiples of 16, and not larger than the largest image needs. If a square would show less of images that
+    cannot be shown smaller than it should (see `scale`), it grows up to 1.5 times the side.
     """
     if given.states("augment.crop") or any(given.states(f"augment.{key}") for key in RESIZES[1:]):
         return []
@@ -35,9 +35,10 @@ def sides_of(given: Situation) -> tuple[tuple[int, int], str]:
     side, reason = float(given.fit.side), f"{given.fit.side}² pixels"
     smallest, largest = augment.scale
     factor = math.sqrt(smallest * largest)
-    if factor <= 1 and side < (wanted := VIEW * factor * statistics.short_side.p50):
+    part, what = (1.0, "all") if given.whole else (VIEW, "a third")
+    if factor <= 1 and side < (wanted := part * factor * statistics.side):
         side = min(wanted, GROWTH * side)
-        reason = f"half of the shorter side ({statistics.short_side.p50:g}), shown at {factor:.3g}"
+        reason = f"{what} of the image's side ({statistics.side:.4g}), shown at {factor:.3g}"
     aspect = statistics.aspect
     upright, wide = aspect.p5 < 1, aspect.p95 > 1
     if (upright and wide) or augment.rotate90:

@@ -6,10 +6,11 @@ from segbench.fitting.situation import Derived, Situation
 
 IN_CROP = 0.75
 """Part of the crop's side that three of four objects fit into."""
-VIEW = 0.5
-"""Part of the image's shorter side that a crop shows, unless structures become too thin by it."""
+VIEW = 1 / 3
+"""Part of the image's side that a crop shows, unless objects or structures become too small by it. It is 1
+for networks that learn where objects lie in the image."""
 COMFORT = 2.0
-"""Images are not shown smaller than so many times what the network needs."""
+"""Images are not shown smaller than so many times what the network needs, unless it has to see all of them."""
 LARGEST = 4.0
 """Largest factor of enlargement."""
 RESIZES = ("scale", "resize", "short_sides", "large_scale_jitter", "ratio_range")
@@ -22,8 +23,9 @@ def scale(given: Situation) -> list[Derived]:
     """Return `augment.scale` and `inference.scale`.
 
     The factor is the largest up to 1 at which three of four objects fit into 0.75 of the crop's side and the
-    crop shows half of the image's shorter side. It is not so small that the median object or structure falls
-    below twice the size that the network needs, and is above 1 where they are below that size itself.
+    crop shows a third of the image's side, or all of it where `given.whole`. It is not so small that the median
+    object or structure falls below twice the size that the network needs (that size where `given.whole`), and
+    is above 1 where they are below that size itself.
     """
     factor, reason = factor_of(given)
     found = []
@@ -38,10 +40,8 @@ def scale(given: Situation) -> list[Derived]:
 def factor_of(given: Situation) -> tuple[float, str]:
     """Return the factor, and what decided it."""
     statistics = given.statistics
-    limits = {
-        f"half of the shorter side ({statistics.short_side.p50:g}) in the crop": given.side
-        / (VIEW * statistics.short_side.p50)
-    }
+    part, what = (1.0, "the whole image") if given.whole else (VIEW, "a third of the image's side")
+    limits = {f"{what} ({statistics.side:.4g}) in the crop": given.side / (part * statistics.side)}
     if statistics.object_side:
         limits[f"objects of {statistics.object_side.p75:.4g} in the crop"] = (
             IN_CROP * given.side / statistics.object_side.p75
@@ -52,7 +52,7 @@ def factor_of(given: Situation) -> tuple[float, str]:
     what, lower = _needed(given)
     if lower > 1:
         return min(lower, LARGEST), f"{what} enlarged to what the network needs"
-    if (comfortable := min(1.0, COMFORT * lower)) > upper:
+    if (comfortable := min(1.0, (1 if given.whole else COMFORT) * lower)) > upper:
         return comfortable, f"{what} not shown smaller"
     return upper, reason
 

@@ -70,6 +70,11 @@ class Situation:
         return float(self.fit.side)
 
     @property
+    def whole(self) -> bool:
+        """Whether crops should show whole images: the network learns where objects lie in them."""
+        return self.needs.whole and self.task != "semantic"
+
+    @property
     def classes(self) -> int:
         """Number of classes that the network learns."""
         if self.task in ("instance", "detection"):
