@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from segbench.fitting.scale import RESIZES, VIEW
+from segbench.fitting.scale import RESIZES, view_of
 from segbench.fitting.situation import Derived, Situation
 
 GRID = 16
@@ -21,7 +21,7 @@ def crop(given: Situation) -> list[Derived]:
     Its area is the square of `fit.side`, and its sides have the ratio of the median image's, at most 2. It is
     a square if there are images of both orientations, or if images are turned by 90 degrees. The sides are
     multiples of 16, and not larger than the largest image needs. If a square would show less of images that
-    cannot be shown smaller than it should (see `scale`), it grows up to 1.5 times the side.
+    cannot be shown smaller than `view_of` asks for, it grows up to 1.5 times the side.
     """
     if given.states("augment.crop") or any(given.states(f"augment.{key}") for key in RESIZES[1:]):
         return []
@@ -35,10 +35,10 @@ def sides_of(given: Situation) -> tuple[tuple[int, int], str]:
     side, reason = float(given.fit.side), f"{given.fit.side}² pixels"
     smallest, largest = augment.scale
     factor = math.sqrt(smallest * largest)
-    part, what = (1.0, "all") if given.whole else (VIEW, "a third")
+    part, name = view_of(given)
     if factor <= 1 and side < (wanted := part * factor * statistics.side):
         side = min(wanted, GROWTH * side)
-        reason = f"{what} of the image's side ({statistics.side:.4g}), shown at {factor:.3g}"
+        reason = f"{name} of the image's side ({statistics.side:.4g}), shown at {factor:.3g}"
     aspect = statistics.aspect
     upright, wide = aspect.p5 < 1, aspect.p95 > 1
     if (upright and wide) or augment.rotate90:

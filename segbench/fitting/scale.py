@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import math
+
 from segbench.fitting.situation import Derived, Situation
 
 IN_CROP = 0.75
 """Part of the crop's side that three of four objects fit into."""
 VIEW = 1 / 3
-"""Part of the image's side that a crop shows, unless objects or structures become too small by it. It is 1
-for networks that learn where objects lie in the image."""
+"""Part of the image's side that a crop shows where no objects are annotated, unless structures become too
+thin by it. It is 1 for networks that learn where objects lie in the image."""
 COMFORT = 2.0
-"""Images are not shown smaller than so many times what the network needs, unless it has to see all of them."""
+"""Images are not shown smaller than so many times what the network needs, unless it must see all of them."""
 LARGEST = 4.0
 """Largest factor of enlargement."""
 RESIZES = ("scale", "resize", "short_sides", "large_scale_jitter", "ratio_range")
@@ -22,10 +24,11 @@ SIDES = ("scale", "short_side", "max_side")
 def scale(given: Situation) -> list[Derived]:
     """Return `augment.scale` and `inference.scale`.
 
-    The factor is the largest up to 1 at which three of four objects fit into 0.75 of the crop's side and the
-    crop shows a third of the image's side, or all of it where `given.whole`. It is not so small that the median
-    object or structure falls below twice the size that the network needs (that size where `given.whole`), and
-    is above 1 where they are below that size itself.
+    The factor is the largest up to 1 at which three of four objects fit into 0.75 of the crop's side; without
+    annotated objects, the largest at which the crop shows a third of the image's side. Where `given.whole`,
+    the crop also shows all of the image. It is not so small that the median object or structure falls below
+    twice the size that the network needs (that size where `given.whole`), and is above 1 where they are below
+    that size itself.
     """
     factor, reason = factor_of(given)
     found = []
@@ -37,15 +40,22 @@ def scale(given: Situation) -> list[Derived]:
     return found
 
 
+def view_of(given: Situation) -> tuple[float, str]:
+    """Return the part of the image's side that a crop should show, and its name; 0 if objects decide."""
+    if given.whole:
+        return 1.0, "all"
+    return (0.0, "") if given.statistics.object_side else (VIEW, "a third")
+
+
 def factor_of(given: Situation) -> tuple[float, str]:
     """Return the factor, and what decided it."""
-    statistics = given.statistics
-    part, what = (1.0, "the whole image") if given.whole else (VIEW, "a third of the image's side")
-    limits = {f"{what} ({statistics.side:.4g}) in the crop": given.side / (part * statistics.side)}
-    if statistics.object_side:
-        limits[f"objects of {statistics.object_side.p75:.4g} in the crop"] = (
-            IN_CROP * given.side / statistics.object_side.p75
-        )
+    side, objects = given.statistics.side, given.statistics.object_side
+    limits = {"": math.inf}
+    part, name = view_of(given)
+    if part:
+        limits[f"{name} of the image's side ({side:.4g}) in the crop"] = given.side / (part * side)
+    if objects:
+        limits[f"objects of {objects.p75:.4g} in the crop"] = IN_CROP * given.side / objects.p75
     reason, upper = min(limits.items(), key=lambda item: item[1])
     if upper >= 1:
         reason, upper = "objects and surroundings fit into the crop", 1.0

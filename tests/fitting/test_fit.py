@@ -66,8 +66,9 @@ def rules(*args, **keys):
 @pytest.mark.parametrize(
     ("found", "needs", "factor"),
     [
-        (statistics(short=200, long=200), {}, 1.0),  # a crop shows more than half of it
-        (statistics(short=1000), {}, 0.256),  # half of 1000 in 128
+        (statistics(short=200, long=200), {}, 1.0),  # a crop shows more than a third of it
+        (statistics(short=1000), {}, 0.384),  # a third of 1000 in 128
+        (statistics(short=1000, size=20, side=20), {}, 1.0),  # objects fit into the crop
         (statistics(short=400, size=300, side=384), {}, 0.25),  # three quarters of the crop: 96
         (statistics(short=1000, width=10), {"structure": 4}, 0.8),  # not below twice the 4
         (statistics(short=1000, width=2), {"structure": 4}, 2.0),  # enlarged to 4
@@ -85,6 +86,18 @@ def test_scale_of_instances_follows_the_objects_and_not_the_structures():
     assert got["inference.scale"] == 2.0
 
 
+def test_networks_that_learn_where_objects_lie_see_the_whole_image():
+    whole = {"whole": True, "object": 16}
+    small = values(statistics(short=500, long=500, size=80, side=90), task="instance", needs=whole)
+    assert small["inference.scale"] == 0.256 and small["augment.crop"] == (128, 128)
+    found = statistics(short=500, long=500, size=40, side=50)
+    got = values(found, task="instance", needs=whole)
+    assert got["inference.scale"] == 0.4  # no object smaller than it needs: half of twice that
+    assert got["augment.crop"] == (192, 192)  # 0.4 x 500, at most 1.5 x 128
+    assert values(found, needs=whole)["inference.scale"] == 1.0  # classes do not depend on the place
+    assert values(found, task="instance", needs={"object": 16})["inference.scale"] == 1.0
+
+
 def test_crop_has_the_shape_of_the_images_and_no_more_pixels():
     assert values(statistics(short=500, long=1000))["augment.crop"] == (96, 176)
     assert values(statistics(short=20, long=30))["augment.crop"] == (48, 64)  # twice the images
@@ -93,7 +106,8 @@ def test_crop_has_the_shape_of_the_images_and_no_more_pixels():
 
 
 def test_crop_grows_where_structures_forbid_to_show_less():
-    assert values(statistics(short=400, long=400, width=8))["augment.crop"] == (192, 192)  # half of 400
+    assert values(statistics(short=480, long=480, width=8))["augment.crop"] == (160, 160)  # a third of 480
+    assert values(statistics(short=2000, long=2000, width=8))["augment.crop"] == (192, 192)  # 1.5 x 128
 
 
 def test_window_as_large_as_the_crop_or_for_large_images():
@@ -113,10 +127,17 @@ def test_accumulate_by_the_pixels_of_a_pass():
 
 @pytest.mark.parametrize(
     ("classes", "images", "steps"),
-    [(1, 100, 100), (7, 100, 200), (1, 1600, 200), (49, 1600, 400), (1, 5, 100)],
+    [(1, 100, 100), (7, 100, 200), (1, 1600, 200), (49, 1600, 250), (1, 5, 100)],
 )
 def test_iterations_by_classes_and_images(classes, images, steps):
     assert values(statistics(classes=classes, images=images), classes=classes)["iterations"] == steps
+
+
+def test_more_iterations_for_queries_that_share_many_objects():
+    found = statistics(per_image=20)
+    assert values(found, task="instance", needs={"queries": True})["iterations"] == 200
+    assert values(found, needs={"queries": True})["iterations"] == 100  # classes, not objects
+    assert values(found, task="instance")["iterations"] == 100
 
 
 def test_dice_for_rare_classes_that_occur_often():
