@@ -319,6 +319,9 @@ class Fit(Strict):
     """Range of `augment.scale`, as factors on the size at which the images are shown."""
     iterations: PositiveInt | None = None
     """Number of optimizer steps for 2 classes and 100 images. null: the recipe states `iterations`."""
+    equal_iterations: bool = False
+    """Give all networks the same factor on `iterations`, as a protocol that promises equal numbers of images
+    needs it. false: networks with queries and those that start from random weights get more."""
     queries: PositiveInt = 100
     """Smallest number of queries."""
     pixels: PositiveInt = 4_000_000

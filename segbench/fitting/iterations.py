@@ -11,17 +11,23 @@ LONGEST = 2.5
 
 
 def iterations(given: Situation) -> list[Derived]:
-    """Return `iterations`: `fit.iterations` times the root of half of the number of classes, the fourth root
-    of a hundredth of the number of images and, for networks with queries, the root of a fifth of the median
-    number of objects of an image; at least once, at most 2.5 times."""
+    """Return `iterations`: `fit.iterations` times a factor from 1 to 2.5.
+
+    The factor is the root of half of the number of classes, times the fourth root of a hundredth of the number
+    of images. Unless `fit.equal_iterations`, networks with queries that are trained on objects get it times the
+    root of a fifth of the median number of objects of an image, and networks from random weights get 2.5.
+    """
     base = given.fit.iterations
     if given.states("iterations") or base is None:
         return []
     images, objects = given.statistics.images, given.statistics.objects_per_image.p50
-    factor = (given.classes / CLASSES) ** 0.5 * (images / IMAGES) ** 0.25
+    factor = max(1.0, (given.classes / CLASSES) ** 0.5 * (images / IMAGES) ** 0.25)
     reason = f"{given.classes} classes, {images} images"
-    if given.needs.queries and given.task != "semantic" and objects > OBJECTS:
-        factor = max(factor, 1.0) * (objects / OBJECTS) ** 0.5
-        reason += f", {objects:g} objects in an image"
-    steps = round(base * min(max(factor, 1.0), LONGEST))
+    if not given.fit.equal_iterations:
+        if not (given.recipe.pretrained or given.recipe.weights or given.recipe.init_from):
+            factor, reason = LONGEST, "from random weights"
+        elif given.needs.queries and given.task != "semantic" and objects > OBJECTS:
+            factor *= (objects / OBJECTS) ** 0.5
+            reason += f", {objects:g} objects in an image"
+    steps = round(base * min(factor, LONGEST))
     return [Derived("iterations", steps, "iterations", reason)]

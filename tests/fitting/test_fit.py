@@ -14,6 +14,9 @@ from segbench.contract.view import Category
 from segbench.fitting.fit import fitted
 
 
+FIT = {"side": 128, "jitter": [0.5, 2.0], "iterations": 100}
+
+
 def spread(value, largest=None):
     parts = dict.fromkeys(("min", "p5", "p25", "p50", "p75", "p95"), float(value))
     return Spread(**parts, max=float(largest or value))
@@ -48,7 +51,7 @@ def derived(found=None, task="semantic", needs=None, options=None, classes=1, **
         class_path="segbench.models.unet:UNet",
         options=options or {},
         task=task,
-        recipe={"batch_size": 4, "fit": {"side": 128, "jitter": [0.5, 2.0], "iterations": 100}, **recipe},
+        recipe={"batch_size": 4, "pretrained": "resnet50", "fit": FIT, **recipe},
         fits=needs or {},
         seed=0,
     )
@@ -133,11 +136,15 @@ def test_iterations_by_classes_and_images(classes, images, steps):
     assert values(statistics(classes=classes, images=images), classes=classes)["iterations"] == steps
 
 
-def test_more_iterations_for_queries_that_share_many_objects():
-    found = statistics(per_image=20)
-    assert values(found, task="instance", needs={"queries": True})["iterations"] == 200
-    assert values(found, needs={"queries": True})["iterations"] == 100  # classes, not objects
+def test_more_iterations_for_queries_that_share_many_objects_and_from_random_weights():
+    found, queries = statistics(per_image=20), {"queries": True}
+    assert values(found, task="instance", needs=queries)["iterations"] == 200
+    assert values(found, needs=queries)["iterations"] == 100  # classes, not objects
     assert values(found, task="instance")["iterations"] == 100
+    assert values(found, pretrained=None)["iterations"] == 250
+    equal = {"fit": {"side": 128, "iterations": 100, "equal_iterations": True}}
+    assert values(found, task="instance", needs=queries, **equal)["iterations"] == 100
+    assert values(found, pretrained=None, **equal)["iterations"] == 100
 
 
 def test_dice_for_rare_classes_that_occur_often():
