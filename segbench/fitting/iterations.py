@@ -13,9 +13,10 @@ LONGEST = 2.5
 def iterations(given: Situation) -> list[Derived]:
     """Return `iterations`: `fit.iterations` times a factor from 1 to 2.5.
 
-    The factor is the root of half of the number of classes, times the fourth root of a hundredth of the number
-    of images. Unless `fit.equal_iterations`, networks with queries that are trained on objects get it times the
-    root of a fifth of the median number of objects of an image, and networks from random weights get 2.5.
+    The factor is the root of half of the number of classes, times the fourth root of a hundredth of the
+    number of images. Unless `fit.equal_iterations`, networks with queries that are trained on objects get it
+    times the root of a fifth of the median number of objects of an image, and networks from random weights
+    get 2.5.
     """
     base = given.fit.iterations
     if given.states("iterations") or base is None:

@@ -13,7 +13,6 @@ from segbench.contract.statistics import ClassStatistics, DatasetStatistics, Spr
 from segbench.contract.view import Category
 from segbench.fitting.fit import fitted
 
-
 FIT = {"side": 128, "jitter": [0.5, 2.0], "iterations": 100}
 
 
@@ -187,7 +186,9 @@ def test_stated_values_are_never_changed_even_if_they_are_the_defaults():
     found = derived(statistics(share=0.1, per_image=50), needs=needs, options=options, **STATED)
     assert found.derived == []
     assert found.spec.options == options
-    assert found.spec.recipe == Recipe(batch_size=4, fit=found.spec.recipe.fit, **STATED)
+    assert found.spec.recipe == Recipe(
+        batch_size=4, pretrained="resnet50", fit=found.spec.recipe.fit, **STATED
+    )
 
 
 def test_a_recipe_without_fit_is_not_changed():
