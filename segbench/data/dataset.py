@@ -189,8 +189,14 @@ class ImageRecord:
     """One image of a split. `id` counts from 1 in the order of file names, in all files of the split."""
 
     id: int
-    path: Path
+    folder: Path
     stem: str
+    suffix: str
+
+    @property
+    def path(self) -> Path:
+        """Path of the file. Paths of a hundred thousand images would take a second and much memory."""
+        return self.folder / (self.stem + self.suffix)
 
 
 class Dataset:
@@ -247,9 +253,9 @@ class Split:
         folder = self.root / "images"
         # `listed` would take seconds for a hundred thousand images
         names = sorted(os.listdir(folder)) if folder.is_dir() else []  # noqa: PTH208  as text
-        paths = [folder / name for name in names if not is_junk([name])]
-        paths = [path for path in paths if path.suffix.lower() in IMAGE_SUFFIXES]
-        return [ImageRecord(i, path, path.stem) for i, path in enumerate(paths, 1)]
+        parts = (os.path.splitext(name) for name in names if not is_junk([name]))  # noqa: PTH122
+        images = ((stem, suffix) for stem, suffix in parts if suffix.lower() in IMAGE_SUFFIXES)
+        return [ImageRecord(i, folder, stem, suffix) for i, (stem, suffix) in enumerate(images, 1)]
 
     def __len__(self) -> int:
         return len(self.images)
