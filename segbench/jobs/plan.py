@@ -26,7 +26,15 @@ from segbench.files import read_json
 from segbench.fitting.fit import Fitted
 from segbench.jobs.fitted_cell import fitted_cell
 
-STEPS = ("train", "predict", "evaluate")
+STEPS = {
+    "train": ("train",),
+    "score": ("predict", "evaluate"),
+    "convert_dataset": ("convert", "lint"),
+    "fold_dataset": ("fold",),
+}
+"""Steps of a job, as in state.json, by rule."""
+SCORING = {"options", "scoring"}
+"""Params of the rules that predict and score; these decide the scores only."""
 NEW = "new"
 
 
@@ -42,7 +50,7 @@ class Job:
     @property
     def cell(self) -> CellKey | None:
         """Key of the cell, or None if the job does not belong to one."""
-        if self.rule not in STEPS:
+        if self.rule not in ("train", "score"):
             return None
         return self.wildcards["dataset"], self.wildcards["model"], self.wildcards["repetition"]
 
@@ -236,6 +244,7 @@ def _job(job: Any, reason: Any, run: ResolvedRun) -> Job:
 
 def _reasons(job: Any, reason: Any, run: ResolvedRun) -> Iterator[str]:
     """Translate Snakemake's reasons to those of a benchmark."""
+    updated = set(reason.updated_input) - set(reason.updated_input_run)
     if reason.forced:
         yield "forced"
     if reason.missing_output or reason.incomplete_output:
@@ -244,11 +253,11 @@ def _reasons(job: Any, reason: Any, run: ResolvedRun) -> Iterator[str]:
         changed = {
             name for name, value in job.params.items() if repr(value) in reason.params_changed.only_new
         }
-        if "code" in changed:
-            yield "code changed"
-        if changed - {"code"} or not changed:
-            yield "recipe changed" if job.rule.name == "train" else "settings changed"
-    updated = set(reason.updated_input) - set(reason.updated_input_run)
+        again = "only the scores: " if changed and changed <= SCORING and not updated else ""
+        if changed & {"code", "scoring"}:
+            yield f"{again}code changed"
+        if changed - {"code", "scoring"} or not changed:
+            yield "recipe changed" if job.rule.name == "train" else f"{again}settings changed"
     if updated:
         yield f"input changed ({', '.join(sorted(map(str, updated)))})"
     if reason.input_changed:
@@ -259,14 +268,14 @@ def _unfinished(job: Any, run: ResolvedRun) -> str:
     """Explain why an output is missing, from the status of the last attempt."""
     wildcards = dict(job.wildcards.items())
     root = Path(run.config.results, run.config.run)
-    if "repetition" in wildcards:
+    if "model" in wildcards and "repetition" in wildcards:
         folder = root.joinpath("cells", *(wildcards[key] for key in ("dataset", "model", "repetition")))
         folder /= wildcards.get("split", "")
     else:
         folder = root / "datasets" / wildcards.get("dataset", "")
     with suppress(SegbenchError):
         state = read_json(folder / "state.json")
-        if state.get("step") == job.rule.name.removesuffix("_dataset") and state["state"] != "ok":
+        if state.get("step") in STEPS.get(job.rule.name, ()) and state["state"] != "ok":
             going_on = (folder / "checkpoint.pt").exists() and "; continues from its checkpoint"
             return f"{state['state']} before: {state['reason'] or 'no reason given'}{going_on or ''}"
     return NEW
