@@ -96,7 +96,7 @@ class PlannedCell:
 
     @property
     def inference(self) -> str:
-        """JSON for `segbench predict --inference`; of a network only. A change of it predicts the cell again."""
+        """JSON for `segbench predict --inference`, of a network. A change of it predicts the cell again."""
         assert self.recipe is not None
         return self.recipe.inference.model_dump_json(exclude_unset=True)
 

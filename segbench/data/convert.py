@@ -104,14 +104,14 @@ def convert_dataset(
 def restored(name: str, spec: ConvertSpec, archives: Sequence[Path], out: Path) -> bool:
     """Give a finished conversion its `dataset.json` back.
 
-    Conversion and check are one job. Where the check fails or is killed, Snakemake removes `dataset.json`, and
-    with it only the name of the work that is done.
+    Conversion and check are one job. Where the check fails or is killed, Snakemake removes `dataset.json`;
+    the rest of the conversion is there.
 
     Args:
         name, spec, archives, out: as for `convert_dataset`. Archives that are not there count as unchanged.
 
     Returns:
-        Whether the dataset is there again. False if nothing is missing, or if it was made from something else.
+        Whether the dataset is there again. False if nothing is missing, or if its input has changed.
     """
     if (out / "dataset.json").exists() or not (out / RECORD).exists():
         return False

@@ -36,6 +36,8 @@ STEPS = {
 SCORING = {"options", "scoring"}
 """Params of the rules that predict and score; these decide the scores only."""
 NEW = "new"
+CONTROLS = "controls"
+"""Rule of all controls of a dataset; further ones, `controls_1`, are for datasets with other controls."""
 
 
 @dataclass(frozen=True)
@@ -49,10 +51,12 @@ class Job:
 
     @property
     def cell(self) -> CellKey | None:
-        """Key of the cell, or None if the job does not belong to one."""
-        if self.rule not in ("train", "score"):
+        """Key of the cell, with `CONTROLS` as network of all controls; None if the job has no cell."""
+        controls = self.rule.partition("_")[0] == CONTROLS
+        if not controls and self.rule not in ("train", "score"):
             return None
-        return self.wildcards["dataset"], self.wildcards["model"], self.wildcards["repetition"]
+        model = CONTROLS if controls else self.wildcards["model"]
+        return self.wildcards["dataset"], model, self.wildcards["repetition"]
 
 
 def plan(arguments: list[str], *, ceiling: float | None = None, yes: bool = False) -> None:
@@ -78,9 +82,10 @@ def plan(arguments: list[str], *, ceiling: float | None = None, yes: bool = Fals
     measured = Measurements(run)
     total, size, unknown, devices = 0.0, 0, 0, set()
     for cell in run.cells:
-        if cell.key not in first:
+        key = (cell.dataset, CONTROLS, cell.repetition) if cell.control else cell.key
+        if key not in first:
             continue
-        job = first[cell.key]
+        job = first[key]
         line = f"  {cell.dataset}/{cell.model}/{cell.repetition}: {job.rule}: {job.why or 'new input'}"
         recipe = _recipe(run, cell)
         if job.rule == "train" and recipe and recipe.iterations != 0:

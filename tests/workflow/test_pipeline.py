@@ -122,6 +122,52 @@ def test_a_new_metric_in_the_code_runs_no_training_and_no_prediction(project: Pr
     assert project.jobs() == {"score": 4, "controls": 2, "summarise": 1, "report": 1}
 
 
+def test_an_edit_of_the_check_of_datasets_repeats_nothing(project: Project) -> None:
+    project.edit("segbench/data/lint/dataset.py", after="\nEDITED = True\n")
+    assert project.jobs() == {}
+
+
+def test_predictions_are_made_again_only_if_they_would_differ(project: Project) -> None:
+    """Scores are made anew without predicting and without a GPU; other code of the prediction needs both."""
+    changes = {"run": "again", "datasets": ["toy"], "models": ["toy"]}
+    cells = [f"results/again/cells/toy/{model}/seed0" for model in ("toy", "control_constant")]
+    targets = [f"{cell}/scores.csv" for cell in cells]
+
+    def run(gpus: int) -> list[tuple[int, int]]:
+        dry = project.snakemake("--dry-run", targets[0])
+        assert re.search(rf"rule score:[^\[]* gpu={gpus},", dry.stdout + dry.stderr)
+        result = project.snakemake(*targets)
+        assert result.returncode == 0, result.stdout + result.stderr
+        files = [(f"{cell}/predictions/predictions.json", f"{cell}/scores.csv") for cell in cells]
+        return [tuple((project.root / file).stat().st_mtime_ns for file in pair) for pair in files]
+
+    project.config(**changes)
+    first = run(gpus=1)
+    project.config(**changes, evaluation={"boundary_width": 0.03})
+    second = run(gpus=0)
+    project.edit("segbench/prediction/writer.py", after="\nEDITED = True\n")
+    third = run(gpus=1)
+    for one, two, three in zip(first, second, third, strict=True):
+        assert one[0] == two[0] < three[0] and one[1] < two[1] < three[1]
+    log = (project.root / "results/again/logs/predict/toy/toy-seed0.log").read_text()
+    assert log.count("are the same; kept") == 1
+
+
+def test_a_check_that_fails_leaves_the_conversion(project: Project) -> None:
+    """The job fails, so Snakemake removes its files; what the conversion has done is there the next time."""
+    project.config(run="unchecked", datasets=["toy"], data="results/unchecked/data")
+    project.edit("segbench/data/lint/dataset.py", after="\nPAIRS = 1 / 0\n")
+    lint = "results/unchecked/data/toy/lint.json"
+    assert project.snakemake(lint).returncode != 0
+    image = project.root / "results/unchecked/data/toy/train/images/0.png"
+    made = image.stat().st_ino
+    assert not image.parents[2].joinpath("dataset.json").exists()
+    project.undo()
+    project.config(run="unchecked", datasets=["toy"], data="results/unchecked/data")
+    assert project.snakemake(lint).returncode == 0
+    assert image.stat().st_ino == made and image.parents[2].joinpath("dataset.json").exists()
+
+
 def test_a_plot_option_repeats_the_report_only(project: Project) -> None:
     project.config(report={"gallery_images": 1})
     assert project.jobs() == {"report": 1}

@@ -21,7 +21,10 @@ from segbench.jobs import demand, slurm
 from segbench.jobs.fitted_cell import fitted_cell
 from segbench.jobs.fingerprint import fingerprint
 from segbench.jobs.locks import hold, place_of_locks, share
+from segbench.jobs.signatures import remember_signatures
 from segbench.prediction.runner.origin import is_made_from, origin
+
+remember_signatures()
 
 try:
     RUN = resolve(
@@ -63,11 +66,15 @@ LOGS = f"{RESULTS}/logs"
 DATASET_GROUP = "{dataset}"
 CELL_LOG = "{dataset}/{model}-{repetition}.log"
 MIRROR = ["--mirror", CONFIG.mirror] if CONFIG.mirror else []
-NETWORKS = "|".join(map(re.escape, dict.fromkeys(c.model for c in RUN.cells if not c.control)))
+NETWORKS = "|".join(
+    map(re.escape, dict.fromkeys(c.model for c in RUN.cells if not c.control))
+)
 # datasets by the controls that they share
 CONTROLS = {}
 for dataset in RUN.datasets:
-    if names := tuple(dict.fromkeys(c.model for c in RUN.cells if c.control and c.dataset == dataset)):
+    if names := tuple(
+        dict.fromkeys(c.model for c in RUN.cells if c.control and c.dataset == dataset)
+    ):
         CONTROLS.setdefault(names, []).append(dataset)
 FOLDS = {(c.dataset, c.repetition): c.fold for c in RUN.cells}
 
@@ -89,7 +96,10 @@ def cell_of(wildcards):
 
 def data_of(wildcards):
     """The dataset of a cell, or its fold."""
-    root, fold = Path(DATA, wildcards.dataset), FOLDS[wildcards.dataset, wildcards.repetition]
+    root, fold = (
+        Path(DATA, wildcards.dataset),
+        FOLDS[wildcards.dataset, wildcards.repetition],
+    )
     if fold is not None:
         root = fold_folder(root, CONFIG.folds_of(wildcards.dataset), fold)
     return f"{root}/dataset.json"
@@ -137,21 +147,30 @@ def minutes_to_score(wildcards, input, attempt):
 
 
 def controls_of(wildcards):
-    cells = (RUN.by_key.get((wildcards.dataset, model, wildcards.repetition)) for model in CONFIG.controls)
+    cells = (
+        RUN.by_key.get((wildcards.dataset, model, wildcards.repetition))
+        for model in CONFIG.controls
+    )
     return [cell for cell in cells if cell]
 
 
 def controls_spec(wildcards):
-    return json.dumps({cell.model: cell.control_keys for cell in controls_of(wildcards)})
+    return json.dumps(
+        {cell.model: cell.control_keys for cell in controls_of(wildcards)}
+    )
 
 
 def controls_code(wildcards):
-    return code_in("segbench.prediction.controls", *(c.class_path for c in controls_of(wildcards)))
+    return code_in(
+        "segbench.prediction.controls", *(c.class_path for c in controls_of(wildcards))
+    )
 
 
 def minutes_for_controls(wildcards, input, attempt):
     images = images_of(input.data) * len(controls_of(wildcards))
-    minutes = demand.evaluation_minutes(images, attempt) + demand.prediction_minutes(images, 0, attempt)
+    minutes = demand.evaluation_minutes(images, attempt) + demand.prediction_minutes(
+        images, 0, attempt
+    )
     return min(minutes, demand.MAX_MINUTES)
 
 

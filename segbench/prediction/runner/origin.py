@@ -1,8 +1,8 @@
 """What the predictions of a cell were made from, kept beside them.
 
-Prediction and scores of a cell are one job. A job that is repeated for its scores alone keeps the predictions,
-and needs no GPU. Both the workflow, for what the job requests, and the step ask here. This module does not
-import torch.
+Prediction and scores of a cell are one job. A job that is repeated for its scores alone keeps the
+predictions, and needs no GPU. Both the workflow, for what the job requests, and the step ask here.
+This module does not import torch.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ def origin(data: Path, model: Path | None, code: str, arguments: list[str]) -> d
 
 
 def model_digest(path: Path) -> str:
-    """Hash the names, sizes and checksums of the parts of a model.pt, which is a zip file, without its weights.
+    """Hash names, sizes and checksums of the parts of a model.pt, a zip file, without reading its weights.
 
     Raises:
         SegbenchError: the file is no zip file.
