@@ -50,5 +50,5 @@ def test_a_record_without_predictions_is_none(cell: Path) -> None:
 
 def test_a_damaged_model(tmp_path: Path) -> None:
     (tmp_path / "model.pt").write_bytes(b"no zip file")
-    with pytest.raises(SegbenchError, match=r"model\.pt: cannot be read .*make it again"):
+    with pytest.raises(SegbenchError, match=r"model\.pt: cannot be read"):
         model_digest(tmp_path / "model.pt")
