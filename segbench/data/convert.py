@@ -67,7 +67,8 @@ def convert_dataset(
     convert: Callable[[Archives, dict[str, Any]], Converted] = load_object(spec.convert)
     allow_pixels(spec.limits.max_pixels)
     digests = {a.name: _sha256(require(a, "fetch it again")) for a in archives}
-    with resumable(out, _digest([_input(name, spec), digests])) as folder:
+    given = _input(name, spec)
+    with resumable(out, _digest([given, digests])) as folder:
         opened = {a.name: _opened(a, folder / a.name, spec.limits) for a in archives}
         try:
             info = write_dataset(
@@ -96,8 +97,8 @@ def convert_dataset(
             where=f"dataset {name}",
             remedy=f"write `tasks: [{', '.join(info.tasks)}]` in the entry, or fix the converter",
         )
-    record = {"input": _input(name, spec), "dataset": (out / "dataset.json").read_text(encoding="utf-8")}
-    write_json(out / RECORD, record)
+    dataset = (out / "dataset.json").read_text(encoding="utf-8")
+    write_json(out / RECORD, {"input": given, "dataset": dataset})
     log.info("%s: %s", name, ", ".join(f"{n} {split}" for split, n in info.splits.items()))
 
 
