@@ -20,10 +20,8 @@ from pathlib import Path
 
 import yaml
 
-DATASETS = (
-    "ade20k camvid cityscapes coco2017 cornea drive dsb2018 isbi2012 kvasir_seg liver loveda penn_fudan"
-)
-DATASETS += " phc_u373 voc2012_sbd"
+DATASETS = "ade20k camvid cityscapes coco2017 cornea drive dsb2018 isbi2012 kvasir_seg liver loveda"
+DATASETS += " penn_fudan phc_u373 voc2012_sbd"
 
 
 def configuration(project: Path) -> dict[str, object]:
