@@ -12,6 +12,7 @@ import numpy as np
 
 from segbench.contract.view import BACKGROUND, Task
 from segbench.evaluation.averages import mean, ratio
+from segbench.evaluation.bootstrap import units
 from segbench.evaluation.instance import ap as instance
 from segbench.evaluation.instance.resampled_ap import resampled_ap
 from segbench.evaluation.panoptic import quality as panoptic
@@ -98,3 +99,26 @@ def panoptic_scores(total: np.ndarray, things: Sequence[bool]) -> dict[str, np.n
         scores[metric] = mean(values)
         scores[f"{metric}_things"], scores[f"{metric}_stuff"] = mean(values[:, at]), mean(values[:, ~at])
     return scores
+
+
+def occurrences(statistics: Statistics, task: Task) -> dict[str, int]:
+    """Return in how many images, or groups of images, the truth has each class, by its name."""
+    classes = statistics.metadata.tasks[task].classes
+    ids = [c.id for c in classes]
+    unit = units(statistics.metadata)
+    seen = np.zeros((unit.max(initial=-1) + 1, len(ids)), bool)
+    columns: tuple[str, ...] = ("truths",)
+    if task in ("semantic", "panoptic"):
+        columns = semantic.COLUMNS if task == "semantic" else panoptic.COLUMNS
+    for batch in statistics.batches(task, columns):
+        at = unit[positions(batch.image_ids, statistics.metadata.image_ids)]
+        if task == "semantic":
+            has = semantic.counts(batch, ids)[..., 1] > 0
+        elif task == "panoptic":
+            has = panoptic.counts(batch, ids)[..., [1, 3]].sum(-1) > 0
+        else:
+            has = np.zeros((len(batch.image_ids), len(ids)), bool)
+            true = batch.lists("truths")[0].reshape(len(batch), -1)[:, 0] > 0
+            has[batch.image[true], positions(batch.class_ids[true], ids)] = True
+        np.logical_or.at(seen, at, has)
+    return {c.name: int(n) for c, n in zip(classes, seen.sum(0))}
