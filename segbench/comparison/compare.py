@@ -44,6 +44,7 @@ _COLUMNS = {
     "words": [*KEY, "text"],
     "left_out": [*KEY, "model", "reason"],
 }
+_TEXT = ("dataset", "task", "model", "a", "b", "better", "worse", "letters", "magnitude", "test", "text", "reason")
 
 
 @dataclass
@@ -74,10 +75,9 @@ def read_comparison(folder: Path) -> Comparison:
     """Read what `Comparison.write` wrote to a folder."""
     found = {}
     for name in _COLUMNS:
-        frame = pd.read_csv(folder / f"{name}.csv", dtype={"text": str, "reason": str, "model": str})
-        for column in {"dataset", "letters", "magnitude", "text", "reason", "test"}.intersection(frame):
-            frame[column] = frame[column].fillna("").astype(str)
-        found[name] = frame
+        frame = pd.read_csv(folder / f"{name}.csv", dtype=dict.fromkeys(_TEXT, str))
+        own = [column for column in _TEXT if column in frame]
+        found[name] = frame.fillna(dict.fromkeys(own, ""))
     return Comparison(**found)
 
 

@@ -46,7 +46,10 @@ def resample(contest: Contest) -> Resamples:
     first: Metadata | None = None
     jack, boot = np.zeros((0, 0)), np.zeros((0, 0))
     for model, seeds in contest.files.items():
-        opened: list[Statistics] = []
+        missing = [path for paths in seeds for path in paths if not path.exists()]
+        if missing:
+            result.left_out[model] = f"{missing[0].parent.name}/{missing[0].name} is missing"
+            continue
         try:
             opened = [joined(paths) if len(paths) > 1 else Statistics(paths[0]) for paths in seeds]
             reason = _unfit(contest, opened, first)
@@ -74,14 +77,18 @@ def _unfit(contest: Contest, opened: list[Statistics], first: Metadata | None) -
     """Return why files cannot be compared with those of the first model; "" if they can."""
     for one in opened:
         if contest.task not in one.metadata.tasks:
-            return f"{one.path} has no statistics of the task"
+            return f"{_name(one)} has no statistics of the task"
         own = one.metadata
         reference = first or opened[0].metadata
         if (own.image_ids, own.groups) != (reference.image_ids, reference.groups):
-            return f"{one.path} is on other images"
+            return f"{_name(one)} is on other images"
         if own.tasks[contest.task].classes != reference.tasks[contest.task].classes:
-            return f"{one.path} has other classes"
-    return "" if opened else "no file of per-image statistics"
+            return f"{_name(one)} has other classes"
+    return ""
+
+
+def _name(statistics: Statistics) -> str:
+    return f"{statistics.path.parent.name}/{statistics.path.name}"
 
 
 def _add(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from itertools import combinations
+from textwrap import fill
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -99,7 +100,7 @@ def bump(run: RunDescription, look: Mapping[str, Look], ranks: pd.DataFrame) -> 
             color=style.color,
             size=8.5,
         )
-    ax.set_xticks(range(len(metrics)), [_short(header(m), 18) for m in metrics], size=8.5)
+    ax.set_xticks(range(len(metrics)), [fill(header(m), 14) for m in metrics], size=8.5)
     ax.set_yticks(range(1, count + 1), range(1, count + 1), size=8.5)
     ax.set(ylim=(count + 0.5, 0.5), xlim=(-0.15, last + 0.1), ylabel="Rank")
     ax.tick_params(length=0)
@@ -148,7 +149,8 @@ def critical(
         label_fmt_right="{rank:.2f} {label}",
         label_props={"size": 8.5},
         color_palette={names[m]: look[m].color for m in names},
-        crossbar_props={"color": INK, "lw": 2.4},
+        elbow_props={"linewidth": 1.2},
+        crossbar_props={"color": INK, "linewidth": 2.4},
         text_h_margin=0.02,
     )
     return figure

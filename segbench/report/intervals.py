@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 
 import pandas as pd
@@ -29,9 +30,10 @@ def with_intervals(tables: Tables, compared: Comparison) -> dict[tuple[str, Task
             for end in ("low", "high"):
                 values = own[end].reindex(keys).to_numpy(float)
                 table[f"{column}_{end}"] = pd.Series(values, table.index).where(table[column].notna())
-        places = _of(compared.places, dataset, task).set_index("model")
-        table["rank"] = table["model"].map(places["rank"]).astype(float)
-        table["letters"] = table["model"].map(places["letters"]).fillna("").astype(str)
+        places = _of(compared.places, dataset, task)
+        ranks, letters = (dict(zip(places["model"], places[c])) for c in ("rank", "letters"))
+        table["rank"] = [float(ranks.get(model, math.nan)) for model in table["model"]]
+        table["letters"] = [letters.get(model, "") for model in table["model"]]
         found[dataset, task] = table
     return found
 
