@@ -2,11 +2,11 @@
 
     python -m benchmarks.interval_coverage --repetitions 400 --draws 300
 
-Two networks are scored on images drawn from a population whose score is known from a very large sample. Images
-differ in difficulty, which both networks share; sizes of regions are log-normal. `rare`: one class is in 5 % of
-the images. The table compares the percentile bootstrap, BCa (Efron, JASA 82, 1987), and the interval of
-`segbench.evaluation.intervals`; and for the difference of the two networks, that interval and the share of
-false positives between equal networks. Repetitions of one seed see the same draws.
+Two networks are scored on images drawn from a population whose score is known from a very large sample.
+Images differ in difficulty, which both networks share; sizes of regions are log-normal. `rare`: one class is in
+5 % of the images (Dice: in 10 %). The table compares the percentile bootstrap, BCa (Efron, JASA 82, 1987), and
+the interval of `segbench.evaluation.intervals`, for the score of one network, and the last one also for the
+paired difference of both.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ from scipy.special import expit, ndtr, ndtri
 from segbench.evaluation.bootstrap import draws
 from segbench.evaluation.instance.ap import Detections
 from segbench.evaluation.instance.resampled_ap import resampled_ap
-from segbench.evaluation.intervals import of_difference, of_score
-from segbench.evaluation.jackknife import MOST_BLOCKS, covariance
+from segbench.evaluation.intervals import error, of_difference, of_score
+from segbench.evaluation.jackknife import MOST_BLOCKS
 from segbench.evaluation.resampled import panoptic_scores, semantic_scores
 
 COMMON, RARE = (1.0, 0.8, 0.5), (1.0, 0.5, 0.05)
@@ -36,7 +36,7 @@ Made = tuple[Scores, Scores, np.ndarray]
 
 
 def quality(rng: np.random.Generator, images: int, classes: int, shift: float) -> list[np.ndarray]:
-    """Log odds of both networks, images x classes each: difficulty of the image, and of each network alone."""
+    """Log odds of both networks, images x classes each: of the image, and of each network alone."""
     hard = 0.9 + rng.normal(0, 0.7, (images, 1)) + rng.normal(0, 0.5, (images, classes))
     return [hard + own + rng.normal(0, 0.4, (images, classes)) for own in (0.0, shift)]
 
@@ -70,10 +70,14 @@ def panoptic(shares: tuple[float, ...]) -> Callable[[np.random.Generator, int, f
         for own in quality(rng, images, len(shares), shift):
             hits = rng.binomial(true, expit(own))
             iou = hits * np.clip(0.8 + 0.05 * own, 0.5, 1)
-            networks.append(np.stack([iou, hits, rng.poisson(0.3 * np.array(shares), hits.shape), true - hits], -1))
+            networks.append(
+                np.stack([iou, hits, rng.poisson(0.3 * np.array(shares), hits.shape), true - hits], -1)
+            )
 
         def score(counts: np.ndarray) -> Scores:
-            return lambda weights: panoptic_scores(np.tensordot(weights, counts, 1), [True] * len(shares))["pq"]
+            return lambda weights: panoptic_scores(np.tensordot(weights, counts, 1), [True] * len(shares))[
+                "pq"
+            ]
 
         return score(networks[0]), score(networks[1]), present
 
@@ -109,12 +113,20 @@ def _detections(
     iou = 0.5 + 0.5 * expit(own.repeat(hits) + rng.normal(-0.5, 1, hits.sum()))
     reached = np.ceil((iou - 0.5) / 0.05).astype(int).clip(1, 10)  # number of thresholds
     bits = np.concatenate([(1 << reached) - 1, np.zeros(false.sum(), int)])
-    scores = np.concatenate([rng.normal(1, 1, hits.sum()) + own.repeat(hits), rng.normal(-0.5, 1, false.sum())])
+    scores = np.concatenate(
+        [rng.normal(1, 1, hits.sum()) + own.repeat(hits), rng.normal(-0.5, 1, false.sum())]
+    )
     order = np.argsort(-scores)
     matched = np.repeat(bits[order, None], 4, 1).astype(np.uint16)
     blank = np.zeros(len(order), int)
     return Detections(
-        images[order], scores[order], blank, matched, np.zeros_like(matched), at, np.repeat(true[:, None], 4, 1)
+        images[order],
+        scores[order],
+        blank,
+        matched,
+        np.zeros_like(matched),
+        at,
+        np.repeat(true[:, None], 4, 1),
     )
 
 
@@ -159,7 +171,6 @@ def coverage(case: str, images: int, repetitions: int, samples: int, truth: list
     without = (blocks != np.arange(blocks.max() + 1)[:, None]).astype(float)
     jack = np.concatenate([np.ones((1, images)), without])
     both = np.concatenate([jack, boot])
-    freedom = len(without) - 1
     hit: dict[str, list[float]] = {name: [] for name in ("percentile", "bca", "ours", "difference", "rare")}
     for _ in range(repetitions):
         first, second, present = CASES[case](rng, images, SHIFT)
@@ -169,17 +180,17 @@ def coverage(case: str, images: int, repetitions: int, samples: int, truth: list
         if np.isnan(score):
             continue
         drawn = drawn[~np.isnan(drawn)]
-        left = np.where(np.isnan(left), np.nanmean(left), left)
+        filled = np.where(np.isnan(left), np.nanmean(left), left)
         bounds = {
             "percentile": tuple(np.percentile(drawn, [2.5, 97.5])),
-            "bca": bca(score, drawn, left),
-            "ours": of_score(score, np.sqrt(covariance(left[None])[0, 0]), freedom),
+            "bca": bca(score, drawn, filled),
+            "ours": of_score(score, *error(left)),
         }
         for name, own in bounds.items():
             hit[name].append(own is not None and own[0] <= truth[0] <= own[1])
         other = second(jack)
-        error = np.sqrt(covariance((other - values[: len(jack)])[None, 1:])[0, 0])
-        own = of_difference(other[0] - score, error, freedom)
+        apart = other - values[: len(jack)]
+        own = of_difference(apart[0], *error(apart[1:]))
         hit["difference"].append(own is not None and own[0] <= truth[1] - truth[0] <= own[1])
     return {name: float(np.mean(values)) for name, values in hit.items()}
 
@@ -198,7 +209,9 @@ def main() -> None:
         for images in options.images:
             repetitions = options.repetitions if images < 1000 else options.repetitions // 2
             found = coverage(case, images, repetitions, options.draws, truth)
-            shares = " | ".join(f"{100 * found[k]:.0f} %" for k in ("percentile", "bca", "ours", "difference"))
+            shares = " | ".join(
+                f"{100 * found[k]:.0f} %" for k in ("percentile", "bca", "ours", "difference")
+            )
             print(f"| {case} | {images} | {found['rare']:.0f} | {shares} |", flush=True)
         print(f"{case}: {time.process_time():.0f} s of processor time", file=sys.stderr, flush=True)
 

@@ -53,11 +53,11 @@ def across(
         places, pairs, drawn: by dataset, of the contests with a test.
 
     Returns:
-        Networks by mean rank, with the columns `NETWORKS`; `first` is the share of draws of images and seeds in
-        which the network has the lowest mean rank over these datasets. Pairs with the columns `MATRIX`:
+        Networks by mean rank, with the columns `NETWORKS`; `first` is the share of draws of images and seeds
+        in which the network has the lowest mean rank over these datasets. Pairs with the columns `MATRIX`:
         datasets on which a is significantly better, not told apart, or worse; `improvement`, the probability
-        that a training of `a` scores higher than one of `b` on one of the datasets, with its 95 % interval over
-        seeds, images and datasets; p of the test of each pair.
+        that a training of `a` scores higher than one of `b` on one of the datasets, with its 95 % interval
+        over seeds, images and datasets; p of the test of each pair.
     """
     whole = scores.dropna(axis="columns")
     tested = pd.DataFrame({d: p.set_index("model")["rank"] for d, p in places.items()}).T

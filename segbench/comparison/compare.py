@@ -30,8 +30,8 @@ from segbench.contract.view import TASKS, Task
 from segbench.evaluation.intervals import of_score
 
 KEY = ["dataset", "task"]
-FEW = 5
-"""A class that fewer images or groups of the truth have makes intervals too short; see docs/metrics.md."""
+FEW = 10
+"""A class that the truth of fewer images, or groups, has makes intervals too short; see docs/metrics.md."""
 _COLUMNS = {
     "scores": [*KEY, "model", "metric", "value", "error", "low", "high", "units", "grouped", "seeds"],
     "pairs": [*KEY, *PAIRS],
@@ -44,12 +44,25 @@ _COLUMNS = {
     "words": [*KEY, "text"],
     "left_out": [*KEY, "model", "reason"],
 }
-_TEXT = ("dataset", "task", "model", "a", "b", "better", "worse", "letters", "magnitude", "test", "text", "reason")
+_TEXT = (
+    "dataset",
+    "task",
+    "model",
+    "a",
+    "b",
+    "better",
+    "worse",
+    "letters",
+    "magnitude",
+    "test",
+    "text",
+    "reason",
+)
 
 
 @dataclass
 class Comparison:
-    """All results, a data frame each. Names are those of the files; docs/statistics.md describes the columns."""
+    """All results, a data frame each, with the names of the files. docs/statistics.md describes them."""
 
     scores: pd.DataFrame
     pairs: pd.DataFrame
@@ -81,9 +94,7 @@ def read_comparison(folder: Path) -> Comparison:
     return Comparison(**found)
 
 
-def compare(
-    run: RunDescription, contests: list[Contest], scores: Mapping[Task, pd.DataFrame]
-) -> Comparison:
+def compare(run: RunDescription, contests: list[Contest], scores: Mapping[Task, pd.DataFrame]) -> Comparison:
     """Compare the networks of a run.
 
     Args:

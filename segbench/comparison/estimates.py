@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from segbench.evaluation.averages import mean
-from segbench.evaluation.jackknife import covariance
+from segbench.evaluation.jackknife import covariance, deviations, freedom
 
 
 @dataclass(frozen=True)
@@ -24,27 +24,28 @@ class Estimates:
     """k means over the seeds."""
     images: np.ndarray
     """k x k covariance over the images."""
+    deviations: np.ndarray
+    """k x M deviations of the jackknife."""
     seeds: np.ndarray
     """k variances of the mean over the seeds; 0 with one seed, which tells nothing of others."""
     repetitions: np.ndarray
     """k numbers of seeds."""
-    blocks: int
-    """Number M of blocks of the jackknife."""
 
     def of_scores(self) -> tuple[np.ndarray, np.ndarray]:
         """Return the k standard errors of the scores, and their degrees of freedom."""
         images = np.diag(self.images)
-        return _combined([(images, self.blocks - 1.0), (self.seeds, self.repetitions - 1.0)])
+        return _combined([(images, freedom(self.deviations)), (self.seeds, self.repetitions - 1.0)])
 
     def of_differences(self) -> tuple[np.ndarray, np.ndarray]:
         """Return the standard errors of all differences, k x k, and their degrees of freedom."""
         images = self.images_of_differences()
-        freedom = self.repetitions - 1.0
+        own = freedom(self.deviations[:, None] - self.deviations)
+        seeds = self.repetitions - 1.0
         return _combined(
             [
-                (images, self.blocks - 1.0),
-                (np.broadcast_to(self.seeds[:, None], images.shape), freedom[:, None]),
-                (np.broadcast_to(self.seeds, images.shape), freedom),
+                (images, own),
+                (np.broadcast_to(self.seeds[:, None], images.shape), seeds[:, None]),
+                (np.broadcast_to(self.seeds, images.shape), seeds),
             ]
         )
 
@@ -59,15 +60,15 @@ def estimates(scores: list[np.ndarray]) -> Estimates:
     means = np.array([mean(own, 0) for own in scores])
     repetitions = np.array([len(own) for own in scores])
     seeds = [own[:, 0].var(ddof=1) / len(own) if len(own) > 1 else 0.0 for own in scores]
-    return Estimates(
-        means[:, 0], covariance(means[:, 1:]), np.nan_to_num(np.array(seeds)), repetitions, means.shape[1] - 1
-    )
+    without = means[:, 1:]
+    variances = np.nan_to_num(np.array(seeds))
+    return Estimates(means[:, 0], covariance(without), deviations(without), variances, repetitions)
 
 
-def _combined(parts: list[tuple[np.ndarray, np.ndarray | float]]) -> tuple[np.ndarray, np.ndarray]:
+def _combined(parts: list[tuple[np.ndarray, np.ndarray]]) -> tuple[np.ndarray, np.ndarray]:
     variance = sum((part for part, _ in parts), np.zeros_like(parts[0][0]))
     spread = np.zeros_like(variance)
-    for part, freedom in parts:
-        spread = spread + np.where(part > 0, part**2 / np.maximum(freedom, 1), 0)
-    whole = np.full_like(variance, float(np.max(parts[0][1])))
-    return np.sqrt(variance), np.divide(variance**2, spread, out=whole, where=spread > 0)
+    for part, degrees in parts:
+        spread = spread + np.where(part > 0, part**2 / np.maximum(degrees, 1), 0)
+    found = np.array(np.broadcast_to(parts[0][1], variance.shape), float)
+    return np.sqrt(variance), np.divide(variance**2, spread, out=found, where=spread > 0)

@@ -1,8 +1,8 @@
 """Three ways to order networks over datasets, which should agree before one is believed.
 
-mean, then rank: by the mean score, as if scores of datasets were comparable. rank, then mean: by the mean rank.
-test, then rank: by the mean number of networks that are significantly better (challengeR, Wiesenfarth et al.,
-Scientific Reports 11, 2021).
+mean, then rank: by the mean score, as if scores of datasets were comparable. rank, then mean: by the mean
+rank. test, then rank: by the mean number of networks that are significantly better (challengeR, Wiesenfarth
+et al., Scientific Reports 11, 2021).
 """
 
 from __future__ import annotations
@@ -18,7 +18,8 @@ def orders(scores: pd.DataFrame, tested: pd.DataFrame) -> pd.DataFrame:
 
     Args:
         scores: datasets x networks, complete.
-        tested: the rank of each network by the tests within a dataset, in the same form; NaN where not tested.
+        tested: the rank of each network by the tests within a dataset, in the same form; NaN where not
+        tested.
     """
     frame = pd.DataFrame(
         {

@@ -1,8 +1,8 @@
 """Compare each pair of networks of a contest by a paired test.
 
-The test is Student's t on the difference of the scores, with the standard error of `Estimates`. On N images no
-p is below 2 ** (1 - N), the least that a sign test could give: a few images never prove much. Holm's correction
-is over all pairs of the contest.
+The test is Student's t on the difference of the scores, with the standard error of `Estimates`. On N images
+no p is below 2 ** (1 - N), the least that a sign test could give: a few images never prove much. Holm's
+correction is over all pairs of the contest.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from segbench.evaluation.intervals import of_difference
 
 ALPHA = 0.05
 MAGNITUDES = ((0.2, "negligible"), (0.5, "small"), (0.8, "medium"))
-"""Upper ends of Cohen's words for a standardised difference (Statistical Power Analysis, 1988); then large."""
+"""Upper ends of Cohen's words for a standardised difference (Statistical Power Analysis, 1988)."""
 COLUMNS = [
     "better", "worse", "difference", "low", "high", "error", "freedom", "p", "p_holm", "parted", "equivalent",
     "effect", "magnitude", "images_sd", "seeds_sd", "units", "seeds",

@@ -16,8 +16,8 @@ def places(models: list[str], values: np.ndarray, pairs: pd.DataFrame, drawn: np
     """Return a row for each network, in the order of `models`.
 
     Columns: model, value. rank: 1 + number of networks that are significantly better, so that networks which
-    the test cannot part share a rank. letters: who shares a letter is not told apart. first: share of draws in
-    which the network is first. rank_low, rank_high: its rank in 95 % of the draws.
+    the test cannot part share a rank. letters: who shares a letter is not told apart. first: share of draws
+    in which the network is first. rank_low, rank_high: its rank in 95 % of the draws.
 
     Args:
         models: networks in the order of their scores, the best first.

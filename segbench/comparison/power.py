@@ -1,7 +1,7 @@
 """How many seeds or test images are needed to part two networks, from the variances of a finished run.
 
-The variance of a difference of two mean scores is taken as V_image / N + 2 V_seed / S, for N images (or groups)
-and S seeds. A two-sided test at 0.05 finds a difference D with the wanted power if
+The variance of a difference of two mean scores is taken as V_image / N + 2 V_seed / S, for N images (or
+groups) and S seeds. A two-sided test at 0.05 finds a difference D with the wanted power if
 D >= (t_0.975 + t_power) x standard error, with Satterthwaite's degrees of freedom.
 """
 
@@ -119,22 +119,21 @@ def to_markdown(frame: pd.DataFrame, difference: float, wanted: float) -> str:
     lines = [heads, ["---", "---", *["---:"] * (len(heads) - 2)]]
     for row in frame.to_dict("records"):
         sds = [NOTHING if math.isnan(v) else f"{v:.3f}" for v in (row["image_sd"], row["seed_sd"])]
-        counts = ["images_needed", "seeds_needed"]
-        needed = [_count(row[name]) for name in counts]
+        numbers = [str(row[name]) for name in ("images", "seeds")]
+        needed = [_count(row[name]) for name in ("images_needed", "seeds_needed")]
         if math.isnan(row["seed_sd"]):
             needed[1] = "unknown"
-        lines.append(
-            [row["dataset"], row["task"], str(row["images"]), str(row["seeds"]), *sds]
-            + [f"{row['detectable']:.3f}", *needed]
-        )
+        lines.append([row["dataset"], row["task"], *numbers, *sds, f"{row['detectable']:.3f}", *needed])
     text = "\n".join("| " + " | ".join(line) + " |" for line in lines)
     text += (
-        f"\n\nTo part two networks whose scores differ by {difference:g}, with a power of {wanted:.0%} at p < "
-        f"{ALPHA} without correction for many pairs. Each row is the median pair. Images needed at the same seeds, "
-        "seeds needed at the same images.\n"
+        f"\n\nTo part two networks whose scores differ by {difference:g}, with a power of {wanted:.0%} at "
+        f"p < {ALPHA} without correction for many pairs. Each row is the median pair. Images needed at the "
+        "same seeds, seeds needed at the same images.\n"
     )
     if frame["seed_sd"].isna().any():
-        text += "With one seed the variance of seeds is unknown, and is left out: the numbers are too small.\n"
+        text += (
+            "With one seed the variance of seeds is unknown, and is left out: the numbers are too small.\n"
+        )
     return text
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 import pandas as pd
@@ -61,19 +62,26 @@ def rank_test(scores: pd.DataFrame) -> RankTest:
         p, effect = wilcoxon(scores[first] - scores[second])
         pairs[:] = [[1, p], [p, 1]]
         return RankTest("Wilcoxon", p, effect, 0, math.nan, pairs)
-    import scikit_posthocs  # the import takes seconds, and few runs need it
-    from scipy.stats import friedmanchisquare, studentized_range
+    from scipy.stats import friedmanchisquare
 
     pairs[:] = 1.0
     statistic, p = friedmanchisquare(*scores.to_numpy().T)
     if math.isnan(p):  # all scores of each dataset are equal
         statistic, p = 0.0, 1.0
     if p < ALPHA:
+        import scikit_posthocs  # the import takes seconds, and few runs need it
+
         pairs = scikit_posthocs.posthoc_nemenyi_friedman(scores)
-    quantile = studentized_range.ppf(1 - ALPHA, networks, np.inf) / math.sqrt(2)
-    critical = quantile * math.sqrt(networks * (networks + 1) / (6 * datasets))
+    critical = _quantile(networks) * math.sqrt(networks * (networks + 1) / (6 * datasets))
     agreement = statistic / (datasets * (networks - 1))
     return RankTest("Friedman", float(p), float(agreement), 0, float(critical), pairs)
+
+
+@cache
+def _quantile(networks: int) -> float:
+    from scipy.stats import studentized_range
+
+    return float(studentized_range.ppf(1 - ALPHA, networks, np.inf)) / math.sqrt(2)
 
 
 def wilcoxon(differences: pd.Series) -> tuple[float, float]:

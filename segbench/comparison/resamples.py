@@ -56,7 +56,9 @@ def resample(contest: Contest) -> Resamples:
             if not reason and first is None:
                 first = opened[0].metadata
                 if not first.options.bootstrap_samples:
-                    return Resamples([], {}, {}, left_out={m: "bootstrap_samples is 0" for m in contest.files})
+                    return Resamples(
+                        [], {}, {}, left_out=dict.fromkeys(contest.files, "bootstrap_samples is 0")
+                    )
                 without = left_out(first)
                 jack = np.concatenate([np.ones_like(without[:1]), without])
                 boot = image_draws(first, first.options.bootstrap_samples, first.options.bootstrap_seed)

@@ -1,10 +1,10 @@
 """How far an order depends on chance: a bootstrap over seeds and images together.
 
-Each draw takes images (or groups) with replacement, the same for all networks, and for each network seeds with
-replacement. S seeds drawn with replacement vary too little by the factor (S - 1) / S, so their deviations are
-enlarged by its inverse root (Rao and Wu, JASA 83, 1988). The share of draws in which a network is first is that
-of challengeR (Wiesenfarth et al., Scientific Reports 11, 2021); the probability of improvement is that of
-Agarwal et al. (NeurIPS 2021).
+Each draw takes images (or groups) with replacement, the same for all networks, and for each network seeds
+with replacement. S seeds drawn with replacement vary too little by the factor (S - 1) / S, so their
+deviations are enlarged by its inverse root (Rao and Wu, JASA 83, 1988). The share of draws in which a network
+is first is that of challengeR (Wiesenfarth et al., Scientific Reports 11, 2021); the probability of
+improvement is that of Agarwal et al. (NeurIPS 2021).
 """
 
 from __future__ import annotations

@@ -17,7 +17,7 @@ from segbench.contract.run import RunDescription
 from segbench.contract.scores import METRICS
 from segbench.contract.view import Task
 
-SEED = "The training was not repeated with other seeds, so this leaves out how much the score varies with the seed."
+SEED = "The training was not repeated with other seeds: how much the score varies with the seed is left out."
 
 
 def p_text(p: float) -> str:
@@ -65,8 +65,9 @@ def about_contest(
         "Intervals are 95 % (jackknife over the images"
         + ("" if seeds == 1 else ", with the variance over the seeds")
         + ", Student's t on the log odds).",
-        "Each pair was tested by a two-sided paired t-test of the difference with the jackknife's standard error"
-        f" (alpha = {ALPHA}, Holm's correction over {len(pairs)} pair{'s' if len(pairs) != 1 else ''}), which "
+        "Each pair was tested by a two-sided paired t-test of the difference, with the jackknife's standard "
+        "error"
+        f" (alpha = {ALPHA}, Holm's correction over {len(pairs)} pair{'s' if len(pairs) != 1 else ''}); it "
         f"assumes that the {what} are independent and that no few of them decide the score.",
     ]
     interval = "" if math.isnan(own["low"]) else f" [{own['low']:.3f}, {own['high']:.3f}]"
@@ -85,8 +86,8 @@ def about_contest(
         parts.append(SEED)
     if rare:
         parts.append(
-            f"{listed(rare)} occur{'s' if len(rare) == 1 else ''} in fewer than five {what}: "
-            "the intervals are too short."
+            f"{listed(rare)} occur{'s' if len(rare) == 1 else ''} in fewer than ten {what}: "
+            "intervals may be too short."
         )
     return " ".join(parts)
 
@@ -186,6 +187,6 @@ def _baseline(run: RunDescription, baseline: pd.DataFrame) -> str:
     better = baseline[(baseline["p"] < ALPHA) & (baseline["difference"] > 0)]
     names = listed([run.title(m) for m in better["model"]]) if len(better) else "no network"
     return (
-        f"By Wilcoxon's test with Holm's correction, {names} {'is' if len(better) < 2 else 'are'} better than "
-        "the baseline."
+        f"By Wilcoxon's test with Holm's correction, {names} {'is' if len(better) < 2 else 'are'} better "
+        "than the baseline."
     )

@@ -60,7 +60,9 @@ def absent_baseline(config: RunConfig, source: str) -> Iterator[Problem]:
     """Find a baseline of the report that the run does not train."""
     name = config.report.baseline
     if name is not None and name not in config.models:
-        yield Problem(f"{source}: report.baseline", f"the run has no model '{name}'" + did_you_mean(name, config.models))
+        yield Problem(
+            f"{source}: report.baseline", f"the run has no model '{name}'" + did_you_mean(name, config.models)
+        )
 
 
 def repeated_names(config: RunConfig, source: str) -> Iterator[Problem]:

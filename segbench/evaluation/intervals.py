@@ -1,8 +1,9 @@
 """Intervals of 95 % of a score over the test images, and of the difference between two cells.
 
-The interval is Student's, with the standard error of the jackknife, on the logarithm of the odds of the score:
-its ends stay between 0 and 1, and it reaches farther to the side with more room. In simulations it contains the
-true score more often than the percentile bootstrap, above all with few images; see docs/metrics.md.
+The interval is Student's, with the standard error of the jackknife, on the logarithm of the odds of the
+score: its ends stay between 0 and 1, and it reaches farther to the side with more room. In simulations it
+contains the true score more often than the percentile bootstrap, above all with few images; see
+docs/metrics.md.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from scipy.special import expit, logit, stdtrit
 
 from segbench.contract.scores import PRIMARY
 from segbench.contract.view import Task
-from segbench.evaluation.jackknife import covariance, left_out
+from segbench.evaluation.jackknife import covariance, deviations, freedom, left_out
 from segbench.evaluation.resampled import resampled
 from segbench.evaluation.statistics import Statistics
 
@@ -20,27 +21,27 @@ LEVEL = 0.95
 Bounds = tuple[float, float]
 
 
-def of_score(value: float, error: float, freedom: float) -> Bounds | None:
+def of_score(value: float, error: float, degrees: float) -> Bounds | None:
     """Return the interval of a score in 0..1; None if the score or its error is undefined.
 
     Args:
         value: the score.
         error: its standard error.
-        freedom: the degrees of freedom of the error.
+        degrees: the degrees of freedom of the error.
     """
-    if np.isnan(value) or np.isnan(error) or not freedom > 0:
+    if np.isnan(value) or np.isnan(error) or not degrees > 0:
         return None
     if error == 0 or not 0 < value < 1:  # nothing varies, as with a perfect prediction
         return float(value), float(value)
-    reach = stdtrit(freedom, (1 + LEVEL) / 2) * error / (value * (1 - value))
+    reach = stdtrit(degrees, (1 + LEVEL) / 2) * error / (value * (1 - value))
     return float(expit(logit(value) - reach)), float(expit(logit(value) + reach))
 
 
-def of_difference(value: float, error: float, freedom: float) -> Bounds | None:
+def of_difference(value: float, error: float, degrees: float) -> Bounds | None:
     """Return the interval of a difference of two scores, which may be negative; see `of_score`."""
-    if np.isnan(value) or np.isnan(error) or not freedom > 0:
+    if np.isnan(value) or np.isnan(error) or not degrees > 0:
         return None
-    reach = stdtrit(freedom, (1 + LEVEL) / 2) * error
+    reach = stdtrit(degrees, (1 + LEVEL) / 2) * error
     return float(value - reach), float(value + reach)
 
 
@@ -53,7 +54,7 @@ def primary_metric(statistics: Statistics, task: Task) -> str:
 def interval(statistics: Statistics, task: Task) -> Bounds | None:
     """Return the 95 % interval of the primary score over the images; None if undefined."""
     values = _values(statistics, task)
-    return of_score(values[0], _error(values[1:]), len(values) - 2)
+    return of_score(values[0], *error(values[1:]))
 
 
 def difference(a: Statistics, b: Statistics, task: Task) -> Bounds | None:
@@ -65,7 +66,7 @@ def difference(a: Statistics, b: Statistics, task: Task) -> Bounds | None:
     if (a.metadata.image_ids, a.metadata.groups) != (b.metadata.image_ids, b.metadata.groups):
         raise ValueError(f"{a.path} and {b.path} are not on the same images")
     values = _values(a, task) - _values(b, task)
-    return of_difference(values[0], _error(values[1:]), len(values) - 2)
+    return of_difference(values[0], *error(values[1:]))
 
 
 def _values(statistics: Statistics, task: Task) -> np.ndarray:
@@ -76,5 +77,6 @@ def _values(statistics: Statistics, task: Task) -> np.ndarray:
     return resampled(statistics, task, weights, metric)[metric]
 
 
-def _error(values: np.ndarray) -> float:
-    return float(np.sqrt(covariance(values[None])[0, 0]))
+def error(values: np.ndarray) -> tuple[float, float]:
+    """Return the standard error of a score from its values without each of M blocks, and its freedom."""
+    return float(np.sqrt(covariance(values[None])[0, 0])), float(freedom(deviations(values)))

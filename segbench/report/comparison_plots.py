@@ -37,8 +37,8 @@ def comparison_figures(
         tau = least_agreement(ranks)
         if tau is not None and tau < 1:
             caption = (
-                f"Rank by metric on {of}. The metrics disagree on the order of the networks: Kendall's tau of "
-                f"the two least alike is {tau:.2f}."
+                f"Rank by metric on {of}. The metrics disagree on the order of the networks: Kendall's tau "
+                f"of the two least alike is {tau:.2f}."
             )
             yield Plot("metrics", dataset, task, f"metrics_{dataset}_{task}", caption), bump(run, look, ranks)
         base = compared.baseline
@@ -46,8 +46,8 @@ def comparison_figures(
         if not base.empty:
             title = run.title(str(run.options.baseline))
             caption = (
-                f"{header(metrics_of(table)[0])} minus that of {title} on {of}, with intervals of 95 %. Filled: "
-                "told apart after Holm's correction. Grey band: the margin of practical equivalence."
+                f"{header(metrics_of(table)[0])} minus that of {title} on {of}, with intervals of 95 %. "
+                "Filled: told apart after Holm's correction. Grey band: the margin of practical equivalence."
             )
             stem = f"baseline_{dataset}_{task}"
             yield Plot("baseline", dataset, task, stem, caption), differences(run, look, base)

@@ -28,7 +28,9 @@ def contests(run: RunDescription, scores: pd.DataFrame, tables: Tables) -> list[
         rows = rows[(rows["column"] == column) & rows["value"].notna()]
         folds = run.datasets[dataset].folds or 1
         paths: dict[str, dict[int, list[Path]]] = defaultdict(lambda: defaultdict(list))
-        have = set(zip(rows["model"], rows["seed"], rows["fold"].fillna(-1) if "fold" in rows else [-1] * len(rows)))
+        have = set(
+            zip(rows["model"], rows["seed"], rows["fold"].fillna(-1) if "fold" in rows else [-1] * len(rows))
+        )
         for cell in run.cells:
             key = (cell.model, cell.seed, -1 if cell.fold is None else cell.fold)
             if cell.dataset == dataset and key in have:

@@ -24,8 +24,8 @@ from segbench.files import atomic_folder, read_json, write_text
 from segbench.report.comparison_plots import comparison_figures
 from segbench.report.gallery import gallery
 from segbench.report.intervals import with_intervals
-from segbench.report.plots import Plot, draw, draw_figures
 from segbench.report.order import across, best, order
+from segbench.report.plots import Plot, draw, draw_figures
 from segbench.report.published import published
 from segbench.report.summarise import comparisons, read_gaps, read_pooled, read_summary
 from segbench.report.tables import (
@@ -35,7 +35,6 @@ from segbench.report.tables import (
     main_scores,
     metrics_of,
     repetitions,
-    score,
     to_html,
 )
 from segbench.units import count, duration, memory
@@ -85,7 +84,7 @@ def report(run_json: Path, summary: Path, out: Path) -> None:
         page = environment().get_template("page.html.j2").render(
             run=run,
             title=run.options.title or f"Run {run.name}",
-            datasets=[_dataset(run, name, tables, plots, galleries, folder, compared) for name in run.datasets],
+            datasets=[_dataset(run, d, tables, plots, galleries, folder, compared) for d in run.datasets],
             networks=_networks(run, cells),
             published=published(run, scores),
             places=_places(cells),

@@ -21,8 +21,8 @@ FOLDS_NOTE = (
     "folds scored as one set, each by the network that was not trained on it."
 )
 RANK_NOTE = (
-    "Rank: 1 + the number of networks that are significantly better (paired test, Holm's correction, p < .05). "
-    "Networks with a letter in common are not told apart."
+    "Rank: 1 + the number of networks that are significantly better (paired test, Holm's correction, "
+    "p < .05). Networks with a letter in common are not told apart."
 )
 INTERVAL_NOTE = "In brackets: the interval of 95 % over the test images{}."
 DERIVED_NOTE = f"{DERIVED} derived: converted from the network's output for another task."
@@ -227,7 +227,9 @@ def _shown(run: RunDescription, table: pd.DataFrame) -> list[dict[str, Any]]:
             "row": row,
             "mark": DERIVED if row["derived"] else "",
             "rank": rank(row),
-            "scores": [(row[m], row[f"{m}_sd"], "" if pooled else bounds(row, m), i in best[m]) for m in metrics],
+            "scores": [
+                (row[m], row[f"{m}_sd"], "" if pooled else bounds(row, m), i in best[m]) for m in metrics
+            ],
             "pooled": f"{score(row[pooled])} {bounds(row, metrics[0])}".strip() if pooled else "",
             "seeds": str(row["seeds"]) + (f" of {row['planned']}" if row["seeds"] < row["planned"] else ""),
             "costs": [count(row[k]) if k == "train_parameters" else duration(row[k]) for k in COSTS],
@@ -258,7 +260,14 @@ def to_markdown(run: RunDescription, table: pd.DataFrame) -> str:
     metrics, folds = metrics_of(table), pooled_of(table) is not None
     pooled = [f"{header(metrics[0])} pooled"] if folds else []
     tested = ranked(table)
-    heads = ["Model", *(["Rank"] if tested else []), *map(header, metrics), *pooled, "Cells" if folds else "Seeds", *COSTS.values()]
+    heads = [
+        "Model",
+        *(["Rank"] if tested else []),
+        *map(header, metrics),
+        *pooled,
+        "Cells" if folds else "Seeds",
+        *COSTS.values(),
+    ]
     lines = [heads, ["---"] + ["---:"] * (len(heads) - 1)]
     for shown in _shown(run, table):
         row = shown["row"]
@@ -272,7 +281,9 @@ def to_markdown(run: RunDescription, table: pd.DataFrame) -> str:
                 for mean, sd, bounds, best in shown["scores"]
             ]
         last = [shown["pooled"]] if folds else []
-        lines.append([name, *([shown["rank"]] if tested else []), *scores, *last, shown["seeds"], *shown["costs"]])
+        lines.append(
+            [name, *([shown["rank"]] if tested else []), *scores, *last, shown["seeds"], *shown["costs"]]
+        )
     text = "\n".join("| " + " | ".join(line) + " |" for line in lines) + "\n"
     text += f"\n{FOLDS_NOTE}\n" if folds else ""
     text += f"\n{DERIVED_NOTE}\n" if table["derived"].any() else ""

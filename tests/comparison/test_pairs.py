@@ -21,7 +21,7 @@ def of_means(*images: np.ndarray) -> Resamples:
 
 
 def values(seed: int, seeds: int, images: int, shift: float = 0.0) -> np.ndarray:
-    return np.random.default_rng(seed).normal(0.5 + shift, 0.05, (seeds, images))
+    return np.random.default_rng(seed).uniform(0.4 + shift, 0.6 + shift, (seeds, images))
 
 
 def test_holm_is_statsmodels() -> None:

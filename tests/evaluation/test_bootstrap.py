@@ -6,6 +6,7 @@ from fold_files import OPTIONS
 from segbench.evaluation.bootstrap import image_draws
 from segbench.evaluation.statistics import Metadata
 
+
 def test_whole_groups_are_drawn() -> None:
     counts = image_draws(Metadata(OPTIONS, {}, tuple(range(5)), ("a", "b", "a", None, None)), 400, 0)
     assert (counts[:, 0] == counts[:, 2]).all()

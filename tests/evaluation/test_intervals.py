@@ -9,7 +9,7 @@ from fold_files import OPTIONS, write_maps
 from scipy import stats
 
 from segbench.evaluation.intervals import difference, interval, of_difference, of_score
-from segbench.evaluation.jackknife import covariance, left_out
+from segbench.evaluation.jackknife import covariance, freedom, left_out
 from segbench.evaluation.statistics import Metadata
 
 WRONG, HALF, RIGHT = ([[1, 1]], [[0, 0]]), ([[1, 1]], [[1, 0]]), ([[1, 1]], [[1, 1]])
@@ -38,6 +38,14 @@ def test_the_interval_of_a_score_stays_between_0_and_1() -> None:
     assert 0 < low < 0.98 < high < 1 and 0.98 - low > high - 0.98
     assert of_score(1, 0, 5) == (1, 1)
     assert of_score(math.nan, 0.1, 5) is None and of_score(0.5, math.nan, 5) is None
+
+
+def test_an_error_that_few_images_decide_is_less_certain() -> None:
+    alike, few = np.tile([-1.0, 1.0], 15), np.zeros(30)
+    few[:2] = 1, -1
+    assert freedom(alike) == 29
+    assert freedom(few) == pytest.approx(2 * 29 / (30 * 2 / 4 - 1))
+    assert freedom(np.zeros(30)) == 29
 
 
 def test_whole_groups_and_at_most_so_many_blocks_are_left_out() -> None:

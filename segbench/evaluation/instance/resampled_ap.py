@@ -9,14 +9,17 @@ from COCO's by a level.
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
+from scipy.sparse import csr_array
 
 from segbench.evaluation.averages import mean
 from segbench.evaluation.instance.ap import RECALLS, Detections
 from segbench.evaluation.instance.matching import THRESHOLDS
 
-_AT_ONCE = 4_000_000
-"""Size limit of one array of resampled detections, to bound the memory."""
+_AT_ONCE = 16_000_000
+"""Size limit of one array of resampled true positives, to bound the memory."""
 
 
 def resampled_ap(found: list[Detections], weights: np.ndarray, prefix: str = "") -> dict[str, np.ndarray]:
@@ -44,24 +47,38 @@ def resampled_ap(found: list[Detections], weights: np.ndarray, prefix: str = "")
 def _of_class(found: Detections, weights: np.ndarray) -> np.ndarray:
     """Return AP of a class at each threshold, T x B, from images x B weights; NaN without truth."""
     truths = found.truths[:, 0].astype(np.float32) @ weights[found.true_images]
-    drawn = weights[found.images]
-    seen = drawn.cumsum(0)
-    hits, misses = found.hits(0)
     result = np.zeros((len(THRESHOLDS), weights.shape[1]))
     levels = (len(RECALLS) - 1) / np.maximum(truths, 1)
-    for own, hit, counted in zip(result, hits, hits | misses):
-        at = np.flatnonzero(hit)
+    hits, misses = found.hits(0)
+    rows = np.flatnonzero(hits.any(0))
+    drawn, seen = weights[found.images[rows]], _seen(found, rows, slice(None), weights)
+    for own, hit, miss in zip(result, hits, misses):
+        at = np.flatnonzero(hit[rows])
         if not at.size:
             continue
-        true = drawn[at].cumsum(0)
-        passed = np.flatnonzero(~counted)
-        all_seen = seen[at]
+        true, all_seen = _accumulated(np.add, drawn[at]), seen[at]
+        passed = np.flatnonzero(~hit & ~miss)
         if passed.size:  # crowds
-            before = np.concatenate([np.zeros_like(seen[:1]), drawn[passed].cumsum(0)])
-            all_seen = all_seen - before[np.searchsorted(passed, at)]
+            all_seen = all_seen - _seen(found, rows[at], passed, weights)
         precision = true / np.maximum(all_seen, 1)
-        precision = np.maximum.accumulate(precision[::-1])[::-1]
+        _accumulated(np.maximum, precision[::-1])
         reached = np.floor(true * levels + 1e-4) + 1
-        reached[1:] -= reached[:-1].copy()
-        own[:] = (precision * reached).sum(0, dtype=float) / len(RECALLS)
-    return np.where(truths > 0, result, np.nan)
+        own[:] = precision[0] * reached[0] + (precision[1:] * (reached[1:] - reached[:-1])).sum(0)
+    return np.where(truths > 0, result / len(RECALLS), np.nan)
+
+
+def _seen(found: Detections, rows: np.ndarray, which: np.ndarray | slice, weights: np.ndarray) -> np.ndarray:
+    """Return the weights of the detections `which` up to and including each of `rows`, rows x B."""
+    places = np.arange(len(found.images))[which]
+    segment = np.searchsorted(rows, places)  # the first of `rows` that is not before the detection
+    inside = segment < len(rows)
+    pairs = segment[inside], found.images[places[inside]]
+    counts = csr_array((np.ones(len(pairs[0]), np.float32), pairs), (len(rows), len(weights)))
+    return _accumulated(np.add, counts @ weights)
+
+
+def _accumulated(operation: np.ufunc, values: np.ndarray) -> np.ndarray:
+    """Accumulate the rows of an array in place, four times as fast as `operation.accumulate`; return it."""
+    for before, own in pairwise(values):
+        operation(before, own, out=own)
+    return values

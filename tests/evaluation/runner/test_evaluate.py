@@ -20,8 +20,8 @@ from segbench.errors import SegbenchError
 from segbench.evaluation.bootstrap import draws
 from segbench.evaluation.intervals import difference
 from segbench.evaluation.pooling import pool
-from segbench.evaluation.runner.evaluate import evaluate
 from segbench.evaluation.resampled import resampled
+from segbench.evaluation.runner.evaluate import evaluate
 from segbench.evaluation.statistics import Statistics
 from segbench.evaluation.worst import image_scores, worst
 from segbench.files import read_json
