@@ -3,10 +3,10 @@
     python -m benchmarks.interval_coverage --repetitions 400 --draws 300
 
 Two networks are scored on images drawn from a population whose score is known from a very large sample.
-Images differ in difficulty, which both networks share; sizes of regions are log-normal. `rare`: one class is in
-5 % of the images (Dice: in 10 %). The table compares the percentile bootstrap, BCa (Efron, JASA 82, 1987), and
-the interval of `segbench.evaluation.intervals`, for the score of one network, and the last one also for the
-paired difference of both.
+Images differ in difficulty, which both networks share; sizes of regions are log-normal. `rare`: one class is
+in 5 % of the images (Dice: in 10 %). The table compares the percentile bootstrap, BCa (Efron, JASA 82, 1987),
+and the interval of `segbench.evaluation.intervals`, for the score of one network, and the last one also for
+the paired difference of both.
 """
 
 from __future__ import annotations
