@@ -27,6 +27,7 @@ from segbench.comparison.resamples import Resamples, resample
 from segbench.comparison.words import about_contest, about_task
 from segbench.contract.run import RunDescription
 from segbench.contract.view import TASKS, Task
+from segbench.errors import SegbenchError
 from segbench.evaluation.intervals import of_score
 
 KEY = ["dataset", "task"]
@@ -85,7 +86,13 @@ class Comparison:
 
 
 def read_comparison(folder: Path) -> Comparison:
-    """Read what `Comparison.write` wrote to a folder."""
+    """Read what `Comparison.write` wrote to a folder.
+
+    Raises:
+        SegbenchError: the folder does not exist.
+    """
+    if not folder.is_dir():
+        raise SegbenchError("no such folder of a summary", where=folder, remedy="call segbench summarise")
     found = {}
     for name in _COLUMNS:
         frame = pd.read_csv(folder / f"{name}.csv", dtype=dict.fromkeys(_TEXT, str))

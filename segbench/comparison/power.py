@@ -42,10 +42,6 @@ def power(run: Path, difference: float, wanted: float) -> pd.DataFrame:
         with one seed, seeds_needed is unknown.
     """
     folder = run / "summary" / "comparison"
-    if not folder.is_dir():
-        raise SegbenchError(
-            "has no comparison", where=run, remedy="finish the run, or call segbench summarise"
-        )
     description = RunDescription.read(run / "run.json")
     frame = read_comparison(folder).pairs
     rows = []

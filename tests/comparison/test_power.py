@@ -43,5 +43,5 @@ def test_of_a_run(tmp_path: Path, seeds: int) -> None:
 
 def test_a_run_without_a_summary(tmp_path: Path) -> None:
     (tmp_path / "run.json").write_text(json.dumps({"name": "r", "cells": [], "datasets": {}}))
-    with pytest.raises(SegbenchError, match="has no comparison"):
+    with pytest.raises(SegbenchError, match="no such folder of a summary"):
         power(tmp_path, 0.01, 0.8)
