@@ -189,7 +189,7 @@ def rank(row: pd.Series) -> str:
 
 def interval_note(table: pd.DataFrame) -> str:
     """Return what the intervals of a table are over; empty without any."""
-    known = [c for c in table if c.endswith("_low") and table[c].notna().any()]
+    known = [c for c in table.columns if str(c).endswith("_low") and table[c].notna().any()]
     if not known:
         return ""
     several = (table.loc[~table["control"], "seeds"] > 1).any()
