@@ -24,15 +24,13 @@ from segbench.comparison.places import COLUMNS as PLACES
 from segbench.comparison.places import places
 from segbench.comparison.rank_tests import against
 from segbench.comparison.resamples import Resamples, resample
-from segbench.comparison.words import about_contest, about_task
+from segbench.comparison.words import FEW, about_contest, about_task
 from segbench.contract.run import RunDescription
 from segbench.contract.view import TASKS, Task
 from segbench.errors import SegbenchError
 from segbench.evaluation.intervals import of_score
 
 KEY = ["dataset", "task"]
-FEW = 10
-"""A class that the truth of fewer images, or groups, has makes intervals too short; see docs/metrics.md."""
 _COLUMNS = {
     "scores": [*KEY, "model", "metric", "value", "error", "low", "high", "units", "grouped", "seeds"],
     "pairs": [*KEY, *PAIRS],

@@ -7,6 +7,7 @@ correction is over all pairs of the contest.
 
 from __future__ import annotations
 
+import math
 from itertools import combinations
 
 import numpy as np
@@ -95,6 +96,11 @@ def p_value(difference: float, error: float, freedom: float, units: int) -> floa
         return 1.0
     p = 2 * float(stdtr(freedom, -abs(difference) / error)) if error > 0 else 0.0
     return max(p, 2.0 ** (1 - units))
+
+
+def least_units(pairs: int) -> int:
+    """Return the smallest number of images on which one of so many pairs can be told apart."""
+    return math.floor(1 + math.log2(pairs / ALPHA)) + 1
 
 
 def parted_matrix(frame: pd.DataFrame, models: list[str]) -> np.ndarray:

@@ -11,12 +11,14 @@ from collections.abc import Mapping
 import pandas as pd
 
 from segbench.comparison.contest import Contest
-from segbench.comparison.pairs import ALPHA
+from segbench.comparison.pairs import ALPHA, least_units
 from segbench.comparison.rank_tests import RankTest
 from segbench.contract.run import RunDescription
 from segbench.contract.scores import METRICS
 from segbench.contract.view import Task
 
+FEW = 10
+"""A class that the truth of fewer images, or groups, has makes intervals too short; see docs/metrics.md."""
 SEED = "The training was not repeated with other seeds: how much the score varies with the seed is left out."
 
 
@@ -80,13 +82,21 @@ def about_contest(
         names = listed([run.title(model) for model in tied["worse"]])
         parts.append(f"It cannot be told from {names} ({p_text(tied['p_holm'].min())} or more).")
     parts.append(_next(run, of_first[of_first["worse"] == second].iloc[0], margin))
+    needed = least_units(len(pairs))
+    if units < needed:
+        parts.append(
+            f"On {units} {what} no difference can be shown after correction for so many pairs: "
+            f"{needed} are needed, {needed - units} more."
+        )
     apart = int(pairs["parted"].sum())
     parts.append(f"Of all {len(pairs)} pairs, {apart} {'is' if apart == 1 else 'are'} told apart.")
     if seeds == 1:
         parts.append(SEED)
-    if rare:
+    if units < FEW:
+        parts.append(f"With fewer than {FEW} {what}, intervals may be too short.")
+    elif rare:
         parts.append(
-            f"{listed(rare)} occur{'s' if len(rare) == 1 else ''} in fewer than ten {what}: "
+            f"{listed(rare)} occur{'s' if len(rare) == 1 else ''} in fewer than {FEW} {what}: "
             "intervals may be too short."
         )
     return " ".join(parts)

@@ -22,19 +22,24 @@ def write_counts(
     found: np.ndarray,
     groups: list[str | None] | None = None,
     samples: int = 200,
-    first: int = 1,
+    truth: np.ndarray | None = None,
 ) -> Statistics:
-    """Write per_image.parquet and the scores of a cell that finds these shares of the class in the images."""
-    ids = range(first, first + len(found))
+    """Write per_image.parquet and the scores of a cell that finds these shares of the class in the images.
+
+    `truth`: the images that have the class; None: all.
+    """
+    ids = range(1, 1 + len(found))
+    has = np.ones(len(found), bool) if truth is None else truth
     options = EvaluationOptions(families=(), bootstrap_samples=samples)
     settings = {"semantic": TaskSettings((BACKGROUND, CELL))}
     metadata = Metadata(options, settings, tuple(ids), tuple(groups) if groups else None)
     with Writer(folder / "per_image.parquet", metadata) as writer:
         rows = Rows("semantic")
-        for number, share in zip(ids, found):
+        for number, share, true in zip(ids, found, has):
             hit = round(float(np.clip(share, 0, 1)) * TRUE)
             rows.add(number, f"image{number}", 0, predicted=[0, 1], pixels=[EMPTY - 100, 100])
-            rows.add(number, f"image{number}", 1, predicted=[1, 0], pixels=[hit, TRUE - hit])
+            if true:
+                rows.add(number, f"image{number}", 1, predicted=[1, 0], pixels=[hit, TRUE - hit])
         writer.add(rows.batch())
     statistics = Statistics(folder / "per_image.parquet")
     write_scores(statistics, folder)

@@ -166,12 +166,13 @@ def test_groups_count_as_one_image(tmp_path: Path) -> None:
     files = {name: written(tmp_path / name, shares(n, 0), groups=groups) for n, name in enumerate("ab")}
     found = one(tmp_path, **files)
     assert (found.pairs["units"] == 4).all() and (found.pairs["p"] >= 2**-3).all()
-    assert "4 groups of test images" in found.words["text"].item()
+    text = found.words["text"].item()
+    assert "On 4 groups of test images no difference can be shown" in text and "6 are needed, 2 more" in text
 
 
-def test_rare_classes_are_named(tmp_path: Path) -> None:
-    files = {name: written(tmp_path / name, shares(n, 0, 4)) for n, name in enumerate("ab")}
-    assert (
-        "background and cell occur in fewer than ten test images"
-        in one(tmp_path, **files).words["text"].item()
-    )
+def test_too_few_images_and_rare_classes_are_named(tmp_path: Path) -> None:
+    files = {name: written(tmp_path / name, shares(n, 0, 8)) for n, name in enumerate("ab")}
+    assert "With fewer than 10 test images" in one(tmp_path, **files).words["text"].item()
+    few = [write_counts(tmp_path / f"few{n}", shares(n, 0), truth=np.arange(24) < 6) for n in range(2)]
+    files = {str(n): [[found.path]] for n, found in enumerate(few)}
+    assert "cell occurs in fewer than 10 test images" in one(tmp_path, **files).words["text"].item()

@@ -8,7 +8,7 @@ from statsmodels.stats.multitest import multipletests
 from segbench.comparison.baseline import over_baseline
 from segbench.comparison.estimates import estimates
 from segbench.comparison.holm import holm
-from segbench.comparison.pairs import p_value, pairs
+from segbench.comparison.pairs import least_units, p_value, pairs
 from segbench.comparison.resamples import Resamples
 
 
@@ -62,6 +62,16 @@ def test_few_images_never_prove_much() -> None:
     assert p_value(0.3, 0, 9, 10) == 2**-9
     assert p_value(0.0, 0.0, 9, 10) == 1
     assert np.isnan(p_value(0.3, 0.1, 0, 1))
+
+
+def test_the_images_that_are_needed_for_any_difference() -> None:
+    for pairs_made in (1, 6, 190):
+        needed = least_units(pairs_made)
+        assert (
+            pairs_made * p_value(0.3, 1e-9, 5, needed)
+            < 0.05
+            <= pairs_made * p_value(0.3, 1e-9, 5, needed - 1)
+        )
 
 
 def test_equal_networks_are_equivalent_and_not_parted() -> None:
