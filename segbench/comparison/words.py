@@ -192,7 +192,7 @@ def _baseline(run: RunDescription, baseline: pd.DataFrame) -> str:
     if baseline["p"].isna().all():
         return (
             "Against the baseline, nothing is tested: with so many networks, Wilcoxon's test with Holm's "
-            f"correction needs {baseline['missing'].iloc[0]} more datasets."
+            f"correction needs more datasets ({baseline['missing'].iloc[0]})."
         )
     better = baseline[(baseline["p"] < ALPHA) & (baseline["difference"] > 0)]
     names = listed([run.title(m) for m in better["model"]]) if len(better) else "no network"
