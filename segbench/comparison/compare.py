@@ -149,7 +149,8 @@ def compare(run: RunDescription, contests: list[Contest], scores: Mapping[Task, 
             "critical": test.critical,
         }
         whole = wide.dropna(axis="columns")
-        baseline = against(whole, options.baseline) if options.baseline in whole else None
+        chosen = options.baseline
+        baseline = against(whole, chosen) if chosen is not None and chosen in whole else None
         taus = agreement(ranked.set_index("model"))
         text = about_task(run, task, networks, matrix, test, taus, baseline)
         rows["networks"].append(networks)

@@ -50,7 +50,7 @@ def power(run: Path, difference: float, wanted: float) -> pd.DataFrame:
         image_sd, seed_sd = own["images_sd"].median(), own["seeds_sd"].median()
         known_seed = 0.0 if math.isnan(seed_sd) else seed_sd
         row = {
-            "dataset": description.dataset_title(dataset),
+            "dataset": description.dataset_title(str(dataset)),
             "task": task,
             "images": images,
             "seeds": seeds,

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 import pandas as pd
 
 from segbench.comparison.contest import Contest
+from segbench.comparison.orders import WAYS
 from segbench.comparison.pairs import ALPHA, least_units
 from segbench.comparison.rank_tests import RankTest
 from segbench.contract.run import RunDescription
@@ -157,7 +158,7 @@ def about_task(
         parts.append(_tested(run, ranked, test))
     if taus:
         agree = min(taus.values())
-        survives = ranked[[c for c in ranked if c.endswith("_order")]].iloc[0].dropna().eq(1).all()
+        survives = ranked[[f"{way}_order" for way in WAYS]].iloc[0].dropna().eq(1).all()
         parts.append(
             f"The order by mean score, by mean rank and by tests agree{'s' if len(taus) == 1 else ''} with "
             f"Kendall's tau of at least {agree:.2f}, and the first network is "

@@ -88,20 +88,20 @@ def bump(run: RunDescription, look: Mapping[str, Look], ranks: pd.DataFrame) -> 
     last = len(metrics) - 1
     # networks that share a rank get places next to each other for their names
     heights = ranks.iloc[:, -1].rank(method="first")
-    for model, own in ranks.iterrows():
-        style = look[str(model)]
+    for model, own, height in zip(map(str, ranks.index), ranks.to_numpy(), heights):
+        style = look[model]
         ax.plot(range(len(metrics)), own, color=style.color, marker=style.marker, lw=1.6, ms=5.5, alpha=0.9)
         ax.annotate(
-            _short(run.title(str(model))),
-            (last, heights[model]),
+            _short(run.title(model)),
+            (last, height),
             xytext=(9, 0),
             textcoords="offset points",
             va="center",
             color=style.color,
             size=8.5,
         )
-    ax.set_xticks(range(len(metrics)), [fill(header(m), 14) for m in metrics], size=8.5)
-    ax.set_yticks(range(1, count + 1), range(1, count + 1), size=8.5)
+    ax.set_xticks(range(len(metrics)), [fill(header(str(m)), 14) for m in metrics], size=8.5)
+    ax.set_yticks(range(1, count + 1), [*map(str, range(1, count + 1))], size=8.5)
     ax.set(ylim=(count + 0.5, 0.5), xlim=(-0.15, last + 0.1), ylabel="Rank")
     ax.tick_params(length=0)
     ax.grid(visible=False, axis="y")
@@ -136,7 +136,7 @@ def critical(
     titles = networks["model"].map(lambda m: _short(run.title(m), 24))
     names = dict(zip(networks["model"], titles.where(~titles.duplicated(keep=False), networks["model"])))
     ranks = pd.Series(networks["mean_rank"].to_numpy(), [names[m] for m in networks["model"]])
-    p = matrix.pivot(index="a", columns="b", values="p").reindex(index=names, columns=names).fillna(1.0)
+    p = matrix.pivot(index="a", columns="b", values="p").reindex(index=[*names], columns=[*names]).fillna(1.0)
     p.index, p.columns = ranks.index, ranks.index
     figure, ax = plt.subplots(figsize=(8.4, 1.2 + 0.14 * len(ranks)))
     ax.grid(visible=False)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Mapping
 from typing import Any
 
 import pandas as pd
@@ -12,7 +12,7 @@ from segbench.comparison.compare import Comparison
 from segbench.comparison.orders import WAYS
 from segbench.comparison.words import listed, p_text
 from segbench.contract.run import RunDescription
-from segbench.contract.view import Task
+from segbench.contract.view import TASKS, Task
 from segbench.report.tables import header, interval, metrics_of, score
 
 NOT_TESTED = "Not tested: no two networks have per-image statistics of this metric on the same images."
@@ -88,11 +88,12 @@ def order(
 def across(
     run: RunDescription,
     compared: Comparison,
-    embedded: Callable[[str, str, Task | None], list[dict[str, str]]],
+    plots: Mapping[Task, list[dict[str, str]]],
 ) -> list[dict[str, Any]]:
-    """Return what the page shows about each task over all datasets."""
+    """Return what the page shows about each task over all datasets, with its `plots`."""
     found = []
-    for task, rows in compared.networks.groupby("task", sort=False):
+    for task in (task for task in TASKS if task in set(compared.networks["task"])):
+        rows = compared.networks[compared.networks["task"] == task]
         words = _of(compared.words, "", task)["text"].tolist()
         test = compared.tests[compared.tests["task"] == task].iloc[0]
         own = compared.matrix[compared.matrix["task"] == task]
@@ -112,13 +113,13 @@ def across(
                 if cells
                 else [],
                 "names": [run.title(model) for model in ranked],
-                "plots": embedded("critical", "", task),
+                "plots": plots[task],
             }
         )
     return found
 
 
-def _cell(row: dict[str, Any]) -> dict[str, Any]:
+def _cell(row: Mapping[Any, Any]) -> dict[str, Any]:
     """Return one cell of the matrix of wins, ties and losses."""
     title = f"probability of improvement {row['improvement']:.2f} {interval(row['low'], row['high'])}"
     if not math.isnan(row["p"]):

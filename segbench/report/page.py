@@ -6,7 +6,6 @@ import base64
 import logging
 import math
 from collections.abc import Callable, Mapping
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -91,7 +90,9 @@ def report(run_json: Path, summary: Path, out: Path) -> None:
             progress=_progress(run, cells),
             unscored=cells[~cells["status"].isin(["ok", "not-applicable"])].to_dict("records"),
             skipped=cells[cells["status"] == "not-applicable"].to_dict("records"),
-            across=across(run, compared, _embedded(run, plots, folder)),
+            across=across(
+                run, compared, {t: _embedded(run, plots, folder, "critical", "", t) for t in TASKS}
+            ),
             gaps=_gaps(run, read_gaps(summary)),
             derived_note=DERIVED_NOTE,
             controls=_controls(run, tables),
@@ -150,19 +151,15 @@ def _hardest(run: RunDescription, dataset: str, task: Task, networks: list[str])
 
 
 def _embedded(
-    run: RunDescription, plots: list[Plot], folder: Path
-) -> Callable[[str, str, Task | None], list[dict[str, str]]]:
-    """Return a function that embeds the plots of a kind, of a dataset and task."""
+    run: RunDescription, plots: list[Plot], folder: Path, kind: str, dataset: str, task: Task | None
+) -> list[dict[str, str]]:
+    """Return the plots of a kind, of a dataset and task, as images within the page."""
     suffix = run.options.formats[0]
-
-    def embedded(kind: str, dataset: str, task: Task | None) -> list[dict[str, str]]:
-        return [
-            {"uri": data_uri(folder / "plots" / f"{p.stem}.{suffix}"), "caption": p.caption, "kind": kind}
-            for p in plots
-            if (p.kind, p.dataset, p.task) == (kind, dataset, task)
-        ]
-
-    return embedded
+    return [
+        {"uri": data_uri(folder / "plots" / f"{p.stem}.{suffix}"), "caption": p.caption, "kind": kind}
+        for p in plots
+        if (p.kind, p.dataset, p.task) == (kind, dataset, task)
+    ]
 
 
 def _dataset(
@@ -180,22 +177,24 @@ def _dataset(
     except SegbenchError:
         info = None
 
-    embedded = partial(_embedded(run, plots, folder), dataset=name)
+    def embedded(kind: str, task: Task | None) -> list[dict[str, str]]:
+        return _embedded(run, plots, folder, kind, name, task)
+
     return {
         "name": name,
         "title": run.dataset_title(name),
         "folds": run.datasets[name].folds,
         "info": info,
-        "learning": embedded("learning", task=None),
+        "learning": embedded("learning", None),
         "tasks": [
             {
                 "task": task,
                 "best": best(run, compared, dataset, task, table),
                 "order": order(run, compared, dataset, task, table),
-                "metrics": embedded("metrics", task=task) + embedded("baseline", task=task),
+                "metrics": embedded("metrics", task) + embedded("baseline", task),
                 "table": Markup(to_html(run, table)),  # escaped by its own template
-                "plots": embedded("scores", task=task) + embedded("cost", task=task),
-                "classes": embedded("classes", task=task),
+                "plots": embedded("scores", task) + embedded("cost", task),
+                "classes": embedded("classes", task),
                 "gallery": galleries.get((name, task)),
             }
             for (dataset, task), table in tables.items()
