@@ -79,8 +79,8 @@ def order(
             for row in _of(compared.baseline, dataset, task).to_dict("records")
         ],
         "left_out": [
-            {"title": run.title(model), "reason": reason}
-            for model, reason in zip(left_out["model"], left_out["reason"])
+            {"titles": listed([run.title(model) for model in models]), "reason": reason}
+            for reason, models in left_out.groupby("reason", sort=False)["model"]
         ],
     }
 
