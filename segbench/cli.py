@@ -425,6 +425,26 @@ def overview(
 
 
 @app.command()
+def power(
+    run: Annotated[
+        Path | None, typer.Argument(help="Folder of a run; by default, the run started last.")
+    ] = None,
+    difference: Annotated[
+        float, typer.Option(min=1e-4, max=1, help="Difference of two networks' primary scores.")
+    ] = 0.01,
+    wanted: Annotated[
+        float, typer.Option("--power", min=0.5, max=0.999, help="Probability to find it.")
+    ] = 0.8,
+) -> None:
+    """Print how many test images or seeds are needed to part two networks, as Markdown."""
+    from segbench.comparison.power import power as needed
+    from segbench.comparison.power import to_markdown
+    from segbench.report.status import newest_run
+
+    print(to_markdown(needed(run or newest_run(), difference, wanted), difference, wanted), end="")
+
+
+@app.command()
 def segment(
     model: Annotated[Path, typer.Argument(help="A trained model.pt.")],
     inputs: Annotated[list[Path], typer.Argument(help="Images, folders of images, or videos.")],

@@ -20,6 +20,7 @@ LAYERS = [
     {"training"},
     {"prediction"},
     {"evaluation"},
+    {"comparison"},
     {"report"},
     {"catalogue"},
     {"adopt"},

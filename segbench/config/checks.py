@@ -56,6 +56,15 @@ def unknown_names(config: RunConfig, registry: Path, source: str) -> Iterator[Pr
             yield Problem(f"{source}: {key}", f"no {kind[:-1]} '{name}'" + did_you_mean(name, known[kind]))
 
 
+def absent_baseline(config: RunConfig, source: str) -> Iterator[Problem]:
+    """Find a baseline of the report that the run does not train."""
+    name = config.report.baseline
+    if name is not None and name not in config.models:
+        yield Problem(
+            f"{source}: report.baseline", f"the run has no model '{name}'" + did_you_mean(name, config.models)
+        )
+
+
 def repeated_names(config: RunConfig, source: str) -> Iterator[Problem]:
     """Find datasets, models, controls and seeds that are listed twice."""
     for kind in ("datasets", "models", "controls", "seeds"):

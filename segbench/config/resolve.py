@@ -51,6 +51,7 @@ def resolve(
     if config is None:
         raise error_of(problems)
     problems += checks.unknown_names(config, registry, source)
+    problems += checks.absent_baseline(config, source)
     problems += checks.repeated_names(config, source)
     datasets = {name: _with_options(config, name, entry) for name, entry in datasets.items()}
     problems += checks.conflicting_archives(datasets, registry)

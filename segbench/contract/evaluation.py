@@ -29,6 +29,6 @@ class EvaluationOptions(BaseModel):
     calibration_bins: Annotated[int, Field(ge=1)] = 10
     """Bins of the expected calibration error."""
     bootstrap_samples: Annotated[int, Field(ge=0)] = 1000
-    """Resamples of the images for the interval of each primary metric; 0: no intervals."""
+    """Draws of the images, from which the stability of ranks follows. 0: no draws, intervals and tests."""
     bootstrap_seed: Annotated[int, Field(ge=0)] = 0
     """Seed of the resamples."""

@@ -35,3 +35,8 @@ class ReportOptions(BaseModel):
     `[4, 3, 2]`; they count from 1. Default: three channels as RGB, else the first as grey."""
     primary: dict[Task, Annotated[str, AfterValidator(_ranking)]] = {}
     """By task: the metric that ranks the networks. Default: miou, box_ap, ap and pq."""
+    equivalent: Annotated[float, Field(ge=0, lt=1)] = 0.005
+    """Largest difference of primary scores that does not matter in practice. Two networks are equivalent if
+    the interval of their difference is within it."""
+    baseline: str | None = None
+    """Network that every other one is compared with. null: none."""

@@ -9,10 +9,10 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from segbench.contract.scores import PRIMARY, SCORE_COLUMNS, Score
+from segbench.contract.scores import SCORE_COLUMNS, Score
 from segbench.contract.view import Task
-from segbench.evaluation.bootstrap import interval
 from segbench.evaluation.instance import ap as instance
+from segbench.evaluation.intervals import interval, primary_metric
 from segbench.evaluation.panoptic import quality as panoptic
 from segbench.evaluation.semantic import confusion as semantic
 from segbench.evaluation.semantic import overlapping
@@ -74,9 +74,7 @@ def document(statistics: Statistics, scores: list[Score], **figures: Any) -> dic
         result["groups"] = len(set(metadata.groups) - {None}) + metadata.groups.count(None)
     if metadata.options.bootstrap_samples:
         for task in metadata.tasks:
-            boxes_only = task == "instance" and "mask" not in metadata.tasks[task].kinds
-            metric = f"box_{PRIMARY[task]}" if boxes_only else PRIMARY[task]
-            result["intervals"][task] = {metric: interval(statistics, task)}
+            result["intervals"][task] = {primary_metric(statistics, task): interval(statistics, task)}
     if "semantic" in metadata.tasks and not metadata.tasks["semantic"].overlapping:
         result["confusion"] = {
             "classes": [c.name for c in metadata.tasks["semantic"].classes],

@@ -12,6 +12,7 @@ from typing import Any
 import pandas as pd
 from markupsafe import Markup
 
+from segbench.comparison.compare import Comparison, read_comparison
 from segbench.contract.run import RunDescription
 from segbench.contract.scores import CONTRACT_KEYS
 from segbench.contract.view import TASKS, Task
@@ -19,10 +20,12 @@ from segbench.data.dataset import Dataset
 from segbench.errors import SegbenchError
 from segbench.evaluation.worst import worst
 from segbench.files import atomic_folder, read_json, write_text
+from segbench.report.comparison_plots import comparison_figures
 from segbench.report.gallery import gallery
-from segbench.report.plots import Plot, draw
+from segbench.report.intervals import with_intervals
+from segbench.report.order import across, best, order
+from segbench.report.plots import Plot, draw, draw_figures
 from segbench.report.published import published
-from segbench.report.statistics import ENOUGH_DATASETS, ranks
 from segbench.report.summarise import comparisons, read_gaps, read_pooled, read_summary
 from segbench.report.tables import (
     DERIVED_NOTE,
@@ -31,7 +34,6 @@ from segbench.report.tables import (
     main_scores,
     metrics_of,
     repetitions,
-    score,
     to_html,
 )
 from segbench.units import count, duration, memory
@@ -71,24 +73,27 @@ def report(run_json: Path, summary: Path, out: Path) -> None:
     """
     run = RunDescription.read(run_json)
     scores, cells = read_summary(summary)
-    tables = comparisons(run, scores, cells, read_pooled(summary))
+    compared = read_comparison(summary / "comparison")
+    tables = with_intervals(comparisons(run, scores, cells, read_pooled(summary)), compared)
     cells = cells.assign(repetition=repetitions(cells))
     with atomic_folder(out) as folder:
         plots = draw(run, scores, cells, tables, folder / "plots")
+        plots += draw_figures(run, comparison_figures(run, tables, compared), folder / "plots")
         galleries = _galleries(run, tables, folder / "gallery")
         page = environment().get_template("page.html.j2").render(
             run=run,
             title=run.options.title or f"Run {run.name}",
-            datasets=[_dataset(run, name, tables, plots, galleries, folder) for name in run.datasets],
+            datasets=[_dataset(run, d, tables, plots, galleries, folder, compared) for d in run.datasets],
             networks=_networks(run, cells),
             published=published(run, scores),
             places=_places(cells),
             progress=_progress(run, cells),
             unscored=cells[~cells["status"].isin(["ok", "not-applicable"])].to_dict("records"),
             skipped=cells[cells["status"] == "not-applicable"].to_dict("records"),
-            ranks=_ranks(tables),
+            across=across(
+                run, compared, {t: _embedded(run, plots, folder, "critical", "", t) for t in TASKS}
+            ),
             gaps=_gaps(run, read_gaps(summary)),
-            enough=ENOUGH_DATASETS,
             derived_note=DERIVED_NOTE,
             controls=_controls(run, tables),
             contracts=_contracts(run, scores, tables),
@@ -145,6 +150,18 @@ def _hardest(run: RunDescription, dataset: str, task: Task, networks: list[str])
     return []
 
 
+def _embedded(
+    run: RunDescription, plots: list[Plot], folder: Path, kind: str, dataset: str, task: Task | None
+) -> list[dict[str, str]]:
+    """Return the plots of a kind, of a dataset and task, as images within the page."""
+    suffix = run.options.formats[0]
+    return [
+        {"uri": data_uri(folder / "plots" / f"{p.stem}.{suffix}"), "caption": p.caption, "kind": kind}
+        for p in plots
+        if (p.kind, p.dataset, p.task) == (kind, dataset, task)
+    ]
+
+
 def _dataset(
     run: RunDescription,
     name: str,
@@ -152,6 +169,7 @@ def _dataset(
     plots: list[Plot],
     galleries: Mapping[tuple[str, Task], dict[str, str]],
     folder: Path,
+    compared: Comparison,
 ) -> dict[str, Any]:
     """Return everything that the page shows about one dataset."""
     try:
@@ -160,12 +178,7 @@ def _dataset(
         info = None
 
     def embedded(kind: str, task: Task | None) -> list[dict[str, str]]:
-        suffix = run.options.formats[0]
-        return [
-            {"uri": data_uri(folder / "plots" / f"{p.stem}.{suffix}"), "caption": p.caption, "kind": kind}
-            for p in plots
-            if (p.kind, p.dataset, p.task) == (kind, name, task)
-        ]
+        return _embedded(run, plots, folder, kind, name, task)
 
     return {
         "name": name,
@@ -176,7 +189,9 @@ def _dataset(
         "tasks": [
             {
                 "task": task,
-                "best": _best(run, table),
+                "best": best(run, compared, dataset, task, table),
+                "order": order(run, compared, dataset, task, table),
+                "metrics": embedded("metrics", task) + embedded("baseline", task),
                 "table": Markup(to_html(run, table)),  # escaped by its own template
                 "plots": embedded("scores", task) + embedded("cost", task),
                 "classes": embedded("classes", task),
@@ -186,29 +201,6 @@ def _dataset(
             if dataset == name
         ],
     }
-
-
-def _best(run: RunDescription, table: pd.DataFrame) -> dict[str, Any] | None:
-    """Return the best network of a table, its costs, and its margin over the second best."""
-    metric = metrics_of(table)[0]
-    networks = table[~table["control"] & table[metric].notna()]
-    if networks.empty:
-        return None
-    best = networks.iloc[0]
-    found = {
-        "title": run.title(best["model"]),
-        "metric": header(metric),
-        "score": score(best[metric], best[f"{metric}_sd"]),
-        "seeds": best["seeds"],
-        "row": best,
-        "next": None,
-    }
-    if len(networks) > 1:
-        second = networks.iloc[1]
-        spread = max(best[f"{metric}_sd"], second[f"{metric}_sd"])  # NaN with one seed
-        margin = best[metric] - second[metric]
-        found |= {"next": run.title(second["model"]), "margin": margin, "within_spread": margin <= spread}
-    return found
 
 
 def _networks(run: RunDescription, cells: pd.DataFrame) -> list[dict[str, Any]]:
@@ -259,14 +251,6 @@ def _progress(run: RunDescription, cells: pd.DataFrame) -> dict[str, Any]:
         "seeds": sorted({c.seed for c in run.cells if not c.control}),
         "train_seconds": float(cells["train_seconds"].sum()) if "train_seconds" in cells else 0.0,
     }
-
-
-def _ranks(tables: Tables) -> list[dict[str, Any]]:
-    groups = ranks(tables).groupby("task", sort=False)
-    return [
-        {"task": task, "rows": rows.to_dict("records"), "p": rows["p"].iloc[0], "n": rows["datasets"].max()}
-        for task, rows in groups
-    ]
 
 
 def _gaps(run: RunDescription, gaps: pd.DataFrame | None) -> list[dict[str, Any]]:

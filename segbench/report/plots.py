@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import combinations, cycle
 from pathlib import Path
@@ -94,10 +94,15 @@ def draw(
         scores, cells: See `segbench.report.summarise.collect`.
         tables: Comparisons by dataset and task; see `segbench.report.tables.compare`.
     """
+    return draw_figures(run, _figures(run, scores, cells, tables), folder)
+
+
+def draw_figures(run: RunDescription, figures: Iterable[tuple[Plot, Figure]], folder: Path) -> list[Plot]:
+    """Write figures to `folder`, in every format of the report options. They are made one after the other."""
     folder.mkdir(parents=True, exist_ok=True)
     drawn = []
     with sns.axes_style("white"), plt.rc_context(RC):
-        for plot, figure in _figures(run, scores, cells, tables):
+        for plot, figure in figures:
             for suffix in run.options.formats:
                 figure.savefig(
                     folder / f"{plot.stem}.{suffix}",

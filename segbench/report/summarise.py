@@ -9,14 +9,17 @@ from typing import Any
 
 import pandas as pd
 
+from segbench.comparison.compare import Comparison
+from segbench.comparison.compare import compare as compare_networks
 from segbench.contract.run import CellDescription, RunDescription
 from segbench.contract.scores import SCORE_COLUMNS
 from segbench.contract.view import TASKS, Task
 from segbench.errors import SegbenchError
 from segbench.files import atomic_folder, read_json, write_text
 from segbench.report.cell_status import cell_status
+from segbench.report.contests import contests, primary_scores
 from segbench.report.gaps import gaps
-from segbench.report.statistics import ranks
+from segbench.report.intervals import with_intervals
 from segbench.report.tables import compare, to_html, to_markdown
 
 logger = logging.getLogger(__name__)
@@ -31,7 +34,7 @@ def summarise(run_json: Path, out: Path) -> None:
     cells.csv: every planned cell and every skipped pair, with status, reason and costs.
     pooled.csv: the scores over all folds, for datasets with cross-validation.
     tables/<dataset>_<task>.{csv,md,html}: the comparison of the models.
-    ranks.csv: mean rank of the networks over the datasets of each task.
+    comparison/*.csv: intervals, tests and ranks; see `segbench.comparison.compare.Comparison`.
     gaps.csv: scores on the training split and on the evaluation split, if both are scored.
 
     A cell that failed, is missing or cannot be read becomes a row of the tables, not an error.
@@ -46,12 +49,14 @@ def summarise(run_json: Path, out: Path) -> None:
             pooled.to_csv(folder / "pooled.csv", index=False)
         (folder / "tables").mkdir()
         tables = comparisons(run, scores, cells, pooled)
+        compared = compare_all(run, scores, tables)
+        compared.write(folder / "comparison")
+        tables = with_intervals(tables, compared)
         for (dataset, task), table in tables.items():
             stem = f"{dataset}_{task}"
             table.to_csv(folder / "tables" / f"{stem}.csv", index=False)
             write_text(folder / "tables" / f"{stem}.md", to_markdown(run, table))
             write_text(folder / "tables" / f"{stem}.html", to_html(run, table))
-        ranks(tables).to_csv(folder / "ranks.csv", index=False)
         if "train" in run.score_splits:
             gaps(run, scores).to_csv(folder / "gaps.csv", index=False)
     done = int((cells["status"] == "ok").sum())
@@ -143,6 +148,14 @@ def comparisons(
     have = set(zip(scores["dataset"], scores["task"])) | {(c.dataset, c.task) for c in run.cells}
     pairs = [(d, t) for d in run.datasets for t in TASKS if (d, t) in have]
     return {pair: compare(run, scores, cells, *pair, pooled) for pair in pairs}
+
+
+def compare_all(
+    run: RunDescription, scores: pd.DataFrame, tables: dict[tuple[str, Task], pd.DataFrame]
+) -> Comparison:
+    """Compare all networks by their files of per-image statistics."""
+    own = contests(run, of_evaluation_splits(scores), tables)
+    return compare_networks(run, own, primary_scores(tables))
 
 
 def read_summary(folder: Path) -> tuple[pd.DataFrame, pd.DataFrame]:

@@ -20,6 +20,11 @@ FOLDS_NOTE = (
     "Cross-validation: mean ± sample standard deviation over the folds and seeds. Pooled: the images of all "
     "folds scored as one set, each by the network that was not trained on it."
 )
+RANK_NOTE = (
+    "Rank: 1 + the number of networks that are significantly better (paired test, Holm's correction, "
+    "p < .05). Networks with a letter in common are not told apart."
+)
+INTERVAL_NOTE = "In brackets: the interval of 95 % over the test images{}."
 DERIVED_NOTE = f"{DERIVED} derived: converted from the network's output for another task."
 
 
@@ -167,6 +172,33 @@ def score(value: float, sd: float = math.nan) -> str:
     return f"{value:.3f}" if math.isnan(sd) else f"{value:.3f} ± {sd:.3f}"
 
 
+def interval(low: float, high: float) -> str:
+    """Format an interval; empty if it is undefined."""
+    return "" if math.isnan(low) or math.isnan(high) else f"[{low:.3f}, {high:.3f}]"
+
+
+def ranked(table: pd.DataFrame) -> bool:
+    """Return whether networks of a table were compared by a test."""
+    return "letters" in table and bool((table["letters"] != "").any())
+
+
+def rank(row: pd.Series) -> str:
+    """Format rank and letters of a row; empty if it was not compared."""
+    return f"{row['rank']:.0f} {row['letters']}" if row.get("letters") else ""
+
+
+def interval_note(table: pd.DataFrame) -> str:
+    """Return what the intervals of a table are over; empty without any."""
+    known = [c for c in table.columns if str(c).endswith("_low") and table[c].notna().any()]
+    if not known:
+        return ""
+    several = (table.loc[~table["control"], "seeds"] > 1).any()
+    left_out = ". The seed was not varied: what it changes is left out" if not several else " and the seeds"
+    if pooled_of(table):
+        left_out += "; of the score over all folds"
+    return INTERVAL_NOTE.format(left_out)
+
+
 @cache
 def environment() -> Environment:
     """Return the Jinja environment of the templates. Text is escaped."""
@@ -185,13 +217,20 @@ def _shown(run: RunDescription, table: pd.DataFrame) -> list[dict[str, Any]]:
     """Return the contents of the table for both Markdown and HTML."""
     metrics, pooled = metrics_of(table), pooled_of(table)
     best = {m: set(best_of(table, m).index) if (~table["control"]).sum() > 1 else set() for m in metrics}
+
+    def bounds(row: pd.Series, metric: str) -> str:
+        return interval(row.get(f"{metric}_low", math.nan), row.get(f"{metric}_high", math.nan))
+
     return [
         {
             "title": run.title(row["model"]),
             "row": row,
             "mark": DERIVED if row["derived"] else "",
-            "scores": [(row[m], row[f"{m}_sd"], i in best[m]) for m in metrics],
-            "pooled": score(row[pooled]) if pooled else "",
+            "rank": rank(row),
+            "scores": [
+                (row[m], row[f"{m}_sd"], "" if pooled else bounds(row, m), i in best[m]) for m in metrics
+            ],
+            "pooled": f"{score(row[pooled])} {bounds(row, metrics[0])}".strip() if pooled else "",
             "seeds": str(row["seeds"]) + (f" of {row['planned']}" if row["seeds"] < row["planned"] else ""),
             "costs": [count(row[k]) if k == "train_parameters" else duration(row[k]) for k in COSTS],
         }
@@ -210,6 +249,9 @@ def to_html(run: RunDescription, table: pd.DataFrame) -> str:
         note=DERIVED_NOTE,
         derived=DERIVED,
         precision=precision_note(run, table),
+        ranked=ranked(table),
+        intervals=interval_note(table),
+        rank_note=RANK_NOTE,
     )
 
 
@@ -217,7 +259,15 @@ def to_markdown(run: RunDescription, table: pd.DataFrame) -> str:
     """Return a comparison as a Markdown table with its notes."""
     metrics, folds = metrics_of(table), pooled_of(table) is not None
     pooled = [f"{header(metrics[0])} pooled"] if folds else []
-    heads = ["Model", *map(header, metrics), *pooled, "Cells" if folds else "Seeds", *COSTS.values()]
+    tested = ranked(table)
+    heads = [
+        "Model",
+        *(["Rank"] if tested else []),
+        *map(header, metrics),
+        *pooled,
+        "Cells" if folds else "Seeds",
+        *COSTS.values(),
+    ]
     lines = [heads, ["---"] + ["---:"] * (len(heads) - 1)]
     for shown in _shown(run, table):
         row = shown["row"]
@@ -226,12 +276,20 @@ def to_markdown(run: RunDescription, table: pd.DataFrame) -> str:
         if row["status"] != "ok":
             scores = [f"{row['status']}: {markdown_text(row['reason'])}", *[""] * (len(metrics) - 1)]
         else:
-            scores = [f"**{score(*one)}**" if best else score(*one) for *one, best in shown["scores"]]
+            scores = [
+                f"{f'**{score(mean, sd)}**' if best else score(mean, sd)} {bounds}".strip()
+                for mean, sd, bounds, best in shown["scores"]
+            ]
         last = [shown["pooled"]] if folds else []
-        lines.append([name, *scores, *last, shown["seeds"], *shown["costs"]])
+        lines.append(
+            [name, *([shown["rank"]] if tested else []), *scores, *last, shown["seeds"], *shown["costs"]]
+        )
     text = "\n".join("| " + " | ".join(line) + " |" for line in lines) + "\n"
     text += f"\n{FOLDS_NOTE}\n" if folds else ""
     text += f"\n{DERIVED_NOTE}\n" if table["derived"].any() else ""
+    text += f"\n{RANK_NOTE}\n" if tested else ""
+    if note := interval_note(table):
+        text += f"\n{note}\n"
     if note := precision_note(run, table):
         text += f"\n{markdown_text(note)}\n"
     noted = table[(table["status"] == "ok") & (table["reason"] != "")]

@@ -36,6 +36,11 @@ def test_unknown_names_in_exclude_and_overrides_are_errors(registry: Path) -> No
     assert "dataset_options: no dataset 'stret'; did you mean 'street'?" in text
 
 
+def test_a_baseline_that_the_run_does_not_train_is_an_error(registry: Path) -> None:
+    with pytest.raises(SegbenchError, match="report.baseline: the run has no model 'resnet'"):
+        resolve(config(report={"baseline": "resnet"}), registry)
+
+
 def test_a_name_listed_twice_is_an_error(registry: Path) -> None:
     with pytest.raises(SegbenchError, match="'unet' is listed twice"):
         resolve(config(models=["unet", "unet"]), registry)

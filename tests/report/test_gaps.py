@@ -72,7 +72,7 @@ def test_scores_have_the_split_and_the_tables_do_not_change(run: Path, plain: Pa
     before = pd.read_csv(tmp_path / "plain/scores.csv")
     assert "split" not in before and not (tmp_path / "plain/gaps.csv").exists()
     assert len(both[both["split"] == "test"]) == len(before)
-    for name in ("tables/vessels_semantic.csv", "cells.csv", "ranks.csv"):
+    for name in ("tables/vessels_semantic.csv", "cells.csv", "comparison/networks.csv"):
         assert (tmp_path / "both" / name).read_text() == (tmp_path / "plain" / name).read_text()
     pd.testing.assert_frame_equal(read_summary(tmp_path / "both")[0], read_summary(tmp_path / "plain")[0])
     frames = [overview(RunDescription.read(path)) for path in (run, plain)]

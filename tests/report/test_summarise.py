@@ -3,12 +3,14 @@ import math
 import os
 import platform
 import shutil
+from dataclasses import fields
 from pathlib import Path
 
 import pandas as pd
 import pytest
 from fake_run import make_run
 
+from segbench.comparison.compare import Comparison
 from segbench.contract.run import RunDescription
 from segbench.contract.scores import PRIMARY
 from segbench.errors import SegbenchError
@@ -45,7 +47,7 @@ def test_all_files_of_a_finished_run(finished, tmp_path):
     names = {p.relative_to(tmp_path / "summary").as_posix() for p in (tmp_path / "summary").rglob("*.*")}
     pairs = ["vessels_semantic", "bubbles_semantic", "bubbles_instance"]
     pairs += [f"street_{task}" for task in ("semantic", "instance", "panoptic")]
-    expected = {"scores.csv", "cells.csv", "ranks.csv"}
+    expected = {"scores.csv", "cells.csv"} | {f"comparison/{one.name}.csv" for one in fields(Comparison)}
     assert names == expected | {f"tables/{p}.{kind}" for p in pairs for kind in ("csv", "md", "html")}
 
     scores, cells = read_summary(tmp_path / "summary")

@@ -20,7 +20,9 @@ rule summarise:
         run=f"{RESULTS}/run.json",
         out=lambda w, output: Path(output[0]).parent,
         shown=digest("cells", "skipped", "datasets", "models"),
-        primary=json.dumps(CONFIG.report.primary),
+        compared=CONFIG.report.model_dump_json(
+            include={"primary", "equivalent", "baseline"}
+        ),
         code=code_of("segbench.report.summarise"),
     shell:
         "segbench summarise {params.run:q} --out {params.out:q} --log {log:q}"

@@ -9,7 +9,8 @@ from segbench.contract.evaluation import EvaluationOptions
 from segbench.data.dataset import Dataset
 from segbench.data.writing.writer import write_dataset
 from segbench.errors import SegbenchError
-from segbench.evaluation.bootstrap import draws, resampled
+from segbench.evaluation.bootstrap import draws
+from segbench.evaluation.resampled import resampled
 from segbench.evaluation.runner.evaluate import evaluate
 from segbench.evaluation.semantic.overlapping import read_bits
 from segbench.evaluation.statistics import Statistics
@@ -81,7 +82,7 @@ def test_images_and_resamples_have_the_mean_over_the_classes(scored):
     by_draw = {(1, 1): values["miou", ""], (2, 0): (4 / 7 + 4 / 6) / 2, (0, 2): 0}
     weights = draws(2, 20, 0)
     expected = [by_draw[tuple(w)] for w in weights.tolist()]
-    assert resampled(statistics, "semantic", 20, 0) == pytest.approx(expected)
+    assert resampled(statistics, "semantic", weights)["miou"] == pytest.approx(expected)
 
 
 def test_values_beyond_the_classes_are_refused():
