@@ -88,6 +88,8 @@ def plan(arguments: list[str], *, ceiling: float | None = None, yes: bool = Fals
         print(line)
     for pair in run.skipped:
         print(f"  skipped: {pair}")
+    for dataset in run.missing:
+        print(f"  {dataset}")
     for line in fitted_recipes(run):
         print(line)
     free = shutil.disk_usage(_existing(Path(run.config.results))).free

@@ -21,6 +21,7 @@ from segbench.jobs import demand, slurm
 from segbench.jobs.fitted_cell import fitted_cell
 from segbench.jobs.fingerprint import fingerprint
 from segbench.jobs.locks import hold, place_of_locks, share
+from segbench.jobs.missing import without_missing
 
 try:
     RUN = resolve(
@@ -30,6 +31,8 @@ try:
         source=", ".join(map(str, workflow.configfiles)) or "--config",
         check_code=not workflow.remote_exec,  # the submitting process has checked it
     )
+    if not workflow.remote_exec:  # a node need not see the archives
+        RUN = without_missing(RUN)
 except SegbenchError as error:
     raise WorkflowError(str(error)) from None
 
