@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 from typing import Annotated, Literal
 from urllib.parse import urlsplit
+from urllib.request import url2pathname
 
 from pydantic import (
     AfterValidator,
@@ -26,6 +28,14 @@ def _well_formed(checksum: str) -> str:
     if not re.fullmatch("sha256:[0-9a-f]{8,64}|md5:[0-9a-f]{32}", checksum.lower()):
         raise ValueError("a checksum is 'sha256:' and 8 to 64 hexadecimal digits, or 'md5:' and 32")
     return checksum.lower()
+
+
+def local_path(address: str) -> Path | None:
+    """Return the path of a folder name or file: address; None for an http address."""
+    parts = urlsplit(address)
+    if parts.scheme in ("http", "https"):
+        return None
+    return Path(url2pathname(parts.path) if parts.scheme == "file" else address).expanduser()
 
 
 Address = Annotated[str, AfterValidator(_known_scheme)]

@@ -7,8 +7,7 @@ from pathlib import Path
 
 from segbench.config.resolved_run import ResolvedRun
 from segbench.contract.run import MissingDataset
-from segbench.contract.sources import Archive
-from segbench.data.sources.fetch import local_path
+from segbench.contract.sources import Archive, local_path
 from segbench.errors import SegbenchError
 
 

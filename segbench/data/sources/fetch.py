@@ -10,9 +10,8 @@ import shutil
 from pathlib import Path
 from typing import Literal, NamedTuple
 from urllib.parse import quote, urlsplit
-from urllib.request import url2pathname
 
-from segbench.contract.sources import Archive, Provenance
+from segbench.contract.sources import Archive, Provenance, local_path
 from segbench.data.sources.download import Unreachable, discard, download, exists
 from segbench.errors import SegbenchError
 from segbench.files import atomic_path, scratch
@@ -183,14 +182,6 @@ def _mirror_checksum(name: str, mirror: str, out: Path, patience: _Patience) -> 
 
 def _join(mirror: str, name: str) -> str:
     return f"{mirror.rstrip('/')}/{quote(name)}" if "://" in mirror else str(Path(mirror) / name)
-
-
-def local_path(address: str) -> Path | None:
-    """Return the path of a folder name or file: address; None for an http address."""
-    parts = urlsplit(address)
-    if parts.scheme in ("http", "https"):
-        return None
-    return Path(url2pathname(parts.path) if parts.scheme == "file" else address).expanduser()
 
 
 def _unusable(mirror: str, name: str, error: Unreachable) -> SegbenchError:
