@@ -103,6 +103,11 @@ def convert(
     archive: Annotated[
         list[Path] | None, typer.Option(help="A fetched archive; repeat the option for each archive.")
     ] = None,
+    borrow: Annotated[
+        str,
+        typer.Option(help="JSON of archives to fetch, and to remove afterwards, by path."),
+    ] = "{}",
+    mirror: Mirror = None,
     threads: Annotated[int, typer.Option(min=1, help="Number of processes that write images.")] = 1,
     state: Annotated[Path | None, typer.Option(help="Folder for state.json.")] = None,
     log: Log = None,
@@ -110,10 +115,13 @@ def convert(
     """Convert a dataset to the canonical form, or generate it."""
     set_up_logging(log)
     with recorded("convert", state or out.parent / f"{name}.state", log):
+        from segbench.contract.sources import Archive
         from segbench.data.convert import ConvertSpec, convert_dataset
+        from segbench.data.sources.borrow import borrowed
 
         parsed = _parsed(ConvertSpec, spec)
-        with alone_with(out):
+        lent = {Path(path): Archive(**entry) for path, entry in _json(borrow, "--borrow").items()}
+        with alone_with(out), borrowed(lent, mirror):
             convert_dataset(name, parsed, archive or [], out, processes=threads)
 
 

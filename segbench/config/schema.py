@@ -183,6 +183,10 @@ class RunConfig(Strict):
     """Folder of the converted datasets. Runs that name the same folder share them."""
     archives: Folder = "results/archives"
     """Folder of the archives. Put archives that cannot be downloaded automatically here."""
+    keep_archives: bool = True
+    """false: an archive is fetched by the conversion that needs it and removed as soon as that is done, one
+    dataset at a time, so that the disk never holds more. A finished dataset never needs its archives again;
+    archives that you have put in place stay. A change of this key converts again."""
     weights: Folder = "results/weights"
     """Folder of the pretrained weights."""
     mirror: Annotated[str, AfterValidator(_place)] | None = None

@@ -1,5 +1,25 @@
 # Fetch archives and weights, convert datasets to the canonical format, and check them.
 
+if not CONFIG.keep_archives:  # one conversion at a time has archives on the disk
+    workflow.register_resource("preparing", 1)
+
+
+def records_of(wildcards):
+    """Records of the fetched archives of a dataset; none if the conversion itself fetches them."""
+    archives = RUN.datasets[wildcards.dataset].archives
+    return [f"{ARCHIVES}/{name}.json" for name in archives if CONFIG.keep_archives]
+
+
+def archive_arguments(dataset):
+    """Options of `segbench convert` that name the archives of a dataset."""
+    archives = RUN.datasets[dataset].archives
+    places = {name: f"{ARCHIVES}/{name}" for name in archives}
+    found = [option for place in places.values() for option in ("--archive", place)]
+    if CONFIG.keep_archives or not archives:
+        return found
+    lent = {places[name]: json.loads(dumps(one)) for name, one in archives.items()}
+    return [*found, "--borrow", json.dumps(lent), *MIRROR]
+
 
 localrules:
     fetch_archive,
@@ -36,9 +56,7 @@ rule fetch_weights:
 
 rule convert_dataset:
     input:
-        archives=lambda w: [
-            f"{ARCHIVES}/{name}.json" for name in RUN.datasets[w.dataset].archives
-        ],
+        archives=records_of,
     output:
         f"{DATA}/{{dataset}}/dataset.json",
     log:
@@ -51,13 +69,11 @@ rule convert_dataset:
         runtime=demand.conversion_minutes,
         # not a param: another run with the same data must not repeat the job
         state=lambda w: f"{RESULTS}/datasets/{w.dataset}",
+        preparing=int(not CONFIG.keep_archives),
     params:
         spec=lambda w: RUN.convert_spec(w.dataset),
-        archives=lambda w, input: [
-            argument
-            for record in input.archives
-            for argument in ("--archive", record.removesuffix(".json"))
-        ],
+        # with `input`, which hides it from the comparison of params: where archives lie does not repeat the job
+        archives=lambda w, input: archive_arguments(w.dataset),
         out=lambda w, output: Path(output[0]).parent,
         own=lambda w: own_files_of(w.dataset),
         code=lambda w: code_of("segbench.data.convert", RUN.datasets[w.dataset].convert),
