@@ -10,7 +10,15 @@ import re
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, Field, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Field,
+    NonNegativeInt,
+    PositiveFloat,
+    PositiveInt,
+    model_validator,
+)
 
 from segbench.contract.card import Card, Published, Size
 from segbench.contract.channels import Channels, Window, window_by_channel
@@ -21,6 +29,7 @@ from segbench.contract.recipe import Strict
 from segbench.contract.report import ReportOptions
 from segbench.contract.sources import Address, Archive
 from segbench.contract.view import Name, Task
+from segbench.quota import loader_workers
 
 
 def _folder(path: str) -> str:
@@ -42,6 +51,14 @@ def _place(path: str) -> str:
     return path if "://" in path else _folder(path)
 
 
+def _workers(value: Any) -> Any:
+    if value != "auto":
+        return value
+    return loader_workers()
+
+
+STORED = ("results", "data", "archives", "weights")
+"""Keys of folders that lie in `storage`."""
 PAPER = "paper"
 """Recipe with the settings of a network's authors, for the datasets that they trained it on."""
 Folder = Annotated[str, AfterValidator(_folder)]
@@ -177,6 +194,9 @@ class RunConfig(Strict):
 
     run: Name = "default"
     """Name of the run. Its results go to `<results>/<run>/`."""
+    storage: Folder = "."
+    """Folder in which `results`, `data`, `archives` and `weights` lie, unless they are absolute paths: the
+    disk with room for a run."""
     results: Folder = "results"
     """Folder of the results of all runs."""
     data: Folder = "results/data"
@@ -193,9 +213,12 @@ class RunConfig(Strict):
     """Folder or address with archives and `SHA256SUMS`. Archives are fetched from there if it has them, else
     from their own addresses."""
     datasets: list[Name]
-    """Names of entries of `config/datasets/`."""
+    """Names of entries of `config/datasets/`, or `all`: every entry with archives, which leaves out generated
+    images and folders of your own."""
     models: list[Name]
-    """Names of networks in `config/models/`. A network runs on each dataset with which it shares a task."""
+    """Names of networks in `config/models/`, or `all`: every network with the run's recipe. A network runs
+    on each dataset with which it shares a task. With `recipe: paper`, `all` stands for the pairs of `papers`
+    that have a published score."""
     controls: list[Name] = ["control_constant", "control_random", "control_truth"]
     """Names of controls in `config/models/`. They run like networks, but are not trained."""
     seeds: Annotated[list[NonNegativeInt], Field(min_length=1)] = [0]
@@ -223,8 +246,9 @@ class RunConfig(Strict):
     threads: PositiveInt = 1
     """CPU threads of one training or prediction, and processes of one conversion or evaluation. With the same
     number of threads, training is reproducible bit by bit."""
-    workers: NonNegativeInt = 0
-    """Processes that load the data of one training. They do not change the results."""
+    workers: Annotated[NonNegativeInt, BeforeValidator(_workers)] = 0
+    """Processes that load the data of one training. They do not change the results. `auto`: all processors
+    of the machine or of the container's quota but one, up to 8 and as many as its shared memory allows."""
     max_hours: PositiveFloat | None = None
     """`segbench plan` refuses a run with more estimated hours of training, summed over the devices."""
     limits: Limits = Limits()
@@ -233,6 +257,19 @@ class RunConfig(Strict):
     """Options of the evaluation. A change repeats only the evaluation."""
     report: ReportOptions = ReportOptions()
     """Options of the report. A change repeats only the report."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _in_storage(cls, raw: Any) -> Any:
+        if not (isinstance(raw, dict) and isinstance(raw.get("storage"), str)):
+            return raw
+        folders = {key: raw.get(key, cls.model_fields[key].default) for key in STORED}
+        joined = {
+            key: str(Path(raw["storage"]) / Path(folder).expanduser())
+            for key, folder in folders.items()
+            if isinstance(folder, str)
+        }
+        return {**raw, **joined}
 
     def folds_of(self, dataset: str) -> int | None:
         """Return the number of folds of a dataset, or None."""
