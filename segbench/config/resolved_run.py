@@ -133,7 +133,7 @@ class ResolvedRun:
 
     def convert_spec(self, dataset: str) -> str:
         """Return the JSON for `segbench convert`. A change of it converts the dataset again."""
-        apart = {"archives", "images", "address", "recipe", "recipes"}
+        apart = {"archives", "disk", "images", "address", "recipe", "recipes"}
         spec = self.datasets[dataset].model_dump(mode="json", exclude=apart)
         limits = self.config.limits.model_dump(mode="json", exclude_defaults=True)
         return json.dumps({**spec, "limits": limits} if limits else spec)

@@ -64,6 +64,20 @@ PAPER = "paper"
 Folder = Annotated[str, AfterValidator(_folder)]
 
 
+class DiskFactors(Strict):
+    """Disk space of a dataset, in multiples of its archives.
+
+    The defaults are the largest of the shipped datasets without factors of their own, measured on reduced
+    archives in the layouts of upstream.
+    """
+
+    converted: PositiveFloat = 1.15
+    """The converted dataset."""
+    work: PositiveFloat = 1.3
+    """All that the conversion has on the disk beside the archives, at its peak: extracted files, which become
+    hard links, and what is converted."""
+
+
 class DatasetEntry(Strict):
     """config/datasets/<name>.yaml"""
 
@@ -84,6 +98,8 @@ class DatasetEntry(Strict):
     """Options of the converter."""
     archives: dict[Name, Archive] = {}
     """Files that the dataset is converted from, by file name."""
+    disk: DiskFactors = DiskFactors()
+    """Disk space for the estimate of `segbench plan`."""
     images: dict[str, PositiveInt] = {}
     """Number of images in each split of the full dataset, shown by `segbench datasets`."""
     address: Address | None = None
@@ -241,6 +257,8 @@ class RunConfig(Strict):
     """By dataset: options that override those of its entry, such as the number of generated images."""
     allow_non_commercial: bool = False
     """Allow weights whose licence forbids commercial use."""
+    check_disk: bool = True
+    """Refuse to start a run that needs more disk space than is free, by the estimate of `segbench plan`."""
     device: Annotated[str, AfterValidator(_device)] = "auto"
     """`auto` (GPUs if there are any, else the CPU), `cpu`, `cuda`, or `cuda:<n>`."""
     threads: PositiveInt = 1

@@ -12,6 +12,8 @@ from pydantic import (
     AfterValidator,
     BaseModel,
     ConfigDict,
+    Field,
+    PositiveFloat,
     model_validator,
 )
 
@@ -56,6 +58,8 @@ class Archive(BaseModel):
     """`sha256:` and 8 to 64 digits, or `md5:` and 32."""
     manual: str | None = None
     """For archives that cannot be downloaded automatically: where to get them, and where to put them."""
+    gigabytes: PositiveFloat | None = Field(default=None, exclude=True)
+    """Size in GB, rounded up, for the estimate of disk space. It repeats no job."""
 
     @model_validator(mode="after")
     def _has_a_source(self) -> Archive:

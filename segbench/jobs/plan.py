@@ -7,7 +7,6 @@ folder.
 from __future__ import annotations
 
 import logging
-import shutil
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -24,6 +23,7 @@ from segbench.contract.run import fold_folder
 from segbench.errors import SegbenchError
 from segbench.files import read_json
 from segbench.fitting.fit import Fitted
+from segbench.jobs.disk import needs
 from segbench.jobs.fitted_cell import fitted_cell
 
 STEPS = ("train", "predict", "evaluate")
@@ -68,7 +68,7 @@ def plan(arguments: list[str], *, ceiling: float | None = None, yes: bool = Fals
     # first step of each cell; the later ones follow from it
     first = {job.cell: job for job in reversed(jobs) if job.cell}
     measured = Measurements(run)
-    total, size, unknown, devices = 0.0, 0, 0, set()
+    total, unknown, devices = 0.0, 0, set()
     for cell in run.cells:
         if cell.key not in first:
             continue
@@ -84,7 +84,6 @@ def plan(arguments: list[str], *, ceiling: float | None = None, yes: bool = Fals
             else:
                 unknown += 1
                 line += " (never measured)"
-        size += measured.size(cell) if job.why == NEW else 0
         print(line)
     for pair in run.skipped:
         print(f"  skipped: {pair}")
@@ -92,13 +91,13 @@ def plan(arguments: list[str], *, ceiling: float | None = None, yes: bool = Fals
         print(f"  {dataset}")
     for line in fitted_recipes(run):
         print(line)
-    free = shutil.disk_usage(_existing(Path(run.config.results))).free
     where = f", as on {' and '.join(sorted(devices))}" if devices else ""
     print(
         f"training: {total:.3g} device-hours{where}"
         + f"; {unknown} cells were never measured" * bool(unknown)
     )
-    print(f"disk: {size / 1e9:.3g} GB more, estimated from finished cells; {free / 1e9:.3g} GB are free")
+    for line in needs(run).lines():
+        print(line)
     ceiling = run.config.max_hours if ceiling is None else ceiling
     if ceiling is not None and total > ceiling and not yes:
         raise SegbenchError(
@@ -152,10 +151,6 @@ def _recipe(run: ResolvedRun, cell: PlannedCell) -> Recipe | None:
 
 def _counted(jobs: list[Job]) -> str:
     return ", ".join(f"{n} {rule}" for rule, n in Counter(job.rule for job in jobs).items() if rule != "all")
-
-
-def _existing(path: Path) -> Path:
-    return next(p for p in (path.absolute(), *path.absolute().parents) if p.exists())
 
 
 def configured(options: Any) -> ResolvedRun:
@@ -275,20 +270,17 @@ def _unfinished(job: Any, run: ResolvedRun) -> str:
 
 
 class Measurements:
-    """Time and disk space of earlier cells, from all runs in the results folder."""
+    """Time of earlier cells, from all runs in the results folder."""
 
     def __init__(self, run: ResolvedRun) -> None:
         self._device = run.config.device
         self._rates: dict[tuple[str, str], list[_Rate]] = {}
-        self._sizes: dict[tuple[str, str], list[int]] = {}
         for path in sorted(Path(run.config.results).glob("*/cells/*/*/seed*/training.json")):
             dataset, model = path.parts[-4:-2]
             with suppress(SegbenchError, OSError, KeyError, TypeError, AttributeError):
                 measured = read_json(path)
                 if measured["images"]:
                     self._rates.setdefault((dataset, model), []).append(_Rate.of(measured))
-                size = sum(f.stat().st_size for f in path.parent.rglob("*") if f.is_file())
-                self._sizes.setdefault((dataset, model), []).append(size)
 
     def hours(self, cell: PlannedCell, recipe: Recipe) -> tuple[float, str] | None:
         """Estimate the hours of a training on one device.
@@ -306,10 +298,6 @@ class Measurements:
             return None
         work = (recipe.iterations or 0) * recipe.batch_size * _pixels(crop)
         return median(rate.seconds for rate in rates) * work / 3600, rates[-1].device
-
-    def size(self, cell: PlannedCell) -> int:
-        """Estimate the bytes of a finished cell; 0 if there is no similar one."""
-        return int(median(_nearest(self._sizes, cell) or [0]))
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ from segbench.contract.run import fold_folder
 from segbench.data.sources import own_folder
 from segbench.errors import SegbenchError
 from segbench.files import write_json
-from segbench.jobs import demand, slurm
+from segbench.jobs import demand, disk, slurm
 from segbench.jobs.fitted_cell import fitted_cell
 from segbench.jobs.fingerprint import fingerprint
 from segbench.jobs.locks import hold, place_of_locks, share
@@ -235,6 +235,14 @@ def share_finished(claims):
         for lock, _ in done:
             share(lock)
         claims = [c for c in claims if c not in done]
+
+
+def check_disk():
+    """End the run before its first job if it does not fit on the disk."""
+    try:
+        disk.check(RUN)
+    except SegbenchError as error:
+        raise WorkflowError(str(error)) from None
 
 
 def end_orphaned_jobs():
