@@ -74,3 +74,11 @@ def test_the_small_run_has_each_task_at_full_size_on_one_gpu() -> None:
     assert len(found.datasets) == 3 and len(found.config.seeds) == 1
     assert found.config.dataset_options == {} and found.config.mirror is None
     assert all(cell.recipe.gpus == 1 for cell in found.cells if cell.recipe)
+
+
+def test_the_docs_list_what_must_be_placed_by_hand() -> None:
+    page = (CONFIG.parent / "docs/reproduce.md").read_text()
+    for name, entry in entries("datasets").items():
+        for archive, described in entry["archives"].items():
+            listed = f"| `{name}` |" in page and f"`{archive}`" in page
+            assert listed == bool(described.get("manual")), archive
