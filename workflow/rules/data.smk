@@ -4,23 +4,6 @@ if not CONFIG.keep_archives:  # one conversion at a time has archives on the dis
     workflow.register_resource("preparing", 1)
 
 
-def records_of(wildcards):
-    """Records of the fetched archives of a dataset; none if the conversion itself fetches them."""
-    archives = RUN.datasets[wildcards.dataset].archives
-    return [f"{ARCHIVES}/{name}.json" for name in archives if CONFIG.keep_archives]
-
-
-def archive_arguments(dataset):
-    """Options of `segbench convert` that name the archives of a dataset."""
-    archives = RUN.datasets[dataset].archives
-    places = {name: f"{ARCHIVES}/{name}" for name in archives}
-    found = [option for place in places.values() for option in ("--archive", place)]
-    if CONFIG.keep_archives or not archives:
-        return found
-    lent = {places[name]: json.loads(dumps(one)) for name, one in archives.items()}
-    return [*found, "--borrow", json.dumps(lent), *MIRROR]
-
-
 localrules:
     fetch_archive,
     fetch_weights,
