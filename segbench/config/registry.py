@@ -27,6 +27,7 @@ def overlay(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
 def read_yaml(path: Path) -> Any:
     """Read a YAML file. Raises SegbenchError if it is missing or not valid YAML."""
     try:
+        # in C, ten times as fast as `safe_load`
         return yaml.load(path.read_text(encoding="utf-8"), yaml.CSafeLoader)
     except (OSError, UnicodeDecodeError, yaml.YAMLError, RecursionError) as error:
         raise SegbenchError(f"cannot be read as YAML: {error}", where=path, remedy="fix the file") from error
