@@ -33,13 +33,14 @@ def with_names(raw: Mapping[str, Any], registry: Path) -> dict[str, Any]:
     datasets |= read_entries(DatasetEntry, registry / "datasets", datasets, "", [])
     pairs = {(d, name) for name, entry in models.items() if entry for d in published_papers(entry)}
     if raw.get("models") == ALL:
-        among = datasets if raw.get("datasets") == ALL else raw.get("datasets") or ()
+        among = datasets if raw.get("datasets") == ALL else _names(raw.get("datasets"))
         result["models"] = [
             name
             for name, entry in models.items()
             if entry is None
             or (
-                (entry.trained and recipe in entry.recipes)
+                entry.trained
+                and recipe in entry.recipes
                 and (recipe != PAPER or any((dataset, name) in pairs for dataset in among))
             )
         ]
@@ -50,10 +51,14 @@ def with_names(raw: Mapping[str, Any], registry: Path) -> dict[str, Any]:
             if entry is None
             or (
                 entry.archives
-                and (recipe != PAPER or any((name, model) in pairs for model in result.get("models") or ()))
+                and (recipe != PAPER or any((name, model) in pairs for model in _names(result.get("models"))))
             )
         ]
     return result
+
+
+def _names(value: Any) -> list[str]:
+    return [name for name in value if isinstance(name, str)] if isinstance(value, list) else []
 
 
 def published_papers(entry: ModelEntry) -> list[str]:

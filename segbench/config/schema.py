@@ -52,9 +52,7 @@ def _place(path: str) -> str:
 
 
 def _workers(value: Any) -> Any:
-    if value != "auto":
-        return value
-    return loader_workers()
+    return loader_workers() if value == "auto" else value
 
 
 STORED = ("results", "data", "archives", "weights")

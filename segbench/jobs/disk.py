@@ -17,6 +17,7 @@ from pathlib import Path
 from segbench.config.resolved_run import PlannedCell, ResolvedRun
 from segbench.contract.sources import local_path
 from segbench.errors import SegbenchError
+from segbench.files import UNFINISHED
 
 GB = 1e9
 PREDICTION = 0.1e6
@@ -75,10 +76,15 @@ def needs(run: ResolvedRun) -> Needs:
     for name, entry in run.datasets.items():
         if _is_converted(run, name) or not entry.archives:
             continue
-        whole = sum(archives[one] for one in entry.archives)
-        converted[name] = whole * entry.disk.converted
-        extra[name] = whole * max(0.0, entry.disk.work - entry.disk.converted)
-        to_fetch[name] = {a: archives[a] for a in entry.archives if not Path(config.archives, a).exists()}
+        whole, data = sum(archives[one] for one in entry.archives), Path(config.data)
+        begun = _size(data / name, data / UNFINISHED / f"{name}.work")
+        converted[name] = max(0.0, whole * entry.disk.converted - begun)
+        extra[name] = max(0.0, whole * max(entry.disk.work, entry.disk.converted) - begun - converted[name])
+        to_fetch[name] = {
+            one: max(0.0, archives[one] - _size(Path(config.archives, f"{one}.part")))
+            for one in entry.archives
+            if not Path(config.archives, one).exists()
+        }
     if config.keep_archives:  # all conversions may run at once
         fetched = sum({a: size for some in to_fetch.values() for a, size in some.items()}.values())
         beside = sum(extra.values())
@@ -138,20 +144,22 @@ def _is_converted(run: ResolvedRun, dataset: str) -> bool:
 
 
 def _cells(run: ResolvedRun) -> tuple[float, float]:
-    """Return the bytes of all cells without scores, and of one checkpoint."""
-    total = checkpoint = 0.0
+    """Return the bytes of all cells without scores, and of one checkpoint, beyond what is there."""
+    total = checkpoint = checkpoints = 0.0
     finished = {path.parts[-4:-2]: path.parent for path in _scores(run)}
     size_of = cache(_size)
     for cell in run.cells:
         folder = Path(run.config.results, run.config.run, "cells", *cell.key)
         if (folder / "scores.csv").exists():
             continue
-        size = run.models[cell.model].size
-        parameters = size.parameters if size and cell.recipe else 0
+        card = run.models[cell.model].size
+        parameters = card.parameters if card and cell.recipe else 0
         like = finished.get((cell.dataset, cell.model))
-        total += size_of(like) if like else MODEL * parameters + PREDICTION * _images(run, cell)
-        checkpoint = max(checkpoint, CHECKPOINT * parameters)
-    return total, checkpoint
+        size = size_of(like) if like else MODEL * parameters + PREDICTION * _images(run, cell)
+        saved = _size(folder / "checkpoint.pt")
+        total += max(0.0, size - (_size(folder) - saved))
+        checkpoint, checkpoints = max(checkpoint, CHECKPOINT * parameters), checkpoints + saved
+    return total, max(0.0, checkpoint - checkpoints)
 
 
 def _scores(run: ResolvedRun) -> Iterator[Path]:
@@ -159,8 +167,10 @@ def _scores(run: ResolvedRun) -> Iterator[Path]:
     yield from Path(run.config.results).glob("*/cells/*/*/seed*/scores.csv")
 
 
-def _size(folder: Path) -> int:
-    return sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
+def _size(*paths: Path) -> int:
+    """Return the bytes of files and of those in folders; hard links count once, missing paths nothing."""
+    files = [file for path in paths for file in (path, *path.rglob("*")) if file.is_file()]
+    return sum({(stat.st_dev, stat.st_ino): stat.st_size for stat in map(Path.stat, files)}.values())
 
 
 def _images(run: ResolvedRun, cell: PlannedCell) -> int:

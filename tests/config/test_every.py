@@ -59,6 +59,12 @@ def test_an_entry_with_a_mistake_is_reported(registry: Path) -> None:
         resolve(config(datasets="all"), registry)
 
 
+@pytest.mark.parametrize("models", [[{"a": 1}], 3, None, [["unet"]]])
+def test_all_beside_a_mistake(registry: Path, models: object) -> None:
+    with pytest.raises(SegbenchError, match="models"):
+        resolve(config(datasets="all", models=models, recipe="paper"), registry)
+
+
 def test_an_unknown_word_instead_of_a_list_is_a_mistake(registry: Path) -> None:
     with pytest.raises(SegbenchError, match="datasets"):
         resolve(config(datasets="every"), registry)

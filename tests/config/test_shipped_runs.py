@@ -20,7 +20,7 @@ RUNS = ("benchmark", "paper", "small")
 @cache
 def run(name: str) -> ResolvedRun:
     raw = yaml.safe_load((CONFIG / f"{name}.yaml").read_text())
-    return resolve(raw, CONFIG, f"config/{name}.yaml", check_code=False)
+    return resolve(raw, CONFIG, f"config/{name}.yaml")
 
 
 @cache

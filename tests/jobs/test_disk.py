@@ -61,6 +61,29 @@ def test_what_is_there_needs_nothing_more(tmp_path: Path) -> None:
     assert (after["datasets"], after["archives"], after["cells"]) == (0, 0, 500), "one more like the first"
 
 
+def test_work_that_was_begun_is_not_asked_for_again(tmp_path: Path) -> None:
+    """A run that filled most of the disk and was killed must be able to go on."""
+    data, archives = tmp_path / "results/data", tmp_path / "results/archives"
+    for folder in (archives, data / "voc2012", data / ".unfinished/voc2012.work/key"):
+        folder.mkdir(parents=True)
+    with (archives / "VOCtrainval_11-May-2012.tar").open("wb") as file:
+        file.truncate(2 * 10**9)
+    with (data / ".unfinished/voc2012.work/key/images").open("wb") as file:
+        file.truncate(2 * 10**9)
+    (data / "voc2012/images").hardlink_to(data / ".unfinished/voc2012.work/key/images")
+    found = parts(run(tmp_path, ["voc2012"], keep_archives=False))
+    assert found["archives one dataset at a time"] == 0
+    assert found["datasets"] + found["the largest conversion"] == pytest.approx((1.3 - 1) * 2e9)
+    cell = tmp_path / "results/default/cells/voc2012/unet/seed0"
+    cell.mkdir(parents=True)
+    for name, size in (("checkpoint.pt", 100_000_000), ("model.pt", 31_000_000)):
+        with (cell / name).open("wb") as file:
+            file.truncate(size)
+    after = parts(run(tmp_path, ["voc2012"], keep_archives=False))
+    assert found["cells"] - after["cells"] == pytest.approx(31e6)
+    assert found["a checkpoint"] - after["a checkpoint"] == pytest.approx(100e6)
+
+
 def test_archives_of_unknown_size_are_named(tmp_path: Path) -> None:
     found = disk.needs(run(tmp_path, ["liver", "voc2012"]))
     assert found.unknown == ["liver.zip"]

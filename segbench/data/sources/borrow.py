@@ -55,6 +55,6 @@ def _fetched(path: Path, archive: Archive, mirror: str | None) -> bool:
 
 
 def _remove(paths: list[Path]) -> None:
-    for path in paths:  # a record without its archive would be taken for the user's
+    for path in paths:  # the archive first: one without a record would be taken for the user's
         path.unlink(missing_ok=True)
         _record(path).unlink(missing_ok=True)
