@@ -6,6 +6,7 @@ Each subcommand imports what it needs when it runs, so that all start quickly.
 from __future__ import annotations
 
 import json
+import logging
 import re
 import sys
 from collections.abc import Callable
@@ -36,6 +37,9 @@ Out = Annotated[Path, typer.Option(help="Where to write the result.")]
 Data = Annotated[Path, typer.Option(help="Folder of the converted dataset.")]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:<n>.")]
 Threads = Annotated[int | None, typer.Option(help="Processor threads; by default, torch decides.")]
+Code = Annotated[
+    str, typer.Option(help="Fingerprint of the code. With it, predictions that would be the same are kept.")
+]
 Mirror = Annotated[str | None, typer.Option(help="Folder or address with archives and SHA256SUMS.")]
 
 
@@ -116,13 +120,15 @@ def convert(
     set_up_logging(log)
     with recorded("convert", state or out.parent / f"{name}.state", log):
         from segbench.contract.sources import Archive
-        from segbench.data.convert import ConvertSpec, convert_dataset
+        from segbench.data.convert import ConvertSpec, convert_dataset, restored
         from segbench.data.sources.borrow import borrowed
 
         parsed = _parsed(ConvertSpec, spec)
         lent = {Path(path): Archive(**entry) for path, entry in _json(borrow, "--borrow").items()}
-        with alone_with(out), borrowed(lent, mirror):
-            convert_dataset(name, parsed, archive or [], out, processes=threads)
+        with alone_with(out):
+            if not restored(name, parsed, archive or [], out):
+                with borrowed(lent, mirror):
+                    convert_dataset(name, parsed, archive or [], out, processes=threads)
 
 
 @app.command()
@@ -219,6 +225,7 @@ def predict(
     split: Annotated[str, typer.Option(help="Split to predict; by default, the evaluation split.")] = "",
     threads: Threads = None,
     device: Device = "auto",
+    code: Code = "",
     log: Log = None,
 ) -> None:
     """Predict a split into OUT."""
@@ -236,6 +243,13 @@ def predict(
             raise SegbenchError("give --model or --control", where="segbench predict")
         else:
             from segbench.contract.recipe import Inference
+            from segbench.prediction.runner.origin import is_made_from, origin, write_origin
+
+            made_from = origin(data, model, code, [inference, split]) if code else {}
+            if code and is_made_from(out, made_from):
+                logging.info("%s: model, data, settings and code are the same; kept", out)
+                _remove_checkpoint(model.parent)
+                return
             from segbench.prediction.runner.predict import predict as run
 
             run(
@@ -247,6 +261,17 @@ def predict(
                 threads=threads,
                 device=device,
             )
+            if code:
+                write_origin(out, made_from)
+
+
+def _remove_checkpoint(cell: Path) -> None:
+    """Remove the checkpoint of a training that was repeated and ended in the same weights."""
+    if (cell / "checkpoint.pt").exists():
+        from segbench.files import read_json
+        from segbench.training.runner.checkpoint import remove_checkpoint  # imports torch
+
+        remove_checkpoint(cell, str(read_json(cell / "training.json")["identity"]))
 
 
 @app.command()
@@ -271,6 +296,34 @@ def evaluate(
             options=_parsed(EvaluationOptions, options, "--options"),
             processes=threads,
         )
+
+
+@app.command()
+def controls(
+    data: Data,
+    out: Annotated[Path, typer.Option(help="Folder of the cells of the dataset.")],
+    repetition: Annotated[str, typer.Option(help="Seed and fold of the cells, such as seed0-fold2.")],
+    spec: Annotated[str, typer.Option(help="JSON of the controls by name: class_path, task, seed.")],
+    options: Annotated[str, typer.Option(help="JSON of the evaluation options.")] = "{}",
+    threads: Annotated[int, typer.Option(min=1, help="Number of processes that score.")] = 1,
+    code: Code = "",
+    log: Log = None,
+) -> None:
+    """Predict the evaluation split with controls, and score them: one cell in OUT for each."""
+    set_up_logging(log)
+    from segbench.contract.cell import ControlSpec
+    from segbench.contract.evaluation import EvaluationOptions
+    from segbench.evaluation.runner.controls import predict_and_score
+
+    specs = {name: _parsed(ControlSpec, json.dumps(one)) for name, one in _json(spec).items()}
+    predict_and_score(
+        data,
+        {out / name / repetition: one for name, one in specs.items()},
+        options=_parsed(EvaluationOptions, options, "--options"),
+        processes=threads,
+        code=code,
+        log_file=log,
+    )
 
 
 @app.command()

@@ -36,13 +36,15 @@ def test_bad_input_is_one_message_without_a_traceback(
 
 def test_help_lists_every_step() -> None:
     text = segbench("--help").stdout
-    for step in ("fetch", "convert", "lint", "train", "predict", "evaluate", "summarise", "report", "score"):
+    steps = "fetch convert lint train predict evaluate controls summarise report score"
+    for step in steps.split():
         assert f" {step} " in text
 
 
 LIGHT = (
-    "cli config.resolve jobs.plan evaluation.runner.evaluate evaluation.runner.score data.lint.dataset "
-    "data.sources.fetch prediction.controls report.status"
+    "cli config.resolve jobs.plan evaluation.runner.controls evaluation.runner.evaluate "
+    "evaluation.runner.score data.lint.dataset data.sources.fetch prediction.controls "
+    "prediction.runner.origin report.status"
 )
 
 

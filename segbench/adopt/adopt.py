@@ -213,7 +213,7 @@ def _tell_snakemake(out: Path, settings: Sequence[str]) -> None:
     """Let Snakemake record the conversion, so that it converts again when the entry or the folder changes."""
     if not Path("Snakefile").exists():
         return
-    rules = ["--forcerun", "convert_dataset", "lint_dataset"]  # else, finished files are not recorded
+    rules = ["--forcerun", "convert_dataset"]  # else, finished files are not recorded
     command = [sys.executable, "-m", "snakemake", "--touch", "--cores", "1", *rules, "--config"]
     done = subprocess.run(
         [*command, *settings, "--", str(out / "lint.json")], capture_output=True, text=True, check=False

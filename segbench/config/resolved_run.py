@@ -95,12 +95,15 @@ class PlannedCell:
         return {"recipe": recipe, "fits": self.fits.model_dump(mode="json", exclude_unset=True)}
 
     @property
-    def predict_arguments(self) -> list[str]:
-        """Options of `segbench predict`: the inference settings of a network, or the control."""
-        if self.recipe is None:
-            keys = {"class_path": self.class_path, "task": self.task, "seed": self.seed}
-            return ["--control", json.dumps(keys)]
-        return ["--inference", self.recipe.inference.model_dump_json(exclude_unset=True)]
+    def inference(self) -> str:
+        """JSON for `segbench predict --inference`, of a network. A change of it predicts the cell again."""
+        assert self.recipe is not None
+        return self.recipe.inference.model_dump_json(exclude_unset=True)
+
+    @property
+    def control_keys(self) -> dict[str, Any]:
+        """Keys of the `ControlSpec`; of a control only."""
+        return {"class_path": self.class_path, "task": self.task, "seed": self.seed}
 
 
 @dataclass

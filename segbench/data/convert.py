@@ -23,11 +23,13 @@ from segbench.data.sources import own_folder
 from segbench.data.sources.archives import extract, is_archive
 from segbench.data.writing.writer import write_dataset
 from segbench.errors import SegbenchError
-from segbench.files import resumable
+from segbench.files import read_json, resumable, write_json, write_text
 from segbench.importing import load_object
 from segbench.jobs.fingerprint import fingerprint
 
 log = logging.getLogger(__name__)
+RECORD = "conversion.json"
+"""What a dataset was made from, and its `dataset.json` once more: see `restored`."""
 
 
 class ConvertSpec(BaseModel):
@@ -65,7 +67,8 @@ def convert_dataset(
     convert: Callable[[Archives, dict[str, Any]], Converted] = load_object(spec.convert)
     allow_pixels(spec.limits.max_pixels)
     digests = {a.name: _sha256(require(a, "fetch it again")) for a in archives}
-    with resumable(out, _input(name, spec, digests)) as folder:
+    given = _input(name, spec)
+    with resumable(out, _digest([given, digests])) as folder:
         opened = {a.name: _opened(a, folder / a.name, spec.limits) for a in archives}
         try:
             info = write_dataset(
@@ -94,7 +97,35 @@ def convert_dataset(
             where=f"dataset {name}",
             remedy=f"write `tasks: [{', '.join(info.tasks)}]` in the entry, or fix the converter",
         )
+    dataset = (out / "dataset.json").read_text(encoding="utf-8")
+    write_json(out / RECORD, {"input": given, "dataset": dataset})
     log.info("%s: %s", name, ", ".join(f"{n} {split}" for split, n in info.splits.items()))
+
+
+def restored(name: str, spec: ConvertSpec, archives: Sequence[Path], out: Path) -> bool:
+    """Give a finished conversion its `dataset.json` back.
+
+    Conversion and check are one job. Where the check fails or is killed, Snakemake removes `dataset.json`;
+    the rest of the conversion is there.
+
+    Args:
+        name, spec, archives, out: as for `convert_dataset`. Archives that are not there count as unchanged.
+
+    Returns:
+        Whether the dataset is there again. False if nothing is missing, or if its input has changed.
+    """
+    if (out / "dataset.json").exists() or not (out / RECORD).exists():
+        return False
+    record = read_json(out / RECORD)
+    if record["input"] != _input(name, spec):
+        return False
+    before = json.loads(record["dataset"])["archives"]
+    here = {a.name: _sha256(a) for a in archives if a.exists()}
+    if before.keys() != {a.name for a in archives} or here.items() - before.items():
+        return False
+    write_text(out / "dataset.json", record["dataset"])
+    log.info("%s: was converted before", name)
+    return True
 
 
 def _opened(path: Path, folder: Path, limits: Limits) -> Path:
@@ -104,15 +135,13 @@ def _opened(path: Path, folder: Path, limits: Limits) -> Path:
     return extract(path, folder, limits) if is_archive(path) else path
 
 
-def _input(name: str, spec: ConvertSpec, archives: dict[str, str]) -> str:
-    """Return a digest of all that decides the dataset: its entry, archives, own folder, and the code."""
-    parts = [
-        name,
-        spec.model_dump_json(),
-        archives,
-        _own_files(spec.options.get("folder")),
-        fingerprint(__name__, spec.convert.partition(":")[0]),
-    ]
+def _input(name: str, spec: ConvertSpec) -> str:
+    """Return a digest of all that decides the dataset but its archives: entry, own folder, and the code."""
+    code = fingerprint(__name__, spec.convert.partition(":")[0])
+    return _digest([name, spec.model_dump_json(), _own_files(spec.options.get("folder")), code])
+
+
+def _digest(parts: list[Any]) -> str:
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:16]
 
 

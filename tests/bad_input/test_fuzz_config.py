@@ -56,7 +56,7 @@ def test_a_damaged_file(file: str, sound: dict[str, bytes], tmp_path: Path) -> N
             run = resolve(raw, tmp_path, "config.yaml")
             run.as_yaml()
             for cell in run.cells:
-                assert cell.spec and cell.predict_arguments
+                assert cell.spec and (cell.control_keys if cell.control else cell.inference)
             for name in run.datasets:
                 assert run.convert_spec(name)
             names = [*run.datasets, *run.models, *run.archives, run.config.run]

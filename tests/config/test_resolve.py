@@ -119,7 +119,7 @@ def test_inference_settings_do_not_change_the_training(registry: Path) -> None:
     tuned = resolve(config(overrides=[{"recipe": {"inference": {"short_side": 99}}}]), registry)
     tuned = tuned.by_key["cells", "unet", "seed0"]
     assert tuned.spec == plain.spec
-    assert tuned.predict_arguments != plain.predict_arguments
+    assert tuned.inference != plain.inference
 
 
 def test_dataset_options_are_merged_over_those_of_the_entry(registry: Path) -> None:

@@ -19,7 +19,7 @@ from PIL import Image
 
 from segbench.contract.view import Category
 from segbench.data import convert as module
-from segbench.data.convert import ConvertSpec, convert_dataset
+from segbench.data.convert import ConvertSpec, convert_dataset, restored
 from segbench.data.dataset import Archives, Converted, Sample
 from segbench.data.writing import writer
 from segbench.errors import OutOfMemory, SegbenchError
@@ -198,3 +198,20 @@ def test_a_folder_is_no_archive(tmp_path: Path) -> None:
     (tmp_path / "discs").mkdir()
     with pytest.raises(SegbenchError, match=r"discs: is a folder, not a file\n  remedy: pack it as a zip"):
         run(tmp_path / "discs", tmp_path / "out", 1)
+
+
+def test_a_finished_conversion_gets_its_description_back(tmp_path: Path) -> None:
+    """Snakemake removes `dataset.json` if the check of the dataset, in the same job, fails or is killed."""
+    source, out = archive(tmp_path / "discs.zip"), tmp_path / "out"
+    run(source, out, 1)
+    whole, given = files(out), spec(tmp_path / "out.log")
+    assert not restored("toy", given, [source], out)  # nothing is missing: it is converted again
+    (out / "dataset.json").unlink()
+    assert not restored("toy", given.model_copy(update={"title": "Other"}), [source], out)
+    assert restored("toy", given, [source], out) and files(out) == whole
+    (out / "dataset.json").unlink()
+    source.rename(tmp_path / "aside.zip")  # archives may be gone
+    assert restored("toy", given, [source], out) and files(out) == whole
+    (out / "dataset.json").unlink()
+    archive(source, "more")
+    assert not restored("toy", given, [source], out)

@@ -69,7 +69,7 @@ def test_a_cell_that_was_removed_is_made_again(project: Project) -> None:
     cell, aside = (project.root / "results/tiny" / name for name in ("cells/toy/unet", "aside"))
     cell.rename(aside)
     try:
-        assert project.jobs() == {"train": 1, "predict": 1, "evaluate": 1, "summarise": 1, "report": 1}
+        assert project.jobs() == {"train": 1, "score": 1, "summarise": 1, "report": 1}
     finally:
         aside.rename(cell)
 
@@ -77,19 +77,19 @@ def test_a_cell_that_was_removed_is_made_again(project: Project) -> None:
 def test_a_recipe_key_of_one_network_repeats_only_its_cells(project: Project) -> None:
     changed = [{**CONFIG["overrides"][0], "recipe": {**CONFIG["overrides"][0]["recipe"], "iterations": 3}}]
     project.config(overrides=changed)
-    assert project.jobs() == {"train": 2, "predict": 2, "evaluate": 2, "summarise": 1, "report": 1}
+    assert project.jobs() == {"train": 2, "score": 2, "summarise": 1, "report": 1}
 
 
 def test_an_inference_key_repeats_the_prediction_but_not_the_training(project: Project) -> None:
     (first,) = CONFIG["overrides"]
     project.config(overrides=[first, {"models": ["unet"], "recipe": {"inference": {"short_side": 48}}}])
-    assert project.jobs() == {"predict": 2, "evaluate": 2, "summarise": 1, "report": 1}
+    assert project.jobs() == {"score": 2, "summarise": 1, "report": 1}
 
 
 def test_the_training_split_is_scored_in_a_folder_of_its_own(project: Project) -> None:
     """The networks are predicted once more, and nothing else is repeated."""
     project.config(score_splits=["train", "test"])
-    assert project.jobs() == {"predict": 4, "evaluate": 4, "summarise": 1, "report": 1}
+    assert project.jobs() == {"score": 4, "summarise": 1, "report": 1}
     cell = "results/tiny/cells/toy/toy/seed0"
     result = project.snakemake(f"{cell}/train/scores.csv")
     assert result.returncode == 0, result.stdout + result.stderr
@@ -98,28 +98,74 @@ def test_the_training_split_is_scored_in_a_folder_of_its_own(project: Project) -
     index = json.loads((project.root / cell / "predictions/predictions.json").read_text())
     assert (index["split"], index["images"]) == ("test", 2)
     assert json.loads((project.root / cell / "train/state.json").read_text())["step"] == "evaluate"
-    assert project.jobs() == {"predict": 3, "evaluate": 3, "summarise": 1, "report": 1}
+    assert project.jobs() == {"score": 3, "summarise": 1, "report": 1}
 
 
 def test_a_cell_that_starts_from_another_waits_for_it(project: Project) -> None:
     (first,) = CONFIG["overrides"]
     again = {"models": ["toy"], "datasets": ["vessels"], "recipe": {"init_from": "unet"}}
     project.config(overrides=[{**first, "recipe": {**first["recipe"], "iterations": 3}}, again])
-    assert project.jobs() == {"train": 3, "predict": 3, "evaluate": 3, "summarise": 1, "report": 1}
+    assert project.jobs() == {"train": 3, "score": 3, "summarise": 1, "report": 1}
     result = project.snakemake("--dry-run")
     assert re.search(r"rule train:\n +input: .*vessels/unet/seed0/model\.pt", result.stdout + result.stderr)
 
 
 def test_a_metric_option_repeats_the_evaluation_only(project: Project) -> None:
     project.config(evaluation={"boundary_width": 0.03})
-    assert project.jobs() == {"evaluate": 6, "summarise": 1, "report": 1}
+    assert project.jobs() == {"score": 4, "controls": 2, "summarise": 1, "report": 1}
 
 
 def test_a_new_metric_in_the_code_runs_no_training_and_no_prediction(project: Project) -> None:
     project.edit(
         "segbench/evaluation/semantic/confusion.py", after="\n\ndef another_metric():\n    return 1\n"
     )
-    assert project.jobs() == {"evaluate": 6, "summarise": 1, "report": 1}
+    assert project.jobs() == {"score": 4, "controls": 2, "summarise": 1, "report": 1}
+
+
+def test_an_edit_of_the_check_of_datasets_repeats_nothing(project: Project) -> None:
+    project.edit("segbench/data/lint/dataset.py", after="\nEDITED = True\n")
+    assert project.jobs() == {}
+
+
+def test_predictions_are_made_again_only_if_they_would_differ(project: Project) -> None:
+    """Scores are made anew without predicting and without a GPU; other code of the prediction needs both."""
+    changes = {"run": "again", "datasets": ["toy"], "models": ["toy"]}
+    cells = [f"results/again/cells/toy/{model}/seed0" for model in ("toy", "control_constant")]
+    targets = [f"{cell}/scores.csv" for cell in cells]
+
+    def run(gpus: int) -> list[tuple[int, int]]:
+        dry = project.snakemake("--dry-run", targets[0])
+        assert re.search(rf"rule score:[^\[]* gpu={gpus},", dry.stdout + dry.stderr)
+        result = project.snakemake(*targets)
+        assert result.returncode == 0, result.stdout + result.stderr
+        files = [(f"{cell}/predictions/predictions.json", f"{cell}/scores.csv") for cell in cells]
+        return [tuple((project.root / file).stat().st_mtime_ns for file in pair) for pair in files]
+
+    project.config(**changes)
+    first = run(gpus=1)
+    project.config(**changes, evaluation={"boundary_width": 0.03})
+    second = run(gpus=0)
+    project.edit("segbench/prediction/writer.py", after="\nEDITED = True\n")
+    third = run(gpus=1)
+    for one, two, three in zip(first, second, third, strict=True):
+        assert one[0] == two[0] < three[0] and one[1] < two[1] < three[1]
+    log = (project.root / "results/again/logs/predict/toy/toy-seed0.log").read_text()
+    assert log.count("are the same; kept") == 1
+
+
+def test_a_check_that_fails_leaves_the_conversion(project: Project) -> None:
+    """The job fails, so Snakemake removes its files; what the conversion has done is there the next time."""
+    project.config(run="unchecked", datasets=["toy"], data="results/unchecked/data")
+    project.edit("segbench/data/lint/dataset.py", after="\nPAIRS = 1 / 0\n")
+    lint = "results/unchecked/data/toy/lint.json"
+    assert project.snakemake(lint).returncode != 0
+    image = project.root / "results/unchecked/data/toy/train/images/0.png"
+    made = image.stat().st_ino
+    assert not image.parents[2].joinpath("dataset.json").exists()
+    project.undo()
+    project.config(run="unchecked", datasets=["toy"], data="results/unchecked/data")
+    assert project.snakemake(lint).returncode == 0
+    assert image.stat().st_ino == made and image.parents[2].joinpath("dataset.json").exists()
 
 
 def test_a_plot_option_repeats_the_report_only(project: Project) -> None:
@@ -129,7 +175,7 @@ def test_a_plot_option_repeats_the_report_only(project: Project) -> None:
 
 def test_an_edit_of_code_in_a_network_repeats_its_cells(project: Project) -> None:
     project.edit("segbench/models/unet.py", after="\nEDITED = True\n")
-    assert project.jobs() == {"train": 2, "predict": 2, "evaluate": 2, "summarise": 1, "report": 1}
+    assert project.jobs() == {"train": 2, "score": 2, "summarise": 1, "report": 1}
 
 
 def test_an_edit_of_a_comment_repeats_nothing(project: Project) -> None:
@@ -146,10 +192,9 @@ def test_an_edit_in_the_own_folder_of_a_dataset_repeats_its_cells(project: Proje
         (project.root / "toy_folder" / name).touch()
     assert project.jobs() == {
         "convert_dataset": 1,
-        "lint_dataset": 1,
         "train": 2,
-        "predict": 3,
-        "evaluate": 3,
+        "score": 2,
+        "controls": 1,
         "summarise": 1,
         "report": 1,
     }
@@ -167,10 +212,9 @@ def test_a_dataset_added_runs_its_cells_only(project: Project) -> None:
     )
     assert project.jobs() == {
         "convert_dataset": 1,
-        "lint_dataset": 1,
         "train": 2,
-        "predict": 3,
-        "evaluate": 3,
+        "score": 2,
+        "controls": 1,
         "summarise": 1,
         "report": 1,
     }
@@ -293,7 +337,7 @@ def test_a_plan_says_why_and_at_what_cost(project: Project) -> None:
     project.edit("segbench/models/unet.py", after="\nEDITED = True\n")
     result = plan(project)
     text = result.stdout
-    assert "run 'tiny': 3 train, 3 predict, 3 evaluate, 1 summarise, 1 report\n" in text
+    assert "run 'tiny': 3 train, 3 score, 1 summarise, 1 report\n" in text
     assert re.search(r"toy/toy/seed0: train: recipe changed \(0:00:\d\d\)", text)
     assert re.search(r"toy/unet/seed0: train: code changed \(0:00:\d\d\)", text)
     assert re.search(r"vessels/unet/seed0: train: code changed \(0:00:\d\d\)", text)

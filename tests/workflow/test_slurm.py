@@ -81,11 +81,11 @@ def test_jobs_ask_for_what_is_configured(quiet_day: QuietDay) -> None:
     train = table.loc["rule_train_wildcards_toy_unet_seed0"]
     assert (train.partition, train.gpus, train.limit) == ("gpu", "gres:gpu:1", "30:00")
     assert train.memory == "4012M"
-    scores = table.loc["rule_toy_unet_seed0_evaluate_predict"]
+    scores = table.loc["rule_score_wildcards_toy_unet_seed0_"]
     assert (scores.partition, scores.gpus) == ("gpu", "gres:gpu:1")
-    nothing_trained = table.loc["rule_toy_control_constant_seed0_evaluate_predict"]
+    nothing_trained = table.loc["rule_controls_wildcards_toy_seed0"]
     assert (nothing_trained.partition, nothing_trained.gpus) == ("cpu", "N/A")
-    assert table.loc["rule_toy_convert_dataset_lint_dataset"].partition == "cpu"
+    assert table.loc["rule_toy_convert_dataset"].partition == "cpu"
     assert len(table) == 1 + 2 + 3  # dataset, trainings, cells
 
 

@@ -22,6 +22,10 @@ from segbench.jobs.fitted_cell import fitted_cell
 from segbench.jobs.fingerprint import fingerprint
 from segbench.jobs.locks import hold, place_of_locks, share
 from segbench.jobs.missing import without_missing
+from segbench.jobs.signatures import remember_signatures
+from segbench.prediction.runner.origin import is_made_from, origin
+
+remember_signatures()
 
 try:
     RUN = resolve(
@@ -54,7 +58,6 @@ MAKERS = {
     "fetch_archive",
     "fetch_weights",
     "convert_dataset",
-    "lint_dataset",
     "fold_dataset",
 }
 RESULTS = f"{CONFIG.results}/{CONFIG.run}"
@@ -62,10 +65,21 @@ RESULTS = f"{CONFIG.results}/{CONFIG.run}"
 CELL = f"{RESULTS}/cells/{{dataset}}/{{model}}/{{repetition}}"
 POOLED = f"{RESULTS}/cells/{{dataset}}/{{model}}/seed{{seed}}-pooled"
 LOGS = f"{RESULTS}/logs"
-# on a cluster, the short jobs of one cell or one dataset are submitted as one job
-CELL_GROUP, DATASET_GROUP = "{dataset}_{model}_{repetition}", "{dataset}"
+# on a cluster, the short jobs of one dataset are submitted as one job
+DATASET_GROUP = "{dataset}"
 CELL_LOG = "{dataset}/{model}-{repetition}.log"
 MIRROR = ["--mirror", CONFIG.mirror] if CONFIG.mirror else []
+NETWORKS = "|".join(
+    map(re.escape, dict.fromkeys(c.model for c in RUN.cells if not c.control))
+)
+# datasets by the controls that they share
+CONTROLS = {}
+for dataset in RUN.datasets:
+    if names := tuple(
+        dict.fromkeys(c.model for c in RUN.cells if c.control and c.dataset == dataset)
+    ):
+        CONTROLS.setdefault(names, []).append(dataset)
+FOLDS = {(c.dataset, c.repetition): c.fold for c in RUN.cells}
 
 
 wildcard_constraints:
@@ -102,10 +116,13 @@ def cell_of(wildcards):
 
 def data_of(wildcards):
     """The dataset of a cell, or its fold."""
-    cell, root = cell_of(wildcards), Path(DATA, wildcards.dataset)
-    if cell.fold is not None:
-        root = fold_folder(root, CONFIG.folds_of(cell.dataset), cell.fold)
-    return str(root / "dataset.json")
+    root, fold = (
+        Path(DATA, wildcards.dataset),
+        FOLDS[wildcards.dataset, wildcards.repetition],
+    )
+    if fold is not None:
+        root = fold_folder(root, CONFIG.folds_of(wildcards.dataset), fold)
+    return f"{root}/dataset.json"
 
 
 def weights_of(wildcards):
@@ -116,25 +133,73 @@ def weights_of(wildcards):
     return [f"{WEIGHTS}/{cell.weights}.safetensors"] if cell.weights else []
 
 
-def model_of(wildcards):
-    return [] if cell_of(wildcards).control else [f"{CELL}/model.pt"]
-
-
 def gpus_to_train(wildcards):
     """Number of GPUs of a training; 0 with `device: cpu`."""
     return cell_of(wildcards).recipe.gpus if CONFIG.device != "cpu" else 0
 
 
-def gpus_to_predict(wildcards):
-    return int(CONFIG.device != "cpu" and not cell_of(wildcards).control)
+def must_predict(wildcards):
+    """Whether a cell is predicted before it is scored. Asked again when its training has ended."""
+    try:
+        folder = Path(f"{CELL}/{{split}}predictions".format(**wildcards))
+        made_from = origin(
+            Path(data_of(wildcards)).parent,
+            Path(f"{CELL}/model.pt".format(**wildcards)),
+            prediction_code(wildcards),
+            [cell_of(wildcards).inference, split_of(wildcards)],
+        )
+        return not is_made_from(folder, made_from)
+    except (OSError, SegbenchError):  # not trained yet
+        return True
 
 
-def images_of(dataset_json, wildcards):
-    """Number of images in the split of a job. Raises FileNotFoundError until the dataset is converted;
-    Snakemake then calls it again.
+def gpus_to_score(wildcards):
+    return int(CONFIG.device != "cpu" and must_predict(wildcards))
+
+
+def minutes_to_score(wildcards, input, attempt):
+    images = images_of(input.data, split_of(wildcards))
+    minutes = demand.evaluation_minutes(images, attempt)
+    if must_predict(wildcards):
+        passes, gpus = cell_of(wildcards).passes, int(CONFIG.device != "cpu")
+        minutes += demand.prediction_minutes(images * passes, gpus, attempt)
+    return min(minutes, demand.MAX_MINUTES)
+
+
+def controls_of(wildcards):
+    cells = (
+        RUN.by_key.get((wildcards.dataset, model, wildcards.repetition))
+        for model in CONFIG.controls
+    )
+    return [cell for cell in cells if cell]
+
+
+def controls_spec(wildcards):
+    return json.dumps(
+        {cell.model: cell.control_keys for cell in controls_of(wildcards)}
+    )
+
+
+def controls_code(wildcards):
+    return code_in(
+        "segbench.prediction.controls", *(c.class_path for c in controls_of(wildcards))
+    )
+
+
+def minutes_for_controls(wildcards, input, attempt):
+    images = images_of(input.data) * len(controls_of(wildcards))
+    minutes = demand.evaluation_minutes(images, attempt) + demand.prediction_minutes(
+        images, 0, attempt
+    )
+    return min(minutes, demand.MAX_MINUTES)
+
+
+def images_of(dataset_json, split=""):
+    """Number of images in a split; "": the evaluation split. Raises FileNotFoundError until the dataset is
+    converted; Snakemake then calls it again.
     """
     info = json.loads(Path(dataset_json).read_text())
-    return info["splits"][split_of(wildcards) or info["evaluation_split"]]
+    return info["splits"][split or info["evaluation_split"]]
 
 
 def split_of(wildcards):
@@ -193,7 +258,20 @@ def code_of(step, *paths):
     """Fingerprint of the code of a step, and of the network, converter or loader that it calls."""
     if workflow.remote_exec:  # the submitting process has compared it
         return ""
-    return fingerprint(step, *(path.partition(":")[0] for path in paths if path))
+    return code_in(step, *paths)
+
+
+def code_in(*paths):
+    return fingerprint(*(path.partition(":")[0] for path in paths if path))
+
+
+def prediction_code(wildcards):
+    """Fingerprint that `segbench predict` compares, on a node too."""
+    return code_in(
+        "segbench.prediction.predict",
+        "segbench.prediction.inference",
+        cell_of(wildcards).class_path,
+    )
 
 
 def dumps(model):

@@ -1,4 +1,4 @@
-# Fetch archives and weights, convert datasets to the canonical format, and check them.
+# Fetch archives and weights; convert datasets to the canonical format and check them.
 
 if not CONFIG.keep_archives:  # one conversion at a time has archives on the disk
     workflow.register_resource("preparing", 1)
@@ -37,13 +37,16 @@ rule fetch_weights:
         "segbench weights --out {output:q} --spec {params.spec:q} {params.mirror:q} --log {log:q}"
 
 
+# The code of the check is no param: a dataset is checked once, when it is converted.
 rule convert_dataset:
     input:
         archives=records_of,
     output:
         f"{DATA}/{{dataset}}/dataset.json",
+        f"{DATA}/{{dataset}}/lint.json",
     log:
-        f"{LOGS}/convert/{{dataset}}.log",
+        convert=f"{LOGS}/convert/{{dataset}}.log",
+        lint=f"{LOGS}/lint/{{dataset}}.log",
     group:
         DATASET_GROUP
     threads: CONFIG.threads
@@ -62,34 +65,13 @@ rule convert_dataset:
         code=lambda w: code_of("segbench.data.convert", RUN.datasets[w.dataset].convert),
     shell:
         "segbench convert {wildcards.dataset:q} --out {params.out:q} --spec {params.spec:q} {params.archives:q}"
-        " --threads {threads} --state {resources.state:q} --log {log:q}"
-
-
-rule lint_dataset:
-    input:
-        f"{DATA}/{{dataset}}/dataset.json",
-    output:
-        f"{DATA}/{{dataset}}/lint.json",
-    log:
-        f"{LOGS}/lint/{{dataset}}.log",
-    group:
-        DATASET_GROUP
-    resources:
-        mem_mb=demand.memory,
-        runtime=demand.conversion_minutes,
-        # not a param: another run with the same data must not repeat the job
-        state=lambda w: f"{RESULTS}/datasets/{w.dataset}",
-    params:
-        data=lambda w, input: Path(input[0]).parent,
-        code=code_of("segbench.data.lint.dataset"),
-    shell:
-        "segbench lint {params.data:q} --out {output:q} --state {resources.state:q} --log {log:q}"
+        " --threads {threads} --state {resources.state:q} --log {log.convert:q}"
+        " && segbench lint {params.out:q} --out {output[1]:q} --state {resources.state:q} --log {log.lint:q}"
 
 
 rule fold_dataset:
     input:
         data=f"{DATA}/{{dataset}}/dataset.json",
-        lint=ancient(f"{DATA}/{{dataset}}/lint.json"),
     output:
         f"{DATA}/{{dataset}}/folds/{{folds}}/{{number}}/dataset.json",
     log:

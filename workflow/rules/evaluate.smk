@@ -1,32 +1,75 @@
-# Score predictions from their files, without the network and without a GPU.
+# Predict, and score the predictions from their files.
+
+# Predictions are no declared output: Snakemake would remove them before a job that only makes the scores anew.
+# `segbench predict` keeps those that it would make again.
 
 
-rule evaluate:
+rule score:
     input:
         data=data_of,
-        predictions=f"{CELL}/{{split}}predictions/predictions.json",
+        model=f"{CELL}/model.pt",
     output:
         f"{CELL}/{{split}}scores.csv",
         f"{CELL}/{{split}}per_image.parquet",
     log:
-        f"{LOGS}/evaluate/{{split}}{CELL_LOG}",
-    group:
-        CELL_GROUP
+        predict=f"{LOGS}/predict/{{split}}{CELL_LOG}",
+        evaluate=f"{LOGS}/evaluate/{{split}}{CELL_LOG}",
+    wildcard_constraints:
+        model=NETWORKS,
     threads: CONFIG.threads
     resources:
+        gpu=gpus_to_score,
         mem_mb=demand.memory,
-        runtime=lambda w, input, attempt: demand.evaluation_minutes(
-            images_of(input.data, w), attempt
-        ),
+        runtime=minutes_to_score,
     params:
-        data=lambda w, input: Path(input.data).parent,
-        predictions=lambda w, input: Path(input.predictions).parent,
-        out=lambda w, output: Path(output[0]).parent,
+        data=lambda w, input: os.path.dirname(input.data),
+        out=lambda w, output: os.path.dirname(output[0]),
+        inference=lambda w: cell_of(w).inference,
+        split=split_arguments,
+        code=prediction_code,
         options=dumps(CONFIG.evaluation),
-        code=code_of("segbench.evaluation.evaluate"),
+        scoring=code_of("segbench.evaluation.evaluate"),
     shell:
-        "segbench evaluate --data {params.data:q} --predictions {params.predictions:q} --out {params.out:q}"
-        " --options {params.options:q} --threads {threads} --log {log:q}"
+        "segbench predict --data {params.data:q} --out {params.out:q}/predictions --model {input.model:q}"
+        " --inference {params.inference:q} {params.split:q} --code {params.code:q}"
+        " --threads {threads} --device {CONFIG.device:q} --log {log.predict:q}"
+        " && segbench evaluate --data {params.data:q} --predictions {params.out:q}/predictions --out {params.out:q}"
+        " --options {params.options:q} --threads {threads} --log {log.evaluate:q}"
+
+
+# one rule for each set of controls that datasets share; almost always there is one
+for number, (names, datasets) in enumerate(CONTROLS.items()):
+
+    rule:
+        name:
+            f"controls_{number}" if number else "controls"
+        input:
+            data=data_of,
+        output:
+            [
+                f"{RESULTS}/cells/{{dataset}}/{name}/{{repetition}}/{file}"
+                for name in names
+                for file in ("scores.csv", "per_image.parquet")
+            ],
+        log:
+            f"{LOGS}/controls/{{dataset}}-{{repetition}}.log",
+        wildcard_constraints:
+            dataset="|".join(map(re.escape, datasets)),
+        threads: CONFIG.threads
+        resources:
+            mem_mb=demand.memory,
+            runtime=minutes_for_controls,
+        params:
+            data=lambda w, input: os.path.dirname(input.data),
+            out=f"{RESULTS}/cells/{{dataset}}",
+            spec=controls_spec,
+            code=controls_code,
+            options=dumps(CONFIG.evaluation),
+            scoring=code_of("segbench.evaluation.evaluate"),
+        shell:
+            "segbench controls --data {params.data:q} --out {params.out:q} --repetition {wildcards.repetition:q}"
+            " --spec {params.spec:q} --options {params.options:q} --threads {threads} --code {params.code:q}"
+            " --log {log:q}"
 
 
 rule pool_folds:
