@@ -19,6 +19,7 @@ LAYERS = [
     {"models"},
     {"training"},
     {"prediction"},
+    {"probe"},
     {"evaluation"},
     {"report"},
     {"catalogue"},

@@ -18,7 +18,6 @@ from segbench.data.sources import own_folder
 from segbench.errors import SegbenchError
 from segbench.files import write_json
 from segbench.jobs import demand, disk, slurm
-from segbench.jobs.fitted_cell import fitted_cell
 from segbench.jobs.fingerprint import fingerprint
 from segbench.jobs.locks import hold, place_of_locks, share
 from segbench.jobs.missing import without_missing
@@ -209,14 +208,6 @@ def split_of(wildcards):
 
 def split_arguments(wildcards):
     return ["--split", split_of(wildcards)] if wildcards.split else []
-
-
-def recipe_of(wildcards, dataset_json):
-    """The recipe of a cell, fitted to its dataset. Like `images_of` while that is not converted."""
-    cell = cell_of(wildcards)
-    if cell.recipe.fit is None:
-        return cell.recipe
-    return fitted_cell(cell, dataset_json).spec.recipe
 
 
 @functools.cache
