@@ -26,8 +26,18 @@ from segbench.jobs.cost.estimate import Estimator, Meter
 from segbench.jobs.disk import needs
 from segbench.jobs.fitted_cell import fitted_cell
 
-STEPS = ("train", "predict", "evaluate")
+STEPS = {
+    "train": ("train",),
+    "score": ("predict", "evaluate"),
+    "convert_dataset": ("convert", "lint"),
+    "fold_dataset": ("fold",),
+}
+"""Steps of a job, as in state.json, by rule."""
+SCORING = {"options", "scoring"}
+"""Params of the rules that predict and score; these decide the scores only."""
 NEW = "new"
+CONTROLS = "controls"
+"""Rule of all controls of a dataset; further ones, `controls_1`, are for datasets with other controls."""
 
 
 @dataclass(frozen=True)
@@ -41,10 +51,12 @@ class Job:
 
     @property
     def cell(self) -> CellKey | None:
-        """Key of the cell, or None if the job does not belong to one."""
-        if self.rule not in STEPS:
+        """Key of the cell, with `CONTROLS` as network of all controls; None if the job has no cell."""
+        controls = self.rule.partition("_")[0] == CONTROLS
+        if not controls and self.rule not in ("train", "score"):
             return None
-        return self.wildcards["dataset"], self.wildcards["model"], self.wildcards["repetition"]
+        model = CONTROLS if controls else self.wildcards["model"]
+        return self.wildcards["dataset"], model, self.wildcards["repetition"]
 
 
 def plan(
@@ -81,9 +93,10 @@ def plan(
     estimator = Estimator(run, meter, device)
     items, unknown = [], 0
     for cell in run.cells:
-        if cell.key not in first:
+        key = (cell.dataset, CONTROLS, cell.repetition) if cell.control else cell.key
+        if key not in first:
             continue
-        job = first[cell.key]
+        job = first[key]
         line = f"  {cell.dataset}/{cell.model}/{cell.repetition}: {job.rule}: {job.why or 'new input'}"
         if not cell.control:
             item, remark = _item(estimator, cell, job)
@@ -262,6 +275,7 @@ def _job(job: Any, reason: Any, run: ResolvedRun) -> Job:
 
 def _reasons(job: Any, reason: Any, run: ResolvedRun) -> Iterator[str]:
     """Translate Snakemake's reasons to those of a benchmark."""
+    updated = set(reason.updated_input) - set(reason.updated_input_run)
     if reason.forced:
         yield "forced"
     if reason.missing_output or reason.incomplete_output:
@@ -270,11 +284,11 @@ def _reasons(job: Any, reason: Any, run: ResolvedRun) -> Iterator[str]:
         changed = {
             name for name, value in job.params.items() if repr(value) in reason.params_changed.only_new
         }
-        if "code" in changed:
-            yield "code changed"
-        if changed - {"code"} or not changed:
-            yield "recipe changed" if job.rule.name == "train" else "settings changed"
-    updated = set(reason.updated_input) - set(reason.updated_input_run)
+        again = "only the scores: " if changed and changed <= SCORING and not updated else ""
+        if changed & {"code", "scoring"}:
+            yield f"{again}code changed"
+        if changed - {"code", "scoring"} or not changed:
+            yield "recipe changed" if job.rule.name == "train" else f"{again}settings changed"
     if updated:
         yield f"input changed ({', '.join(sorted(map(str, updated)))})"
     if reason.input_changed:
@@ -285,14 +299,14 @@ def _unfinished(job: Any, run: ResolvedRun) -> str:
     """Explain why an output is missing, from the status of the last attempt."""
     wildcards = dict(job.wildcards.items())
     root = Path(run.config.results, run.config.run)
-    if "repetition" in wildcards:
+    if "model" in wildcards and "repetition" in wildcards:
         folder = root.joinpath("cells", *(wildcards[key] for key in ("dataset", "model", "repetition")))
         folder /= wildcards.get("split", "")
     else:
         folder = root / "datasets" / wildcards.get("dataset", "")
     with suppress(SegbenchError):
         state = read_json(folder / "state.json")
-        if state.get("step") == job.rule.name.removesuffix("_dataset") and state["state"] != "ok":
+        if state.get("step") in STEPS.get(job.rule.name, ()) and state["state"] != "ok":
             going_on = (folder / "checkpoint.pt").exists() and "; continues from its checkpoint"
             return f"{state['state']} before: {state['reason'] or 'no reason given'}{going_on or ''}"
     return NEW
