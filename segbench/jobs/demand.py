@@ -27,7 +27,7 @@ LOADER = 1000
 """MB of a loader process."""
 BATCHES_AHEAD = 3
 """Batches that a loader has ready, in pinned memory with a GPU."""
-ACTIVATIONS = 1.5
+ACTIVATIONS = 2.0
 """Factor from what a forward pass keeps in fp32 to the largest memory of a step: gradients, copies in bf16,
 and what the allocator holds."""
 

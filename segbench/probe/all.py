@@ -26,7 +26,7 @@ def probe_all(arguments: list[str]) -> None:
         SegbenchError: a probe has failed, or the configuration has a mistake.
     """
     run = configured(parsed(arguments))  # mistakes are reported before anything starts
-    done = subprocess.run([sys.executable, "-m", "snakemake", *arguments, TARGET], check=False)
+    done = subprocess.run([sys.executable, "-m", "snakemake", TARGET, *arguments], check=False)
     models = {cell.class_path for cell in run.cells if not cell.control}
     found = [one for one in probes.of_run(run).all if one.work.network.class_path in models]
     print(*table([HEAD, *map(row, found)]), sep="\n")

@@ -27,7 +27,9 @@ def probed_works():
         if not cell.control and cell.recipe.iterations != 0:
             work = figures_of(RUN, cell).work
             found.setdefault(cell.model, {})[work.key] = (work, cell)
-    largest = [max(works.values(), key=lambda one: one[0].load) for works in found.values()]
+    largest = [
+        max(works.values(), key=lambda one: one[0].load) for works in found.values()
+    ]
     return {work.key: (work, cell) for work, cell in largest}
 
 
@@ -48,7 +50,9 @@ rule probe:
     params:
         work=lambda w: probed_works()[w.probe][0].model_dump_json(),
         folder=PROBES,
-        code=lambda w: code_of("segbench.training.loop", probed_works()[w.probe][1].class_path),
+        code=lambda w: code_of(
+            "segbench.training.loop", probed_works()[w.probe][1].class_path
+        ),
     shell:
         "segbench probe-network --work {params.work:q} --out {output:q} --folder {params.folder:q}"
         " --code {params.code:q} --threads {threads:q} --device {resources.device:q} --log {log:q}"

@@ -58,7 +58,7 @@ ACCELERATORS = (
 """The first whose pattern is found in a name counts."""
 SHARE: Mapping[Format, float] = {"fp32": 0.5, "bf16": 0.15}
 """Share of the largest speed that a training is assumed to reach on a GPU, without a probe."""
-PROCESSOR_SHARE: Mapping[Format, float] = {"fp32": 0.5, "bf16": 0.15}
+PROCESSOR_SHARE: Mapping[Format, float] = {"fp32": 0.5, "bf16": 0.3}
 """The same on a processor, as a share of the speed of a matrix product."""
 
 

@@ -29,7 +29,7 @@ from segbench.jobs.cost.work import ASSUMED_IMAGE, Network, Scene, Work, predict
 from segbench.jobs.fitted_cell import fitted_cell
 
 Source = Literal["measured", "probe", "estimated"]
-LOADING = 80e-9
+LOADING = 250e-9
 """Seconds in which one process loads and changes a pixel of a training image, without a probe."""
 
 
@@ -183,7 +183,7 @@ class Estimator:
         found: dict[tuple[str, str], list[_Training]] = {}
         root = Path(self._run.config.results, self._run.config.run, "cells")
         for path in sorted(root.glob("*/*/seed*/training.json")):
-            with suppress(SegbenchError, OSError, KeyError, TypeError, AttributeError):
+            with suppress(SegbenchError, OSError, LookupError, TypeError, ValueError, AttributeError):
                 training = _Training.read(path, on_gpu=self._run.config.device != "cpu")
                 found.setdefault((path.parts[-4], path.parts[-3]), []).append(training)
         return found
@@ -324,14 +324,14 @@ class _Training:
         """Read a training.json and the efficiency.json beside it.
 
         Raises:
-            SegbenchError, OSError, KeyError, TypeError: it is not complete, or was made on another kind of
-                device than the run will use.
+            SegbenchError, OSError, LookupError, TypeError, ValueError: it is not complete, or was made on
+                another kind of device than the run will use.
         """
         measured: Mapping[str, Any] = read_json(path)
         if measured["gpu"] and not on_gpu:
             raise KeyError("gpu")
         predicted = 0.0
-        with suppress(SegbenchError, OSError, KeyError, TypeError):
+        with suppress(SegbenchError, OSError, LookupError, TypeError, ArithmeticError):
             found = read_json(path.with_name("efficiency.json"))
             predicted = found["seconds"] / found["images"]
         return cls(
