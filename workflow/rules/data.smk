@@ -42,8 +42,8 @@ rule convert_dataset:
     input:
         archives=records_of,
     output:
-        f"{DATA}/{{dataset}}/dataset.json",
-        f"{DATA}/{{dataset}}/lint.json",
+        dataset=f"{DATA}/{{dataset}}/dataset.json",
+        lint=f"{DATA}/{{dataset}}/lint.json",
     log:
         convert=f"{LOGS}/convert/{{dataset}}.log",
         lint=f"{LOGS}/lint/{{dataset}}.log",
@@ -66,7 +66,7 @@ rule convert_dataset:
     shell:
         "segbench convert {wildcards.dataset:q} --out {params.out:q} --spec {params.spec:q} {params.archives:q}"
         " --threads {threads} --state {resources.state:q} --log {log.convert:q}"
-        " && segbench lint {params.out:q} --out {output[1]:q} --state {resources.state:q} --log {log.lint:q}"
+        " && segbench lint {params.out:q} --out {output.lint:q} --state {resources.state:q} --log {log.lint:q}"
 
 
 rule fold_dataset:
