@@ -91,8 +91,8 @@ class _Known:
     """Knows only what was counted before, and no device: rules must not wait for a count."""
 
     def __init__(self, on_gpu: bool) -> None:
-        speeds: dict[devices.Format, float] = {"fp32": 0.04}  # one core
-        self._device = devices.named("V100") if on_gpu else devices.Device("processor", False, speeds, None)
+        core = devices.Device("processor", False, {"fp32": 0.04}, 10, None)  # a slow one
+        self._device = devices.named("V100") if on_gpu else core
 
     def count(self, network: Network) -> Counted:
         if found := counts.known(network):

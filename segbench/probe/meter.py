@@ -50,10 +50,11 @@ class LazyMeter:
 def processor(name: str) -> Device:
     """Return one core of a processor; its speed is measured once in a working folder."""
     with suppress(SegbenchError, OSError, KeyError, TypeError):
-        return Device(name, False, read_json(MEASURED)[name], None)
+        known = read_json(MEASURED)[name]
+        return Device(name, False, known["tflops"], known["bandwidth"], None)
     from segbench.probe.peak import this_processor
 
     found = this_processor(name)
     if MEASURED.parents[1].is_dir():  # a folder in which Snakemake runs
-        write_json(MEASURED, {name: dict(found.tflops)})
+        write_json(MEASURED, {name: {"tflops": dict(found.tflops), "bandwidth": found.bandwidth}})
     return found

@@ -166,7 +166,9 @@ class Estimator:
         try:
             return gpu(self.kind)
         except SegbenchError:  # it has only measurements
-            return Device(self.kind, any(p.gpu for p in self._probes), {"fp32": here.tflops["fp32"]}, None)
+            return Device(
+                self.kind, any(p.gpu for p in self._probes), dict(here.tflops), here.bandwidth, None
+            )
 
     @cached_property
     def _found_kind(self) -> str:
@@ -258,13 +260,16 @@ class Estimator:
         work, threads = figures.work, figures.cell.threads
         precision = figures.recipe.precision
 
-        def time(flops: float) -> float:
-            return self.device.seconds(flops, precision, threads)
+        def time(flops: float, kept: float) -> float:
+            return self.device.seconds(flops, kept, precision, threads)
 
         images = figures.recipe.batch_size / self._devices(figures)
         loading = LOADING * images * work.pixels
-        step = self._with_loading(time(self._image_flops(work) * images), loading)
-        prediction = time(self._prediction_flops(figures))
+        computing = time(self._image_flops(work) * images, self._kept(work) * images)
+        step = self._with_loading(computing, loading)
+        seen = sum(h * w for h, w in prediction_sizes(figures.recipe.inference, work.image)) / work.pixels
+        # without a backward pass, a third of the memory is read and written
+        prediction = time(self._prediction_flops(figures), self._kept(work) * seen / 3)
         training = step * figures.iterations + self._validations(figures) * prediction
         return training, prediction * figures.evaluated
 
@@ -290,6 +295,10 @@ class Estimator:
     def _image_flops(self, work: Work) -> float:
         """Operations of an image in a step."""
         return self._count(work.network).step(work.pixels, work.classes)
+
+    def _kept(self, work: Work) -> float:
+        """Bytes that the forward pass of a training image keeps."""
+        return self._count(work.network).kept.at(work.pixels, work.classes)
 
     def _prediction_flops(self, figures: Figures) -> float:
         return self._prediction_of(figures.work)

@@ -18,7 +18,7 @@ class FakeMeter:
     """Remembers what it was asked to count."""
 
     def __init__(self, device: Device | None = None) -> None:
-        self.device = device or Device("core", False, {"fp32": 0.1}, None)
+        self.device = device or Device("core", False, {"fp32": 0.1}, 10, None)
         self.asked: list[Network] = []
 
     def count(self, network: Network) -> Counted:

@@ -12,7 +12,7 @@ from fake_meter import FakeMeter
 from segbench.config.resolve import resolve
 from segbench.config.resolved_run import ResolvedRun
 from segbench.jobs.cost import probes
-from segbench.jobs.cost.devices import PROCESSOR_SHARE, SHARE, named
+from segbench.jobs.cost.devices import PASSES, PROCESSOR_PASSES, PROCESSOR_SHARE, SHARE, named
 from segbench.jobs.cost.estimate import LOADING, Estimator
 from segbench.jobs.cost.probes import Memory, Probe
 from segbench.jobs.cost.work import Work
@@ -70,7 +70,8 @@ def finish(root: Path, dataset: str, **changes: Any) -> None:
 def test_without_measurements_the_operations_are_counted(tmp_path: Path) -> None:
     run = resolved(tmp_path)
     found = Estimator(run, FakeMeter()).seconds(run.cells[0])
-    step = 4 * 3 * 1e6 * 20_000 / (0.1e12 * PROCESSOR_SHARE["fp32"]) + 4 * 20_000 * LOADING
+    computing = 3 * 1e6 * 20_000 / (0.1e12 * PROCESSOR_SHARE) + 2000 * 20_000 * PROCESSOR_PASSES / 10e9
+    step = 4 * computing + 4 * 20_000 * LOADING
     assert (found.source, found.device) == ("estimated", "core")
     assert found.training == pytest.approx(100 * step)
     assert found.prediction > 0
@@ -79,7 +80,7 @@ def test_without_measurements_the_operations_are_counted(tmp_path: Path) -> None
 def test_a_gpu_of_the_table_loads_beside_the_computation(tmp_path: Path) -> None:
     run = resolved(tmp_path, workers=1)
     found = Estimator(run, FakeMeter(), named("V100")).seconds(run.cells[0])
-    step = 4 * 3 * 1e6 * 20_000 / (15.7e12 * SHARE["fp32"])
+    step = 4 * 20_000 * (3 * 1e6 / (15.7e12 * SHARE["fp32"]) + 2000 * PASSES / 900e9)
     assert found.training == pytest.approx(100 * max(step, 4 * 20_000 * LOADING))
     assert found.device == "V100"
 
