@@ -1,11 +1,14 @@
 """Operations and memory of one training image, by network, for a recipe.
 
     python -m benchmarks.training_cost --recipe budget [--on street] [--size 256] [NAME ...]
+    python -m benchmarks.training_cost --write [NAME ...]
 
 Counts the FLOPs of forward pass and losses (a multiply-add counts 2), times three for the backward pass, and
-the bytes that the forward pass keeps for the backward pass in fp32, with random weights on noise with eight
-squares an image. Only matrix products, attention and convolutions are counted. PyTorch's own count of the
-backward pass takes depthwise convolutions for full ones.
+the bytes that the forward pass keeps for the backward pass in fp32, with random weights on noise with two
+squares an image. Only matrix products, attention and convolutions are counted.
+
+`--write` counts all networks in all recipes, on all datasets that they can be trained on. `segbench plan` and
+the requests of the rules start from these counts.
 """
 
 from __future__ import annotations
@@ -13,46 +16,45 @@ from __future__ import annotations
 import argparse
 
 import torch
-from torch.utils.flop_counter import FlopCounterMode
 
-from benchmarks.steps import scene
-from segbench.catalogue.listing import networks
+from segbench.catalogue.listing import datasets, networks
+from segbench.config.registry import CONFIG
 from segbench.config.resolve import resolve
-from segbench.contract.view import BACKGROUND, Category, Task, View
-from segbench.importing import load_object
+from segbench.config.resolved_run import PlannedCell
+from segbench.jobs.cost import counts
+from segbench.jobs.cost.counted import FEW, Counted
+from segbench.jobs.cost.work import Network
+from segbench.probe.count import count
 
-IMAGES = 2
-
-
-def view(task: Task, classes: int = 21) -> View:
-    """Half of the classes of a panoptic view are stuff."""
-    named = [
-        Category(id=i, name=str(i), isthing=task != "panoptic" or i > classes // 2, color=(i, i, i))
-        for i in range(1, classes)
-    ]
-    return View(task, (BACKGROUND, *named) if task == "semantic" else tuple(named))
+RECIPES = ("demo", "budget", "standard", "paper")
 
 
-def cost(class_path: str, options: dict[str, object], task: Task, size: int) -> tuple[float, int]:
-    """Return FLOPs and kept bytes of one image."""
-    torch.manual_seed(0)
-    network = load_object(class_path)(view(task), 3, **options).train()
-    ours = {p.untyped_storage().data_ptr() for p in network.parameters()}
-    kept: dict[int, torch.Tensor] = {}
+def cells(recipe: str, on: list[str], names: list[str]) -> list[PlannedCell]:
+    raw = {"datasets": on, "models": names, "controls": [], "recipe": recipe}
+    return resolve(raw, CONFIG, "benchmarks", check_code=False).cells
 
-    def keep(tensor: torch.Tensor) -> torch.Tensor:
-        if (where := tensor.untyped_storage().data_ptr()) not in ours:
-            kept[where] = tensor
-        return tensor
 
-    images, targets = scene(network, size, IMAGES)
-    with (
-        FlopCounterMode(display=False) as counter,
-        torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor),
-    ):
-        network.losses(images, targets)
-    stored = sum(tensor.untyped_storage().nbytes() for tensor in kept.values())
-    return 3 * counter.get_total_flops() / IMAGES, stored // IMAGES
+def network(cell: PlannedCell) -> Network:
+    return Network(class_path=cell.class_path, options=dict(cell.options), task=cell.task)
+
+
+def write(names: list[str]) -> None:
+    """Count what is not counted yet; networks that are named are counted again."""
+    found = dict(counts.shipped())
+    wanted: dict[str, Network] = {}
+    for recipe in RECIPES:
+        for name, entry in networks().items():
+            on = list(entry.papers) if recipe == "paper" else list(datasets())
+            if recipe in entry.recipes and on:
+                for one in map(network, cells(recipe, on, [name])):
+                    if name in names or one.key not in found:
+                        wanted[one.key] = one
+    alike: dict[str, Counted] = {}  # the operations hardly depend on the task
+    for number, (key, one) in enumerate(wanted.items(), 1):
+        name = one.model_copy(update={"task": "semantic"}).key
+        found[key] = alike[name] = alike.get(name) or count(one)
+        counts.write_shipped(found)
+        print(f"{number}/{len(wanted)} {one.class_path} {one.task}", flush=True)
 
 
 def main() -> None:
@@ -61,20 +63,21 @@ def main() -> None:
     parser.add_argument("--recipe", default="budget")
     parser.add_argument("--on", default="street", help="dataset with all tasks")
     parser.add_argument("--size", type=int, default=256)
+    parser.add_argument("--write", action="store_true", help="update the counts of the package")
     options = parser.parse_args()
     torch.set_num_threads(1)
-    names = options.names or list(networks())
-    run = resolve(
-        {"datasets": [options.on], "models": names, "controls": [], "recipe": options.recipe},
-        source="benchmarks",
-    )
+    if options.write:
+        write(options.names)
+        return
     print("| Network | GFLOP an image | MB kept | kFLOP a pixel |")
     print("| --- | ---: | ---: | ---: |")
-    for cell in run.cells:
-        flops, stored = cost(cell.class_path, dict(cell.options), cell.task, options.size)
-        per_pixel = flops / options.size**2
+    pixels = options.size**2
+    for cell in cells(options.recipe, [options.on], options.names or list(networks())):
+        found = counts.known(network(cell)) or count(network(cell))
+        flops, stored = found.step(pixels, FEW), found.kept.at(pixels, FEW)
         print(
-            f"| `{cell.model}` | {flops / 1e9:.1f} | {stored / 1e6:.0f} | {per_pixel / 1e3:.0f} |", flush=True
+            f"| `{cell.model}` | {flops / 1e9:.1f} | {stored / 1e6:.0f} | {flops / pixels / 1e3:.0f} |",
+            flush=True,
         )
 
 

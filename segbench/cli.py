@@ -107,6 +107,11 @@ def convert(
     archive: Annotated[
         list[Path] | None, typer.Option(help="A fetched archive; repeat the option for each archive.")
     ] = None,
+    borrow: Annotated[
+        str,
+        typer.Option(help="JSON of archives to fetch, and to remove afterwards, by path."),
+    ] = "{}",
+    mirror: Mirror = None,
     threads: Annotated[int, typer.Option(min=1, help="Number of processes that write images.")] = 1,
     state: Annotated[Path | None, typer.Option(help="Folder for state.json.")] = None,
     log: Log = None,
@@ -114,12 +119,16 @@ def convert(
     """Convert a dataset to the canonical form, or generate it."""
     set_up_logging(log)
     with recorded("convert", state or out.parent / f"{name}.state", log):
+        from segbench.contract.sources import Archive
         from segbench.data.convert import ConvertSpec, convert_dataset, restored
+        from segbench.data.sources.borrow import borrowed
 
         parsed = _parsed(ConvertSpec, spec)
+        lent = {Path(path): Archive(**entry) for path, entry in _json(borrow, "--borrow").items()}
         with alone_with(out):
             if not restored(name, parsed, archive or [], out):
-                convert_dataset(name, parsed, archive or [], out, processes=threads)
+                with borrowed(lent, mirror):
+                    convert_dataset(name, parsed, archive or [], out, processes=threads)
 
 
 @app.command()
@@ -367,11 +376,50 @@ def plan(
         typer.Option(help="Maximum hours of training; by default, the configuration's."),
     ] = None,
     yes: Annotated[bool, typer.Option("--yes", help="Allow more than max_hours.")] = False,
+    price: Annotated[float | None, typer.Option(min=0, help="Money for a device-hour, such as 2.5.")] = None,
+    on: Annotated[
+        str | None,
+        typer.Option(help="GPU to estimate for, such as A100; by default, what was probed, or this machine."),
+    ] = None,
 ) -> None:
     """Show what a run would do, why, and at what cost; accepts Snakemake's options, such as --configfile."""
     from segbench.jobs.plan import plan as run
+    from segbench.probe.meter import LazyMeter
 
-    run(context.args, ceiling=max_hours, yes=yes)
+    run(context.args, LazyMeter(), ceiling=max_hours, yes=yes, price=price, on=on)
+
+
+@app.command(context_settings={"ignore_unknown_options": True, "allow_extra_args": True})
+def probe(context: typer.Context) -> None:
+    """Measure a few steps of each network on its device; accepts Snakemake's options, such as --profile."""
+    from segbench.probe.all import probe_all
+
+    probe_all(context.args)
+
+
+@app.command()
+def probe_network(
+    out: Out,
+    work: Annotated[str, typer.Option(help="JSON of what decides the cost of a step.")],
+    folder: Annotated[Path, typer.Option(help="Folder with the probes of all runs.")],
+    code: Annotated[str, typer.Option(help="Fingerprint of the code of the training.")] = "",
+    threads: Threads = None,
+    device: Device = "auto",
+    log: Log = None,
+) -> None:
+    """Measure a few steps of one network on noise."""
+    set_up_logging(log)
+    from segbench.jobs.cost.work import Work
+    from segbench.probe.probe import probe as run
+
+    run(
+        _parsed(Work, work, "--work"),
+        out,
+        folder=folder,
+        code=code,
+        threads=threads,
+        device=device,
+    )
 
 
 @app.command(context_settings={"ignore_unknown_options": True, "allow_extra_args": True})

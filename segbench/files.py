@@ -26,6 +26,11 @@ def is_full(error: OSError) -> bool:
     return error.errno in (errno.ENOSPC, errno.EDQUOT)
 
 
+def is_continued(error: Exception) -> bool:
+    """Return whether unfinished work is of use after an error: the memory or the disk was full."""
+    return isinstance(error, OutOfMemory | MemoryError) or (isinstance(error, OSError) and is_full(error))
+
+
 UNFINISHED = ".unfinished"
 """Folder for unfinished files, beside their final path. The last process that uses it removes it."""
 
@@ -138,9 +143,8 @@ def resumable(path: str | Path, key: str) -> Iterator[Path]:
     try:
         yield folder
     except Exception as error:
-        if isinstance(error, OutOfMemory | MemoryError) or (isinstance(error, OSError) and is_full(error)):
-            raise
-        _remove_work(place)
+        if not is_continued(error):
+            _remove_work(place)
         raise
     _remove_work(place)
 

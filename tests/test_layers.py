@@ -10,7 +10,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1] / "segbench"
 LAYERS = [
-    {"errors", "files", "importing", "units", "__init__"},
+    {"errors", "files", "importing", "quota", "units", "__init__"},
     {"contract"},
     {"fitting"},
     {"config"},
@@ -19,6 +19,7 @@ LAYERS = [
     {"models"},
     {"training"},
     {"prediction"},
+    {"probe"},
     {"evaluation"},
     {"comparison"},
     {"report"},

@@ -21,6 +21,7 @@ def describe(run: ResolvedRun) -> RunDescription:
             for c in run.cells
         ],
         skipped=run.skipped,
+        missing=run.missing,
         datasets={
             name: DatasetDescription(
                 root=Path(config.data, name),

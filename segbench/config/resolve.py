@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from segbench.config import checks
+from segbench.config.every import has_all, published_papers, with_names
 from segbench.config.fit_start import fitted_recipe
 from segbench.config.problems import Problem, did_you_mean, error_of, validate
 from segbench.config.registry import CONFIG, overlay, read_entries, read_protocol
@@ -40,6 +41,8 @@ def resolve(
         SegbenchError: Lists every mistake.
     """
     problems: list[Problem] = []
+    open_pairs = has_all(raw)
+    raw = with_names(raw, registry)
     config = validate(RunConfig, dict(raw), source, problems) or _without_mistakes(raw, source)
     # entries are read, and their mistakes reported, also if nothing of the configuration can be used
     wanted = config or RunConfig.model_construct(
@@ -59,7 +62,9 @@ def resolve(
     problems += checks.unknown_papers(models, registry)
     problems += checks.unknown_protocols(datasets, registry)
     protocol = read_protocol(registry / "recipes", config.recipe, problems)
-    cells, skipped = _cells_and_skipped(config, protocol, datasets, models, registry, problems)
+    cells, skipped = _cells_and_skipped(
+        config, protocol, datasets, models, registry, problems, open_pairs=open_pairs
+    )
     needed = dict.fromkeys(name for c in cells if (name := c.weights))
     weights = read_entries(WeightsEntry, registry / "weights", needed, f"{registry}/models: recipe", problems)
     problems += checks.unfit_weights(cells, weights, config, registry)
@@ -107,12 +112,21 @@ def _cells_and_skipped(
     models: Mapping[str, ModelEntry],
     registry: Path,
     problems: list[Problem],
+    *,
+    open_pairs: bool,
 ) -> tuple[list[PlannedCell], list[SkippedPair]]:
-    """Pair every dataset with every model. A cell trains on the richest task that both support."""
+    """Pair every dataset with every model. A cell trains on the richest task that both support.
+
+    With `open_pairs`, the configuration names not every pair that it asks for: those that the recipe `paper`
+    is not for are left out.
+    """
     cells: list[PlannedCell] = []
     skipped: list[SkippedPair] = []
     excluded = {(e.dataset, e.model) for e in config.exclude}
     for dataset, model in ((d, m) for d in datasets for m in models):
+        compared = not models[model].trained or dataset in published_papers(models[model])
+        if open_pairs and config.recipe == PAPER and not compared:
+            continue
         has, needs = offered(datasets[dataset].tasks), models[model].tasks
         shared = [task for task in reversed(TASKS) if task in has and task in needs]
         if (dataset, model) in excluded:

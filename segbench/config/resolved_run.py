@@ -13,7 +13,7 @@ import yaml
 from segbench.config.schema import DatasetEntry, ModelEntry, RunConfig
 from segbench.contract.needs import Needs
 from segbench.contract.recipe import Recipe
-from segbench.contract.run import SkippedPair, repetition
+from segbench.contract.run import MissingDataset, SkippedPair, repetition
 from segbench.contract.sources import Archive, WeightsEntry
 from segbench.contract.view import Task
 
@@ -117,6 +117,8 @@ class ResolvedRun:
     weights: dict[str, WeightsEntry]
     cells: list[PlannedCell]
     skipped: list[SkippedPair]
+    missing: list[MissingDataset] = field(default_factory=list)
+    """Datasets that the run goes on without, as `segbench.jobs.missing` found."""
     by_key: dict[CellKey, PlannedCell] = field(init=False)
 
     def __post_init__(self) -> None:
@@ -134,7 +136,7 @@ class ResolvedRun:
 
     def convert_spec(self, dataset: str) -> str:
         """Return the JSON for `segbench convert`. A change of it converts the dataset again."""
-        apart = {"archives", "images", "address", "recipe", "recipes"}
+        apart = {"archives", "disk", "images", "address", "recipe", "recipes"}
         spec = self.datasets[dataset].model_dump(mode="json", exclude=apart)
         limits = self.config.limits.model_dump(mode="json", exclude_defaults=True)
         return json.dumps({**spec, "limits": limits} if limits else spec)

@@ -10,7 +10,15 @@ import re
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, Field, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Field,
+    NonNegativeInt,
+    PositiveFloat,
+    PositiveInt,
+    model_validator,
+)
 
 from segbench.contract.card import Card, Published, Size
 from segbench.contract.channels import Channels, Window, window_by_channel
@@ -21,6 +29,7 @@ from segbench.contract.recipe import Strict
 from segbench.contract.report import ReportOptions
 from segbench.contract.sources import Address, Archive
 from segbench.contract.view import Name, Task
+from segbench.quota import loader_workers
 
 
 def _folder(path: str) -> str:
@@ -42,9 +51,29 @@ def _place(path: str) -> str:
     return path if "://" in path else _folder(path)
 
 
+def _workers(value: Any) -> Any:
+    return loader_workers() if value == "auto" else value
+
+
+STORED = ("results", "data", "archives", "weights")
+"""Keys of folders that lie in `storage`."""
 PAPER = "paper"
 """Recipe with the settings of a network's authors, for the datasets that they trained it on."""
 Folder = Annotated[str, AfterValidator(_folder)]
+
+
+class DiskFactors(Strict):
+    """Disk space of a dataset, in multiples of its archives.
+
+    The defaults are the largest of the shipped datasets without factors of their own, measured on reduced
+    archives in the layouts of upstream.
+    """
+
+    converted: PositiveFloat = 1.15
+    """The converted dataset."""
+    work: PositiveFloat = 1.3
+    """All that the conversion has on the disk beside the archives, at its peak: extracted files, which become
+    hard links, and what is converted."""
 
 
 class DatasetEntry(Strict):
@@ -67,6 +96,8 @@ class DatasetEntry(Strict):
     """Options of the converter."""
     archives: dict[Name, Archive] = {}
     """Files that the dataset is converted from, by file name."""
+    disk: DiskFactors = DiskFactors()
+    """Disk space for the estimate of `segbench plan`."""
     images: dict[str, PositiveInt] = {}
     """Number of images in each split of the full dataset, shown by `segbench datasets`."""
     address: Address | None = None
@@ -177,21 +208,31 @@ class RunConfig(Strict):
 
     run: Name = "default"
     """Name of the run. Its results go to `<results>/<run>/`."""
+    storage: Folder = "."
+    """Folder in which `results`, `data`, `archives` and `weights` lie, unless they are absolute paths: the
+    disk with room for a run."""
     results: Folder = "results"
     """Folder of the results of all runs."""
     data: Folder = "results/data"
     """Folder of the converted datasets. Runs that name the same folder share them."""
     archives: Folder = "results/archives"
     """Folder of the archives. Put archives that cannot be downloaded automatically here."""
+    keep_archives: bool = True
+    """false: an archive is fetched by the conversion that needs it and removed as soon as that is done, one
+    dataset at a time, so that the disk never holds more. A finished dataset never needs its archives again;
+    archives that you have put in place stay. A change of this key converts again."""
     weights: Folder = "results/weights"
     """Folder of the pretrained weights."""
     mirror: Annotated[str, AfterValidator(_place)] | None = None
     """Folder or address with archives and `SHA256SUMS`. Archives are fetched from there if it has them, else
     from their own addresses."""
     datasets: list[Name]
-    """Names of entries of `config/datasets/`."""
+    """Names of entries of `config/datasets/`, or `all`: every entry with archives, which leaves out generated
+    images and folders of your own."""
     models: list[Name]
-    """Names of networks in `config/models/`. A network runs on each dataset with which it shares a task."""
+    """Names of networks in `config/models/`, or `all`: every network with the run's recipe. A network runs
+    on each dataset with which it shares a task. With `recipe: paper`, `all` stands for the pairs of `papers`
+    that have a published score."""
     controls: list[Name] = ["control_constant", "control_random", "control_truth"]
     """Names of controls in `config/models/`. They run like networks, but are not trained."""
     seeds: Annotated[list[NonNegativeInt], Field(min_length=1)] = [0]
@@ -214,13 +255,16 @@ class RunConfig(Strict):
     """By dataset: options that override those of its entry, such as the number of generated images."""
     allow_non_commercial: bool = False
     """Allow weights whose licence forbids commercial use."""
+    check_disk: bool = True
+    """Refuse to start a run that needs more disk space than is free, by the estimate of `segbench plan`."""
     device: Annotated[str, AfterValidator(_device)] = "auto"
     """`auto` (GPUs if there are any, else the CPU), `cpu`, `cuda`, or `cuda:<n>`."""
     threads: PositiveInt = 1
     """CPU threads of one training or prediction, and processes of one conversion or evaluation. With the same
     number of threads, training is reproducible bit by bit."""
-    workers: NonNegativeInt = 0
-    """Processes that load the data of one training. They do not change the results."""
+    workers: Annotated[NonNegativeInt, BeforeValidator(_workers)] = 0
+    """Processes that load the data of one training. They do not change the results. `auto`: all processors
+    of the machine or of the container's quota but one, up to 8 and as many as its shared memory allows."""
     max_hours: PositiveFloat | None = None
     """`segbench plan` refuses a run with more estimated hours of training, summed over the devices."""
     limits: Limits = Limits()
@@ -229,6 +273,19 @@ class RunConfig(Strict):
     """Options of the evaluation. A change repeats only the evaluation."""
     report: ReportOptions = ReportOptions()
     """Options of the report. A change repeats only the report."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _in_storage(cls, raw: Any) -> Any:
+        if not (isinstance(raw, dict) and isinstance(raw.get("storage"), str)):
+            return raw
+        folders = {key: raw.get(key, cls.model_fields[key].default) for key in STORED}
+        joined = {
+            key: str(Path(raw["storage"]) / Path(folder).expanduser())
+            for key, folder in folders.items()
+            if isinstance(folder, str)
+        }
+        return {**raw, **joined}
 
     def folds_of(self, dataset: str) -> int | None:
         """Return the number of folds of a dataset, or None."""

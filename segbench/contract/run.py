@@ -59,6 +59,18 @@ class SkippedPair(BaseModel):
         return f"{self.model} on {self.dataset}: {self.reason}"
 
 
+class MissingDataset(BaseModel):
+    """A dataset that must be placed by hand and was not there when the run started."""
+
+    dataset: str
+    title: str = ""
+    wanted: list[str]
+    """For each missing archive: what to place where, and where to get it."""
+
+    def __str__(self) -> str:
+        return f"{self.dataset}: missing: {'; '.join(self.wanted)}"
+
+
 class DatasetDescription(BaseModel):
     root: Path
     """Folder of the converted dataset."""
@@ -87,6 +99,8 @@ class RunDescription(BaseModel):
     """Name of the recipe that the networks are trained with."""
     cells: list[CellDescription]
     skipped: list[SkippedPair] = []
+    missing: list[MissingDataset] = Field(default=[], exclude_if=lambda missing: not missing)
+    """Datasets that the run goes on without."""
     score_splits: list[str] = Field(default=["test"], exclude_if=lambda splits: splits == ["test"])
     """`test`, the evaluation split of each dataset, and `train` if networks are scored on that, too."""
     datasets: dict[Name, DatasetDescription]

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 from typing import Annotated, Literal
 from urllib.parse import urlsplit
+from urllib.request import url2pathname
 
 from pydantic import (
     AfterValidator,
     BaseModel,
     ConfigDict,
+    Field,
+    PositiveFloat,
     model_validator,
 )
 
@@ -26,6 +30,14 @@ def _well_formed(checksum: str) -> str:
     if not re.fullmatch("sha256:[0-9a-f]{8,64}|md5:[0-9a-f]{32}", checksum.lower()):
         raise ValueError("a checksum is 'sha256:' and 8 to 64 hexadecimal digits, or 'md5:' and 32")
     return checksum.lower()
+
+
+def local_path(address: str) -> Path | None:
+    """Return the path of a folder name or file: address; None for an http address."""
+    parts = urlsplit(address)
+    if parts.scheme in ("http", "https"):
+        return None
+    return Path(url2pathname(parts.path) if parts.scheme == "file" else address).expanduser()
 
 
 Address = Annotated[str, AfterValidator(_known_scheme)]
@@ -46,6 +58,8 @@ class Archive(BaseModel):
     """`sha256:` and 8 to 64 digits, or `md5:` and 32."""
     manual: str | None = None
     """For archives that cannot be downloaded automatically: where to get them, and where to put them."""
+    gigabytes: PositiveFloat | None = Field(default=None, exclude=True)
+    """Size in GB, rounded up, for the estimate of disk space. It repeats no job."""
 
     @model_validator(mode="after")
     def _has_a_source(self) -> Archive:

@@ -1,29 +1,29 @@
 """The jobs that a run would execute, the reasons, and the cost.
 
-The jobs and the reasons come from Snakemake's dry run, the cost from earlier measurements in the results
-folder.
+The jobs and the reasons come from Snakemake's dry run, the cost from `segbench.jobs.cost`.
 """
 
 from __future__ import annotations
 
 import logging
-import shutil
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
-from statistics import median
 from typing import Any
 
 from segbench.config.resolved_run import CellKey, PlannedCell, ResolvedRun
 from segbench.contract.cell import CellSpec
-from segbench.contract.recipe import Recipe
 from segbench.contract.run import fold_folder
 from segbench.errors import SegbenchError
 from segbench.files import read_json
 from segbench.fitting.fit import Fitted
+from segbench.jobs import demand
+from segbench.jobs.cost import bill, devices
+from segbench.jobs.cost.estimate import Estimator, Meter
+from segbench.jobs.disk import needs
 from segbench.jobs.fitted_cell import fitted_cell
 
 STEPS = {
@@ -59,19 +59,30 @@ class Job:
         return self.wildcards["dataset"], model, self.wildcards["repetition"]
 
 
-def plan(arguments: list[str], *, ceiling: float | None = None, yes: bool = False) -> None:
-    """Print the jobs of `snakemake <arguments>`, the skipped pairs, hours and disk.
-
-    Cells without a measurement are marked and count as 0 hours.
+def plan(
+    arguments: list[str],
+    meter: Meter,
+    *,
+    ceiling: float | None = None,
+    yes: bool = False,
+    price: float | None = None,
+    on: str | None = None,
+) -> None:
+    """Print the jobs of `snakemake <arguments>`, the skipped pairs, hours, energy, jobs, money and disk.
 
     Args:
         arguments: options of Snakemake.
+        meter: counts the operations of networks, and measures this machine.
         ceiling: maximum hours of training; None: `max_hours` of the configuration.
         yes: allow more hours than that.
+        price: money for a device-hour; None: not printed.
+        on: GPU to estimate for, such as `A100`; None: what was measured or probed, or else this machine.
 
     Raises:
-        SegbenchError: the training would take more than the maximum, or Snakemake reports an error.
+        SegbenchError: the training would take more than the maximum, the GPU is unknown, or Snakemake
+            reports an error.
     """
+    device = devices.named(on) if on else None
     run, jobs = pending(arguments)
     print(f"run '{run.config.run}': {_counted(jobs) or 'nothing to be done'}")
     for job in jobs:
@@ -79,37 +90,41 @@ def plan(arguments: list[str], *, ceiling: float | None = None, yes: bool = Fals
             print(f"  {' '.join([job.rule, *job.wildcards.values()])}: {job.why}")
     # first step of each cell; the later ones follow from it
     first = {job.cell: job for job in reversed(jobs) if job.cell}
-    measured = Measurements(run)
-    total, size, unknown, devices = 0.0, 0, 0, set()
+    estimator = Estimator(run, meter, device)
+    items, unknown = [], 0
     for cell in run.cells:
         key = (cell.dataset, CONTROLS, cell.repetition) if cell.control else cell.key
         if key not in first:
             continue
         job = first[key]
         line = f"  {cell.dataset}/{cell.model}/{cell.repetition}: {job.rule}: {job.why or 'new input'}"
-        recipe = _recipe(run, cell)
-        if job.rule == "train" and recipe and recipe.iterations != 0:
-            if recipe.iterations and (estimate := measured.hours(cell, recipe)):
-                hours, device = estimate
-                total += hours
-                devices.add(device)
-                line += f" ({timedelta(seconds=round(3600 * hours))})"
-            else:
-                unknown += 1
-                line += " (never measured)"
-        size += measured.size(cell) if job.why == NEW else 0
+        if not cell.control:
+            item, remark = _item(estimator, cell, job)
+            line += remark
+            unknown += item is None
+            items += [item] if item else []
         print(line)
     for pair in run.skipped:
         print(f"  skipped: {pair}")
+    for dataset in run.missing:
+        print(f"  {dataset}")
     for line in fitted_recipes(run):
         print(line)
-    free = shutil.disk_usage(_existing(Path(run.config.results))).free
-    where = f", as on {' and '.join(sorted(devices))}" if devices else ""
+    total = sum(item.training for item in items)
+    if items:
+        terms = bill.Terms(demand.MAX_MINUTES, estimator.device.watts, price)
+        print(*bill.lines(items, terms), sep="\n")
+    where = f", as on {estimator.kind}" if items else ""
     print(
         f"training: {total:.3g} device-hours{where}"
-        + f"; {unknown} cells were never measured" * bool(unknown)
+        + f"; the cost of {unknown} cells is not known" * bool(unknown)
     )
-    print(f"disk: {size / 1e9:.3g} GB more, estimated from finished cells; {free / 1e9:.3g} GB are free")
+    assumed = {cell.dataset for cell in run.cells if cell.key in first and not cell.control}
+    assumed = {c.dataset for c in run.cells if c.dataset in assumed and _is_assumed(estimator, c)}
+    if assumed:
+        print(f"not converted yet, sizes are assumed (docs/cost.md): {', '.join(sorted(assumed))}")
+    for line in needs(run).lines():
+        print(line)
     ceiling = run.config.max_hours if ceiling is None else ceiling
     if ceiling is not None and total > ceiling and not yes:
         raise SegbenchError(
@@ -117,6 +132,25 @@ def plan(arguments: list[str], *, ceiling: float | None = None, yes: bool = Fals
             where="segbench plan",
             remedy="run fewer cells, raise max_hours, or give --yes",
         )
+
+
+def _item(estimator: Estimator, cell: PlannedCell, job: Job) -> tuple[bill.Item | None, str]:
+    """Return the cost of a cell, and the remark for its line."""
+    try:
+        seconds = estimator.seconds(cell)
+    except Exception as error:  # a network of the user may fail on noise in any way
+        reason = (str(error) or type(error).__name__).splitlines()[0]
+        return None, f" (cost not known: {reason})"
+    assert cell.recipe is not None
+    trains = job.rule == "train" and cell.recipe.iterations != 0
+    gpus = cell.recipe.gpus if estimator.device.gpu else 1
+    time = seconds.training if trains else seconds.prediction
+    shown = timedelta(seconds=round(time))
+    return bill.Item(cell.dataset, cell.model, seconds, trains, gpus), f" ({shown}) {seconds.source}"
+
+
+def _is_assumed(estimator: Estimator, cell: PlannedCell) -> bool:
+    return not cell.control and not estimator.figures(cell).scene.converted
 
 
 def fitted_recipes(run: ResolvedRun) -> Iterator[str]:
@@ -157,16 +191,8 @@ def _fitted(run: ResolvedRun, cell: PlannedCell) -> Fitted:
         return Fitted(CellSpec.model_validate_json(cell.spec))
 
 
-def _recipe(run: ResolvedRun, cell: PlannedCell) -> Recipe | None:
-    return _fitted(run, cell).spec.recipe if cell.recipe and cell.recipe.fit else cell.recipe
-
-
 def _counted(jobs: list[Job]) -> str:
     return ", ".join(f"{n} {rule}" for rule, n in Counter(job.rule for job in jobs).items() if rule != "all")
-
-
-def _existing(path: Path) -> Path:
-    return next(p for p in (path.absolute(), *path.absolute().parents) if p.exists())
 
 
 def configured(options: Any) -> ResolvedRun:
@@ -284,69 +310,3 @@ def _unfinished(job: Any, run: ResolvedRun) -> str:
             going_on = (folder / "checkpoint.pt").exists() and "; continues from its checkpoint"
             return f"{state['state']} before: {state['reason'] or 'no reason given'}{going_on or ''}"
     return NEW
-
-
-class Measurements:
-    """Time and disk space of earlier cells, from all runs in the results folder."""
-
-    def __init__(self, run: ResolvedRun) -> None:
-        self._device = run.config.device
-        self._rates: dict[tuple[str, str], list[_Rate]] = {}
-        self._sizes: dict[tuple[str, str], list[int]] = {}
-        for path in sorted(Path(run.config.results).glob("*/cells/*/*/seed*/training.json")):
-            dataset, model = path.parts[-4:-2]
-            with suppress(SegbenchError, OSError, KeyError, TypeError, AttributeError):
-                measured = read_json(path)
-                if measured["images"]:
-                    self._rates.setdefault((dataset, model), []).append(_Rate.of(measured))
-                size = sum(f.stat().st_size for f in path.parent.rglob("*") if f.is_file())
-                self._sizes.setdefault((dataset, model), []).append(size)
-
-    def hours(self, cell: PlannedCell, recipe: Recipe) -> tuple[float, str] | None:
-        """Estimate the hours of a training on one device.
-
-        The estimate is the median of earlier trainings of the same network, scaled by images and crop size.
-        Trainings on the same dataset and on GPUs are preferred.
-
-        Returns:
-            Hours and the name of the device, or None if the network was never measured.
-        """
-        crop = recipe.augment.crop_size
-        rates = [rate for rate in _nearest(self._rates, cell) if rate.whole_images == (crop is None)]
-        rates = [rate for rate in rates if rate.gpu and self._device != "cpu"] or rates
-        if not rates:
-            return None
-        work = (recipe.iterations or 0) * recipe.batch_size * _pixels(crop)
-        return median(rate.seconds for rate in rates) * work / 3600, rates[-1].device
-
-    def size(self, cell: PlannedCell) -> int:
-        """Estimate the bytes of a finished cell; 0 if there is no similar one."""
-        return int(median(_nearest(self._sizes, cell) or [0]))
-
-
-@dataclass(frozen=True)
-class _Rate:
-    """Speed of one training."""
-
-    seconds: float
-    """Seconds per pixel on one device, or per image if images are not cropped."""
-    whole_images: bool
-    gpu: bool
-    device: str
-
-    @classmethod
-    def of(cls, measured: dict[str, Any]) -> _Rate:
-        """Build from the content of a training.json."""
-        crop, gpu = measured["crop"], measured["gpu"]
-        seconds = measured["seconds"] * measured["gpus"] / (measured["images"] * _pixels(crop))
-        return cls(seconds, crop is None, gpu is not None, gpu or measured["processor"])
-
-
-def _pixels(crop: Sequence[int] | None) -> int:
-    return crop[0] * crop[1] if crop else 1
-
-
-def _nearest(found: dict[tuple[str, str], list[Any]], cell: PlannedCell) -> list[Any]:
-    """Return the values of the same dataset and network, or else those of the same network."""
-    same = found.get((cell.dataset, cell.model))
-    return same or [value for (_, model), values in found.items() if model == cell.model for value in values]

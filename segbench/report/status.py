@@ -36,6 +36,8 @@ def status(run: Path, *, everything: bool = False) -> None:
     found = {cell: cell_status(planned, cell) for cell in planned.cells}
     counts = Counter(one.status for one in found.values())
     print(f"run '{planned.name}': {len(found)} cells: {', '.join(f'{n} {s}' for s, n in counts.items())}")
+    for dataset in planned.missing:
+        print(f"  {dataset}")
     iterations = _iterations(planned)
     for cell, one in sorted(found.items(), key=lambda item: item[1].status):
         name = cell.name

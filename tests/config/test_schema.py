@@ -3,11 +3,13 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from pydantic import ValidationError
 from small_registry import (
     config,
 )
 
 from segbench.config.resolve import resolve
+from segbench.config.schema import RunConfig
 from segbench.errors import SegbenchError
 
 ROOT = Path(__file__).parents[2]
@@ -40,3 +42,23 @@ def test_devices(registry: Path, device: str) -> None:
 def test_devices_that_there_are_none_of(registry: Path, device: str) -> None:
     with pytest.raises(SegbenchError, match="device: .*auto, cpu, cuda or cuda:<n>"):
         resolve(config(device=device), registry)
+
+
+def test_folders_lie_in_the_storage() -> None:
+    stored = RunConfig.model_validate(
+        {"datasets": [], "models": [], "storage": "/disk", "data": "data", "weights": "/other/weights"}
+    )
+    assert (stored.results, stored.data, stored.archives, stored.weights) == (
+        "/disk/results",
+        "/disk/data",
+        "/disk/results/archives",
+        "/other/weights",
+    )
+    assert RunConfig(datasets=[], models=[]).data == "results/data"
+
+
+def test_auto_workers_are_those_of_the_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("segbench.config.schema.loader_workers", lambda: 5)
+    assert RunConfig.model_validate({"datasets": [], "models": [], "workers": "auto"}).workers == 5
+    with pytest.raises(ValidationError):
+        RunConfig.model_validate({"datasets": [], "models": [], "workers": "many"})

@@ -80,7 +80,7 @@ def test_jobs_ask_for_what_is_configured(quiet_day: QuietDay) -> None:
     table = quiet_day.jobs.set_index("comment")
     train = table.loc["rule_train_wildcards_toy_unet_seed0"]
     assert (train.partition, train.gpus, train.limit) == ("gpu", "gres:gpu:1", "30:00")
-    assert train.memory == "4012M"
+    assert train.memory == "4000M"
     scores = table.loc["rule_score_wildcards_toy_unet_seed0_"]
     assert (scores.partition, scores.gpus) == ("gpu", "gres:gpu:1")
     nothing_trained = table.loc["rule_controls_wildcards_toy_seed0"]

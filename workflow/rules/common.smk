@@ -17,10 +17,10 @@ from segbench.contract.run import fold_folder
 from segbench.data.sources import own_folder
 from segbench.errors import SegbenchError
 from segbench.files import write_json
-from segbench.jobs import demand, slurm
-from segbench.jobs.fitted_cell import fitted_cell
+from segbench.jobs import demand, disk, slurm
 from segbench.jobs.fingerprint import fingerprint
 from segbench.jobs.locks import hold, place_of_locks, share
+from segbench.jobs.missing import without_missing
 from segbench.jobs.signatures import remember_signatures
 from segbench.prediction.runner.origin import is_made_from, origin
 
@@ -34,6 +34,8 @@ try:
         source=", ".join(map(str, workflow.configfiles)) or "--config",
         check_code=not workflow.remote_exec,  # the submitting process has checked it
     )
+    if not workflow.remote_exec:  # a node need not see the archives
+        RUN = without_missing(RUN)
 except SegbenchError as error:
     raise WorkflowError(str(error)) from None
 
@@ -88,6 +90,23 @@ wildcard_constraints:
     split="(?:train/)?",
     folds=r"\d+",
     number=r"\d+",
+
+
+def records_of(wildcards):
+    """Records of the fetched archives of a dataset; none if the conversion itself fetches them."""
+    archives = RUN.datasets[wildcards.dataset].archives
+    return [f"{ARCHIVES}/{name}.json" for name in archives if CONFIG.keep_archives]
+
+
+def archive_arguments(dataset):
+    """Options of `segbench convert` that name the archives of a dataset."""
+    archives = RUN.datasets[dataset].archives
+    places = {name: f"{ARCHIVES}/{name}" for name in archives}
+    found = [option for place in places.values() for option in ("--archive", place)]
+    if CONFIG.keep_archives or not archives:
+        return found
+    lent = {places[name]: json.loads(dumps(one)) for name, one in archives.items()}
+    return [*found, "--borrow", json.dumps(lent), *MIRROR]
 
 
 def cell_of(wildcards):
@@ -189,14 +208,6 @@ def split_of(wildcards):
 
 def split_arguments(wildcards):
     return ["--split", split_of(wildcards)] if wildcards.split else []
-
-
-def recipe_of(wildcards, dataset_json):
-    """The recipe of a cell, fitted to its dataset. Like `images_of` while that is not converted."""
-    cell = cell_of(wildcards)
-    if cell.recipe.fit is None:
-        return cell.recipe
-    return fitted_cell(cell, dataset_json).spec.recipe
 
 
 @functools.cache
@@ -310,6 +321,14 @@ def share_finished(claims):
         for lock, _ in done:
             share(lock)
         claims = [c for c in claims if c not in done]
+
+
+def check_disk():
+    """End the run before its first job if it does not fit on the disk."""
+    try:
+        disk.check(RUN)
+    except SegbenchError as error:
+        raise WorkflowError(str(error)) from None
 
 
 def end_orphaned_jobs():

@@ -1,5 +1,8 @@
 # Fetch archives and weights; convert datasets to the canonical format and check them.
 
+if not CONFIG.keep_archives:  # one conversion at a time has archives on the disk
+    workflow.register_resource("preparing", 1)
+
 
 localrules:
     fetch_archive,
@@ -37,9 +40,7 @@ rule fetch_weights:
 # The code of the check is no param: a dataset is checked once, when it is converted.
 rule convert_dataset:
     input:
-        archives=lambda w: [
-            f"{ARCHIVES}/{name}.json" for name in RUN.datasets[w.dataset].archives
-        ],
+        archives=records_of,
     output:
         dataset=f"{DATA}/{{dataset}}/dataset.json",
         lint=f"{DATA}/{{dataset}}/lint.json",
@@ -54,13 +55,11 @@ rule convert_dataset:
         runtime=demand.conversion_minutes,
         # not a param: another run with the same data must not repeat the job
         state=lambda w: f"{RESULTS}/datasets/{w.dataset}",
+        preparing=int(not CONFIG.keep_archives),
     params:
         spec=lambda w: RUN.convert_spec(w.dataset),
-        archives=lambda w, input: [
-            argument
-            for record in input.archives
-            for argument in ("--archive", record.removesuffix(".json"))
-        ],
+        # with `input`, which hides it from the comparison of params: where archives lie does not repeat the job
+        archives=lambda w, input: archive_arguments(w.dataset),
         out=lambda w, output: Path(output[0]).parent,
         own=lambda w: own_files_of(w.dataset),
         code=lambda w: code_of("segbench.data.convert", RUN.datasets[w.dataset].convert),

@@ -16,12 +16,8 @@ rule train:
         nodes=1,
         cpus_per_task=lambda w, threads: threads
         + CONFIG.workers * cell_of(w).recipe.gpus,
-        mem_mb=lambda w, input, attempt: demand.training_memory(
-            recipe_of(w, input.data), CONFIG.workers, attempt
-        ),
-        runtime=lambda w, input, threads, attempt: demand.training_minutes(
-            recipe_of(w, input.data), threads, gpus_to_train(w), attempt
-        ),
+        mem_mb=lambda w, input, attempt: requests(input).memory(cell_of(w), attempt),
+        runtime=lambda w, input, attempt: requests(input).minutes(cell_of(w), attempt),
         # not params: device and speed must not repeat the job
         device=CONFIG.device,
         workers=CONFIG.workers,

@@ -10,9 +10,8 @@ import shutil
 from pathlib import Path
 from typing import Literal, NamedTuple
 from urllib.parse import quote, urlsplit
-from urllib.request import url2pathname
 
-from segbench.contract.sources import Archive, Provenance
+from segbench.contract.sources import Archive, Provenance, local_path
 from segbench.data.sources.download import Unreachable, discard, download, exists
 from segbench.errors import SegbenchError
 from segbench.files import atomic_path, scratch
@@ -112,7 +111,7 @@ def _accept(name: str, archive: Archive, out: Path, mirrored: str | None) -> Pro
 
 def _retrieve(address: str, out: Path, checksum: str | None, patience: _Patience) -> str:
     """Link, copy or download `address` to `out` and verify it. Return its SHA-256. Raises Unreachable."""
-    local = _local(address)
+    local = local_path(address)
     if local is None:
         part = _part(out)
         download(address, part, **patience._asdict())
@@ -169,7 +168,7 @@ def _mirror_checksum(name: str, mirror: str, out: Path, patience: _Patience) -> 
     lines = (re.fullmatch(r"([0-9a-fA-F]{64}) [ *](?:\./)?(.+)", line.strip()) for line in text.splitlines())
     checksums = {line[2]: f"sha256:{line[1].lower()}" for line in lines if line}
     archive = _join(mirror, name)
-    local = _local(archive)
+    local = local_path(archive)
     if name not in checksums and (
         exists(archive, timeout=patience.timeout) if local is None else local.exists()
     ):
@@ -183,14 +182,6 @@ def _mirror_checksum(name: str, mirror: str, out: Path, patience: _Patience) -> 
 
 def _join(mirror: str, name: str) -> str:
     return f"{mirror.rstrip('/')}/{quote(name)}" if "://" in mirror else str(Path(mirror) / name)
-
-
-def _local(address: str) -> Path | None:
-    """Return the path of a folder name or file: address; None for an http address."""
-    parts = urlsplit(address)
-    if parts.scheme in ("http", "https"):
-        return None
-    return Path(url2pathname(parts.path) if parts.scheme == "file" else address).expanduser()
 
 
 def _unusable(mirror: str, name: str, error: Unreachable) -> SegbenchError:

@@ -1,0 +1,1 @@
+"""Hours, energy and memory of cells that have not run yet."""
