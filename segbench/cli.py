@@ -384,7 +384,7 @@ def plan(
 ) -> None:
     """Show what a run would do, why, and at what cost; accepts Snakemake's options, such as --configfile."""
     from segbench.jobs.plan import plan as run
-    from segbench.probe.meter import LazyMeter
+    from segbench.probe.runner.meter import LazyMeter
 
     run(context.args, LazyMeter(), ceiling=max_hours, yes=yes, price=price, on=on)
 
@@ -392,7 +392,7 @@ def plan(
 @app.command(context_settings={"ignore_unknown_options": True, "allow_extra_args": True})
 def probe(context: typer.Context) -> None:
     """Measure a few steps of each network on its device; accepts Snakemake's options, such as --profile."""
-    from segbench.probe.all import probe_all
+    from segbench.probe.runner.all import probe_all
 
     probe_all(context.args)
 
@@ -410,7 +410,7 @@ def probe_network(
     """Measure a few steps of one network on noise."""
     set_up_logging(log)
     from segbench.jobs.cost.work import Work
-    from segbench.probe.probe import probe as run
+    from segbench.probe.runner.probe import probe as run
 
     run(
         _parsed(Work, work, "--work"),

@@ -108,9 +108,12 @@ def stated(entry: DatasetEntry) -> Scene:
     """Return the scene of a dataset that is not converted, as far as its entry states it."""
     images = entry.images or entry.options.get("images", {})
     whole = isinstance(images, dict) and all(isinstance(n, int) for n in images.values())
-    size = entry.options.get("size")  # of generated images
-    fixed = isinstance(size, list) and len(size) == 2 and all(isinstance(n, int) for n in size)
-    return Scene.assumed(dict(images) if whole else {}, (size[0], size[1]) if fixed else ASSUMED_IMAGE)
+    match entry.options.get("size"):  # of generated images
+        case [int(height), int(width)]:
+            image = (height, width)
+        case _:
+            image = ASSUMED_IMAGE
+    return Scene.assumed(dict(images) if whole else {}, image)
 
 
 class Estimator:

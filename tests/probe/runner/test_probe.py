@@ -17,7 +17,7 @@ from segbench.jobs.cost import probes
 from segbench.jobs.cost.probes import Probe
 from segbench.jobs.cost.work import Scene, Work, work_of
 from segbench.probe.dataset import write_noise
-from segbench.probe.probe import probe, summary
+from segbench.probe.runner.probe import probe, summary
 from segbench.probe.scene import squares
 
 SCENE = Scene((48, 64), 5, 3, 6, 10, {}, "test", False)

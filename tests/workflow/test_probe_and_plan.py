@@ -7,7 +7,7 @@ import re
 from pathlib import Path
 
 import pytest
-from tiny_project import Project, make_project
+from tiny_project import CONFIG, Project, make_project
 from warm_server import WarmServer
 
 pytestmark = pytest.mark.xdist_group("probe")
@@ -16,7 +16,10 @@ pytestmark = pytest.mark.xdist_group("probe")
 @pytest.fixture(scope="module")
 def project(tmp_path_factory: pytest.TempPathFactory, warm: WarmServer) -> Project:
     """A project in which nothing has run."""
-    return make_project(tmp_path_factory.mktemp("project"), warm)
+    project = make_project(tmp_path_factory.mktemp("project"), warm)
+    small = {"models": ["toy"], "recipe": {"augment": {"crop": [32, 32]}}}
+    project.config(overrides=[*CONFIG["overrides"], small])
+    return project
 
 
 @pytest.fixture(scope="module")
@@ -38,7 +41,7 @@ def test_a_plan_of_a_clean_tree_is_estimated(plans: tuple[str, str, str]) -> Non
 
 def test_probes_run_once_for_each_network(project: Project, plans: tuple[str, str, str]) -> None:
     table = plans[1]
-    assert re.search(r"Toy +1000 x 1000 +2 ", table) and re.search(r"UNet +32 x 32 +2 ", table)
+    assert re.search(r"Toy +32 x 32 +2 ", table) and re.search(r"UNet +32 x 32 +2 ", table)
     files = sorted((project.root / "results/probes").glob("*.json"))
     assert len(files) == 2
     assert {json.loads(f.read_text())["steps"] for f in files} == {10}

@@ -18,7 +18,7 @@ from segbench.jobs.cost.work import Work
 from segbench.probe.dataset import write_noise
 from segbench.probe.fitting import smallest_that_fits
 from segbench.probe.peak import matmul_flops
-from segbench.probe.steps import STEPS, Steps, run_predictions, run_steps, spec_of
+from segbench.probe.runner.steps import STEPS, Steps, run_predictions, run_steps, spec_of
 from segbench.training.loop import Training
 from segbench.training.precision import memory_errors
 from segbench.training.runner.lease import leased

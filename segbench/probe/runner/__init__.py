@@ -1,0 +1,1 @@
+"""What runs a probe on a device: its steps, its files, and the command."""
