@@ -68,7 +68,7 @@ def test_a_signal_stops_all_and_the_next_call_ends_in_the_same_bits(run, tmp_pat
         run("cut", spec)
     assert stop.value.code == EX_TEMPFAIL
     names = sorted(p.name for p in (tmp_path / "cut").iterdir())
-    assert names == ["checkpoint.pt", "history.partial.csv"]
+    assert names == ["best-3.pt", "checkpoint.pt", "history.partial.csv"]
     assert len((tmp_path / "cut" / "history.partial.csv").read_text().splitlines()) == 1 + 4
     assert run("cut", spec)["weights_digest"] == whole["weights_digest"]
     assert [r["iteration"] for r in rows(tmp_path / "cut")] == [str(i) for i in range(1, 9)]
@@ -85,6 +85,7 @@ GROUP = """
 import logging, os, sys, time
 from pathlib import Path
 import torch
+from segbench.jobs.state import Stopped
 from segbench.training import parallel
 from segbench.training.runner.processes import run_on
 from segbench.training.runner.signals import StopSignals, handling
@@ -98,7 +99,7 @@ def step(device, folder):
         while not stop.received:
             time.sleep(0.01)
         logging.getLogger("segbench").info("%s of %d", stop.received, parallel.size())
-    sys.exit(75)
+    raise Stopped("told to stop", at_limit=False)
 
 
 if __name__ == "__main__":

@@ -24,9 +24,10 @@ rule train:
         runtime=lambda w, input, threads, attempt: demand.training_minutes(
             recipe_of(w, input.data), threads, gpus_to_train(w), attempt
         ),
-        # not params: device and speed must not repeat the job
+        # not params: what decides no result must not repeat the job
         device=CONFIG.device,
         workers=CONFIG.workers,
+        checkpoint_minutes=str(CONFIG.checkpoint_minutes),
     params:
         data=lambda w, input: Path(input.data).parent,
         out=lambda w, output: Path(output[0]).parent,
@@ -37,7 +38,8 @@ rule train:
         ),
     shell:
         "segbench train --data {params.data:q} --out {params.out:q} --spec {params.spec:q} {params.weights:q}"
-        " --threads {threads:q} --workers {resources.workers:q} --device {resources.device:q} --log {log:q}"
+        " --threads {threads:q} --workers {resources.workers:q} --device {resources.device:q}"
+        " --checkpoint-minutes {resources.checkpoint_minutes:q} --log {log:q}"
 
 
 rule predict:
