@@ -78,7 +78,7 @@ class Retries:
         slurm = self._slurm_states.get(job_id or "", "")
         states = self._states(job, job_id)
         last_word = next((state["again"] for state in states.values() if state.get("again")), "")
-        continues = not job.is_group() and job.rule.name == CONTINUING
+        continues = any(member.rule.name == CONTINUING for member in _members(job))
         progressed = continues and self._progressed(job)
         way = self._ways[job] = way_on(last_word, slurm, continues=continues, progressed=progressed)
         self._losses[job] = 0 if way is Again.CONTINUE else self._losses[job] + (way is Again.SAME)
@@ -109,8 +109,7 @@ class Retries:
         return self._ways.pop(job, None)
 
     def _folders(self, job: Any) -> set[Path]:
-        members = job.jobs if job.is_group() else [job]
-        return {folder for member in members if (folder := self._folder_of(member.wildcards_dict))}
+        return {folder for member in _members(job) if (folder := self._folder_of(member.wildcards_dict))}
 
     def _states(self, job: Any, job_id: str | None) -> dict[Path, dict[str, Any]]:
         """Read the state.json files that this very job wrote, except those of steps that ended well."""
@@ -133,11 +132,15 @@ class Retries:
         return self._checkpoints.get(job) != before
 
 
+def _members(job: Any) -> list[Any]:
+    return list(job.jobs) if job.is_group() else [job]
+
+
 def _note(path: Path, state: dict[str, Any], ends: bool, way: Again, slurm: str) -> None:
     """Correct the state.json of a step that goes on, or that could not say how it ended."""
     silent = state["state"] == "running"
     short = way is Again.NEVER and silent
-    reason = state["reason"] or (TOO_SHORT if short else f"its job has ended ({slurm or 'killed'})")
+    reason = state.get("reason") or (TOO_SHORT if short else f"its job has ended ({slurm or 'killed'})")
     if not ends:
         state = {**state, "state": "pending", "reason": f"waits for its next job; the last one: {reason}"}
     elif silent:
@@ -164,7 +167,8 @@ def install(retries: Retries) -> None:
 
     def report_job_error(self: Any, info: Any, *arguments: Any, **options: Any) -> None:
         if retries.decide(info.job, info.external_jobid) is Again.CONTINUE:
-            self.logger.info(f"{info.job} has reached the end of its job and goes on in another one.")
+            names = " ".join("/".join(member.wildcards_dict.values()) for member in _members(info.job))
+            self.logger.info(f"{names}: the time of this job is over; the training goes on in another one")
             self.workflow.scheduler.error_callback(info.job)  # frees what it used
         else:
             report(self, info, *arguments, **options)

@@ -210,7 +210,7 @@ class Attempt:
                     progress.show(training.iteration, row["total"], row["images_per_second"])
                 due = time.monotonic() - saved >= checkpoint_every
                 stop, save = parallel.any_of(bool(signals.received), due)
-                if stop:
+                if stop and not training.done:
                     self._stop(signals)
                 if save:
                     self._checkpoint()
