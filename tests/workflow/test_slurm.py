@@ -100,7 +100,7 @@ def test_workers_have_no_network(quiet_day: QuietDay) -> None:
 
 SCARCE = [
     "train:runtime=2 if wildcards.model == 'late' else 30",
-    "train:mem_mb=attempt * 900 if wildcards.model != 'failing' else 2000",
+    "train:mem_mb=attempt * 2000",
 ]
 
 
@@ -110,7 +110,7 @@ def hard_day(project: Project) -> Project:
     add_slow_network(project, "calm")
     add_slow_network(project, "killed", seconds=0.4)  # time enough to be met, on a busy machine too
     add_slow_network(project, "cancelled", seconds=0.4)
-    add_slow_network(project, "hungry", megabytes=700)  # more than its first attempt may have
+    add_slow_network(project, "hungry", megabytes=1800)  # more than its first attempt may have
     add_slow_network(project, "late", seconds=3.5)  # 140 s and a start; each job may take 120
     add_slow_network(project, "failing", fails=True)
     models = ["late", "killed", "cancelled", "hungry", "failing", "calm"]
@@ -171,9 +171,9 @@ def test_a_fault_costs_a_job_and_changes_no_result(hard_day: Project, model: str
 
 def test_only_a_job_that_was_killed_or_out_of_memory_gets_more(hard_day: Project) -> None:
     for model in ("hungry", "killed"):
-        assert list(trainings(model).memory) == ["900M", "1800M"]
+        assert list(trainings(model).memory) == ["2000M", "4000M"]
     for model in ("late", "cancelled"):
-        assert set(trainings(model).memory) == {"900M"}
+        assert set(trainings(model).memory) == {"2000M"}
     assert set(trainings("late").limit) == {"2:00"}
 
 

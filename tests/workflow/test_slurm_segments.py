@@ -27,26 +27,26 @@ pytestmark = [pytest.mark.slurm, pytest.mark.xdist_group("slurm"), pytest.mark.t
 def test_a_training_takes_as_many_jobs_as_it_needs_and_a_real_failure_one(tmp_path: Path) -> None:
     with cluster():
         project = make_project(tmp_path)
-        add_slow_network(project, "whole")
-        add_slow_network(project, "linked", seconds=0.3, limit=10)
-        add_slow_network(project, "broken", fails=True)
-        models = ["whole", "linked", "broken"]
+        add_slow_network(project, "entire")
+        add_slow_network(project, "joined", seconds=0.3, limit=10)
+        add_slow_network(project, "invalid", fails=True)
+        models = ["entire", "joined", "invalid"]
         often = 0.001
         project.config(
             run="run", datasets=["toy"], models=models, controls=[], overrides=[], checkpoint_minutes=often
         )
-        place = cell(project, "run", "linked")
+        place = cell(project, "run", "joined")
         targets = [f"results/run/cells/toy/{model}/seed0/training.json" for model in models]
-        memory = "train:mem_mb=attempt * 900"
+        memory = "train:mem_mb=attempt * 2000"
         call = submit(project, *targets, "--retries", "1", "--set-resources", memory)
-        reach(project, "run", "linked", 12)
+        reach(project, "run", "joined", 12)
         wait_until(lambda: training_process(place))
         os.kill(training_process(place) or 0, signal.SIGKILL)
         assert finish(project, call) != 0  # for the one that fails
-        linked = trainings("linked")
-        assert list(linked.state) == ["FAILED"] * (len(linked) - 1) + ["COMPLETED"]
-        assert len(linked) in (4, 5) and list(trainings("broken").state) == ["FAILED"]
+        joined = trainings("joined")
+        assert list(joined.state) == ["FAILED"] * (len(joined) - 1) + ["COMPLETED"]
+        assert len(joined) in (4, 5) and list(trainings("invalid").state) == ["FAILED"]
         # only the job after the kill asks for more, and those after it for as much as that one
-        assert list(linked.memory) == sorted(linked.memory, key=lambda text: int(text[:-1]))
-        assert set(linked.memory) == {"900M", "1800M"}
-        assert_same_training(project, ("run", "linked"), ("run", "whole"))
+        assert list(joined.memory) == sorted(joined.memory, key=lambda text: int(text[:-1]))
+        assert set(joined.memory) == {"2000M", "4000M"}
+        assert_same_training(project, ("run", "joined"), ("run", "entire"))
