@@ -103,7 +103,7 @@ def weights_of(wildcards):
 
 def state_folder(wildcards):
     """Folder of the state.json of a step; None for steps that have none. `wildcards` is a dict."""
-    if "repetition" in wildcards:
+    if {"model", "repetition"} <= wildcards.keys():
         return Path(CELL.format(**wildcards), wildcards.get("split", ""))
     if "dataset" in wildcards:
         return Path(RESULTS, "datasets", wildcards["dataset"])
