@@ -68,19 +68,21 @@ class Retries:
         self._losses: Counter[Any] = Counter()
         self._ways: dict[Any, Again] = {}
 
-    def decide(self, job: Any, job_id: str | None) -> Again:
+    def decide(self, job: Any, job_id: str | None, *, started: bool = True) -> Again:
         """Decide about a job that has ended early.
 
         Args:
             job: Snakemake's job, or group of jobs.
-            job_id: SLURM's id of it; None without SLURM, or if it was not submitted.
+            job_id: SLURM's id of it; None without SLURM, or if SLURM did not accept it.
+            started: False if SLURM did not accept it.
         """
         slurm = self._slurm_states.get(job_id or "", "")
         states = self._states(job, job_id)
         last_word = next((state["again"] for state in states.values() if state.get("again")), "")
         continues = any(member.rule.name == CONTINUING for member in _members(job))
         progressed = continues and self._progressed(job)
-        way = self._ways[job] = way_on(last_word, slurm, continues=continues, progressed=progressed)
+        way = way_on(last_word, slurm, continues=continues, progressed=progressed) if started else Again.SAME
+        self._ways[job] = way
         self._losses[job] = 0 if way is Again.CONTINUE else self._losses[job] + (way is Again.SAME)
         self._seen[job] = time.time()
         ends = job.restart_times < job.attempt
@@ -159,6 +161,7 @@ def install(retries: Retries) -> None:
     from snakemake.jobs import GroupJob, Job
     from snakemake.scheduling.job_scheduler import JobScheduler
     from snakemake_interface_executor_plugins.executors.base import AbstractExecutor
+    from snakemake_interface_executor_plugins.executors.remote import RemoteExecutor
 
     kinds: list[Any] = [Job, GroupJob]
     scheduler: Any = JobScheduler
@@ -166,7 +169,8 @@ def install(retries: Retries) -> None:
     report, handle = executor.report_job_error, scheduler._handle_error
 
     def report_job_error(self: Any, info: Any, *arguments: Any, **options: Any) -> None:
-        if retries.decide(info.job, info.external_jobid) is Again.CONTINUE:
+        started = info.external_jobid is not None or not isinstance(self, RemoteExecutor)
+        if retries.decide(info.job, info.external_jobid, started=started) is Again.CONTINUE:
             names = " ".join("/".join(member.wildcards_dict.values()) for member in _members(info.job))
             self.logger.info(f"{names}: the time of this job is over; the training goes on in another one")
             self.workflow.scheduler.error_callback(info.job)  # frees what it used

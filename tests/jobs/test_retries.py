@@ -158,6 +158,12 @@ def test_the_last_word_of_an_earlier_job_does_not_count(tmp_path: Path) -> None:
     assert not local.ends(None)
 
 
+def test_a_job_that_was_not_accepted_asks_for_no_more(tmp_path: Path) -> None:
+    cell = Cell(tmp_path)
+    assert cell.job.retries.decide(cell.job, None, started=False) is SAME
+    assert cell.job.retries.decide(cell.job, None) is MORE
+
+
 def test_on_this_machine_a_step_that_stopped_at_its_limit_goes_on_without_retries(tmp_path: Path) -> None:
     cell = Cell(tmp_path, number=0)
     for _ in range(5):
