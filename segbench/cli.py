@@ -193,6 +193,7 @@ def train(
         float | None,
         typer.Option(envvar="SLURM_JOB_END_TIME", help="Unix time of a time limit; stop before it."),
     ] = None,
+    checkpoint_minutes: Annotated[float, typer.Option(help="Minutes between checkpoints.")] = 10.0,
     log: Log = None,
 ) -> None:
     """Train one network on one dataset; continue from the last checkpoint in OUT."""
@@ -209,6 +210,7 @@ def train(
             workers=workers,
             threads=threads,
             device=device,
+            checkpoint_every=60 * checkpoint_minutes,
             stop_at=stop_at,
         )
 

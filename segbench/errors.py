@@ -33,6 +33,10 @@ class OutOfMemory(SegbenchError):
     """A device or the machine ran out of memory. Cells record this as a separate status."""
 
 
+class DeviceOutOfMemory(OutOfMemory):
+    """A GPU ran out of its own memory. More memory of the machine would not help."""
+
+
 def nearest(name: str, known: Iterable[str]) -> str | None:
     """Return the known name that is closest in spelling to `name`, or None if none is close."""
     found = difflib.get_close_matches(str(name), list(known), n=1, cutoff=0.6)

@@ -89,7 +89,7 @@ class Signalled(Plain):
 
 
 class Interrupted(Normalised):
-    """In the fourth step of the process `rank`, once: "stop" itself, "stop all", or "fail".
+    """In the fourth step of the process `rank`, once: "stop" itself, "stop all", "kill" or "fail".
 
     `once`: a file that is made then. Processes of a group see only what their arguments hold.
     """
@@ -110,6 +110,8 @@ class Interrupted(Normalised):
                 os.kill(parent.pid, signal.SIGTERM)
             elif self.what == "stop":
                 signal.raise_signal(signal.SIGUSR1)
+            elif self.what == "kill":
+                os.kill(os.getpid(), signal.SIGKILL)
             else:
                 raise SegbenchError("is torn", where="image.png")
         if self.what == "stop all":

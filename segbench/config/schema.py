@@ -265,6 +265,9 @@ class RunConfig(Strict):
     workers: Annotated[NonNegativeInt, BeforeValidator(_workers)] = 0
     """Processes that load the data of one training. They do not change the results. `auto`: all processors
     of the machine or of the container's quota but one, up to 8 and as many as its shared memory allows."""
+    checkpoint_minutes: PositiveFloat = 10.0
+    """Minutes between checkpoints of a training: at most this much work is lost when a node is. At its time
+    limit, and when it is told to stop, a training writes one anyway. It does not change the results."""
     max_hours: PositiveFloat | None = None
     """`segbench plan` refuses a run with more estimated hours of training, summed over the devices."""
     limits: Limits = Limits()

@@ -69,18 +69,30 @@ def set_job_end_time() -> None:
     os.environ["SLURM_JOB_END_TIME"] = str(int(end.timestamp()))
 
 
-def fix_cancelled_status() -> None:
-    """Fix Snakemake's executor (2.8.0), which treats sacct's `CANCELLED by 0` as a running job."""
+def watch_states(requeue: bool) -> dict[str, str]:
+    """Return a dict that will hold the last state of each SLURM job, by its id.
+
+    Fix two states that Snakemake's executor (2.8.0) treats as those of a running job: sacct's `CANCELLED by
+    0`, and `PREEMPTED`, which is final unless SLURM requeues jobs.
+
+    Args:
+        requeue: whether SLURM requeues jobs (`slurm-requeue`).
+    """
+    seen: dict[str, str] = {}
     plugin: Any = sys.modules.get("snakemake_executor_plugin_slurm")
     if plugin is None:
-        return
+        return seen
     query = plugin.query_job_status
+    final = {} if requeue else {"PREEMPTED": "CANCELLED"}
 
     async def query_first_word(command: str, logger: Any) -> tuple[dict[str, str] | None, float | None]:
         states, seconds = await query(command, logger)
-        return states and {job: state.split()[0] for job, state in states.items()}, seconds
+        first = states and {job: state.split()[0] for job, state in states.items()}
+        seen.update(first or {})
+        return first and {job: final.get(state, state) for job, state in first.items()}, seconds
 
     plugin.query_job_status = query_first_word
+    return seen
 
 
 def disable_job_marks() -> None:

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from segbench.contract.prediction import Target
-from segbench.errors import OutOfMemory, SegbenchError
+from segbench.errors import DeviceOutOfMemory, OutOfMemory, SegbenchError
 from segbench.models.network import Network
 
 log = logging.getLogger(__name__)
@@ -121,15 +121,21 @@ def differentiate_in_fp32(module: nn.Module) -> None:
     module.forward = in_fp32
 
 
+_SIGNS_OF_FULL_MEMORY = ("can't allocate memory", "is killed by signal: Killed", "exited unexpectedly")
+"""In messages of torch; the last two are those of a loader process that the kernel has killed."""
+
+
 @contextmanager
 def memory_errors(where: str, remedy: str) -> Iterator[None]:
-    """Convert the out-of-memory errors of torch and Python to `OutOfMemory`."""
+    """Convert the out-of-memory errors of torch and Python to `OutOfMemory` or, of a GPU, its subclass."""
     try:
         yield
-    except (torch.OutOfMemoryError, MemoryError) as error:
+    except torch.OutOfMemoryError as error:
+        raise DeviceOutOfMemory(_out_of_memory(error), where=where, remedy=remedy) from error
+    except MemoryError as error:
         raise OutOfMemory(_out_of_memory(error), where=where, remedy=remedy) from error
     except RuntimeError as error:
-        if "can't allocate memory" not in str(error):
+        if not any(sign in str(error) for sign in _SIGNS_OF_FULL_MEMORY):
             raise
         raise OutOfMemory(_out_of_memory(error), where=where, remedy=remedy) from error
 

@@ -1,15 +1,19 @@
 from __future__ import annotations
 
+import errno
 import os
+import pickle
 import signal
 import time
 from pathlib import Path
 
 import pytest
 
-from segbench.errors import OutOfMemory, SegbenchError
+from segbench.errors import DeviceOutOfMemory, OutOfMemory, SegbenchError
 from segbench.files import read_json
-from segbench.jobs.state import EX_TEMPFAIL, recorded, set_up_logging
+from segbench.jobs.state import EX_TEMPFAIL, Again, Stopped, recorded, set_up_logging
+
+CONTINUE, SAME, MORE, NEVER = Again.CONTINUE, Again.SAME, Again.MORE, Again.NEVER
 
 
 def test_a_step_that_ends_well(tmp_path: Path) -> None:
@@ -21,16 +25,20 @@ def test_a_step_that_ends_well(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("error", "status", "reason"),
+    ("error", "status", "reason", "again"),
     [
-        (SegbenchError("is torn", where="a.png", remedy="repair it"), "failed", "a.png: is torn"),
-        (OutOfMemory("no memory left"), "out-of-memory", "no memory left"),
-        (MemoryError("big"), "out-of-memory", "MemoryError: big"),
-        (ZeroDivisionError("x"), "failed", "ZeroDivisionError: x"),
+        (SegbenchError("is torn", where="a.png", remedy="repair it"), "failed", "a.png: is torn", NEVER),
+        (OutOfMemory("no memory left"), "out-of-memory", "no memory left", MORE),
+        (DeviceOutOfMemory("no GPU memory left"), "out-of-memory", "no GPU memory left", NEVER),
+        (MemoryError("big"), "out-of-memory", "MemoryError: big", MORE),
+        (ZeroDivisionError("x"), "failed", "ZeroDivisionError: x", NEVER),
+        (RuntimeError("CUDA error: uncorrectable ECC error"), "failed", "CUDA error", SAME),
+        (RuntimeError("CUDA error: device-side assert triggered"), "failed", "CUDA error", NEVER),
+        (OSError(errno.ESTALE, "Stale file handle"), "failed", "Stale file handle", SAME),
     ],
 )
 def test_a_step_that_fails_says_why_and_exits_with_1(
-    tmp_path: Path, error: Exception, status: str, reason: str
+    tmp_path: Path, error: Exception, status: str, reason: str, again: Again
 ) -> None:
     log = tmp_path / "logs" / "step.log"
     set_up_logging(log)
@@ -38,15 +46,31 @@ def test_a_step_that_fails_says_why_and_exits_with_1(
         raise error
     assert stop.value.code == 1
     state = read_json(tmp_path / "state.json")
-    assert (state["state"], state["reason"], state["log"]) == (status, reason, str(log))
+    assert (state["state"], state["again"], state["log"]) == (status, again, str(log))
+    assert reason in state["reason"]
     assert reason.split(": ")[-1] in log.read_text()
 
 
-def test_a_training_told_to_stop_keeps_its_exit_status(tmp_path: Path) -> None:
+def test_the_cause_of_an_error_counts_too(tmp_path: Path) -> None:
+    with pytest.raises(SystemExit), recorded("train", tmp_path, None):
+        try:
+            raise OSError(errno.EIO, "Input/output error")
+        except OSError as error:
+            raise SegbenchError("cannot be read", where="a.png") from error
+    assert read_json(tmp_path / "state.json")["again"] == SAME
+
+
+@pytest.mark.parametrize(("at_limit", "again"), [(True, CONTINUE), (False, SAME)])
+def test_a_training_told_to_stop_keeps_its_exit_status(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, at_limit: bool, again: Again
+) -> None:
+    monkeypatch.setenv("SLURM_JOB_ID", "17")
     with pytest.raises(SystemExit) as stop, recorded("train", tmp_path, None):
-        raise SystemExit(EX_TEMPFAIL)
+        raise pickle.loads(pickle.dumps(Stopped("stopped after iteration 3 of 8", at_limit)))
     assert stop.value.code == EX_TEMPFAIL
-    assert read_json(tmp_path / "state.json")["state"] == "interrupted"
+    state = read_json(tmp_path / "state.json")
+    assert (state["state"], state["reason"]) == ("interrupted", "stopped after iteration 3 of 8")
+    assert (state["again"], state["job"]) == (again, "17")
 
 
 def test_a_step_ended_by_sigterm_was_interrupted(tmp_path: Path) -> None:

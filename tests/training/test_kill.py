@@ -23,7 +23,7 @@ from segbench.training.runner.train import train
 ITERATIONS = 150
 KILLS = 20
 # the state of the training stays until a prediction shows that its end was seen
-RESULTS = ["checkpoint.pt", "history.csv", "history.partial.csv", "model.pt", "training.json"]
+RESULTS = ["best.pt", "checkpoint.pt", "history.csv", "history.partial.csv", "model.pt", "training.json"]
 FORK = multiprocessing.get_context("fork")
 SPEC = make_spec(
     "Normalised",
@@ -102,7 +102,8 @@ def check(out: Path, whole: dict[str, Any]) -> None:
     assert result["selected_iteration"] == whole["selected_iteration"]
     iterations = [line.split(",")[0] for line in (out / "history.csv").read_text().splitlines()[1:]]
     assert iterations == [str(i) for i in range(1, ITERATIONS + 1)]
-    assert sorted(path.name for path in out.iterdir()) == RESULTS
+    best = f"best-{whole['selected_iteration']}.pt"
+    assert sorted(path.name.replace(best, "best.pt") for path in out.iterdir()) == RESULTS
 
 
 @pytest.mark.slow

@@ -16,7 +16,7 @@ import torch
 from tiny_networks import make_spec
 
 from segbench.errors import OutOfMemory, SegbenchError
-from segbench.jobs.state import EX_TEMPFAIL
+from segbench.jobs.state import EX_TEMPFAIL, Stopped
 from segbench.models.saved import load_model
 
 # no padding, no void, no batch statistics: then a mean over the batch is the mean of its parts
@@ -64,11 +64,11 @@ def test_a_signal_stops_all_and_the_next_call_ends_in_the_same_bits(run, tmp_pat
     recipe = {"gpus": 2, "validate_every": 3, "select": "best"}
     whole = run("whole", make_spec("Interrupted", options={**options, "once": f"{tmp_path}/told"}, **recipe))
     spec = make_spec("Interrupted", options={**options, "once": f"{tmp_path}/once"}, **recipe)
-    with pytest.raises(SystemExit) as stop:
+    with pytest.raises(Stopped) as stop:
         run("cut", spec)
-    assert stop.value.code == EX_TEMPFAIL
+    assert stop.value.code == EX_TEMPFAIL and stop.value.at_limit  # SIGUSR1
     names = sorted(p.name for p in (tmp_path / "cut").iterdir())
-    assert names == ["checkpoint.pt", "history.partial.csv"]
+    assert names == ["best-3.pt", "checkpoint.pt", "history.partial.csv"]
     assert len((tmp_path / "cut" / "history.partial.csv").read_text().splitlines()) == 1 + 4
     assert run("cut", spec)["weights_digest"] == whole["weights_digest"]
     assert [r["iteration"] for r in rows(tmp_path / "cut")] == [str(i) for i in range(1, 9)]
@@ -76,15 +76,17 @@ def test_a_signal_stops_all_and_the_next_call_ends_in_the_same_bits(run, tmp_pat
 
 def test_the_signal_of_a_scheduler_reaches_the_processes(run, tmp_path: Path) -> None:
     options = {"what": "stop all", "once": f"{tmp_path}/once"}
-    with pytest.raises(SystemExit) as stop:
+    with pytest.raises(Stopped) as stop:
         run("a", make_spec("Interrupted", options=options, gpus=2, iterations=500))
-    assert stop.value.code == EX_TEMPFAIL and (tmp_path / "a" / "checkpoint.pt").exists()
+    assert stop.value.code == EX_TEMPFAIL and not stop.value.at_limit
+    assert (tmp_path / "a" / "checkpoint.pt").exists()
 
 
 GROUP = """
 import logging, os, sys, time
 from pathlib import Path
 import torch
+from segbench.jobs.state import Stopped
 from segbench.training import parallel
 from segbench.training.runner.processes import run_on
 from segbench.training.runner.signals import StopSignals, handling
@@ -98,7 +100,7 @@ def step(device, folder):
         while not stop.received:
             time.sleep(0.01)
         logging.getLogger("segbench").info("%s of %d", stop.received, parallel.size())
-    sys.exit(75)
+    raise Stopped("told to stop", at_limit=False)
 
 
 if __name__ == "__main__":
@@ -164,6 +166,12 @@ def test_errors_keep_their_kind(run) -> None:
         run("a", make_spec("Hungry", gpus=2))
     with pytest.raises(SegbenchError, match="loss_broken is nan"):
         run("b", make_spec("Diverging", gpus=2))
+
+
+def test_a_process_that_the_kernel_kills_had_too_little_memory(run, tmp_path: Path) -> None:
+    options = {"what": "kill", "rank": 1, "once": f"{tmp_path}/once"}
+    with pytest.raises(OutOfMemory, match="was killed, probably because the memory is full"):
+        run("a", make_spec("Interrupted", options=options, gpus=2))
 
 
 def test_one_failing_process_ends_the_training_with_its_reason(run, tmp_path: Path) -> None:

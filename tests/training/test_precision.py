@@ -3,8 +3,8 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from segbench.errors import SegbenchError
-from segbench.training.precision import Precision, has_bf16, is_depthwise, pick_device
+from segbench.errors import DeviceOutOfMemory, OutOfMemory, SegbenchError
+from segbench.training.precision import Precision, has_bf16, is_depthwise, memory_errors, pick_device
 
 CPU = torch.device("cpu")
 
@@ -67,3 +67,23 @@ def test_devices_that_are_none_of_ours_are_named(name: str) -> None:
         SegbenchError, match=f"device: unknown device '{name}'\n  remedy: use auto, cpu, cuda"
     ):
         pick_device(name)
+
+
+@pytest.mark.parametrize(
+    ("error", "kind"),
+    [
+        (MemoryError(), OutOfMemory),
+        (
+            RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried 8 bytes"),
+            OutOfMemory,
+        ),
+        (RuntimeError("DataLoader worker (pid 7) is killed by signal: Killed. "), OutOfMemory),
+        (RuntimeError("DataLoader worker (pid(s) 7) exited unexpectedly"), OutOfMemory),
+        (torch.OutOfMemoryError("CUDA out of memory."), DeviceOutOfMemory),
+        (RuntimeError("mat1 and mat2 shapes cannot be multiplied"), RuntimeError),
+    ],
+)
+def test_full_memory_is_recognised(error: Exception, kind: type[Exception]) -> None:
+    with pytest.raises(kind) as caught, memory_errors("training", "use less"):
+        raise error
+    assert type(caught.value) is kind

@@ -18,9 +18,12 @@ from tiny_networks import make_spec
 from segbench.data.dataset import Dataset
 from segbench.errors import OutOfMemory, SegbenchError
 from segbench.files import UNFINISHED, read_json
-from segbench.jobs.state import EX_TEMPFAIL, recorded
+from segbench.jobs.state import EX_TEMPFAIL, Stopped, recorded
 from segbench.models.saved import load_model
+from segbench.training.runner import checkpoint
 from segbench.training.runner import train as module
+from segbench.training.runner.checkpoint import remove_checkpoint
+from segbench.training.runner.signals import StopSignals
 from segbench.training.runner.train import Training, train
 
 CPU = torch.device("cpu")
@@ -248,11 +251,78 @@ def test_the_time_limit_comes_near(run, tmp_path: Path, monkeypatch, caplog) -> 
     with monkeypatch.context() as patch:
         patch.setattr(time, "time", lambda: now)
         patch.setattr(Training, "step", minute)
-        with pytest.raises(SystemExit) as stop:
+        with pytest.raises(Stopped) as stop:
             run("b", spec, stop_at=1000.0 + 5 * 60)
-    assert stop.value.code == EX_TEMPFAIL
-    assert "the time limit is near: stopped after iteration 5" in caplog.text
+    assert stop.value.code == EX_TEMPFAIL and stop.value.at_limit
+    assert "the time limit is near: stopped after iteration 5 of 8" in caplog.text
     assert run("b", spec)["weights_digest"] == whole["weights_digest"]
+
+
+def test_a_chain_of_jobs_ends_in_the_same_bits(run, tmp_path: Path) -> None:
+    """The time of each job is over before it starts; it makes one step all the same."""
+    spec = make_spec("Normalised", ema=0.9)
+    whole = run("a", spec)
+    for iteration in range(1, 8):
+        with pytest.raises(Stopped, match=f"stopped after iteration {iteration} of 8") as stop:
+            run("b", spec, stop_at=time.time() - 1)
+        assert stop.value.at_limit
+    assert run("b", spec, stop_at=time.time() - 1)["weights_digest"] == whole["weights_digest"]
+    assert timeless(history(tmp_path / "b")) == timeless(history(tmp_path / "a"))
+
+
+def test_a_limit_that_leaves_no_time_for_a_validation_is_an_error(run) -> None:
+    spec = make_spec(validate_every=1)
+    with pytest.raises(Stopped):
+        run("a", spec, stop_at=time.time() - 1)
+    with pytest.raises(SegbenchError, match="too short for one step with its validation") as error:
+        run("a", spec, stop_at=time.time() - 1)
+    assert "train:runtime" in str(error.value.remedy)
+
+
+def test_a_step_needs_time_before_the_limit() -> None:
+    now = time.time()
+    assert StopSignals(now + 1000).received is None
+    signals = StopSignals(now + 1000)
+    signals.reserve(900)
+    assert signals.received is None
+    signals.reserve(1001)
+    signals.reserve(1)
+    assert signals.received == "the time limit is near" and signals.at_limit
+
+
+@pytest.mark.parametrize(("number", "at_limit"), [(signal.SIGUSR1, True), (signal.SIGTERM, False)])
+def test_a_signal_before_the_limit_is_told_from_one_to_end(number: signal.Signals, at_limit: bool) -> None:
+    signals = StopSignals()
+    assert not signals.at_limit
+    signals.receive(number, None)
+    assert (signals.received, signals.at_limit) == (number.name, at_limit)
+
+
+def test_checkpoints_are_as_large_as_they_must_be(run, tmp_path: Path, monkeypatch) -> None:
+    """The best weights are written when they change, and at the end no state of the optimizer."""
+    saved: list[str] = []
+    save = checkpoint.save
+    monkeypatch.setattr(checkpoint, "save", lambda path, value: (saved.append(path.name), save(path, value)))
+    spec = make_spec(options={"width": 64}, validate_every=4, select="best", optimizer={"name": "adamw"})
+    run("a", spec, checkpoint_every=0)
+    assert saved.count("checkpoint.pt") == 9 and 1 <= len([n for n in saved if n.startswith("best-")]) <= 2
+    state = torch.load(tmp_path / "a" / "checkpoint.pt", weights_only=True)
+    assert "optimizer" not in state and isinstance(state["best"], str)
+    saved.clear()
+    run("b", spec, checkpoint_every=1e9)
+    assert saved.count("checkpoint.pt") == 1
+
+
+def test_best_weights_of_another_training_are_not_used(run, tmp_path: Path) -> None:
+    spec = make_spec(validate_every=8, select="best")
+    whole = run("a", spec)
+    (tmp_path / "b").mkdir()
+    (tmp_path / "b" / "best-8.pt").write_text("of an earlier recipe, killed before its checkpoint")
+    assert run("b", spec)["weights_digest"] == whole["weights_digest"]
+    (tmp_path / "b" / "model.pt").unlink()
+    assert run("b", spec)["weights_digest"] == whole["weights_digest"]  # reads best-8.pt
+    remove_checkpoint(tmp_path / "b", whole["identity"])
+    assert {p.name for p in (tmp_path / "b").iterdir()} == RESULTS
 
 
 @pytest.mark.parametrize("when", [4, 6, 8])  # 6 and 8: before a validation
@@ -275,7 +345,7 @@ def test_sigterm_saves_and_the_next_call_goes_on(run, tmp_path: Path, monkeypatc
     assert stop.value.code == EX_TEMPFAIL
     assert f"SIGTERM: stopped after iteration {when}" in caplog.text
     folder = tmp_path / "b"
-    assert sorted(p.name for p in folder.iterdir()) == ["checkpoint.pt", "history.partial.csv"]
+    assert {p.name for p in folder.iterdir() if not p.name.startswith("best-")} == TO_GO_ON
     resumed = run("b", spec)
     assert f"continuing after iteration {when}" in caplog.text
     assert resumed["weights_digest"] == whole["weights_digest"]
@@ -299,7 +369,7 @@ def test_checkpoint_of_another_recipe_is_not_used(run, tmp_path: Path, caplog) -
 
 @pytest.mark.parametrize("damage", [b"", b"nonsense", None])
 def test_broken_checkpoint_starts_over(run, tmp_path: Path, caplog, damage: bytes | None) -> None:
-    interrupted(run, make_spec("Signalled", iterations=3, batch_size=2))
+    interrupted(run, make_spec("Signalled", iterations=4, batch_size=2))
     path = tmp_path / "b" / "checkpoint.pt"
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2] if damage is None else damage)
     run("b", make_spec())

@@ -21,6 +21,8 @@ from tiny_project import ROOT, Project
 CLUSTER = str(ROOT / "tools" / "slurm-cluster")
 
 SLOW_NETWORK = '''
+import os
+import signal
 import time
 
 import numpy as np
@@ -28,18 +30,23 @@ from toy_network import Toy
 
 
 class Slow(Toy):
-    """A toy that sleeps in each step of its training, uses memory, or fails; its weights are the same."""
+    """A toy that sleeps in each step of its training, uses memory, or fails; its weights are the same.
 
-    def __init__(self, view, in_channels, loss=None, seconds=0.1, megabytes=0, fails=False):
+    `limit` is a time limit in steps: after as many, each job gets SLURM's signal before the end.
+    """
+
+    def __init__(self, view, in_channels, loss=None, seconds=0.1, megabytes=0, fails=False, limit=0):
         super().__init__(view, in_channels, loss)
-        self.seconds, self.fails = seconds, fails
+        self.seconds, self.fails, self.left = seconds, fails, limit
         self.ballast = np.ones(megabytes * 2**17)
 
     def losses(self, images, targets):
         time.sleep(self.seconds)
-        if self.fails:
-            raise ValueError("fails on purpose")
-        return super().losses(images, targets)
+        self.left -= 1
+        if self.left == 0:
+            os.kill(os.getpid(), signal.SIGUSR1)
+        losses = super().losses(images, targets)
+        return {name: loss * float("nan") for name, loss in losses.items()} if self.fails else losses
 '''
 
 # Snakemake's executor waits 10 s longer after each look that found nothing new; tests have no time for that.

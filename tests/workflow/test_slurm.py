@@ -99,8 +99,8 @@ def test_workers_have_no_network(quiet_day: QuietDay) -> None:
 # --- a hard day -------------------------------------------------------------------------------------------
 
 SCARCE = [
-    "train:runtime=attempt if wildcards.model == 'late' else 30",
-    "train:mem_mb=attempt * 900 if wildcards.model == 'hungry' else 2000",
+    "train:runtime=2 if wildcards.model == 'late' else 30",
+    "train:mem_mb=attempt * 2000",
 ]
 
 
@@ -110,11 +110,14 @@ def hard_day(project: Project) -> Project:
     add_slow_network(project, "calm")
     add_slow_network(project, "killed", seconds=0.4)  # time enough to be met, on a busy machine too
     add_slow_network(project, "cancelled", seconds=0.4)
-    add_slow_network(project, "hungry", megabytes=700)  # more than its first attempt may have
-    add_slow_network(project, "late", seconds=1.5)  # 60 s and a start, and its first attempt may take 60
+    add_slow_network(project, "hungry", megabytes=1800)  # more than its first attempt may have
+    add_slow_network(project, "late", seconds=3.5)  # 140 s and a start; each job may take 120
     add_slow_network(project, "failing", fails=True)
     models = ["late", "killed", "cancelled", "hungry", "failing", "calm"]
-    project.config(run="hard", datasets=["toy"], models=models, controls=[], overrides=[])
+    often = 0.001
+    project.config(
+        run="hard", datasets=["toy"], models=models, controls=[], overrides=[], checkpoint_minutes=often
+    )
     faults = {"killed": kill, "cancelled": cancel}
     first = "results/hard/cells/toy/late/seed0/model.pt"  # the longest
     call = submit(project, "--retries", "2", "--prioritize", first, "--set-resources", *SCARCE)
@@ -151,13 +154,12 @@ def cancel(project: Project) -> None:
         ("late", ["FAILED", "COMPLETED"]),
     ],
 )
-def test_a_fault_costs_an_attempt_and_changes_no_result(
-    hard_day: Project, model: str, states: list[str]
-) -> None:
+def test_a_fault_costs_a_job_and_changes_no_result(hard_day: Project, model: str, states: list[str]) -> None:
     # SLURM does not always notice in time why the processes of a job without memory were killed; and a busy
     # machine may need longer than a few seconds to end a job whose training has stopped before its limit
     failures = {"OUT_OF_MEMORY": "FAILED"} | ({"TIMEOUT": "FAILED"} if model == "late" else {})
-    assert list(trainings(model).state.replace(failures)) == states
+    ended = list(trainings(model).state.replace(failures))
+    assert ended == states or (model == "late" and set(ended[:-1]) == {"FAILED"} and ended[-1] == "COMPLETED")
     assert_same_training(hard_day, ("hard", model), ("hard", "calm"))
     mine, calm = (
         pd.read_csv(cell(hard_day, "hard", name) / "scores.csv").drop(columns="model", errors="ignore")
@@ -167,25 +169,28 @@ def test_a_fault_costs_an_attempt_and_changes_no_result(
     assert not (cell(hard_day, "hard", model) / "checkpoint.pt").exists()
 
 
-def test_a_second_attempt_gets_more_memory_and_time(hard_day: Project) -> None:
-    assert list(trainings("hungry").memory) == ["900M", "1800M"]
-    assert list(trainings("late").limit) == ["1:00", "2:00"]
+def test_only_a_job_that_was_killed_or_out_of_memory_gets_more(hard_day: Project) -> None:
+    for model in ("hungry", "killed"):
+        assert list(trainings(model).memory) == ["2000M", "4000M"]
+    for model in ("late", "cancelled"):
+        assert set(trainings(model).memory) == {"2000M"}
+    assert set(trainings("late").limit) == {"2:00"}
 
 
 def test_a_training_goes_on_after_its_time_limit_and_after_scancel(hard_day: Project) -> None:
-    (late,), (cancelled,) = (went_on_after(hard_day, "hard", model) for model in ("late", "cancelled"))
-    assert 0 < late < 40
-    assert stops(hard_day, "late") == [("the time limit is near", late)]  # by itself, in time
+    late, (cancelled,) = (went_on_after(hard_day, "hard", model) for model in ("late", "cancelled"))
+    assert late and late == sorted(set(late))
+    assert stops(hard_day, "late") == [("the time limit is near", number) for number in late]  # in time
     assert cancelled >= 5
     assert stops(hard_day, "cancelled") == [("SIGTERM", cancelled)]
 
 
-def test_a_cell_that_always_fails_is_shown_and_the_others_are_done(hard_day: Project) -> None:
-    assert list(trainings("failing").state) == ["FAILED"] * 3
+def test_a_real_failure_takes_one_job_and_is_shown_and_the_others_are_done(hard_day: Project) -> None:
+    assert list(trainings("failing").state) == ["FAILED"]
     status = pd.read_csv(hard_day.root / "results/hard/summary/cells.csv").set_index("model")
     assert status.status.to_dict() == dict.fromkeys(status.index, "ok") | {"failing": "failed"}
-    assert "fails on purpose" in status.reason["failing"]
-    assert "fails on purpose" in (hard_day.root / "results/hard/report/index.html").read_text()
+    assert "loss_cross_entropy is nan" in status.reason["failing"]
+    assert "loss_cross_entropy is nan" in (hard_day.root / "results/hard/report/index.html").read_text()
 
 
 def test_no_more_trainings_at_once_than_gpus(hard_day: Project) -> None:

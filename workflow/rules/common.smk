@@ -17,7 +17,7 @@ from segbench.contract.run import fold_folder
 from segbench.data.sources import own_folder
 from segbench.errors import SegbenchError
 from segbench.files import write_json
-from segbench.jobs import demand, disk, slurm
+from segbench.jobs import demand, disk, retries, slurm
 from segbench.jobs.fingerprint import fingerprint
 from segbench.jobs.locks import hold, place_of_locks, share
 from segbench.jobs.missing import without_missing
@@ -43,7 +43,12 @@ if workflow.remote_exec:
     slurm.set_job_end_time()
     slurm.disable_job_marks()
 else:
-    slurm.fix_cancelled_status()
+    states_of_jobs = slurm.watch_states(
+        requeue=getattr(workflow.executor_settings, "requeue", False)
+    )
+    retries.install(
+        retries.Retries(lambda wildcards: state_folder(wildcards), states_of_jobs)
+    )
 CONFIG = RUN.config
 DESCRIPTION = describe(RUN).model_dump(mode="json")
 # rules call the `segbench` of the environment that runs this workflow
@@ -130,6 +135,15 @@ def weights_of(wildcards):
     if cell.earlier:
         return paths_of_cells(f"{CELL}/model.pt", [RUN.by_key[cell.earlier]])
     return [f"{WEIGHTS}/{cell.weights}.safetensors"] if cell.weights else []
+
+
+def state_folder(wildcards):
+    """Folder of the state.json of a step; None for steps that have none. `wildcards` is a dict."""
+    if {"model", "repetition"} <= wildcards.keys():
+        return Path(CELL.format(**wildcards), wildcards.get("split", ""))
+    if "dataset" in wildcards and "repetition" not in wildcards:
+        return Path(RESULTS, "datasets", wildcards["dataset"])
+    return None  # among others, the controls: each has a state of its own
 
 
 def gpus_to_train(wildcards):

@@ -18,9 +18,10 @@ rule train:
         + CONFIG.workers * cell_of(w).recipe.gpus,
         mem_mb=lambda w, input, attempt: requests(input).memory(cell_of(w), attempt),
         runtime=lambda w, input, attempt: requests(input).minutes(cell_of(w), attempt),
-        # not params: device and speed must not repeat the job
+        # not params: what decides no result must not repeat the job
         device=CONFIG.device,
         workers=CONFIG.workers,
+        checkpoint_minutes=str(CONFIG.checkpoint_minutes),
     params:
         data=lambda w, input: Path(input.data).parent,
         out=lambda w, output: Path(output[0]).parent,
@@ -31,4 +32,5 @@ rule train:
         ),
     shell:
         "segbench train --data {params.data:q} --out {params.out:q} --spec {params.spec:q} {params.weights:q}"
-        " --threads {threads:q} --workers {resources.workers:q} --device {resources.device:q} --log {log:q}"
+        " --threads {threads:q} --workers {resources.workers:q} --device {resources.device:q}"
+        " --checkpoint-minutes {resources.checkpoint_minutes:q} --log {log:q}"

@@ -1,4 +1,8 @@
-"""Checkpoint files of a training."""
+"""Checkpoint files of a training.
+
+The best weights so far have a file of their own, since they change rarely: a checkpoint names it. With
+Mask2Former and `select: best`, a checkpoint is then a quarter smaller.
+"""
 
 from __future__ import annotations
 
@@ -13,12 +17,13 @@ from torch import Tensor
 from segbench.errors import SegbenchError
 from segbench.files import is_full
 from segbench.jobs.locks import alone_if_free
+from segbench.jobs.state import CHECKPOINT
 from segbench.models.saved import load, save
 
 log = logging.getLogger(__name__)
 
-CHECKPOINT, HISTORY = "checkpoint.pt", "history.partial.csv"
-"""Files that a training needs to continue, in the folder of its results."""
+HISTORY = "history.partial.csv"
+"""Rows of the history; needed to continue, like the checkpoint."""
 
 
 def save_checkpoint(path: Path, state: dict[str, Any]) -> bool:
@@ -29,8 +34,13 @@ def save_checkpoint(path: Path, state: dict[str, Any]) -> bool:
     Raises:
         OSError: the disk is full, so that the results could not be written either.
     """
+    best = state["best"]
+    name = f"best-{best['iteration']}.pt" if best else None
     try:
-        save(path, state)
+        if name and not path.with_name(name).exists():
+            save(path.with_name(name), best)
+        save(path, state | {"best": name})
+        remove_best(path.parent, keep=name)
     except OSError as error:
         if is_full(error):
             raise
@@ -54,6 +64,9 @@ def load_checkpoint(path: Path, identity: str, precision: str) -> dict[str, Any]
         return None
     try:
         state = load(path)
+        best = state.get("best") if isinstance(state, dict) else None
+        if isinstance(best, str):
+            state["best"] = load(path.with_name(Path(best).name))
     except SegbenchError as error:
         log.warning("%s; training starts over", error)
         return None
@@ -65,6 +78,13 @@ def load_checkpoint(path: Path, identity: str, precision: str) -> dict[str, Any]
         log.warning("%s has another %s; training starts over", path, what)
         return None
     return state
+
+
+def remove_best(folder: Path, keep: str | None = None) -> None:
+    """Remove the files of best weights, except the one of this name."""
+    for path in folder.glob("best-*.pt"):
+        if path.name != keep:
+            path.unlink()
 
 
 def remove_checkpoint(folder: Path, identity: str) -> None:
@@ -89,6 +109,7 @@ def remove_checkpoint(folder: Path, identity: str) -> None:
         if isinstance(state, dict) and state.get("identity") == identity:
             del state
             path.unlink()
+            remove_best(folder)
             (folder / HISTORY).unlink(missing_ok=True)
 
 

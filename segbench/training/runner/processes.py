@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 import os
+import signal
 import sys
 import threading
 from collections.abc import Callable
@@ -22,9 +23,9 @@ import torch
 import torch.distributed as dist
 from torch.multiprocessing import ProcessExitedException, start_processes
 
-from segbench.errors import SegbenchError
+from segbench.errors import OutOfMemory, SegbenchError
 from segbench.jobs.processes import end_with_parent
-from segbench.jobs.state import EX_TEMPFAIL
+from segbench.jobs.state import Stopped
 from segbench.training.runner.signals import handling, postponed
 
 log = logging.getLogger(__name__)
@@ -39,7 +40,8 @@ def run_on(devices: list[torch.device], step: Callable[..., None], *arguments: A
 
     Raises:
         SegbenchError, OSError, RuntimeError: the error of the first process that failed.
-        SystemExit: with status 75, if the processes saved a checkpoint and stopped.
+        OutOfMemory: a process was killed.
+        Stopped: the processes saved a checkpoint and stopped.
     """
     if len(devices) == 1:
         step(devices[0], *arguments)
@@ -73,10 +75,13 @@ def run_on(devices: list[torch.device], step: Callable[..., None], *arguments: A
             while not processes.join():
                 pass
     except ProcessExitedException as error:
+        if error.exit_code == -signal.SIGKILL:
+            raise OutOfMemory(
+                "a process of this training was killed, probably because the memory is full",
+                remedy="give the step more memory, or fewer workers",
+            ) from error
         if not errors.empty():
             raise errors.get() from None
-        if error.exit_code == EX_TEMPFAIL:
-            raise SystemExit(EX_TEMPFAIL) from None
         raise
     finally:
         listener.stop()
@@ -105,6 +110,9 @@ def _process(
     dist.init_process_group(backend, store=store, rank=index, world_size=len(devices))
     try:
         step(device, *arguments)
+    except Stopped as stop:
+        errors.put(stop)
+        raise
     except (SegbenchError, OSError) as error:
         errors.put(error)
         sys.exit(1)

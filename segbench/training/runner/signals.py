@@ -10,9 +10,9 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 
+from segbench.jobs.segments import margin
+
 Handler = Callable[[int, FrameType | None], None]
-MARGIN_SECONDS = 120.0
-"""Reserved before a time limit for the last step and the checkpoint, but at most a tenth of the time."""
 STOPPING = (signal.SIGTERM, signal.SIGUSR1)
 
 
@@ -48,18 +48,26 @@ class StopSignals:
     """
 
     def __init__(self, stop_at: float | None = None) -> None:
-        self._signal: str | None = None
-        self._deadline = math.inf
-        if stop_at is not None:
-            self._deadline = stop_at - min(MARGIN_SECONDS, max(0.0, stop_at - time.time()) / 10)
+        self._signal: signal.Signals | None = None
+        self._stop_at = math.inf if stop_at is None else stop_at
+        self._reserve = 0.0 if stop_at is None else 60 * margin(max(0.0, stop_at - time.time()) / 60)
 
     def receive(self, number: int, _: FrameType | None) -> None:
         """Handle a signal."""
-        self._signal = signal.Signals(number).name
+        self._signal = signal.Signals(number)
+
+    def reserve(self, seconds: float) -> None:
+        """Stop at least this long before the time limit: the time of one more step and a checkpoint."""
+        self._reserve = max(self._reserve, seconds)
 
     @property
     def received(self) -> str | None:
         """The reason to stop, or None."""
-        if self._signal is None and time.time() >= self._deadline:
+        if self._signal is None and time.time() >= self._stop_at - self._reserve:
             return "the time limit is near"
-        return self._signal
+        return self._signal.name if self._signal else None
+
+    @property
+    def at_limit(self) -> bool:
+        """Whether the reason to stop is a time limit."""
+        return bool(self.received) and self._signal in (None, signal.SIGUSR1)

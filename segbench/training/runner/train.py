@@ -2,12 +2,13 @@
 
 Files in the folder of the cell until its predictions are made (see `remove_checkpoint`):
     checkpoint.pt          exact state, from which the training continues
+    best-<iteration>.pt    best weights so far, with `select: best`
     history.partial.csv    one row per iteration
 Files after the training:
     model.pt               weights, specification, classes, normalisation
     history.csv            iteration, epoch, lr, loss_<name>, total, grad_norm, validation, seconds, ...
     training.json          time, memory, speed, machine, versions and checksums of the sources
-The first two are not outputs of the workflow. Snakemake deletes the outputs of a job that failed, or that
+The first three are not outputs of the workflow. Snakemake deletes the outputs of a job that failed, or that
 ended after Snakemake itself was killed. Such a training runs again, and continues from its checkpoint.
 """
 
@@ -16,7 +17,7 @@ from __future__ import annotations
 import hashlib
 import logging
 import operator
-import os
+import random
 import shutil
 import time
 from contextlib import closing, nullcontext
@@ -31,14 +32,15 @@ from segbench.errors import SegbenchError
 from segbench.files import atomic_path, read_json, write_json
 from segbench.jobs.fingerprint import fingerprint
 from segbench.jobs.locks import alone_in
+from segbench.jobs.state import CHECKPOINT, Stopped
 from segbench.models.saved import save_model
 from segbench.training import parallel
 from segbench.training.loop import Training
 from segbench.training.precision import Precision, memory_errors, pick_device
 from segbench.training.runner.checkpoint import (
-    CHECKPOINT,
     HISTORY,
     load_checkpoint,
+    remove_best,
     save_checkpoint,
     weights_digest,
 )
@@ -61,7 +63,7 @@ def train(
     workers: int = 0,
     threads: int | None = None,
     device: str = "auto",
-    checkpoint_every: float = 60.0,
+    checkpoint_every: float = 600.0,
     stop_at: float | None = None,
 ) -> None:
     """Train one cell; continue from its checkpoint if there is one.
@@ -78,9 +80,10 @@ def train(
         stop_at: Unix time of a limit; the training stops before it.
 
     Raises:
-        SegbenchError: a loss is not finite, the data is bad, or memory runs out (`OutOfMemory`).
-        SystemExit: with status 75, when a checkpoint is written after SIGTERM, SIGUSR1 or before `stop_at`.
-            The same call then continues from it.
+        SegbenchError: a loss is not finite, the data is bad, memory runs out (`OutOfMemory`), or the time
+            until `stop_at` is too short for one step.
+        Stopped: a checkpoint is written after SIGTERM, SIGUSR1 or before `stop_at`. The same call then
+            continues from it.
         OSError: the disk is full; the previous checkpoint stays.
     """
     dataset_root, out = Path(dataset_root), Path(out)
@@ -169,7 +172,9 @@ class Attempt:
         self.identity = identity(training.stated, sources, training.precision.name)
         self.seconds, self.memory = 0.0, 0
         self.row: dict[str, Any] | None = None  # row of the last iteration until its validation is done
+        self.saving = 0.0  # seconds that the last checkpoint took
         self._resume()
+        self.first = self._position()
         log.info(
             "%d images a step, in %d x %d parts (processes x accumulate); learning rate %g",
             *(self.recipe.batch_size, parallel.size(), self.recipe.accumulate, self.recipe.optimizer.lr),
@@ -179,7 +184,9 @@ class Attempt:
         """Run the remaining iterations, with validation, history and checkpoints."""
         training, iterations = self.training, self.training.iterations
         batches = training.batches(workers)
-        began = saved = time.monotonic()
+        began = time.monotonic()
+        # trainings that start together do not write together
+        saved = began - random.Random().uniform(0, checkpoint_every)
         seconds_before = self.seconds
         training.train_mode()
         writes = parallel.rank() == 0
@@ -188,7 +195,9 @@ class Attempt:
             TrainingProgress(training.iteration, iterations) as progress,
         ):
             while self.row or not training.done:
+                started = time.monotonic()
                 row = self.row = self.row or training.step(batches)
+                signals.reserve(1.5 * (time.monotonic() - started) + self.saving)
                 row["validation"] = None
                 if training.validation_due():
                     row["validation"] = training.validate(lambda: bool(signals.received))
@@ -201,7 +210,7 @@ class Attempt:
                     progress.show(training.iteration, row["total"], row["images_per_second"])
                 due = time.monotonic() - saved >= checkpoint_every
                 stop, save = parallel.any_of(bool(signals.received), due)
-                if stop:
+                if stop and not training.done:
                     self._stop(signals)
                 if save:
                     self._checkpoint()
@@ -244,15 +253,32 @@ class Attempt:
             training.weights,
         )
 
+    def _position(self) -> tuple[int, bool]:
+        """Return the iteration, and whether its validation is still due."""
+        return self.training.iteration, self.row is not None
+
     def _stop(self, signals: StopSignals) -> None:
-        self._checkpoint()
+        advanced = self._position() != self.first
+        (at_limit,) = parallel.any_of(signals.at_limit)
+        if at_limit and not advanced:
+            raise SegbenchError(
+                "the time limit is too short for one step with its validation",
+                where=self.out,
+                remedy="give the training more time (on SLURM `--set-resources train:runtime=MINUTES`)",
+            )
+        if advanced:
+            self._checkpoint()
         parallel.barrier()  # when one process ends, the others are killed
         reason = signals.received or "another process was told to stop"
-        log.info("%s: stopped after iteration %d; run again to continue", reason, self.training.iteration)
-        raise SystemExit(os.EX_TEMPFAIL)
+        text = f"{reason}: stopped after iteration {self.training.iteration} of {self.training.iterations}"
+        log.info("%s; run again to continue", text)
+        raise Stopped(text, at_limit)
 
     def _checkpoint(self) -> None:
+        began = time.monotonic()
         state = self.training.state()
+        if self.training.done and not self.row:
+            del state["optimizer"]  # only the results are left to write
         if parallel.rank() == 0:
             own = {
                 "identity": self.identity,
@@ -262,13 +288,16 @@ class Attempt:
                 "row": self.row,
             }
             save_checkpoint(self.checkpoint_path, own | state)
+        self.saving = time.monotonic() - began
 
     def _resume(self) -> None:
         state = load_checkpoint(self.checkpoint_path, self.identity, self.training.precision.name)
         if state is None:
+            if parallel.rank() == 0:
+                remove_best(self.out)
             return
         try:
-            self.training.load_state(state)
+            self.training.load_state({"optimizer": self.training.optimizer.state_dict()} | state)
             self.memory, self.seconds = operator.index(state["memory"]), float(state["seconds"])
             self.row = state["row"] and {**state["row"]}
         except (KeyError, TypeError, ValueError, IndexError, AttributeError, RuntimeError) as error:
