@@ -195,7 +195,8 @@ class PanopticDeepLab(Network):
             F.interpolate(x, size, mode="bilinear", align_corners=self.align_corners)
             for x in (semantic, centre, offset)
         )
-        return Maps(semantic, centre[:, 0], offset * upload(growth, offset.device)[:, None, None])
+        pixels = [part * factor for part, factor in zip(offset.unbind(1), growth)]
+        return Maps(semantic, centre[:, 0], torch.stack(pixels, 1))
 
     def forward(self, images: Tensor) -> Maps:
         """Compute the maps of B x in_channels x H x W images, at their size."""
