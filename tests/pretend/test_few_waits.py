@@ -1,4 +1,4 @@
-"""Parts that replace operations for which the host waits: the same values, with the waits that they promise."""
+"""Parts that replace operations for which the host waits: equal values, and the stated waits."""
 
 from __future__ import annotations
 
