@@ -200,7 +200,8 @@ class Regions(RoIHeads):
         self, features: dict[str, Tensor], proposals: list[Tensor], shapes: list[tuple[int, int]]
     ) -> list[dict[str, Tensor]]:
         """Boxes, labels, scores and, where there is a mask head, masks of the objects of each image."""
-        found = self.postprocess_detections(*self._boxes(features, proposals, shapes), proposals, shapes)
+        logits, offsets = self._boxes(features, proposals, shapes)
+        found = self.postprocess_detections(logits, offsets, proposals, shapes)
         objects = [dict(zip(("boxes", "scores", "labels"), one)) for one in zip(*found)]
         if self.has_mask():
             masks = maskrcnn_inference(self._masks(features, found[0], shapes), found[2])
