@@ -150,8 +150,9 @@ class Everything(Network):
             semantic = large.argmax(0)
             labels = semantic.unique()
             masks = semantic == labels[:, None, None]
-            scores = torch.ones(len(labels))
-            segments = (masks * torch.arange(1, len(labels) + 1)[:, None, None]).sum(0)
+            scores = logits.new_ones(len(labels))
+            numbers = torch.arange(1, len(labels) + 1, device=logits.device)
+            segments = (masks * numbers[:, None, None]).sum(0)
             found.append(
                 Prediction(semantic, Instances(scores, labels, masks), Panoptic(segments, labels, scores))
             )

@@ -6,13 +6,12 @@ from typing import Any, ClassVar
 
 from torch import Tensor
 from torchvision.models.detection.faster_rcnn import FastRCNNPredictor, TwoMLPHead
-from torchvision.models.detection.roi_heads import RoIHeads
 
 from segbench.contract.prediction import Target
 from segbench.contract.view import Task, View
 from segbench.models.bases.rcnn import RCNN, to_torchvision
+from segbench.models.bases.regions import Regions
 from segbench.models.layers.full_precision import keep_float
-from segbench.models.losses.sampling import Sampler
 from segbench.models.whole_batch import part_of_mean
 
 
@@ -46,38 +45,32 @@ class FasterRCNN(RCNN):
     ) -> None:
         super().__init__(view, in_channels, **options)
         classes = len(view.classes) + 1  # torchvision's class 0 is the background
-        self.roi_heads = RoIHeads(
+        self.roi_heads = Regions(
             self.roi_align(7),
             TwoMLPHead(self.fpn_channels * 7 * 7, box_channels),
             FastRCNNPredictor(box_channels, classes),
-            fg_iou_thresh=0.5,
-            bg_iou_thresh=0.5,
-            batch_size_per_image=rois_per_image,
-            positive_fraction=0.25,
-            bbox_reg_weights=None,
-            score_thresh=score_threshold,
-            nms_thresh=0.5,
-            detections_per_img=detections_per_image,
+            overlap=0.5,
+            rois=rois_per_image,
+            weights=(10.0, 10.0, 5.0, 5.0),
+            score=score_threshold,
+            count=detections_per_image,
         )
-        self.roi_heads.fg_bg_sampler = Sampler(rois_per_image, 0.25)
         keep_float(self.roi_heads.box_predictor)
 
     def forward(self, images: Tensor) -> list[dict[str, Tensor]]:
         self.rpn.eval()
-        self.roi_heads.eval()
         batch, features = self.pyramid(images)
         proposals, _ = self.rpn(batch, features)
         detections, _ = self.roi_heads(features, proposals, batch.image_sizes)
         return detections
 
     def losses(self, images: Tensor, targets: list[Target]) -> dict[str, Tensor]:
-        self.roi_heads.train()  # as in `propose`
         batch, features = self.pyramid(images)
         truth = [to_torchvision(t) for t in targets]
         proposals, losses = self.propose(batch, features, truth)
         _, found = self.roi_heads(features, proposals, batch.image_sizes, truth)
         sampler = self.roi_heads.fg_bg_sampler
         for name, loss in found.items():
-            count = sampler.objects if name == "loss_mask" else sampler.drawn
-            losses[name.removeprefix("loss_")] = part_of_mean(loss, count)
+            count = sum(sampler.objects) if name == "mask" else sampler.drawn
+            losses[name] = part_of_mean(loss, count)
         return losses

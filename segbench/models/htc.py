@@ -10,18 +10,20 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torchvision.models.detection.faster_rcnn import FastRCNNPredictor, TwoMLPHead
 from torchvision.models.detection.mask_rcnn import MaskRCNNHeads, MaskRCNNPredictor
-from torchvision.models.detection.roi_heads import RoIHeads, maskrcnn_loss
+from torchvision.models.detection.roi_heads import maskrcnn_loss
 from torchvision.ops import Conv2dNormActivation, clip_boxes_to_image, masks_to_boxes
 
 from segbench.contract.prediction import IGNORE, Instances, Panoptic, Prediction, Target
 from segbench.contract.view import View
 from segbench.models.bases.rcnn import RCNN, to_torchvision
+from segbench.models.bases.regions import Regions
 from segbench.models.layers.box_masks import instances
 from segbench.models.layers.full_precision import keep_float
 from segbench.models.layers.mask_prediction import enlarged
 from segbench.models.layers.roi_align import PyramidAlign
+from segbench.models.layers.selection import first, indices
+from segbench.models.layers.transfer import upload
 from segbench.models.layers.weight_decay import backbone_tables
-from segbench.models.losses.sampling import Sampler
 from segbench.models.losses.semantic import cross_entropy
 from segbench.models.whole_batch import divided, part_of_mean, total
 
@@ -129,21 +131,17 @@ class HTC(RCNN):
             nn.init.zeros_(predictor.bbox_pred.bias)
             keep_float(predictor)
             self.stages.append(
-                RoIHeads(
+                Regions(
                     self.roi_align(7),
                     TwoMLPHead(self.fpn_channels * 7 * 7, box_channels),
                     predictor,
-                    fg_iou_thresh=overlap,
-                    bg_iou_thresh=overlap,
-                    batch_size_per_image=rois_per_image,
-                    positive_fraction=0.25,
-                    bbox_reg_weights=(1 / centre, 1 / centre, 1 / size, 1 / size),
-                    score_thresh=score_threshold,
-                    nms_thresh=0.5,
-                    detections_per_img=detections_per_image,
+                    overlap=overlap,
+                    rois=rois_per_image,
+                    weights=(1 / centre, 1 / centre, 1 / size, 1 / size),
+                    score=score_threshold,
+                    count=detections_per_image,
                 )
             )
-            self.stages[-1].fg_bg_sampler = Sampler(rois_per_image, 0.25)
         self.mask_align, self.semantic_align = self.roi_align(14), PyramidAlign(14, [STRIDE])
         self.mask_heads: Any = nn.ModuleList(
             MaskHead(self.fpn_channels, mask_channels, classes, first) for first in (True, False, False)
@@ -160,7 +158,7 @@ class HTC(RCNN):
 
     def losses(self, images: Tensor, targets: list[Target]) -> dict[str, Tensor]:
         batch, features = self.pyramid(images)
-        truth = [to_torchvision(self._objects(t)) for t in targets]
+        truth = [to_torchvision(t) for t in self._objects(targets)]
         proposals, losses = self.propose(batch, features, truth)
         logits, embedding = self._semantic(features)
         if logits is not None:
@@ -181,13 +179,15 @@ class HTC(RCNN):
         for number, (stage, weight) in enumerate(zip(self.stages, LOSS_WEIGHTS), 1):
             boxes, _, labels, offsets = stage.select_training_samples(boxes, truth)
             scores, found = self.box_head(stage, features, embedding, boxes, sizes)
-            classifier, box_reg = box_losses(scores, found, torch.cat(labels), torch.cat(offsets))
+            objects = first(torch.cat(labels) > 0, sum(stage.fg_bg_sampler.objects))
+            classifier, box_reg = box_losses(scores, found, torch.cat(labels), torch.cat(offsets), objects)
             losses |= {f"classifier_{number}": weight * classifier, f"box_reg_{number}": weight * box_reg}
             # `select_training_samples` adds the true boxes again
-            added = [(b[:, None] == t["boxes"]).all(-1).any(-1) for b, t in zip(boxes, truth)]
-            boxes = [b[~a] for b, a in zip(refined(stage, found.detach(), boxes, sizes), added)]
+            own = indices([~(b[:, None] == t["boxes"]).all(-1).any(-1) for b, t in zip(boxes, truth)])
+            boxes = [b[i] for b, i in zip(refined(stage, found.detach(), boxes, sizes), own)]
             regions, matched, labels, _ = stage.select_training_samples(boxes, truth)
-            regions, matched = ([x[n > 0] for x, n in zip(xs, labels)] for xs in (regions, matched))
+            of_objects = stage.objects(labels)
+            regions, matched = ([x[i] for x, i in zip(xs, of_objects)] for xs in (regions, matched))
             masks = self.mask_flow(features, embedding, regions, sizes, number)[-1]
             mask = maskrcnn_loss(
                 self.mask_heads[number - 1].predictor(masks),
@@ -196,7 +196,7 @@ class HTC(RCNN):
                 [t["labels"] for t in truth],
                 matched,
             )
-            losses[f"mask_{number}"] = weight * part_of_mean(mask, stage.fg_bg_sampler.objects)
+            losses[f"mask_{number}"] = weight * part_of_mean(mask, sum(stage.fg_bg_sampler.objects))
         return losses
 
     def forward(self, images: Tensor) -> list[dict[str, Tensor]]:
@@ -230,9 +230,9 @@ class HTC(RCNN):
         boxes, labels = found[0], torch.cat(found[2])
         flow = self.mask_flow(features, embedding, boxes, sizes, len(self.mask_heads))
         stages = [head.predictor(x).sigmoid() for head, x in zip(self.mask_heads, flow)]
-        masks = torch.stack(stages).mean(0)[torch.arange(len(labels)), labels][:, None]
+        masks = torch.stack(stages).mean(0)[torch.arange(len(labels), device=labels.device), labels]
         for one, mask in zip(detections, masks.split([len(b) for b in boxes])):
-            one["masks"] = mask
+            one["masks"] = mask[:, None]
         return detections
 
     def box_head(
@@ -284,22 +284,25 @@ class HTC(RCNN):
                 objects.labels = self.things[objects.labels]
                 strips = enlarged(logits[i], fed, STRIDE, size)
                 prediction.semantic = torch.cat([strip.argmax(0) for strip in strips])
-                prediction.panoptic = combined(objects, prediction.semantic, self.things)
+                prediction.panoptic = combined(
+                    objects, prediction.semantic, self.things, len(self.view.classes)
+                )
             predictions.append(prediction)
         return predictions
 
     def _semantic(self, features: dict[str, Tensor]) -> tuple[Tensor, Tensor] | tuple[None, None]:
         return (None, None) if self.semantic is None else self.semantic([*features.values()])
 
-    def _objects(self, target: Target) -> Target:
-        """The things of a target, with labels that count things only."""
-        same = target["labels"][:, None] == self.things
-        keep = same.any(1)
-        masks = target["masks"][keep]
-        boxes = masks_to_boxes(masks) + masks.new_tensor(
-            [0, 0, 1, 1], dtype=torch.float
-        )  # ends are exclusive
-        return {"labels": same[keep].int().argmax(1), "masks": masks, "boxes": boxes}
+    def _objects(self, targets: list[Target]) -> list[Target]:
+        """The things of targets, with labels that count things only."""
+        same = [t["labels"][:, None] == self.things for t in targets]
+        objects = []
+        for target, own, keep in zip(targets, same, indices([s.any(1) for s in same])):
+            masks = target["masks"][keep]
+            boxes = masks_to_boxes(masks)
+            boxes[:, 2:] += 1  # ends are exclusive
+            objects.append({"labels": own[keep].int().argmax(1), "masks": masks, "boxes": boxes})
+        return objects
 
 
 def refined(stage: Any, offsets: Tensor, boxes: list[Tensor], sizes: list[tuple[int, int]]) -> list[Tensor]:
@@ -308,13 +311,14 @@ def refined(stage: Any, offsets: Tensor, boxes: list[Tensor], sizes: list[tuple[
     return [clip_boxes_to_image(b, size) for b, size in zip(decoded, sizes)]
 
 
-def box_losses(scores: Tensor, offsets: Tensor, labels: Tensor, truth: Tensor) -> tuple[Tensor, Tensor]:
+def box_losses(
+    scores: Tensor, offsets: Tensor, labels: Tensor, truth: Tensor, objects: Tensor
+) -> tuple[Tensor, Tensor]:
     """Cross-entropy over N boxes, and smooth L1 of the offsets (N x 4) of objects, both divided by N.
 
-    N is the number in the whole batch, see `whole_batch`.
+    N is the number in the whole batch, see `whole_batch`. `objects`: indices of the boxes of objects.
     """
-    count = total(torch.tensor(len(labels), device=labels.device)).clamp(min=1)
-    objects = labels > 0
+    count = total(upload(len(labels), labels.device)).clamp(min=1)
     classifier = F.cross_entropy(scores, labels, reduction="sum")
     box_reg = F.smooth_l1_loss(offsets[objects], truth[objects], reduction="sum")
     return divided(classifier, count), divided(box_reg, count)
@@ -329,26 +333,32 @@ def semantic_cells(target: Target, size: Sequence[int]) -> Tensor:
     return F.pad(cells, (0, size[1] - cells.shape[1], 0, size[0] - cells.shape[0]), value=IGNORE)
 
 
-def combined(objects: Instances, semantic: Tensor, things: Tensor) -> Panoptic:
+def combined(objects: Instances, semantic: Tensor, things: Tensor, classes: int) -> Panoptic:
     """Merge objects, by descending score, and stuff into segments (Kirillov et al. 2019, 1801.00868).
 
     Objects of a score below `CERTAIN`, or of which less than the share `VISIBLE` is left, are dropped.
     """
     assert objects.masks is not None
-    segments = torch.zeros_like(semantic)
-    labels: list[Tensor] = []
-    scores: list[Tensor] = []
-    certain = objects.scores >= CERTAIN
-    for score, label, mask in zip(*(x[certain] for x in (objects.scores, objects.labels, objects.masks))):
-        free = mask & (segments == 0)
-        if free.sum() > VISIBLE * mask.sum():
-            labels.append(label)
-            scores.append(score)
-            segments[free] = len(labels)
-    for label in semantic[(segments == 0) & ~torch.isin(semantic, things)].unique():
-        labels.append(label)
-        scores.append(objects.scores.new_ones(()))
-        segments[(segments == 0) & (semantic == label)] = len(labels)
-    if not labels:
-        return Panoptic(segments, things[:0], objects.scores[:0])
-    return Panoptic(segments, torch.stack(labels), torch.stack(scores))
+    (certain,) = indices([objects.scores >= CERTAIN])
+    masks = objects.masks[certain]
+    # candidates: none, the certain objects, and each class of stuff
+    chosen = torch.zeros_like(semantic)
+    taken = torch.zeros_like(semantic, dtype=torch.bool)
+    seen = []
+    for number, (mask, area) in enumerate(zip(masks, masks.sum((1, 2))), 1):
+        free = mask & ~taken
+        seen.append(free.sum() > VISIBLE * area)
+        free &= seen[-1]
+        taken |= free
+        chosen.masked_fill_(free, number)
+    is_stuff = torch.ones(classes, dtype=torch.bool, device=semantic.device).index_fill_(0, things, False)
+    stuff = is_stuff[semantic] & ~taken
+    chosen = torch.where(stuff, len(masks) + 1 + semantic, chosen)
+    seen.append(
+        semantic.new_zeros(classes + 1).index_fill_(0, torch.where(stuff, semantic, classes).flatten(), 1)
+    )
+    present = torch.cat([s.reshape(-1).long() for s in seen])[:-1]
+    labels = torch.cat([objects.labels[certain], torch.arange(classes, device=semantic.device)])
+    scores = F.pad(objects.scores[certain], (0, classes), value=1)
+    (kept,) = indices([present > 0])
+    return Panoptic(F.pad(present.cumsum(0) * present, (1, 0))[chosen], labels[kept], scores[kept])

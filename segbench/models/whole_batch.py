@@ -20,6 +20,8 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
+from segbench.models.layers.transfer import upload
+
 Known = list[Tensor]
 """What all parts of a step have counted, in the order of the calls of `total` and `gathered`."""
 
@@ -98,7 +100,7 @@ def part_of_mean(mean: Tensor, count: int) -> Tensor:
     """Convert a mean over `count` objects of this part to its part of the mean over the whole batch."""
     if _ACTIVE.get() is None:
         return mean
-    return divided(mean * count, total(torch.tensor(count, device=mean.device)).clamp(min=1))
+    return divided(mean * count, total(upload(count, mean.device)).clamp(min=1))
 
 
 def only_counts() -> bool:

@@ -39,8 +39,8 @@ class Stopwatch:
         return found
 
     def _wait(self) -> None:
-        if self._device.type == "cuda":
-            torch.cuda.synchronize(self._device)
+        if self._device.type != "cpu":
+            torch.get_device_module(self._device).synchronize(self._device)
 
     def result(self) -> dict[str, Any]:
         """Return the operations, the latencies in seconds, and the number of images that were timed."""

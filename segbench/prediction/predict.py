@@ -21,6 +21,7 @@ from segbench.data.loading.loader import image_tensor
 from segbench.errors import SegbenchError
 from segbench.models.saved import Model
 from segbench.models.weights.public import UNKNOWN
+from segbench.prediction.host import on_host
 from segbench.prediction.writer import PredictionWriter
 
 LATENCY_IMAGES = 20
@@ -117,9 +118,10 @@ def drop_unknown_classes(found: Prediction[np.ndarray], view: View) -> Predictio
 
 def as_arrays(found: Prediction[Tensor]) -> Prediction[np.ndarray]:
     """Copy the tensors of a prediction, on any device, to arrays."""
+    found = on_host(found)
 
     def array(tensor: Tensor) -> np.ndarray:
-        return tensor.cpu().numpy()
+        return tensor.numpy()
 
     result: Prediction[np.ndarray] = Prediction(
         semantic=None if found.semantic is None else array(found.semantic)

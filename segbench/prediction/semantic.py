@@ -17,6 +17,7 @@ from torchvision.transforms.v2 import functional as resizing
 
 from segbench.contract.recipe import Inference
 from segbench.models.layers.mask_prediction import taps
+from segbench.models.layers.transfer import upload
 from segbench.models.network import SemanticNetwork
 from segbench.prediction.windows import input_size, window_spans, window_weights
 
@@ -120,11 +121,12 @@ def resized_strips(
         rows: rows of each strip that is yielded, but for the last.
     """
     have, first = next(strips), 0
-    top, bottom, down = taps(size[0], fed[0], fed[0], 1, have.device)
+    rows_of = taps(size[0], fed[0], fed[0], 1, torch.device("cpu"))  # the host must know what it waits for
+    top, bottom, down = (upload(part, have.device) for part in rows_of)
     left, right, across = taps(size[1], fed[1], fed[1], 1, have.device)
     for start in range(0, size[0], rows):
         part = slice(start, start + rows)
-        lowest, highest = int(top[part][0]), int(bottom[part][-1])
+        lowest, highest = int(rows_of[0][part][0]), int(rows_of[1][part][-1])
         while first + have.shape[-2] <= highest:
             have = torch.cat([have, next(strips)], 2)
         have, first = have[..., lowest - first :, :], lowest

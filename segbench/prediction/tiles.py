@@ -15,6 +15,7 @@ from torch import Tensor
 
 from segbench.contract.prediction import Instances, Panoptic, Prediction
 from segbench.models.network import Network
+from segbench.prediction.host import on_host
 from segbench.prediction.joining import NEAR, Joiner
 from segbench.prediction.outlines import Outline, Region, outlines, union
 from segbench.prediction.windows import owned_spans, window_spans
@@ -50,7 +51,7 @@ def predict_tiles(
         shape = (rows.stop - rows.start, columns.stop - columns.start)
         parts = network.predict(images[..., seen[0], seen[1]], [shape] * len(images))
         for one, part in zip(whole, parts, strict=True):
-            one.add((rows, columns), (own[0], own[1]), part)
+            one.add((rows, columns), (own[0], own[1]), on_host(part))
     return [one.prediction() for one in whole]
 
 
@@ -81,7 +82,7 @@ class _Whole:
         if part.semantic is not None:
             if self._semantic is None:
                 self._semantic = torch.zeros(self._size, dtype=torch.int32)
-            self._semantic[own] = part.semantic[_relative(own, tile)].int().cpu()
+            self._semantic[own] = part.semantic[_relative(own, tile)].int()
         if part.instances is not None:
             self._objects = self._objects or _Objects(self._size, self._near)
             self._objects.add(tile, part.instances)
@@ -114,8 +115,8 @@ class _Objects:
 
     def add(self, tile: Region, found: Instances[Tensor]) -> None:
         corner = torch.tensor([tile[1].start, tile[0].start] * 2)
-        labels, scores = found.labels.cpu().numpy(), found.scores.float().cpu().numpy()
-        boxes = None if found.boxes is None else found.boxes.float().cpu() + corner
+        labels, scores = found.labels.numpy(), found.scores.float().numpy()
+        boxes = None if found.boxes is None else found.boxes.float() + corner
         if found.masks is None:
             assert boxes is not None
             keep = ((boxes[:, 2:] > boxes[:, :2]).all(1)).numpy()
@@ -123,7 +124,7 @@ class _Objects:
             self._masks = False
         else:
             assert isinstance(found.masks, Tensor)  # networks give no run lengths
-            masks = found.masks.cpu().numpy()
+            masks = found.masks.numpy()
             keep = np.asarray(masks.any((1, 2)))
             shapes = list(outlines(masks[keep], tile[0].start, tile[1].start))
         self._joiner.add(tile, labels[keep], scores[keep], shapes)
@@ -163,11 +164,11 @@ class _Segments:
         """Number of the segment of each piece."""
 
     def add(self, tile: Region, own: Region, found: Panoptic[Tensor]) -> None:
-        segments = found.segments.cpu().int()
+        segments = found.segments.int()
         before = len(self._labels)
         inner = segments[_relative(own, tile)]
         self._map[own] = torch.where(inner > 0, inner + before, 0)
-        labels, scores = found.labels.cpu().numpy(), found.scores.float().cpu().numpy()
+        labels, scores = found.labels.numpy(), found.scores.float().numpy()
         self._labels += labels.tolist()
         self._scores += scores.tolist()
         present = np.isin(np.arange(1, len(labels) + 1), segments.numpy())

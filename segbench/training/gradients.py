@@ -6,7 +6,6 @@ to that of the whole batch, except for the statistics of batch normalisation and
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Callable, Sequence
 
 import numpy as np
@@ -58,7 +57,7 @@ def add_gradients(
         of the whole batch.
     """
     known = _counted(network, count, batches, parts) if len(parts) > 1 else None
-    sums: dict[str, Tensor] = defaultdict(lambda: torch.zeros(()))
+    sums: dict[str, Tensor] = {}
     for (images, targets), part in zip(batches, parts, strict=True):
         part = Part(part.share, part.seeds, known)
         with part.active():
@@ -67,7 +66,8 @@ def add_gradients(
         weight = part.share * parallel.size()
         (torch.stack([loss.float() for loss in losses.values()]).sum() * weight).backward()
         for name, loss in losses.items():
-            sums[name] = sums[name].to(loss.device) + loss.detach() * part.share
+            own = loss.detach() * part.share
+            sums[name] = sums[name] + own if name in sums else own
     return sums
 
 

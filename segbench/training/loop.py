@@ -39,6 +39,7 @@ from segbench.data.loading.transforms import plain_transform, training_transform
 from segbench.errors import SegbenchError
 from segbench.fitting.fit import fitted
 from segbench.fitting.situation import Derived
+from segbench.models.layers.transfer import download, upload
 from segbench.models.network import Network, SemanticNetwork
 from segbench.models.saved import build_network, load_backbone_weights
 from segbench.models.weights.public import (
@@ -202,7 +203,7 @@ class Training:
             TrainingStream(PastedObjects(images, self.view, paste) if paste else images, self.spec.seed),
             positions,
             workers=workers,
-            pin_memory=self.precision.device.type == "cuda",
+            pin_memory=self.precision.device.type != "cpu",
         )
 
     def step(self, batches: Iterator[Batch]) -> dict[str, Any]:
@@ -319,28 +320,31 @@ class Training:
         if current:
             self.network.load_state_dict(self._last_weights)
         self.network.eval()
-        total = 0.0
+        total = torch.zeros((), dtype=torch.float64, device=self.precision.device)
         for i in range(parallel.rank(), len(self.validation), parallel.size()):
             if stopped():
                 break
             batch = collate([self.validation[i]])
             assert isinstance(batch, tuple)
-            total += float(sum(loss.float() for loss in self._losses(self.network.losses, *batch).values()))
+            losses = self._losses(self.network.losses, *batch)
+            loss = functools.reduce(operator.add, (one.float() for one in losses.values()))
+            total += loss  # read once, at the end: each reading waits for the device
         if current:
             self.network.load_state_dict(current)
         self.train_mode()
         set_random_state(state, self.precision.device)
         if parallel.any_of(stopped())[0]:
             return None
-        loss = parallel.summed(torch.tensor(total, dtype=torch.float64)).item() / len(self.validation)
-        self.keep_if_best(loss)
-        return loss
+        mean = parallel.summed(total).item() / len(self.validation)
+        self.keep_if_best(mean)
+        return mean
 
     def keep_if_best(self, loss: float) -> None:
         """Count a validation, and keep the current weights if the recipe selects the best and these are."""
         self.progress.add(loss)
         if self.recipe.select == "best" and (self.best is None or loss < self.best["loss"]):
-            weights = {name: value.cpu().clone() for name, value in self._last_weights.items()}
+            last = self._last_weights
+            weights = {name: value.clone() for name, value in zip(last, download(last.values()))}
             self.best = {"loss": loss, "iteration": self.iteration, "weights": weights}
 
     def _weight_pixels(self) -> None:
@@ -366,7 +370,7 @@ class Training:
             weights = class_weights(classes, self.dataset.split("train"), self.view)
             names = (c.name for c in self.view.classes)
             log.info("class weights: %s", ", ".join(f"{n} {w:.4g}" for n, w in zip(names, weights)))
-            self.network.class_weights = torch.tensor(weights, device=self.precision.device)
+            self.network.class_weights = upload(weights, self.precision.device)
 
     def _first_network(self, weights: Path | None) -> Network:
         """Build the network with random weights, a pretrained backbone, public or another cell's weights."""

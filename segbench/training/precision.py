@@ -7,13 +7,13 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from segbench.contract.prediction import Target
 from segbench.errors import DeviceOutOfMemory, OutOfMemory, SegbenchError
+from segbench.models.layers.transfer import upload
 from segbench.models.network import Network
 
 log = logging.getLogger(__name__)
@@ -88,15 +88,14 @@ class Precision:
 
     def place(self, images: Tensor) -> Tensor:
         """Move B x C x H x W images to the device and into the memory format."""
-        return images.to(self.device, memory_format=self.memory_format, non_blocking=True)
+        return upload(images, self.device).to(memory_format=self.memory_format)
 
     def place_target(self, target: Target) -> Target:
         """Move the tensors of a target to the device."""
-
-        def move(value: Any) -> Any:
-            return value.to(self.device, non_blocking=True) if isinstance(value, Tensor) else value
-
-        return {key: move(value) for key, value in target.items()}
+        return {
+            key: upload(value, self.device) if isinstance(value, Tensor) else value
+            for key, value in target.items()
+        }
 
 
 def is_depthwise(module: nn.Module) -> bool:

@@ -100,8 +100,8 @@ data.loading.copy_paste data.loading.loader data.loading.resizing data.loading.s
 data.loading.targets data.loading.transforms data.loading.warping
 fitting.accumulate fitting.crop fitting.dice fitting.fit fitting.iterations fitting.objects
 fitting.scale fitting.situation fitting.window
-models.layers.backbones models.layers.swin models.layers.weight_decay models.losses.binary
-models.losses.semantic models.whole_batch
+models.layers.backbones models.layers.swin models.layers.transfer models.layers.weight_decay
+models.losses.binary models.losses.semantic models.whole_batch
 models.network models.saved models.weights.public
 training.gradients training.loop training.optimizer training.parallel training.precision training.randomness
 """
@@ -110,6 +110,7 @@ MASK2FORMER = """
 models.mask2former models.mask2former.criterion models.mask2former.network models.mask2former.pixel_decoder
 models.mask2former.query_decoder models.bases.mask_classifier models.layers.deformable_attention
 models.layers.mask_prediction models.layers.mask_queries models.layers.point_sampling models.layers.position
+models.layers.selection
 models.layers.transformer models.losses.masks models.losses.matching models.losses.segments
 models.losses.set_criterion
 """

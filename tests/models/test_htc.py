@@ -44,14 +44,14 @@ def test_objects_come_before_stuff_and_better_ones_first():
     objects = Instances(torch.tensor([0.9, 0.8, 0.7, 0.4]), torch.tensor([2, 3, 2, 2]), masks)
     semantic = torch.zeros(6, 10, dtype=torch.int64)
     semantic[3:], semantic[5, 9] = 1, 3
-    found = combined(objects, semantic, torch.tensor([2, 3]))
+    found = combined(objects, semantic, torch.tensor([2, 3]), 4)
     assert found.labels.tolist() == [2, 3, 0, 1]
     assert found.scores.tolist() == pytest.approx([0.9, 0.8, 1, 1])
     assert (found.segments[:3, :4] == 1).all() and (found.segments[:3, 4:7] == 2).all()
     assert (found.segments[:3, 7:] == 3).all() and (found.segments[3:5] == 4).all()
     assert found.segments[5, 9] == 0, "a thing that is no object"
     nothing = Instances(torch.zeros(0), torch.zeros(0, dtype=torch.int64), masks[:0])
-    assert len(combined(nothing, semantic * 0 + 3, torch.tensor([2, 3])).labels) == 0
+    assert len(combined(nothing, semantic * 0 + 3, torch.tensor([2, 3]), 4).labels) == 0
 
 
 def test_a_panoptic_view_has_the_semantic_branch_and_boxes_for_things_only():

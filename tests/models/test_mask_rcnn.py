@@ -1,7 +1,6 @@
 import pytest
 import torch
 from network_tester import NetworkTester, batch, make_view
-from torchvision.models.detection.roi_heads import paste_masks_in_image
 
 from segbench.errors import SegbenchError
 from segbench.models.layers import box_masks
@@ -33,15 +32,11 @@ def trained():
 def test_enlarged_predictions_are_pasted_in_bounded_memory(trained, monkeypatch):
     images, _ = batch("instance", 1, (64, 64))
     (whole,) = trained.predict(images, [(150, 90)])
-    monkeypatch.setattr(box_masks, "PASTE_PIXELS", 3 * 150 * 90)
-    most = []
-    monkeypatch.setattr(
-        box_masks,
-        "paste_masks_in_image",
-        lambda masks, boxes, size: most.append(len(masks)) or paste_masks_in_image(masks, boxes, size),
-    )
+    monkeypatch.setattr(box_masks, "STRIP", 7 * 90 * len(whole.instances.scores))
+    rows, weights = [], box_masks._weights
+    monkeypatch.setattr(box_masks, "_weights", lambda *values: rows.append(values[3]) or weights(*values))
     (parts,) = trained.predict(images, [(150, 90)])
-    assert len(whole.instances.scores) > 3 >= max(most)
+    assert rows == [90, *[7] * 21, 3]  # all columns, then strips of rows
     assert torch.equal(whole.instances.masks, parts.instances.masks)
 
 

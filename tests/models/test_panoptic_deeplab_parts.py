@@ -65,10 +65,11 @@ def test_pixels_go_where_they_point(monkeypatch):
     offsets[1, 1, 600] = -599.0
     things = torch.zeros(3, 1000, dtype=torch.bool)
     things[0, 0], things[1, 600], things[2, 600] = True, True, True
+    pixels = things.flatten().nonzero()[:, 0]
     centres = torch.tensor([[1, 999], [1, 1]])
-    assert nearest_centre(centres, offsets, things).tolist() == [1, 1, 0]
+    assert nearest_centre(centres, offsets, pixels).tolist() == [1, 1, 0]
     monkeypatch.setattr("segbench.models.panoptic_deeplab.grouping.PAIRS", 1)
-    assert nearest_centre(centres, offsets, things).tolist() == [1, 1, 0]
+    assert nearest_centre(centres, offsets, pixels).tolist() == [1, 1, 0]
 
 
 @pytest.fixture

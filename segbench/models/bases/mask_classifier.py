@@ -10,6 +10,8 @@ from segbench.contract.view import View
 from segbench.models.layers.backbones import Backbone, pad_to_multiple
 from segbench.models.layers.mask_prediction import best_objects, enlarged, instances, panoptic, semantic_map
 from segbench.models.layers.mask_queries import MaskQueries
+from segbench.models.layers.selection import indices
+from segbench.models.layers.transfer import upload
 from segbench.models.layers.weight_decay import backbone_tables, norm_parameters
 from segbench.models.losses.segments import segments_of
 from segbench.models.losses.set_criterion import SetCriterion
@@ -73,7 +75,7 @@ class MaskClassifier(Network):
         return norm_parameters(self) | backbone_tables(self) | embeddings
 
     def losses(self, images: Tensor, targets: list[Target]) -> dict[str, Tensor]:
-        segments = segments_of(self.view.task, targets)
+        segments = segments_of(self.view.task, targets, len(self.view.classes))
         if only_counts():
             self.criterion.counts(segments, len(self.query_decoder.get_parameter("query_places")))
             return {}
@@ -96,12 +98,12 @@ class MaskClassifier(Network):
             prediction.semantic = semantic_map(classes, enlarged(masks, covered, MASK_STRIDE, size))
         if self.view.task != "semantic":
             query, label, score = best_objects(classes, self.detections)
-            thing = torch.isin(label, torch.tensor(self.view.thing_indices, device=label.device))
+            (thing,) = indices([torch.isin(label, upload(self.view.thing_indices, label.device))])
             strips = enlarged(masks[query[thing]], covered, MASK_STRIDE, size)
             prediction.instances = instances(label[thing], score[thing], strips)
         if self.view.task == "panoptic":
             score, label = classes.softmax(-1).max(-1)
-            keep = (label < len(self.view.classes)) & (score > self.object_threshold)
+            (keep,) = indices([(label < len(self.view.classes)) & (score > self.object_threshold)])
             strips = enlarged(masks[keep], covered, MASK_STRIDE, size)
             prediction.panoptic = panoptic(
                 label[keep], score[keep], strips, self.view.thing_indices, self.overlap_threshold

@@ -7,19 +7,18 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torchvision.models.detection.anchor_utils import AnchorGenerator
 from torchvision.models.detection.image_list import ImageList
-from torchvision.models.detection.rpn import RegionProposalNetwork, RPNHead
+from torchvision.models.detection.rpn import RPNHead
 
 from segbench.contract.prediction import Prediction, Target
 from segbench.contract.view import View
 from segbench.errors import SegbenchError
 from segbench.models.bases.pyramid import STRIDE, PyramidNetwork
+from segbench.models.bases.regions import Anchors, Proposals
 from segbench.models.layers.backbones import pad_to_multiple
 from segbench.models.layers.box_masks import instances
 from segbench.models.layers.full_precision import keep_float
 from segbench.models.layers.roi_align import PyramidAlign
-from segbench.models.losses.sampling import Sampler
 from segbench.models.whole_batch import part_of_mean
 
 NORM_EPSILON = 1e-5
@@ -57,22 +56,9 @@ class RCNN(PyramidNetwork):
                 where="anchor_sizes",
                 remedy="give five, one for each of the strides 4, 8, 16, 32 and 64",
             )
-        anchors = AnchorGenerator(
-            tuple((s,) for s in anchor_sizes), (tuple(aspect_ratios),) * len(anchor_sizes)
-        )
-        proposals = {"training": proposals_training, "testing": proposals_testing}
-        self.rpn = RegionProposalNetwork(
-            anchors,
-            RPNHead(self.fpn_channels, len(aspect_ratios)),
-            fg_iou_thresh=0.7,
-            bg_iou_thresh=0.3,
-            batch_size_per_image=256,
-            positive_fraction=0.5,
-            pre_nms_top_n=proposals,
-            post_nms_top_n=proposals,
-            nms_thresh=0.7,
-        )
-        self.rpn.fg_bg_sampler = Sampler(256, 0.5)
+        anchors = Anchors(tuple((s,) for s in anchor_sizes), (tuple(aspect_ratios),) * len(anchor_sizes))
+        head = RPNHead(self.fpn_channels, len(aspect_ratios))
+        self.rpn = Proposals(anchors, head, proposals_training, proposals_testing, overlap=0.7)
         keep_float(self.fpn, self.rpn.head)
 
     def roi_align(self, size: int) -> PyramidAlign:

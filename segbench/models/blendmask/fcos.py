@@ -12,9 +12,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torchvision.models.detection.fcos import FCOSClassificationHead, FCOSRegressionHead
-from torchvision.ops import batched_nms
 
 from segbench.models.layers.heads import group_norm, initialise, rows
+from segbench.models.layers.selection import indices, suppressed
+from segbench.models.layers.transfer import upload
 from segbench.models.losses.detection import class_focal, side_giou
 from segbench.models.whole_batch import divided, total
 
@@ -73,7 +74,7 @@ def places(levels: list[Tensor], strides: Sequence[int], limits: Sequence[float]
     for level, stride, least, most in zip(levels, strides, edges[:-1], edges[1:]):
         y, x = (torch.arange(side, device=device) * stride + stride // 2 for side in level.shape[-2:])
         centres.append(torch.cartesian_prod(y, x).flip(1).float())
-        values = torch.tensor([stride, least, most], dtype=torch.float, device=device)
+        values = upload([stride, least, most], device, torch.float)
         of_level.append(values.expand(len(centres[-1]), 3))
     return Places(torch.cat(centres), *torch.cat(of_level).unbind(1))
 
@@ -94,36 +95,40 @@ class Detections(NamedTuple):
     """Number of places of each level."""
 
     def best(
-        self, image: int, threshold: float, candidates: int, overlap: float, count: int
-    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Find the objects of an image by non-maximum suppression.
+        self, threshold: float, candidates: int, overlap: float, count: int
+    ) -> list[tuple[Tensor, Tensor, Tensor, Tensor]]:
+        """Find the objects of each image by non-maximum suppression.
 
         The score of an object is the square root of class probability times centreness.
 
         Args:
-            image: index of the image.
             threshold: minimum of class probability times centreness, before the root.
             candidates: maximum number of candidates of each level.
             overlap: IoU above which NMS suppresses.
             count: maximum number of objects.
 
         Returns:
-            N x 4 boxes, and N scores, labels and places, by falling score.
+            For each image N x 4 boxes, and N scores, labels and places, by falling score.
         """
-        scores = self.classes[image].sigmoid() * self.centreness[image].sigmoid()[:, None]
-        found, start = [], 0
-        for level in scores.split(self.counts):
-            value, index = level.flatten().topk(min(candidates, level.numel()))
-            found.append(index[value > threshold] + start)
-            start += level.numel()
-        chosen = torch.cat(found)
-        place, label = chosen // scores.shape[1], chosen % scores.shape[1]
-        sides = self.sides[image, place] * self.places.stride[place, None]
-        centre = self.places.centre[place]
-        boxes = torch.cat([centre - sides[:, :2], centre + sides[:, 2:]], 1)
-        score = scores[place, label].sqrt()
-        keep = batched_nms(boxes, score, label, overlap)[:count]
-        return boxes[keep], score[keep], label[keep], place[keep]
+        scores = self.classes.sigmoid() * self.centreness.sigmoid()[..., None]
+        classes = scores.shape[2]
+        values, places, start = [], [], 0
+        for level in scores.split(self.counts, 1):
+            value, index = level.flatten(1).topk(min(candidates, level[0].numel()))
+            values.append(value)
+            places.append(index + start)
+            start += level[0].numel()
+        enough = indices([*(torch.cat(values, 1) > threshold)])
+        objects = []
+        for image, (own, index) in enumerate(zip(torch.cat(places, 1), enough)):
+            place, label = own[index] // classes, own[index] % classes
+            sides = self.sides[image, place] * self.places.stride[place, None]
+            centre = self.places.centre[place]
+            boxes = torch.cat([centre - sides[:, :2], centre + sides[:, 2:]], 1)
+            score = scores[image, place, label].sqrt()
+            keep = suppressed(boxes, score, label, overlap)[:count]
+            objects.append((boxes[keep], score[keep], label[keep], place[keep]))
+        return objects
 
 
 class FCOS(nn.Module):
@@ -194,7 +199,7 @@ def centreness(sides: Tensor) -> Tensor:
 
 
 def detection_losses(
-    found: Detections, objects: Tensor, sides: Tensor, labels: Tensor
+    found: Detections, objects: Tensor, sides: Tensor, labels: Tensor, has: Tensor
 ) -> tuple[dict[str, Tensor], Tensor]:
     """Compute the losses of classes, boxes and centreness.
 
@@ -203,21 +208,24 @@ def detection_losses(
         objects: see `FCOS.assign`.
         sides: see `FCOS.assign`.
         labels: labels of the objects of the batch.
+        has: ascending indices of the places that have an object, in the flattened batch.
 
     Returns:
         Losses by name, and the weight of each place that has an object: its share of their total centreness
         in the whole batch.
     """
-    background = labels.new_tensor([found.classes.shape[-1]])
-    has = objects >= 0
-    count = total(has.sum()).clamp(min=1)
-    target = centreness(sides[has])
+    count = total(upload(len(has), labels.device)).clamp(min=1)
+    sides = sides.flatten(0, 1)[has]
+    target = centreness(sides)
     weight = divided(target, total(target.sum()).clamp(min=1e-6))
     losses = {
-        "class": divided(class_focal(found.classes, torch.cat([labels, background])[objects]), count),
-        "box": (side_giou(found.sides[has], sides[has]) * weight).sum(),
+        "class": divided(
+            class_focal(found.classes, F.pad(labels, (0, 1), value=found.classes.shape[-1])[objects]), count
+        ),
+        "box": (side_giou(found.sides.flatten(0, 1)[has], sides) * weight).sum(),
         "centreness": divided(
-            F.binary_cross_entropy_with_logits(found.centreness[has], target, reduction="sum"), count
+            F.binary_cross_entropy_with_logits(found.centreness.flatten()[has], target, reduction="sum"),
+            count,
         ),
     }
     return losses, weight

@@ -21,6 +21,7 @@ from segbench.contract.view import View
 from segbench.models.bases.pyramid import PyramidNetwork
 from segbench.models.blendmask.fcos import FCOS, Detections, detection_losses
 from segbench.models.layers.box_masks import instances
+from segbench.models.layers.selection import indices
 from segbench.models.losses.semantic import cross_entropy
 
 STRIDES = (8, 16, 32, 64, 128)
@@ -150,11 +151,10 @@ class BlendMask(PyramidNetwork):
         """Make the output of `forward` from the predictions; `size` is the height and width of the images."""
         limits = (self.score_threshold, self.candidates, self.overlap, self.detections_per_image)
         objects = []
-        for image in range(len(bases)):
-            boxes, scores, labels, place = found.best(image, *limits)
-            boxes = clip_boxes_to_image(boxes, size)
-            seen = (boxes[:, 2:] > boxes[:, :2]).all(1)
-            boxes, scores, labels, place = boxes[seen], scores[seen], labels[seen], place[seen]
+        best = [(clip_boxes_to_image(boxes, size), *others) for boxes, *others in found.best(*limits)]
+        seen = indices([(boxes[:, 2:] > boxes[:, :2]).all(1) for boxes, *_ in best])
+        for image, (parts, index) in enumerate(zip(best, seen)):
+            boxes, scores, labels, place = (part[index] for part in parts)
             masks = self.masks(bases[image : image + 1], [boxes], found.top[image, place]).sigmoid()
             objects.append({"boxes": boxes, "labels": labels + 1, "scores": scores, "masks": masks[:, None]})
         return objects
@@ -176,15 +176,17 @@ class BlendMask(PyramidNetwork):
         """Compute the losses of FCOS and of the masks."""
         boxes = [t["boxes"] for t in targets]
         objects, sides = self.fcos.assign(found, boxes)
-        losses, weight = detection_losses(found, objects, sides, torch.cat([t["labels"] for t in targets]))
-        has = objects >= 0
+        (has,) = indices([(objects >= 0).flatten()])
+        labels = torch.cat([t["labels"] for t in targets])
+        losses, weight = detection_losses(found, objects, sides, labels, has)
+        owner = objects.flatten()[has]
         whole = torch.cat([t["masks"] for t in targets])[:, None].float()
         each = torch.arange(len(whole), device=whole.device)[:, None]
         regions = torch.cat([each, torch.cat(boxes)], 1)
         truth = roi_align(whole, regions, self.mask_size, aligned=True)[:, 0] >= 0.5
-        attention = found.top[has].unflatten(1, self.attention_shape)
-        logits = blend(self.cut(bases, boxes)[objects[has]], attention)
-        wrong = F.binary_cross_entropy_with_logits(logits, truth[objects[has]].float(), reduction="none")
+        attention = found.top.flatten(0, 1)[has].unflatten(1, self.attention_shape)
+        logits = blend(self.cut(bases, boxes)[owner], attention)
+        wrong = F.binary_cross_entropy_with_logits(logits, truth[owner].float(), reduction="none")
         return losses | {"mask": (wrong.mean((1, 2)) * weight).sum()}
 
     def semantic_loss(self, finest: Tensor, targets: list[Target]) -> Tensor:

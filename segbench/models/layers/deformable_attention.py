@@ -72,7 +72,8 @@ class DeformableAttention(nn.Module):
         output = torch.zeros((), device=query.device)
         levels = pixels.split([h * w for h, w in shapes], dim=2)
         for i, (level, (height, width)) in enumerate(zip(levels, shapes)):
-            scale = torch.tensor([2 / width, 2 / height], device=query.device)
+            scale = torch.full((2,), 2 / width, device=query.device)
+            scale[1] = 2 / height
             grid = (start + offsets[:, :, :, i] * scale).permute(0, 2, 3, 1, 4).flatten(0, 1)
             sampled = F.grid_sample(level.unflatten(2, (height, width)), grid, align_corners=False)
             output = output + (sampled * weights[:, None, i]).sum(2)

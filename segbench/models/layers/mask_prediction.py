@@ -12,6 +12,8 @@ import torch
 from torch import Tensor
 
 from segbench.contract.prediction import Instances, Panoptic
+from segbench.models.layers.selection import indices
+from segbench.models.layers.transfer import upload
 
 STRIP = 2**24
 """Maximum number of mask values at full size held in memory at once."""
@@ -72,7 +74,7 @@ def instances(labels: Tensor, scores: Tensor, strips: Iterator[Tensor]) -> Insta
         total += (strip.sigmoid() * masks[-1]).sum((1, 2))
     whole = torch.cat(masks, dim=1)
     area = whole.sum((1, 2))
-    keep = area > 0
+    (keep,) = indices([area > 0])
     return Instances((scores * total / area)[keep], labels[keep], whole[keep])
 
 
@@ -94,15 +96,16 @@ def panoptic(
         sure.append(inside.gather(0, owners[-1][None])[0])
         area += inside.sum((1, 2))
     owner, certain = torch.cat(owners), torch.cat(sure)
-    won = owner.flatten().bincount(minlength=len(labels))
-    visible = owner[certain].bincount(minlength=len(labels))
+    won, visible = histogram(owner, len(labels)), histogram(owner, len(labels), certain.long())
     keep = (visible > 0) & (won >= overlap * area)
 
-    segment = torch.zeros_like(labels)
+    host_labels = torch.where(keep, labels, -1).tolist()  # the only wait for the device
+    segment = [0] * len(host_labels)
     stuff: dict[int, int] = {}
     chosen: list[int] = []
-    for k in keep.nonzero().flatten().tolist():
-        label = int(labels[k])
+    for k, label in enumerate(host_labels):
+        if label < 0:
+            continue
         if label in stuff:
             segment[k] = stuff[label]
             continue
@@ -110,4 +113,13 @@ def panoptic(
         segment[k] = len(chosen)
         if label not in things:
             stuff[label] = len(chosen)
-    return Panoptic(segment[owner] * certain, labels[chosen], scores[chosen])
+    best = upload(chosen, labels.device, torch.int64)
+    return Panoptic(upload(segment, labels.device)[owner] * certain, labels[best], scores[best])
+
+
+def histogram(values: Tensor, count: int, weights: Tensor | None = None) -> Tensor:
+    """Sum the weights (None: 1) of each value in 0..`count` - 1. On a GPU, `bincount` makes the host wait."""
+    if values.device.type == "cpu":
+        return values.flatten().bincount(None if weights is None else weights.flatten(), count)
+    weights = torch.ones_like(values) if weights is None else weights
+    return weights.new_zeros(count).scatter_add_(0, values.flatten(), weights.flatten())

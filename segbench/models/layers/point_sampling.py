@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from segbench.models.layers.transfer import upload
 from segbench.models.whole_batch import uniform
 
 
@@ -43,7 +44,7 @@ def uncertain_points(
         N x `count` x 2 points.
     """
     device, uncertain = logits.device, int(importance * count)
-    index = torch.repeat_interleave(torch.tensor(counts, device=device))
+    index = torch.repeat_interleave(upload(counts, device), output_size=len(logits))
     points = uniform(counts, int(count * oversample), 2, device=device)
     distance = sample_points(logits, points)[:, 0].abs()
     distance.masked_fill_(~lookup(valid, index, points), torch.inf)

@@ -7,8 +7,10 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 from torch.nn import functional as F
-from torchvision.ops import MultiScaleRoIAlign
+from torchvision.ops import MultiScaleRoIAlign, roi_align
 from torchvision.ops.poolers import initLevelMapper
+
+from segbench.models.layers.selection import indices
 
 SAMPLES = 2
 """Points in each cell of the grid, along each side."""
@@ -30,8 +32,8 @@ class PyramidAlign(MultiScaleRoIAlign):
     def forward(
         self, x: dict[str, Tensor], boxes: list[Tensor], image_shapes: list[tuple[int, int]]
     ) -> Tensor:
-        if boxes[0].is_cuda:
-            return super().forward(x, boxes, image_shapes)
+        if boxes[0].device.type != "cpu":
+            return self._by_level([x[name] for name in self.featmap_names], boxes)
         levels = [x[name] for name in self.featmap_names]
         table = torch.cat([level.float().movedim(1, -1).flatten(0, 2) for level in levels])
         rows, weights = self._cells(levels, boxes)
@@ -39,6 +41,19 @@ class PyramidAlign(MultiScaleRoIAlign):
             rows.flatten(0, 2), table, mode="sum", per_sample_weights=weights.flatten(0, 2)
         )
         return cells.unflatten(0, rows.shape[:3]).movedim(-1, 1).to(levels[0].dtype)
+
+    def _by_level(self, levels: list[Tensor], boxes: list[Tensor]) -> Tensor:
+        """torchvision's kernel, level by level; the host waits once, to learn the number of boxes of each."""
+        if len(levels) == 1:
+            return roi_align(levels[0], boxes, self.output_size, self.scales[0], self.sampling_ratio)
+        image = torch.cat([b.new_full((len(b), 1), i) for i, b in enumerate(boxes)])
+        regions, level = torch.cat([image, torch.cat(boxes)], 1), self.map_levels(boxes)
+        places = indices([level == number for number in range(len(levels))])
+        found = [
+            roi_align(features, regions[place], self.output_size, scale, self.sampling_ratio)
+            for features, place, scale in zip(levels, places, self.scales)
+        ]
+        return torch.cat([f.to(levels[0].dtype) for f in found])[torch.cat(places).argsort()]
 
     @torch.no_grad()
     def _cells(self, levels: list[Tensor], boxes: list[Tensor]) -> tuple[Tensor, Tensor]:

@@ -7,6 +7,8 @@ import torch
 from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 
+from segbench.models.layers.transfer import upload
+
 LARGE = 1e9
 """Replaces costs that are not finite: such a pair is chosen only if no other remains."""
 
@@ -33,4 +35,4 @@ def assign(costs: Tensor, counts: list[int]) -> Tensor:
             queries, segments = linear_sum_assignment(image[:, :count])
             row[start + segments] = queries
             start += count
-    return torch.from_numpy(assignment).to(costs.device)
+    return upload(assignment, costs.device)

@@ -14,6 +14,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from segbench.contract.prediction import IGNORE
+from segbench.models.layers.transfer import upload
 from segbench.models.whole_batch import divided, gathered, total
 
 
@@ -95,7 +96,7 @@ def ohem_cross_entropy(
     # pixels whose loss equals the least one have a share each of the places that are left
     share = (count - above) / (everywhere == least).sum()
     weight = (losses > least).to(losses.dtype) + (losses == least) * share
-    return divided((losses * weight).sum(), above.new_tensor(count))
+    return divided((losses * weight).sum(), upload(count, above.device))
 
 
 def soft_dice(logits: Tensor, truth: Tensor, smooth: float = 1.0) -> Tensor:

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from segbench.models.layers.mask_queries import MaskQueries
+from segbench.models.layers.transfer import upload
 from segbench.models.losses.masks import mask_dice, pairwise_dice, set_cross_entropy
 from segbench.models.losses.matching import assign
 from segbench.models.losses.segments import Segments
@@ -79,7 +80,7 @@ class SetCriterion:
         matched = sum(min(count, queries) for count in segments.counts)
         others = queries * len(segments.counts) - matched
         weight, masks = matched + others * self.no_object_weight, len(segments.labels)
-        weight, masks = total(torch.tensor([weight, masks], device=segments.labels.device))
+        weight, masks = total(upload([weight, masks], segments.labels.device))
         return weight, masks.clamp(min=1)
 
     @torch.no_grad()
@@ -106,11 +107,12 @@ class SetCriterion:
 
         queries: layers x T, as `assign` gives them.
         """
-        *shape, classes = output.classes.shape
-        truth = torch.full(shape, classes - 1, device=queries.device)
-        layer, segment = (queries >= 0).nonzero(as_tuple=True)
-        truth[layer, segments.image[segment], queries[layer, segment]] = segments.labels[segment]
-        return set_cross_entropy(output.classes, truth, self.no_object_weight)
+        layers, images, count, classes = output.classes.shape
+        truth = torch.full((layers, images, count + 1), classes - 1, device=queries.device)
+        # the last place collects the segments without a query
+        layer = torch.arange(layers, device=queries.device)[:, None]
+        truth[layer, segments.image, torch.where(queries >= 0, queries, count)] = segments.labels
+        return set_cross_entropy(output.classes, truth[..., :-1], self.no_object_weight)
 
     def mask_losses(
         self, embeddings: Tensor, features: Tensor, segments: Segments, truth: Tensor, query: Tensor

@@ -7,6 +7,9 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from segbench.contract.prediction import Panoptic
+from segbench.models.layers.mask_prediction import histogram
+from segbench.models.layers.selection import indices
+from segbench.models.layers.transfer import upload
 
 PAIRS = 2**24
 """Maximum number of distances between pixels and centres held in memory at once."""
@@ -30,23 +33,24 @@ def find_centres(heatmap: Tensor, threshold: float, kernel: int, top_k: int) -> 
     own = torch.arange(heatmap.numel(), device=heatmap.device).view(heatmap.shape)
     peaks = torch.where((best[0, 0] == own) & (heatmap > threshold), heatmap, -torch.inf).flatten()
     scores, index = peaks.topk(min(top_k, len(peaks)))
-    scores, index = scores[scores > threshold], index[scores > threshold]
+    (keep,) = indices([scores > threshold])
+    scores, index = scores[keep], index[keep]
     return torch.stack([index // heatmap.shape[1], index % heatmap.shape[1]], 1), scores
 
 
-def nearest_centre(centres: Tensor, offsets: Tensor, things: Tensor) -> Tensor:
+def nearest_centre(centres: Tensor, offsets: Tensor, pixels: Tensor) -> Tensor:
     """Find the centre that is nearest to the position that each pixel points to.
 
     Args:
         centres: K x 2, (y, x).
         offsets: 2 x H x W, (y, x) in pixels.
-        things: H x W bool, True for P pixels of things.
+        pixels: P indices of pixels of things in the flattened map.
 
     Returns:
         P int64 indices of centres.
     """
-    pixels = things.nonzero()
-    pointed = pixels + offsets[:, *pixels.T].T
+    width = offsets.shape[2]
+    pointed = torch.stack([pixels // width, pixels % width], 1) + offsets.flatten(1)[:, pixels].T
     centres = centres.to(pointed.dtype)
     exact = "donot_use_mm_for_euclid_dist"
     return torch.cat(
@@ -84,26 +88,27 @@ def group(
         stuff_area: minimum area of a stuff segment in pixels; smaller ones are dropped.
     """
     classes, semantic = len(probability), probability.argmax(0)
-    is_thing = torch.isin(semantic, torch.tensor(things, device=semantic.device))
+    is_thing = torch.isin(semantic, upload(things, semantic.device))
     centres, heights = find_centres(heatmap, threshold, kernel, top_k)
     count = len(centres)
     # candidates below `count` are objects, count + c is stuff of class c, and the last one is no segment
-    candidate = torch.where(is_thing, count + classes, count + semantic)
+    candidate = torch.where(is_thing, count + classes, count + semantic).flatten()
     votes = semantic.new_zeros(count, classes)
     if count:
-        owner = nearest_centre(centres, offsets, is_thing)
-        candidate[is_thing] = owner
-        ballots = owner * classes + semantic[is_thing]
-        votes = ballots.bincount(minlength=count * classes).view(count, classes)
+        (pixels,) = indices([is_thing.flatten()])
+        owner = nearest_centre(centres, offsets, pixels)
+        candidate[pixels] = owner
+        votes = histogram(owner * classes + semantic.flatten()[pixels], count * classes).view(count, classes)
     labels = torch.cat([votes.argmax(1), torch.arange(classes, device=semantic.device)])
     least = torch.ones_like(labels)
     least[count:] = max(1, stuff_area)
 
-    flat, bins = candidate.flatten(), count + classes + 1
-    area = flat.bincount(minlength=bins)[:-1]
-    sure = probability.gather(0, F.pad(labels, (0, 1))[candidate][None])
-    scores = flat.bincount(sure.flatten(), minlength=bins)[:-1] / area.clamp(min=1)
+    bins = count + classes + 1
+    area = histogram(candidate, bins)[:-1]
+    sure = probability.flatten(1).gather(0, F.pad(labels, (0, 1))[candidate][None])
+    scores = histogram(candidate, bins, sure)[:-1] / area.clamp(min=1)
     scores[:count] *= heights
     keep = area >= least
     number = F.pad(keep.cumsum(0) * keep, (0, 1))
-    return Panoptic(number[candidate], labels[keep], scores[keep])
+    (kept,) = indices([keep])
+    return Panoptic(number[candidate].view(semantic.shape), labels[kept], scores[kept])

@@ -21,6 +21,8 @@ from segbench.contract.prediction import IGNORE, Instances, Prediction, Target
 from segbench.contract.view import View
 from segbench.models.layers.aspp import ASPP, scaled_rates, separable_conv
 from segbench.models.layers.backbones import Backbone
+from segbench.models.layers.selection import indices
+from segbench.models.layers.transfer import upload
 from segbench.models.losses.segments import segments_of
 from segbench.models.losses.semantic import ohem_cross_entropy
 from segbench.models.network import Network
@@ -92,7 +94,7 @@ class Head(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         x = self.conv(x)
-        with torch.autocast("cuda" if x.is_cuda else "cpu", enabled=False):  # "meta" has no autocast
+        with torch.autocast("cpu" if x.is_meta else x.device.type, enabled=False):  # "meta" has no autocast
             return self.predict(x.float())
 
 
@@ -193,7 +195,8 @@ class PanopticDeepLab(Network):
             F.interpolate(x, size, mode="bilinear", align_corners=self.align_corners)
             for x in (semantic, centre, offset)
         )
-        return Maps(semantic, centre[:, 0], offset * offset.new_tensor(growth)[:, None, None])
+        pixels = [part * factor for part, factor in zip(offset.unbind(1), growth)]
+        return Maps(semantic, centre[:, 0], torch.stack(pixels, 1))
 
     def forward(self, images: Tensor) -> Maps:
         """Compute the maps of B x in_channels x H x W images, at their size."""
@@ -224,8 +227,8 @@ class PanopticDeepLab(Network):
 
     def _prediction(self, maps: Maps) -> Prediction:
         found = group(maps.semantic[0].softmax(0), maps.centre[0], maps.offset[0], **self.grouping)
-        things = torch.tensor(self.view.thing_indices, device=found.labels.device)
-        objects = torch.isin(found.labels, things).nonzero().flatten()
+        things = upload(self.view.thing_indices, found.labels.device)
+        (objects,) = indices([torch.isin(found.labels, things)])
         masks = found.segments == objects[:, None, None] + 1
         return Prediction(
             semantic=maps.semantic[0].argmax(0),

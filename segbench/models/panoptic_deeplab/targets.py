@@ -8,6 +8,8 @@ import torch
 from torch import Tensor
 
 from segbench.contract.prediction import IGNORE
+from segbench.models.layers.selection import indices
+from segbench.models.layers.transfer import upload
 from segbench.models.losses.segments import Segments
 
 
@@ -45,9 +47,10 @@ def targets_of(segments: Segments, things: tuple[int, ...], sigma: float, small_
     middle_y = (masks.sum(2) * y).sum(1) / area.clamp(min=1)
     middle_x = (masks.sum(1) * x).sum(1) / area.clamp(min=1)
 
-    is_thing = torch.isin(segments.labels, torch.tensor(things, device=device)) & (area > 0)
-    peaks = _bumps(y, middle_y[is_thing], sigma)[:, :, None] * _bumps(x, middle_x[is_thing], sigma)[:, None]
-    image = segments.image[is_thing][:, None, None].expand_as(peaks)
+    is_thing = torch.isin(segments.labels, upload(things, device)) & (area > 0)
+    (of_things,) = indices([is_thing])
+    peaks = _bumps(y, middle_y[of_things], sigma)[:, :, None] * _bumps(x, middle_x[of_things], sigma)[:, None]
+    image = segments.image[of_things][:, None, None].expand_as(peaks)
     centre.scatter_reduce_(0, image, peaks, "amax")
 
     of, row, column = (masks & segments.valid[segments.image]).nonzero(as_tuple=True)

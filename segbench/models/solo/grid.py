@@ -11,6 +11,8 @@ from torch.nn import functional as F
 
 from segbench.models.bases.pyramid import STRIDE
 from segbench.models.layers.backbones import pad_to_multiple
+from segbench.models.layers.selection import indices
+from segbench.models.layers.transfer import upload
 from segbench.models.losses.segments import Segments
 
 
@@ -31,8 +33,7 @@ class Cells(NamedTuple):
 
     def labels(self, truth: Segments, background: int) -> Tensor:
         """Return the class of each cell's owner, or `background`: B x cells."""
-        labels = torch.cat([truth.labels, truth.labels.new_tensor([background])])
-        return labels[self.owner]
+        return F.pad(truth.labels, (0, 1), value=background)[self.owner]
 
 
 def centres(masks: Tensor) -> Tensor:
@@ -69,9 +70,9 @@ def assign(
     extent = boxes[:, 2:] - boxes[:, :2]
     side = extent.prod(1).sqrt()
     centre, half = centres(truth.masks), extent * (0.5 * centre_size)
-    whole = centre.new_tensor([size[1], size[0]])
+    whole = upload([size[1], size[0]], centre.device, centre.dtype)
     near = torch.arange(-1, 2, device=boxes.device)[:, None]
-    objects, cells, start = [], [], 0
+    hits, cells, start = [], [], 0
     for grid, (least, most) in zip(grids, ranges):
         # as in the authors' code; other divisions round centres on the edge of a cell differently
         middle, first, last = (
@@ -81,12 +82,11 @@ def assign(
         block = middle[:, None] + near  # N x 3 x (x, y)
         inside = (block >= first[:, None].clamp(min=0)) & (block <= last[:, None].clamp(max=grid - 1))
         in_range = (side >= least) & (side <= most)
-        hit = inside[:, :, None, 1] & inside[:, None, :, 0] & in_range[:, None, None]
-        index = start + block[:, :, None, 1] * grid + block[:, None, :, 0]
-        objects.append(hit.nonzero()[:, 0])
-        cells.append(index[hit])
+        hits.append(inside[:, :, None, 1] & inside[:, None, :, 0] & in_range[:, None, None])
+        cells.append(start + block[:, :, None, 1] * grid + block[:, None, :, 0])
         start += grid**2
-    object_, cell = torch.cat(objects), torch.cat(cells)
+    (hit,) = indices([torch.cat(hits).flatten()])
+    object_, cell = hit // near.numel() ** 2 % max(1, len(boxes)), torch.cat(cells).flatten()[hit]
     image = truth.image[object_]
     owner = object_.new_full((len(truth.counts) * start,), -1)
     owner.scatter_reduce_(0, image * start + cell, object_, "amax")

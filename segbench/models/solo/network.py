@@ -17,6 +17,8 @@ from segbench.errors import SegbenchError
 from segbench.models.bases.pyramid import STRIDE, PyramidNetwork
 from segbench.models.layers.heads import group_norm, initialise, rows
 from segbench.models.layers.mask_prediction import enlarged
+from segbench.models.layers.selection import indices
+from segbench.models.layers.transfer import upload
 from segbench.models.layers.weight_decay import backbone_tables
 from segbench.models.losses.detection import class_focal
 from segbench.models.losses.segments import Segments, segments_of
@@ -158,7 +160,7 @@ class GridNetwork(PyramidNetwork):
 
     def level(self, cell: Tensor) -> tuple[Tensor, Tensor]:
         """Return the level of each cell, and its index within the level."""
-        ends = torch.tensor(self.grids, device=cell.device).square().cumsum(0)
+        ends = upload(self.grids, cell.device).square().cumsum(0)
         level = torch.searchsorted(ends, cell, right=True)
         return level, cell - F.pad(ends, (1, 0))[level]
 
@@ -181,39 +183,46 @@ class GridNetwork(PyramidNetwork):
     @torch.inference_mode()
     def predict(self, images: Tensor, sizes: list[tuple[int, int]]) -> list[Prediction]:
         categories, masks = self(images)
-        scores = rows([peaks(c.sigmoid()) for c in categories])
+        scores = rows([peaks(c.sigmoid()) for c in categories]).flatten(1)
         covered = (images.shape[2], images.shape[3])
+        likely = indices([*(scores > self.score_threshold)])
         return [
-            Prediction(instances=self._instances(score, masks, i, covered, size))
-            for i, (score, size) in enumerate(zip(scores, sizes))
+            Prediction(instances=self._instances(score[index], index, masks, i, covered, size))
+            for i, (score, index, size) in enumerate(zip(scores, likely, sizes))
         ]
 
     def _instances(
-        self, scores: Tensor, masks: Any, image: int, covered: tuple[int, int], size: tuple[int, int]
+        self,
+        score: Tensor,
+        index: Tensor,
+        masks: Any,
+        image: int,
+        covered: tuple[int, int],
+        size: tuple[int, int],
     ) -> Instances:
         """Make the objects of an image.
 
         Args:
-            scores: cells x classes.
+            score: scores of N pairs of a cell and a class.
+            index: their ascending indices in the flattened cells x classes.
             masks: from `decode`.
             image: index of the image.
             covered: height and width of the network's input without padding.
             size: height and width of the original image.
         """
-        cell, label = (scores > self.score_threshold).nonzero(as_tuple=True)
-        score, mask = scores[cell, label], self.probabilities(masks, image, cell)
+        cell, label = index // len(self.view.classes), index % len(self.view.classes)
+        mask = self.probabilities(masks, image, cell)
         inside = mask > 0.5
         area = inside.sum((1, 2))
         score = score * (mask * inside).sum((1, 2)) / area.clamp(min=1)
-        stride = scores.new_tensor(self.strides).repeat_interleave(scores.new_tensor(self.grids).long() ** 2)
-        large = (area > stride[cell]).nonzero()[:, 0]
+        (large,) = indices([area > upload(self.strides, cell.device)[self.level(cell)[0]]])
         best = large[score[large].argsort(descending=True, stable=True)[: self.candidates]]
         score = matrix_nms(inside[best], label[best], score[best], self.nms_sigma)
         score, order = score.sort(descending=True, stable=True)
-        keep = (score >= self.keep_threshold).nonzero()[: self.detections_per_image, 0]
+        (keep,) = indices([(score >= self.keep_threshold)[: self.detections_per_image]])
         best, score = best[order[keep]], score[keep]
         whole = torch.cat([s > 0.5 for s in enlarged(mask[best], covered, MASK_STRIDE, size)], 1)
-        seen = whole.flatten(1).any(1)
+        (seen,) = indices([whole.flatten(1).any(1)])
         return Instances(score[seen], label[best][seen], whole[seen])
 
 

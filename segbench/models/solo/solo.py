@@ -10,6 +10,7 @@ from torch.nn import functional as F
 
 from segbench.contract.view import View
 from segbench.models.layers.heads import initialise
+from segbench.models.layers.selection import indices
 from segbench.models.losses.masks import squared_dice
 from segbench.models.losses.segments import Segments
 from segbench.models.solo.grid import Cells, reduced, with_coordinates
@@ -46,19 +47,18 @@ class SOLO(GridNetwork):
 
     def dice(self, masks: list[Tensor], truth: Segments, cells: Cells) -> Tensor:
         """Compare the mask of each cell with its owner, even if several objects hit the cell."""
-        image, cell = (cells.owner >= 0).nonzero(as_tuple=True)
-        objects = cells.owner[image, cell]
-        level, place = self.level(cell)
+        owners = [owner.flatten() for owner in cells.owner.split([grid**2 for grid in self.grids], 1)]
+        hit = indices([owner >= 0 for owner in owners])
         losses = []
-        for i, (stride, logits) in enumerate(zip(self.strides, masks)):
-            here = level == i
-            target = reduced(truth.masks, stride // 2)[objects[here]]
-            losses.append(squared_dice(logits[image[here], place[here]].flatten(1), target.flatten(1)))
+        for stride, logits, owner, here in zip(self.strides, masks, owners, hit):
+            target = reduced(truth.masks, stride // 2)[owner[here]]
+            losses.append(squared_dice(logits.flatten(0, 1)[here].flatten(1), target.flatten(1)))
         return torch.cat(losses)
 
     def probabilities(self, masks: list[Tensor], image: int, cell: Tensor) -> Tensor:
         level, place = self.level(cell)
-        chosen = [m[image, place[level == i]].float().sigmoid() for i, m in enumerate(masks)]
+        here = indices([level == i for i in range(len(masks))])
+        chosen = [m[image, place[index]].float().sigmoid() for m, index in zip(masks, here)]
         size = masks[0].shape[-2:]  # the finest has `MASK_STRIDE`
         return torch.cat(
             [F.interpolate(c[None], size, mode="bilinear", align_corners=False)[0] for c in chosen if len(c)]

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from segbench.contract.view import View
 from segbench.models.layers.heads import initialise, rows
+from segbench.models.layers.selection import indices
 from segbench.models.losses.masks import squared_dice
 from segbench.models.losses.segments import Segments
 from segbench.models.solo.grid import Cells, reduced, with_coordinates
@@ -103,11 +104,14 @@ class SOLOv2(GridNetwork):
         """Compare the mask of each cell with every object that hits the cell."""
         target = reduced(truth.masks, MASK_STRIDE)
         # a level without objects would backpropagate zeros through all its convolutions
-        hit = set(self.level(cells.cell)[0].tolist()) or {0}
+        level, levels = self.level(cells.cell)[0], len(masks.kernels)
+        found = indices(
+            [level == i for i in range(levels)] + [cells.image == i for i in range(len(truth.counts))]
+        )
+        hit = {i for i, cells_of_level in enumerate(found[:levels]) if len(cells_of_level)} or {0}
         kernels = rows([k if i in hit else k.detach() for i, k in enumerate(masks.kernels)])
         losses = []
-        for image in range(len(truth.counts)):
-            here = cells.image == image
+        for image, here in enumerate(found[levels:]):
             logits = kernels[image, cells.cell[here]] @ masks.features[image].flatten(1)
             losses.append(squared_dice(logits, target[cells.object[here]].flatten(1)))
         return torch.cat(losses)

@@ -21,6 +21,7 @@ from segbench.data.painting import Region, paint, shown
 from segbench.errors import SegbenchError
 from segbench.files import atomic_path
 from segbench.models.saved import load_model
+from segbench.prediction.host import on_host
 from segbench.prediction.inference import Predictor
 from segbench.prediction.runner.video import VIDEO_SUFFIXES, repaint_video
 from segbench.training.precision import Precision, memory_errors, pick_device
@@ -56,7 +57,7 @@ def predict_files(
     channels = trained.network.in_channels
 
     def painted(pixels: np.ndarray) -> np.ndarray:
-        found = predictor(image_tensor(pixels)[None])[0]
+        found = on_host(predictor(image_tensor(pixels)[None])[0])
         return overlay(shown(pixels, show), found, predictor.view)
 
     for target, path in targets.items():

@@ -9,7 +9,7 @@ def test_segments_of_a_semantic_map_are_its_classes():
     valid = torch.ones(1, 3, dtype=torch.bool)
     padded = torch.tensor([[True, True, False]])
     targets = [{"semantic": s, "valid": v} for s, v in zip(semantic, (valid, padded, valid))]
-    found = segments_of("semantic", targets)
+    found = segments_of("semantic", targets, 3)
     assert found.labels.tolist() == [2, 0, 2]
     assert found.image.tolist() == [0, 1, 1]
     assert found.counts == [1, 2, 0] and found.slot.tolist() == [0, 0, 1]
