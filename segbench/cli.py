@@ -269,7 +269,9 @@ def predict(
 
 def _remove_checkpoint(cell: Path) -> None:
     """Remove the checkpoint of a training that was repeated and ended in the same weights."""
-    if (cell / "checkpoint.pt").exists():
+    from segbench.jobs.state import CHECKPOINT
+
+    if (cell / CHECKPOINT).exists():
         from segbench.files import read_json
         from segbench.training.runner.checkpoint import remove_checkpoint  # imports torch
 
