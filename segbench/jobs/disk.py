@@ -15,9 +15,12 @@ from functools import cache
 from pathlib import Path
 
 from segbench.config.resolved_run import PlannedCell, ResolvedRun
+from segbench.contract.cell import CellSpec
 from segbench.contract.sources import local_path
 from segbench.errors import SegbenchError
 from segbench.files import UNFINISHED
+from segbench.jobs.cost.counts import known
+from segbench.jobs.cost.work import Network
 
 GB = 1e9
 PREDICTION = 0.1e6
@@ -152,14 +155,23 @@ def _cells(run: ResolvedRun) -> tuple[float, float]:
         folder = Path(run.config.results, run.config.run, "cells", *cell.key)
         if (folder / "scores.csv").exists():
             continue
-        card = run.models[cell.model].size
-        parameters = card.parameters if card and cell.recipe else 0
+        parameters = _parameters(run, cell) if cell.recipe else 0
         like = finished.get((cell.dataset, cell.model))
         size = size_of(like) if like else MODEL * parameters + PREDICTION * _images(run, cell)
         saved = _size(folder / "checkpoint.pt")
         total += max(0.0, size - (_size(folder) - saved))
         checkpoint, checkpoints = max(checkpoint, CHECKPOINT * parameters), checkpoints + saved
     return total, max(0.0, checkpoint - checkpoints)
+
+
+def _parameters(run: ResolvedRun, cell: PlannedCell) -> int:
+    """Return the number of parameters as counted with the cell's options, else that of the card."""
+    spec = CellSpec.model_validate_json(cell.spec)
+    network = Network(class_path=spec.class_path, options=dict(spec.options), task=spec.task)
+    if counted := known(network):
+        return counted.parameters
+    card = run.models[cell.model].size
+    return card.parameters if card else 0
 
 
 def _scores(run: ResolvedRun) -> Iterator[Path]:
@@ -175,8 +187,9 @@ def _size(*paths: Path) -> int:
 
 def _images(run: ResolvedRun, cell: PlannedCell) -> int:
     """Return the number of images that a cell predicts."""
-    images, folds = run.datasets[cell.dataset].images, run.config.folds_of(cell.dataset)
-    if not images:
+    entry, folds = run.datasets[cell.dataset], run.config.folds_of(cell.dataset)
+    images = entry.images or entry.options.get("images")  # generated datasets state them as an option
+    if not (images and isinstance(images, dict)):
         return IMAGES
     return sum(images.values()) // folds if folds else [*images.values()][-1]
 

@@ -338,7 +338,7 @@ def combined(objects: Instances, semantic: Tensor, things: Tensor, classes: int)
 
     Objects of a score below `CERTAIN`, or of which less than the share `VISIBLE` is left, are dropped.
     """
-    assert objects.masks is not None
+    assert isinstance(objects.masks, Tensor)
     (certain,) = indices([objects.scores >= CERTAIN])
     masks = objects.masks[certain]
     # candidates: none, the certain objects, and each class of stuff
