@@ -69,8 +69,9 @@ def entry_text(
     lines += [
         "licence: not stated",
         "citation: not stated",
-        "# recipe:  # changes of images that do not change what they show",
-        "#   augment: {vertical_flip: true, rotate90: true}",
+        "recipe:",
+        "  fit: true  # crops, sizes and iterations follow the data, see docs/fitting.md",
+        "  # augment: {vertical_flip: true, rotate90: true}  # where turned images show the same",
     ]
     return "\n".join(lines) + "\n"
 

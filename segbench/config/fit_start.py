@@ -15,12 +15,15 @@ DERIVED = ("augment.crop", "inference.short_side", "inference.max_side", "infere
 """Further keys of a network's recipe that rules derive."""
 
 
-def fitted_recipe(base: Mapping[str, Any], stated: Mapping[str, Any]) -> dict[str, Any]:
+def fitted_recipe(
+    base: Mapping[str, Any], stated: Mapping[str, Any], *, equal_iterations: bool = False
+) -> dict[str, Any]:
     """Merge a recipe. If it has `fit`, keys of the network's recipe that rules derive are removed.
 
     Args:
         base: recipe of the protocol and the network, for datasets of any kind.
         stated: what the dataset's entry and the run say. The rules never change it.
+        equal_iterations: whether the protocol promises the same number of images to all networks.
 
     Returns:
         The recipe; `fit` in it has the crop's side, the range of scales, the iterations and the queries of
@@ -29,7 +32,7 @@ def fitted_recipe(base: Mapping[str, Any], stated: Mapping[str, Any]) -> dict[st
     merged = deepcopy(overlay(base, stated))
     if not (fit := merged.get("fit")) or merged.get("iterations") == 0:
         return {**merged, "fit": None} if fit else merged
-    start: dict[str, Any] = {}
+    start: dict[str, Any] = {"equal_iterations": True} if equal_iterations else {}
     for key, name in START.items():
         if (value := _taken(merged, base, stated, key)) is not None:
             start[name] = value

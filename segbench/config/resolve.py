@@ -170,7 +170,8 @@ def _cells(
         stated: dict[str, Any] = {}
         for layer in (*shares, *(o.recipe for o in overrides)):
             stated = overlay(stated, layer)
-        merged = fitted_recipe(overlay(protocol, entry.recipes[config.recipe]), stated)
+        base = overlay(protocol, entry.recipes[config.recipe])
+        merged = fitted_recipe(base, stated, equal_iterations="iterations" in protocol)
         shared = f" (with {registry}/recipes/{config.recipe}.yaml)" if protocol else ""
         recipe = validate(Recipe, merged, f"recipe of {model} on {dataset}{shared}", problems)
         if recipe is None:

@@ -320,8 +320,9 @@ class Fit(Strict):
     iterations: PositiveInt | None = None
     """Number of optimizer steps for 2 classes and 100 images. null: the recipe states `iterations`."""
     equal_iterations: bool = False
-    """Give all networks the same factor on `iterations`, as a protocol that promises equal numbers of images
-    needs it. false: networks with queries and those that start from random weights get more."""
+    """Give all networks the same factor on `iterations`. false: networks with queries and those that start
+    from random weights get more. With a recipe whose protocol states `iterations` (`standard`, `budget`), the
+    default is true: it promises the same number of images to all."""
     queries: PositiveInt = 100
     """Smallest number of queries."""
     pixels: PositiveInt = 4_000_000

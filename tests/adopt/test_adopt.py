@@ -70,6 +70,7 @@ def test_folder_becomes_an_entry_a_dataset_and_a_sheet(
         },
         "licence": "not stated",
         "citation": "not stated",
+        "recipe": {"fit": True},
     }
     assert "# Seen:\n#   - 8 images with masks, such as images/film0_0.png with masks/film0_0.png" in text
     assert "#   - each value is a class; 0 is background" in text

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from segbench.config.fit_start import fitted_recipe
+from segbench.config.resolve import resolve
+
+FITTED = [{"recipe": {"fit": True}}]
 
 BASE = {
     "iterations": 80,
@@ -39,3 +42,18 @@ def test_what_the_dataset_or_the_run_states_stays() -> None:
 def test_public_weights_are_not_fitted() -> None:
     public = {"iterations": 0, "weights": "w", "batch_size": 1, "inference": {"short_side": 800}}
     assert fitted_recipe(public, {"fit": True}) == {**public, "fit": None}
+
+
+def test_protocols_that_promise_equal_numbers_of_images_keep_them_equal() -> None:
+    assert fitted_recipe(BASE, {"fit": True}, equal_iterations=True)["fit"]["equal_iterations"] is True
+    other = fitted_recipe(BASE, {"fit": {"equal_iterations": False}}, equal_iterations=True)
+    assert other["fit"]["equal_iterations"] is False
+    recipes = {}
+    for name in ("demo", "budget", "standard"):
+        raw = {"datasets": ["bubbles"], "models": ["unet"], "recipe": name, "overrides": FITTED}
+        recipes[name] = next(cell.recipe for cell in resolve(raw).cells if cell.recipe)
+    assert {name: one.fit.equal_iterations for name, one in recipes.items() if one.fit} == {
+        "demo": False,
+        "budget": True,
+        "standard": True,
+    }
