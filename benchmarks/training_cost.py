@@ -14,6 +14,8 @@ the requests of the rules start from these counts.
 from __future__ import annotations
 
 import argparse
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
 
 import torch
 
@@ -50,11 +52,13 @@ def write(names: list[str]) -> None:
                     if name in names or one.key not in found:
                         wanted[one.key] = one
     alike: dict[str, Counted] = {}  # the operations hardly depend on the task
-    for number, (key, one) in enumerate(wanted.items(), 1):
-        name = one.model_copy(update={"task": "semantic"}).key
-        found[key] = alike[name] = alike.get(name) or count(one)
-        counts.write_shipped(found)
-        print(f"{number}/{len(wanted)} {one.class_path} {one.task}", flush=True)
+    # a process for each network: one for all would keep gigabytes of those before
+    with ProcessPoolExecutor(1, get_context("spawn"), max_tasks_per_child=1) as pool:
+        for number, (key, one) in enumerate(wanted.items(), 1):
+            name = one.model_copy(update={"task": "semantic"}).key
+            found[key] = alike[name] = alike.get(name) or pool.submit(count, one).result()
+            counts.write_shipped(found)
+            print(f"{number}/{len(wanted)} {one.class_path} {one.task}", flush=True)
 
 
 def main() -> None:
