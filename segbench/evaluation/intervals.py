@@ -9,7 +9,6 @@ docs/metrics.md.
 from __future__ import annotations
 
 import numpy as np
-from scipy.special import expit, logit, stdtrit
 
 from segbench.contract.scores import PRIMARY
 from segbench.contract.view import Task
@@ -33,6 +32,8 @@ def of_score(value: float, error: float, degrees: float) -> Bounds | None:
         return None
     if error == 0 or not 0 < value < 1:  # nothing varies, as with a perfect prediction
         return float(value), float(value)
+    from scipy.special import expit, logit, stdtrit  # slow to import, and many steps do without
+
     reach = stdtrit(degrees, (1 + LEVEL) / 2) * error / (value * (1 - value))
     return float(expit(logit(value) - reach)), float(expit(logit(value) + reach))
 
@@ -41,6 +42,8 @@ def of_difference(value: float, error: float, degrees: float) -> Bounds | None:
     """Return the interval of a difference of two scores, which may be negative; see `of_score`."""
     if np.isnan(value) or np.isnan(error) or not degrees > 0:
         return None
+    from scipy.special import stdtrit
+
     reach = stdtrit(degrees, (1 + LEVEL) / 2) * error
     return float(value - reach), float(value + reach)
 

@@ -69,6 +69,8 @@ def test_the_description_has_what_the_report_reads(registry: Path) -> None:
             "instance_score": 0.5,
             "gallery_channels": {},
             "primary": {"semantic": "dice"},
+            "equivalent": 0.005,
+            "baseline": None,
         },
     }
 

@@ -12,7 +12,6 @@ from __future__ import annotations
 from itertools import pairwise
 
 import numpy as np
-from scipy.sparse import csr_array
 
 from segbench.evaluation.averages import mean
 from segbench.evaluation.instance.ap import RECALLS, Detections
@@ -73,6 +72,8 @@ def _seen(found: Detections, rows: np.ndarray, which: np.ndarray | slice, weight
     segment = np.searchsorted(rows, places)  # the first of `rows` that is not before the detection
     inside = segment < len(rows)
     pairs = segment[inside], found.images[places[inside]]
+    from scipy.sparse import csr_array  # slow to import, and many steps do without
+
     counts = csr_array((np.ones(len(pairs[0]), np.float32), pairs), (len(rows), len(weights)))
     return _accumulated(np.add, counts @ weights)
 
