@@ -33,5 +33,5 @@ def test_a_table_of_values_and_rules_once_the_data_are_converted(tmp_path):
     assert names.split() == ["dataset", "network", "key", "value", "rule", "because", "of"]
     shown = {tuple(row.split()[:3]): row for row in rows}
     assert "175" in shown["vessels", "unet", "iterations"]
-    assert "2 classes, 1 images" in shown["vessels", "unet", "iterations"]
+    assert "from random weights" in shown["vessels", "unet", "iterations"]
     assert "scale" in shown["vessels", "unet", "inference.scale"]
