@@ -19,7 +19,7 @@ from PIL import Image
 
 from segbench.contract.view import Category
 from segbench.data import convert as module
-from segbench.data.convert import ConvertSpec, convert_dataset, restored
+from segbench.data.convert import RECORD, ConvertSpec, convert_dataset, restored
 from segbench.data.dataset import Archives, Converted, Sample
 from segbench.data.writing import writer
 from segbench.errors import OutOfMemory, SegbenchError
@@ -84,7 +84,9 @@ def run(source: Path, out: Path, processes: int, **options: Any) -> list[str]:
 
 
 def files(root: Path) -> dict[str, str]:
-    found = {str(p.relative_to(root)): p.read_bytes() for p in sorted(root.rglob("*")) if p.is_file()}
+    """Hash all files but the record of the input, which differs in its options."""
+    paths = (p for p in sorted(root.rglob("*")) if p.is_file() and p.name != RECORD)
+    found = {str(p.relative_to(root)): p.read_bytes() for p in paths}
     return {name: hashlib.sha256(content).hexdigest() for name, content in found.items()}
 
 
