@@ -230,7 +230,8 @@ def unfit_weights_of_pixels(
         if cell.recipe is None or fault_of_path(cell.class_path):
             continue
         semantic = is_subclass(cell.class_path, SEMANTIC)
-        cross_entropy = "cross_entropy" in (cell.options.get("loss") or {"cross_entropy": 1.0})
+        loss = cell.options.get("loss")
+        cross_entropy = not isinstance(loss, Mapping) or "cross_entropy" in loss  # the default has it
         softmax = cell.options.get("activation", "softmax") == "softmax"
         used = {
             "class_weights": cell.recipe.class_weights != "none",

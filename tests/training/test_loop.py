@@ -119,7 +119,8 @@ def test_patience_needs_validations() -> None:
 
 def test_class_weights_are_torchs(shapes: Path) -> None:
     weights = [0.5, 1.0, 2.0, 4.0]
-    training = Training(shapes, make_spec(class_weights=weights, optimizer=SGD), None, CPU)
+    spec = make_spec(class_weights=weights, optimizer=SGD, precision="fp32")
+    training = Training(shapes, spec, None, CPU)
     images, targets = item()
     targets[0]["semantic"][:4] = -100
     truth = torch.stack([t["semantic"] for t in targets])

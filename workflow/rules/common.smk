@@ -75,9 +75,7 @@ CELL_LOG = "{dataset}/{model}-{repetition}.log"
 MIRROR = ["--mirror", CONFIG.mirror] if CONFIG.mirror else []
 # a pattern that nothing matches where a run has controls only
 NETWORKS = (
-    "|".join(
-        map(re.escape, dict.fromkeys(c.model for c in RUN.cells if not c.control))
-    )
+    "|".join(map(re.escape, dict.fromkeys(c.model for c in RUN.cells if not c.control)))
     or "(?!)"
 )
 # datasets by the controls that they share
