@@ -18,6 +18,8 @@ from segbench.data.sources import own_folder
 from segbench.errors import SegbenchError
 from segbench.files import write_json
 from segbench.jobs import demand, disk, retries, slurm
+from segbench.jobs.cost.estimate import figures_of
+from segbench.jobs.cost.probes import FOLDER as PROBES_FOLDER
 from segbench.jobs.fingerprint import fingerprint
 from segbench.jobs.locks import hold, place_of_locks, share
 from segbench.jobs.missing import without_missing
@@ -69,6 +71,7 @@ RESULTS = f"{CONFIG.results}/{CONFIG.run}"
 CELL = f"{RESULTS}/cells/{{dataset}}/{{model}}/{{repetition}}"
 POOLED = f"{RESULTS}/cells/{{dataset}}/{{model}}/seed{{seed}}-pooled"
 LOGS = f"{RESULTS}/logs"
+PROBES = f"{CONFIG.results}/{PROBES_FOLDER}"
 # on a cluster, the short jobs of one dataset are submitted as one job
 DATASET_GROUP = "{dataset}"
 CELL_LOG = "{dataset}/{model}-{repetition}.log"
@@ -279,6 +282,33 @@ def prediction_code(wildcards):
         "segbench.prediction.inference",
         cell_of(wildcards).class_path,
     )
+
+
+@functools.cache
+def trainings():
+    return demand.Trainings(RUN)
+
+
+def requests(input):
+    """What trainings request. Raises FileNotFoundError until the dataset is converted; Snakemake then calls it
+    again.
+    """
+    os.stat(input.data)
+    return trainings()
+
+
+@functools.cache
+def probed_works():
+    """What to probe, by key: the cell of each network with the largest steps. Built when a probe is asked for."""
+    found = {}
+    for cell in RUN.cells:
+        if not cell.control and cell.recipe.iterations != 0:
+            work = figures_of(RUN, cell).work
+            found.setdefault(cell.model, {})[work.key] = (work, cell)
+    largest = [
+        max(works.values(), key=lambda one: one[0].load) for works in found.values()
+    ]
+    return {work.key: (work, cell) for work, cell in largest}
 
 
 def dumps(model):

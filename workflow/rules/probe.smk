@@ -1,36 +1,5 @@
 # A few steps of each network on its device, for `segbench plan` and for what the jobs request. Not part of a run:
 #   segbench probe --configfile mine.yaml
-from segbench.jobs.cost.estimate import figures_of
-from segbench.jobs.cost.probes import FOLDER
-
-PROBES = f"{CONFIG.results}/{FOLDER}"
-
-
-@functools.cache
-def trainings():
-    return demand.Trainings(RUN)
-
-
-def requests(input):
-    """What trainings request. Raises FileNotFoundError until the dataset is converted; Snakemake then calls it
-    again.
-    """
-    os.stat(input.data)
-    return trainings()
-
-
-@functools.cache
-def probed_works():
-    """What to probe, by key: the cell of each network with the largest steps. Built when a probe is asked for."""
-    found = {}
-    for cell in RUN.cells:
-        if not cell.control and cell.recipe.iterations != 0:
-            work = figures_of(RUN, cell).work
-            found.setdefault(cell.model, {})[work.key] = (work, cell)
-    largest = [
-        max(works.values(), key=lambda one: one[0].load) for works in found.values()
-    ]
-    return {work.key: (work, cell) for work, cell in largest}
 
 
 rule probe:
