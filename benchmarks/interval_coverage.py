@@ -62,10 +62,17 @@ def semantic(shares: tuple[float, ...], metric: str) -> Callable[[np.random.Gene
     return make
 
 
+def objects_of(
+    rng: np.random.Generator, images: int, shares: tuple[float, ...]
+) -> tuple[np.ndarray, np.ndarray]:
+    """Draw which classes each image has, and their numbers of objects: images x classes."""
+    present = rng.random((images, len(shares))) < shares
+    return present, present * (1 + rng.poisson(rng.gamma(1, 1.5, (images, 1)), present.shape))
+
+
 def panoptic(shares: tuple[float, ...]) -> Callable[[np.random.Generator, int, float], Made]:
     def make(rng: np.random.Generator, images: int, shift: float) -> Made:
-        present = rng.random((images, len(shares))) < shares
-        true = present * (1 + rng.poisson(rng.gamma(1, 1.5, (images, 1)), present.shape))
+        present, true = objects_of(rng, images, shares)
         networks = []
         for own in quality(rng, images, len(shares), shift):
             hits = rng.binomial(true, expit(own))
@@ -86,8 +93,7 @@ def panoptic(shares: tuple[float, ...]) -> Callable[[np.random.Generator, int, f
 
 def detection(shares: tuple[float, ...]) -> Callable[[np.random.Generator, int, float], Made]:
     def make(rng: np.random.Generator, images: int, shift: float) -> Made:
-        present = rng.random((images, len(shares))) < shares
-        true = present * (1 + rng.poisson(rng.gamma(1, 1.5, (images, 1)), present.shape))
+        present, true = objects_of(rng, images, shares)
         networks = []
         for own in quality(rng, images, len(shares), shift):
             hits = rng.binomial(true, expit(own))

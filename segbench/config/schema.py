@@ -227,8 +227,8 @@ class RunConfig(Strict):
     """Folder or address with archives and `SHA256SUMS`. Archives are fetched from there if it has them, else
     from their own addresses."""
     datasets: list[Name]
-    """Names of entries of `config/datasets/`, or `all`: every entry with archives, which leaves out generated
-    images and folders of your own."""
+    """Names of entries of `config/datasets/`, or `all`: every entry with archives, so neither generated
+    images nor folders of your own."""
     models: list[Name]
     """Names of networks in `config/models/`, or `all`: every network with the run's recipe. A network runs
     on each dataset with which it shares a task. With `recipe: paper`, `all` stands for the pairs of `papers`

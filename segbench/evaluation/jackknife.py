@@ -1,7 +1,7 @@
 """How much a score depends on which images were tested: the delete-a-group jackknife.
 
 The score is computed again without each image in turn, or without each group of images that are alike, such
-as those of a patient. With many images, blocks of images drawn by lot are left out together, so that the work
+as those of a patient. With many images, random blocks of images are left out together, so that the work
 is bounded (Shao and Tu, The Jackknife and Bootstrap, 1995, sections 2.1 and 5.1).
 """
 

@@ -1,6 +1,6 @@
 # Predict, and score the predictions from their files.
 
-# Predictions are no declared output: Snakemake would remove them before a job that only makes the scores anew.
+# Predictions are no declared output: Snakemake would remove them before a job that only scores again.
 # `segbench predict` keeps those that it would make again.
 
 
