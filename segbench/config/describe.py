@@ -27,6 +27,7 @@ def describe(run: ResolvedRun) -> RunDescription:
                 root=Path(config.data, name),
                 title=entry.title,
                 folds=config.folds_of(name),
+                images=entry.images,
                 state=Path(config.results, config.run, "datasets", name),
             )
             for name, entry in run.datasets.items()

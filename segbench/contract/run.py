@@ -77,6 +77,8 @@ class DatasetDescription(BaseModel):
     title: str = ""
     folds: int | None = Field(default=None, exclude_if=_is_none)
     """Number of folds of its cross-validation."""
+    images: dict[str, int] = Field(default={}, exclude_if=lambda images: not images)
+    """Number of images in each split of the full dataset, if the entry states them."""
     state: Path | None = None
     """Folder with the `state.json` of fetch, convert and lint."""
 

@@ -8,8 +8,13 @@ import pandas as pd
 
 from segbench.contract.card import Published
 from segbench.contract.run import RunDescription
+from segbench.data.dataset import Dataset
+from segbench.errors import SegbenchError
 from segbench.report.summarise import evaluation_split
 from segbench.report.tables import header
+
+ENOUGH = 0.99
+"""Share of a dataset's images with which scores can be compared: a few broken ones may be missing."""
 
 
 def published(run: RunDescription, scores: pd.DataFrame) -> list[dict[str, Any]]:
@@ -56,6 +61,23 @@ def _difference(run: RunDescription, one: Published) -> str:
     others = sorted(splits - {one.split})
     reasons = [one.data] if one.data else []
     reasons += [f"{split}, not {one.split}" for split in others]
+    reasons += _parts(run, one)
     if run.recipe not in ("", "paper", "public"):  # other backbones and schedules
         reasons.append(f"recipe {run.recipe}")
     return ", ".join(reasons)
+
+
+def _parts(run: RunDescription, one: Published) -> list[str]:
+    """Name the splits of a dataset that have much fewer images than the full dataset."""
+    dataset = run.datasets.get(one.dataset or "")
+    if dataset is None or not dataset.images:
+        return []
+    try:
+        found = Dataset(dataset.root).info.splits
+    except SegbenchError:  # the converted dataset is gone
+        return []
+    return [
+        f"{found.get(split, 0):,} of {stated:,} images of {split}"
+        for split, stated in dataset.images.items()
+        if split in ("train", one.split) and found.get(split, 0) < ENOUGH * stated
+    ]

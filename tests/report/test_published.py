@@ -52,6 +52,18 @@ def test_scores_of_other_data_are_neither_reached_nor_missed(run, change, reason
     assert row["reproduced"] is None and row["unlike"] == f"{reason}, recipe demo"
 
 
+@pytest.mark.parametrize(
+    ("images", "reason"),
+    [({"test": 500, "train": 0, "val": 9}, "1 of 500 images of test"), ({"test": 1, "train": 0}, "")],
+)
+def test_scores_on_a_part_of_the_images_are_neither_reached_nor_missed(run, images, reason):
+    found = RunDescription.read(run)
+    vessels = found.datasets["vessels"].model_copy(update={"images": images})
+    found = found.model_copy(update={"datasets": {"vessels": vessels}})
+    row, *_ = published(found, collect(found)[0])
+    assert row["unlike"] == reason and (row["reproduced"] is None) == bool(reason)
+
+
 def test_box_ap_of_two_tasks_is_one_score_a_seed(run):
     found = RunDescription.read(run)
     scores, _ = collect(found)
