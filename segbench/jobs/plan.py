@@ -159,9 +159,8 @@ def fitted_recipes(run: ResolvedRun) -> Iterator[str]:
     for cell in run.cells:
         first = cell.seed == run.config.seeds[0] and not cell.fold
         found = _fitted(run, cell).derived if first and cell.recipe and cell.recipe.fit else []
-        rows += [
-            (cell.dataset, cell.model, one.key, _shown(one.value), one.rule, one.reason) for one in found
-        ]
+        data = cell.dataset if cell.fold is None else f"{cell.dataset}, fold 0"  # others differ a little
+        rows += [(data, cell.model, one.key, _shown(one.value), one.rule, one.reason) for one in found]
     if len(rows) == 1:
         return
     widths = [max(map(len, column)) for column in zip(*rows)]
