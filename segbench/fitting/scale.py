@@ -8,9 +8,9 @@ from segbench.fitting.situation import Derived, Situation
 
 IN_CROP = 0.75
 """Part of the crop's side that three of four objects fit into."""
-VIEW = 1 / 3
-"""Part of the image's side that a crop shows where no objects are annotated, unless structures become too
-thin by it. It is 1 for networks that learn where objects lie in the image."""
+VIEW = 1 / 2
+"""Part of the image's side that a crop shows to networks that are not trained on objects, unless structures
+become too thin by it. It is 1 for networks that learn where objects lie in the image."""
 COMFORT = 2.0
 """Images are not shown smaller than so many times what the network needs, unless it must see all of them."""
 LARGEST = 4.0
@@ -24,9 +24,9 @@ SIDES = ("scale", "short_side", "max_side")
 def scale(given: Situation) -> list[Derived]:
     """Return `augment.scale` and `inference.scale`.
 
-    The factor is the largest up to 1 at which three of four objects fit into 0.75 of the crop's side; without
-    annotated objects, the largest at which the crop shows a third of the image's side. Where `given.whole`,
-    the crop also shows all of the image. It is not so small that the median object or structure falls below
+    The factor is the largest up to 1 at which three of four objects fit into 0.75 of the crop's side and, unless
+    the network is trained on objects, at which the crop shows half of the image's side. Where `given.whole`,
+    the crop shows all of the image. It is not so small that the median object or structure falls below
     twice the size that the network needs (that size where `given.whole`), and is above 1 where they are below
     that size itself.
     """
@@ -44,7 +44,7 @@ def view_of(given: Situation) -> tuple[float, str]:
     """Return the part of the image's side that a crop should show, and its name; 0 if objects decide."""
     if given.whole:
         return 1.0, "all"
-    return (0.0, "") if given.statistics.object_side else (VIEW, "a third")
+    return (VIEW, "half") if given.task == "semantic" else (0.0, "")
 
 
 def factor_of(given: Situation) -> tuple[float, str]:

@@ -68,9 +68,9 @@ def rules(*args, **keys):
 @pytest.mark.parametrize(
     ("found", "needs", "factor"),
     [
-        (statistics(short=200, long=200), {}, 1.0),  # a crop shows more than a third of it
-        (statistics(short=1000), {}, 0.384),  # a third of 1000 in 128
-        (statistics(short=1000, size=20, side=20), {}, 1.0),  # objects fit into the crop
+        (statistics(short=200, long=200), {}, 1.0),  # a crop shows more than half of it
+        (statistics(short=1000), {}, 0.256),  # half of 1000 in 128
+        (statistics(short=1000, size=20, side=20), {}, 0.256),  # objects are smaller than that
         (statistics(short=400, size=300, side=384), {}, 0.25),  # three quarters of the crop: 96
         (statistics(short=1000, width=10), {"structure": 4}, 0.8),  # not below twice the 4
         (statistics(short=1000, width=2), {"structure": 4}, 2.0),  # enlarged to 4
@@ -96,7 +96,7 @@ def test_networks_that_learn_where_objects_lie_see_the_whole_image():
     got = values(found, task="instance", needs=whole)
     assert got["inference.scale"] == 0.4  # no object smaller than it needs: half of twice that
     assert got["augment.crop"] == (192, 192)  # 0.4 x 500, at most 1.5 x 128
-    assert values(found, needs=whole)["inference.scale"] == 1.0  # classes do not depend on the place
+    assert values(found, needs=whole)["inference.scale"] == 0.512  # classes do not depend on the place: half
     assert values(found, task="instance", needs={"object": 16})["inference.scale"] == 1.0
 
 
@@ -108,7 +108,7 @@ def test_crop_has_the_shape_of_the_images_and_no_more_pixels():
 
 
 def test_crop_grows_where_structures_forbid_to_show_less():
-    assert values(statistics(short=480, long=480, width=8))["augment.crop"] == (160, 160)  # a third of 480
+    assert values(statistics(short=480, long=480, width=8))["augment.crop"] == (192, 192)  # half of 480, 1.5 x 128
     assert values(statistics(short=2000, long=2000, width=8))["augment.crop"] == (192, 192)  # 1.5 x 128
 
 
