@@ -39,8 +39,11 @@ def image(inverted: bool, speck: bool, number: int) -> np.ndarray:
     return np.repeat(levels.clip(0, 255).astype(np.uint8)[..., None], 3, 2)
 
 
-def dataset(root: Path, *, inverted: bool = False, speck: bool = False, classes: int = 1) -> Path:
-    """Discs of the class `disc`; with two classes, a dark square of the class `rare` in a corner."""
+def dataset(root: Path, *, inverted: bool | None = False, speck: bool = False, classes: int = 1) -> Path:
+    """Discs of the class `disc`; with two classes, a dark square of the class `rare` in a corner.
+
+    inverted: whether discs are dark; None: in every other image.
+    """
     categories = [
         Category(id=i, name=name, isthing=True, color=(i, 0, 0))
         for i, name in enumerate(["rare", "disc"][-classes:], 1)
@@ -48,23 +51,26 @@ def dataset(root: Path, *, inverted: bool = False, speck: bool = False, classes:
 
     def samples():
         for number, split in enumerate(["train", "train", "test"]):
+            dark = number % 2 == 1 if inverted is None else inverted
             found = [{"category_id": classes, "segmentation": mask, "iscrowd": 0} for mask in discs()]
             if classes == 2:
                 corner = np.zeros(SIZE, bool)
                 corner[50:58, 2:10] = True
                 found.append({"category_id": 1, "segmentation": corner, "iscrowd": 0})
-            yield Sample(split, str(number), image(inverted, speck, number), instances=found)
+            yield Sample(split, str(number), image(dark, speck, number), instances=found)
 
     converted = Converted(categories, True, "test", list(samples()), orientation="stored")
     write_dataset(converted, root, name="discs", channels=3, **ABOUT)
     return root
 
 
-@pytest.mark.parametrize("inverted", [False, True])
-def test_otsu_finds_bright_and_dark_objects_alike(tmp_path, inverted):
+@pytest.mark.parametrize(
+    ("inverted", "rule"), [(False, "bright"), (True, "dark"), (None, "smaller")], ids=str
+)
+def test_otsu_finds_bright_and_dark_objects_alike(tmp_path, inverted, rule):
     data = Dataset(dataset(tmp_path / "data", inverted=inverted))
     otsu = Otsu(data, "semantic", 0)
-    assert otsu.is_bright != inverted
+    assert otsu.rule == f"the {rule} part"
     found = otsu.predict_image(otsu.split.images[0])
     truth = np.any(discs(), axis=0)
     assert (found.semantic == truth).mean() > 0.98 and found.instances is None
