@@ -46,7 +46,9 @@ FAMILIES = {
 FAMILY_OF = {name: family for family, names in FAMILIES.items() for name in names.split()}
 
 SMALL = {"unet": (None, None), "unet_mini": (None, None)}
-SMP = {name: ("tu-tf_efficientnet_lite0", "efficientnet_lite0") for name in NETWORKS if name.startswith("smp_")}
+SMP = {
+    name: ("tu-tf_efficientnet_lite0", "efficientnet_lite0") for name in NETWORKS if name.startswith("smp_")
+}
 MOBILE = ("mobilenetv3_large_100", "mobilenetv3_large")
 OWN_BACKBONES = {
     "standard": SMALL

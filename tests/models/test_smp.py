@@ -19,8 +19,6 @@ def encoder_of(decoder):
 
 
 class SMPTester(NetworkTester):
-    network = SMP
-
     @pytest.mark.parametrize("channels", [3, 1])
     def test_loads_weights_of_its_backbone(self, task, channels):
         network = self.make(task, channels)
@@ -37,6 +35,7 @@ class SMPTester(NetworkTester):
 
 
 class TestSMPUnet(SMPTester):
+    network = SMP
     options = {
         "decoder": "Unet",
         "backbone": "tu-test_resnet",
@@ -46,6 +45,7 @@ class TestSMPUnet(SMPTester):
 
 
 class TestSMPDPT(SMPTester):
+    network = SMP
     options = {
         "decoder": "DPT",
         "backbone": "tu-test_vit",
