@@ -16,7 +16,13 @@ def describe(run: ResolvedRun) -> RunDescription:
         recipe=config.recipe,
         cells=[
             CellDescription(
-                dataset=c.dataset, model=c.model, seed=c.seed, fold=c.fold, task=c.task, control=c.control
+                dataset=c.dataset,
+                model=c.model,
+                seed=c.seed,
+                fold=c.fold,
+                task=c.task,
+                # a method without training among the networks is ranked like one
+                control=c.model in config.controls,
             )
             for c in run.cells
         ],

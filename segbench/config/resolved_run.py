@@ -30,6 +30,7 @@ class PlannedCell:
     seed: int
     task: Task
     control: bool
+    """Whether it is predicted without training: a control, or a method such as Otsu's threshold."""
     class_path: str
     """`package.module:Class` of the network or control."""
     options: Mapping[str, Any]

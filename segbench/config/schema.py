@@ -134,7 +134,8 @@ class ModelEntry(Strict):
     fits: Needs = Needs()
     """What the network needs to see, for recipes with `fit`."""
     trained: bool = True
-    """False for controls, which have no recipes."""
+    """False for controls and for methods without training: classes like those in
+    `segbench.prediction.controls`, without recipes."""
     card: Card | str
     """Paper and notes, shown by `segbench models`. One line of text for controls and networks without a
     paper."""
@@ -234,7 +235,8 @@ class RunConfig(Strict):
     on each dataset with which it shares a task. With `recipe: paper`, `all` stands for the pairs of `papers`
     that have a published score."""
     controls: list[Name] = ["control_constant", "control_random", "control_truth"]
-    """Names of controls in `config/models/`. They run like networks, but are not trained."""
+    """Names of controls in `config/models/`. They run like networks, but are neither trained nor ranked. A
+    method without training, such as `classical_otsu`, is ranked if `models` names it."""
     seeds: Annotated[list[NonNegativeInt], Field(min_length=1)] = [0]
     """Every cell is trained once for each seed. Controls run with the first seed only."""
     folds: Folds | dict[Name, Folds] = {}

@@ -41,6 +41,7 @@ class CellDescription(BaseModel):
     task: Task
     """Task that the network is trained on."""
     control: bool = False
+    """Whether it is a control, which is not ranked."""
 
     @property
     def name(self) -> str:
@@ -157,7 +158,7 @@ class RunDescription(BaseModel):
 
     @property
     def networks(self) -> list[str]:
-        """Models that are trained, in the order of their cells."""
+        """Models that are ranked, in the order of their cells: all but the controls."""
         return list(dict.fromkeys(c.model for c in self.cells if not c.control))
 
     @property

@@ -84,6 +84,13 @@ def test_a_description_is_the_same_after_writing_and_reading(registry: Path, tmp
     assert json.loads((tmp_path / "run.json").read_text()).keys() == first.model_dump().keys()
 
 
+def test_a_method_without_training_among_the_networks_is_no_control(registry: Path) -> None:
+    run = resolve(config(models=["unet", "control_truth"], controls=[]), registry)
+    assert [cell.control for cell in run.cells if cell.dataset == "vessels"] == [False, True]  # as it is run
+    found = describe(run)
+    assert found.networks == ["unet", "control_truth"] and not found.controls  # as it is ranked
+
+
 def test_names_and_titles(registry: Path) -> None:
     found = describe(resolve(config(), registry))
     assert found.networks == ["unet", "mask2former", "mask_rcnn"] and found.controls == ["control_truth"]

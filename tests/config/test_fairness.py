@@ -17,7 +17,11 @@ from segbench.config.signature import constructor_options
 from segbench.contract.recipe import Recipe
 
 CONFIG = Path(__file__).parents[2] / "config"
-NETWORKS = [name for name in entry_names(CONFIG / "models") if not name.startswith("control")]
+NETWORKS = [
+    name
+    for name in entry_names(CONFIG / "models")
+    if read_yaml(CONFIG / "models" / f"{name}.yaml").get("trained", True)
+]
 DATASETS = ["voc2012_sbd", "ade20k", "cityscapes", "coco2017", "drive", "street"]
 
 STANDARD = {
@@ -32,24 +36,32 @@ STANDARD = {
 
 FAMILIES = {
     "dense": "fcn8s_vgg16 fcn16s_vgg16 fcn32s_vgg16 fcn_resnet50 deeplabv3_resnet50 deeplabv3plus_resnet50"
-    " pspnet_resnet50 resnet34_unet",
+    " pspnet_resnet50 resnet34_unet lraspp_mobilenet_v3 deeplabv3_mobilenet_v3 smp_unetplusplus_resnet34"
+    " smp_manet_resnet34",
     "unet": "unet unet_mini",
-    "two-stage": "faster_rcnn_resnet50_fpn mask_rcnn_resnet50_fpn htc_resnet50_fpn",
+    "two-stage": "faster_rcnn_resnet50_fpn mask_rcnn_resnet50_fpn mask_rcnn_resnet50_fpn_v2 htc_resnet50_fpn",
     "one-stage": "solo_resnet50_fpn solov2_resnet50_fpn blendmask_resnet50_fpn",
     "masks": "maskformer_resnet50 mask2former_resnet50 mask2former_swin_tiny panoptic_deeplab_resnet50",
 }
 FAMILY_OF = {name: family for family, names in FAMILIES.items() for name in names.split()}
 
 SMALL = {"unet": (None, None), "unet_mini": (None, None)}
+SMP = {
+    name: ("tu-tf_efficientnet_lite0", "efficientnet_lite0") for name in NETWORKS if name.startswith("smp_")
+}
+MOBILE = ("mobilenetv3_large_100", "mobilenetv3_large")
 OWN_BACKBONES = {
     "standard": SMALL
     | {f"fcn{stride}s_vgg16": ("vgg16", "vgg16") for stride in (8, 16, 32)}
     | {
         "resnet34_unet": ("resnet34", "resnet34"),
+        "lraspp_mobilenet_v3": MOBILE,
+        "deeplabv3_mobilenet_v3": MOBILE,
+        **dict.fromkeys(SMP, ("resnet34", "resnet34")),
         "mask2former_swin_tiny": ("swin_tiny_patch4_window7_224", "swin_tiny"),
     },
-    "budget": SMALL | {"mask2former_swin_tiny": ("swin_tiny_patch4_window7_224", "swin_tiny")},
-    "demo": SMALL | {"mask2former_swin_tiny": ("swin_tiny_patch4_window7_224", None)},
+    "budget": SMALL | SMP | {"mask2former_swin_tiny": ("swin_tiny_patch4_window7_224", "swin_tiny")},
+    "demo": SMALL | SMP | {"mask2former_swin_tiny": ("swin_tiny_patch4_window7_224", None)},
 }
 BACKBONE = {
     "standard": ("resnet50", "resnet50"),
@@ -125,7 +137,7 @@ def test_all_detectors_may_give_400_objects(name: str) -> None:
     with_objects = [
         d for d in DATASETS if ("mask_rcnn_resnet50_fpn" in {m for e, m in cells(name) if e == d})
     ]
-    assert detectors == 6 * len(with_objects)
+    assert detectors == 7 * len(with_objects)
 
 
 def test_demo_is_the_same_within_a_family() -> None:

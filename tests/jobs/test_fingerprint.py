@@ -100,7 +100,8 @@ data.loading.copy_paste data.loading.loader data.loading.resizing data.loading.s
 data.loading.targets data.loading.transforms data.loading.warping
 fitting.accumulate fitting.crop fitting.dice fitting.fit fitting.iterations fitting.objects
 fitting.scale fitting.situation fitting.window
-models.layers.backbones models.layers.swin models.layers.transfer models.layers.weight_decay
+models.layers.backbones models.layers.dilation models.layers.swin models.layers.transfer
+models.layers.weight_decay
 models.losses.binary models.losses.semantic models.whole_batch
 models.network models.saved models.weights.public
 training.gradients training.loop training.optimizer training.parallel training.precision training.randomness
@@ -149,7 +150,8 @@ def test_no_network_covers_another_ones_module() -> None:
     own = {name: set(module.covered(name)) for name in classes}
     shared = {name: {other for other in classes - {name} if other in own[name]} for name in classes}
     assert {name: found for name, found in shared.items() if found} == {
-        "segbench.models.mask_rcnn": {"segbench.models.faster_rcnn"}  # a Faster R-CNN with a mask head
+        "segbench.models.mask_rcnn": {"segbench.models.faster_rcnn"},  # a Faster R-CNN with a mask head
+        "segbench.models.mask_rcnn_v2": {"segbench.models.faster_rcnn", "segbench.models.mask_rcnn"},
     }
 
 

@@ -13,7 +13,7 @@ SHARED = ("layers", "losses", "bases")
 """From low to high: each may import those before it, and itself."""
 AROUND = {"network", "saved", "weights", "whole_batch"}
 """Modules that are no networks: what all networks inherit or call, and what reads weights or does without."""
-BUILT_ON = {("mask_rcnn", "faster_rcnn")}
+BUILT_ON = {("mask_rcnn", "faster_rcnn"), ("mask_rcnn_v2", "mask_rcnn")}
 """Networks that extend another one: (child, parent)."""
 
 

@@ -51,6 +51,7 @@ class Budget:
 BUDGETS = {
     ("FasterRCNN", "detection"): Budget(6, 7),
     ("MaskRCNN", "instance"): Budget(7, 8),
+    ("MaskRCNNV2", "instance"): Budget(7, 8),
     ("HTC", "instance"): Budget(20, 10),
     ("HTC", "panoptic"): Budget(20, 14),
     ("BlendMask", "instance"): Budget(1, 4),

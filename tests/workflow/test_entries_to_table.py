@@ -81,7 +81,7 @@ def test_from_archives_to_the_table(tmp_path: Path, warm: WarmServer) -> None:
         run="entries",
         mirror=str(mirror),
         datasets=["kvasir_seg", "phc_u373", "isles2022"],
-        models=[],
+        models=["classical_otsu"],
         controls=["control_constant", "control_truth"],
         dataset_options={},
         overrides=[],
@@ -89,10 +89,12 @@ def test_from_archives_to_the_table(tmp_path: Path, warm: WarmServer) -> None:
     result = project.snakemake("results/entries/summary/scores.csv")
     assert result.returncode == 0, result.stdout + result.stderr
     rows = pd.read_csv(project.root / "results/entries/summary/scores.csv")
+    assert set(rows["model"][~rows["control"]]) == {"classical_otsu"}  # ranked, without a training
     rows = rows[rows["class"].isna()].set_index(["model", "dataset", "task", "metric"])["value"]
     background = {"kvasir_seg": 0.75, "phc_u373": 0.5, "isles2022": 0.75}
     for dataset, share in background.items():
         assert rows["control_truth", dataset, "semantic", "miou"] == 1
+        assert 0 < rows["classical_otsu", dataset, "semantic", "miou"] < 1
         assert rows["control_constant", dataset, "semantic", "miou"] == pytest.approx(share / 2)
     assert rows["control_truth", "phc_u373", "instance", "ap"] == 1
     assert rows["control_truth", "isles2022", "semantic", "case_dice"] == 1

@@ -187,7 +187,7 @@ def minutes_to_score(wildcards, input, attempt):
 def controls_of(wildcards):
     cells = (
         RUN.by_key.get((wildcards.dataset, model, wildcards.repetition))
-        for model in CONFIG.controls
+        for model in dict.fromkeys(c.model for c in RUN.cells if c.control)
     )
     return [cell for cell in cells if cell]
 

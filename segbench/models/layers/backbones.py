@@ -7,11 +7,12 @@ from typing import Any
 
 import timm
 from timm.layers import freeze_batch_norm_2d
-from timm.models import adapt_input_conv
+from timm.models import adapt_input_conv, is_model_in_modules
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from segbench.errors import SegbenchError, nearest
+from segbench.models.layers.dilation import dilate
 from segbench.models.layers.swin import LevelNorms, pad_before_shift
 
 
@@ -54,7 +55,9 @@ class Backbone(nn.Module):
             options = {"strict_img_size": False, "always_partition": True}
         if out_indices is not None:
             options["out_indices"] = tuple(out_indices)
-        if output_stride != 32:
+        dilated = output_stride != 32
+        is_mobilenet = is_model_in_modules(name, ["mobilenetv3"])  # takes no `output_stride`
+        if dilated and not is_mobilenet:
             options["output_stride"] = output_stride
         try:
             net: Any = timm.create_model(
@@ -69,6 +72,9 @@ class Backbone(nn.Module):
         self.name, self.in_channels = name, in_channels
         self.channels: list[int] = net.feature_info.channels()
         self.reductions: list[int] = net.feature_info.reduction()
+        if dilated and is_mobilenet:
+            dilate(net.model.blocks, 2, output_stride)
+            self.reductions = [min(reduction, output_stride) for reduction in self.reductions]
         self.patch = self.reductions[0] if hasattr(net.model, "patch_embed") else 1
         self.net: Any = freeze_batch_norm_2d(net) if frozen_norm else net
         self.norms: nn.Module = LevelNorms(self.channels) if is_swin else nn.Identity()

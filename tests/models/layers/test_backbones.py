@@ -92,6 +92,22 @@ def test_dilated_backbone_keeps_its_weights_names():
     backbone.load(timm.create_model("resnet18").state_dict())
 
 
+@pytest.mark.parametrize("name", ["mobilenetv3_small_050", "tf_mobilenetv3_small_minimal_100"])
+def test_dilated_mobilenets_give_larger_maps_with_the_same_weights(name):
+    backbone = Backbone(name, output_stride=8)
+    assert backbone.reductions == [2, 4, 8, 8, 8]
+    state = timm.create_model(name).state_dict()
+    backbone.load(state)
+    plain = Backbone(name).eval()
+    plain.load(state)
+    images = torch.randn(1, 3, 64, 96)
+    with torch.no_grad():
+        maps, expected = backbone.eval()(images), plain(images)
+    assert [tuple(m.shape[-2:]) for m in maps] == [(64 // r, 96 // r) for r in backbone.reductions]
+    for a, b in zip(maps[:3], expected):
+        torch.testing.assert_close(a, b)
+
+
 @pytest.mark.parametrize("name", ["test_resnet", "tf_efficientnet_lite0"])
 def test_frozen_norms_neither_learn_nor_follow_the_batch(name):
     torch.manual_seed(0)
