@@ -331,6 +331,17 @@ def controls(
 
 
 @app.command()
+def external(data: Data, out: Out, spec: Spec, log: Log = None) -> None:
+    """Read predictions that another program made into OUT, to score them like those of a network."""
+    set_up_logging(log)
+    with recorded("external", out.parent, log):
+        from segbench.contract.external import ExternalSpec
+        from segbench.exchange.predictions.read import read_predictions
+
+        read_predictions(data, _parsed(ExternalSpec, spec), out)
+
+
+@app.command()
 def pool(
     per_image: Annotated[list[Path], typer.Argument(help="The per_image.parquet of each fold.")],
     out: Out,

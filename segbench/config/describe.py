@@ -16,7 +16,13 @@ def describe(run: ResolvedRun) -> RunDescription:
         recipe=config.recipe,
         cells=[
             CellDescription(
-                dataset=c.dataset, model=c.model, seed=c.seed, fold=c.fold, task=c.task, control=c.control
+                dataset=c.dataset,
+                model=c.model,
+                seed=c.seed,
+                fold=c.fold,
+                task=c.task,
+                control=c.control,
+                external=c.external is not None,
             )
             for c in run.cells
         ],
@@ -32,7 +38,12 @@ def describe(run: ResolvedRun) -> RunDescription:
             for name, entry in run.datasets.items()
         },
         models={
-            name: ModelDescription(title=entry.title, card=entry.notes, published=entry.published)
+            name: ModelDescription(
+                title=entry.title,
+                card=entry.notes,
+                published=entry.published,
+                costs=entry.external.costs.columns if entry.external else {},
+            )
             for name, entry in run.models.items()
         },
         score_splits=[*config.score_splits],

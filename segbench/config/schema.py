@@ -23,6 +23,7 @@ from pydantic import (
 from segbench.contract.card import Card, Published, Size
 from segbench.contract.channels import Channels, Window, window_by_channel
 from segbench.contract.evaluation import EvaluationOptions
+from segbench.contract.external import TASKS_OF, External
 from segbench.contract.limits import Limits
 from segbench.contract.needs import Needs
 from segbench.contract.recipe import Strict
@@ -125,16 +126,18 @@ class ModelEntry(Strict):
 
     title: str
     """Name in tables and plots."""
-    class_: Annotated[str, Field(alias="class", pattern=r"^[\w.]+:\w+$")]
-    """Python path of the network, `package.module:Class`."""
-    tasks: list[Task]
-    """Tasks that the network can be trained on."""
+    class_: Annotated[str, Field(alias="class", pattern=r"^[\w.]+:\w+$")] = ""
+    """Python path of the network, `package.module:Class`. Entries with `external` have none."""
+    tasks: list[Task] = []
+    """Tasks that the network can be trained on. Those of an entry with `external` follow from its format."""
+    external: External | None = None
+    """Predictions of another program, in place of a network."""
     options: dict[str, Any] = {}
     """Arguments of the network's constructor."""
     fits: Needs = Needs()
     """What the network needs to see, for recipes with `fit`."""
     trained: bool = True
-    """False for controls, which have no recipes."""
+    """False for controls, which have no recipes. Of no meaning with `external`."""
     card: Card | str
     """Paper and notes, shown by `segbench models`. One line of text for controls and networks without a
     paper."""
@@ -150,6 +153,21 @@ class ModelEntry(Strict):
     """Datasets that the authors trained the network on, with the keys that differ from the recipe `paper`;
     `{}` if none does. They override the recipe keys of the dataset. `paper` cannot be used on other datasets.
     """
+
+    @model_validator(mode="after")
+    def _one_source(self) -> ModelEntry:
+        if self.external is not None:
+            if self.class_ or self.tasks or self.recipes or self.options:
+                raise ValueError("`external` has neither `class`, `tasks`, `options` nor `recipes`")
+            self.tasks, self.trained = TASKS_OF[self.external.format], False
+        elif not self.class_ or not self.tasks:
+            raise ValueError("needs `class` and `tasks`, or `external`")
+        return self
+
+    @property
+    def is_control(self) -> bool:
+        """Whether it is a control."""
+        return not self.trained and self.external is None
 
     @property
     def notes(self) -> dict[str, str]:
