@@ -137,7 +137,7 @@ class ModelEntry(Strict):
     fits: Needs = Needs()
     """What the network needs to see, for recipes with `fit`."""
     trained: bool = True
-    """False for controls, which have no recipes. Of no meaning with `external`."""
+    """False for controls, which have no recipes."""
     card: Card | str
     """Paper and notes, shown by `segbench models`. One line of text for controls and networks without a
     paper."""
@@ -154,15 +154,21 @@ class ModelEntry(Strict):
     `{}` if none does. They override the recipe keys of the dataset. `paper` cannot be used on other datasets.
     """
 
-    @model_validator(mode="after")
-    def _one_source(self) -> ModelEntry:
-        if self.external is not None:
-            if self.class_ or self.tasks or self.recipes or self.options:
-                raise ValueError("`external` has neither `class`, `tasks`, `options` nor `recipes`")
-            self.tasks, self.trained = TASKS_OF[self.external.format], False
-        elif not self.class_ or not self.tasks:
-            raise ValueError("needs `class` and `tasks`, or `external`")
-        return self
+    @model_validator(mode="before")
+    @classmethod
+    def _one_source(cls, raw: Any) -> Any:
+        if not isinstance(raw, dict):
+            return raw
+        external = raw.get("external")
+        if external is None:
+            if not raw.get("class") or not raw.get("tasks"):
+                raise ValueError("needs `class` and `tasks`, or `external`")
+            return raw
+        apart = {"class", "tasks", "options", "trained", "recipes", "papers", "fits", "size"}
+        if wrong := sorted(apart & raw.keys()):
+            raise ValueError(f"an entry with `external` has no `{wrong[0]}`")
+        kind = external.get("format") if isinstance(external, dict) else None
+        return {**raw, "tasks": TASKS_OF.get(kind, ["semantic"]), "trained": False}
 
     @property
     def is_control(self) -> bool:
