@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import numpy as np
-from pycocotools import mask as rle
 
+from segbench.data.coco.masks import decode, standardise, to_rle
 from segbench.data.dataset import Split
 from segbench.files import read_json
 
@@ -20,8 +20,10 @@ def objects_of(split: Split) -> dict[str, list[tuple[int, np.ndarray]]]:
     truth = read_json(split.instances_json)
     stems = {record.id: record.stem for record in split}
     found: dict[str, list[tuple[int, np.ndarray]]] = {stem: [] for stem in stems.values()}
+    sizes = {image["id"]: (image["height"], image["width"]) for image in truth["images"]}
     for one in truth["annotations"]:
-        mask = rle.decode(one["segmentation"]).astype(bool)
+        height, width = sizes[one["image_id"]]
+        mask = decode(to_rle(standardise(one["segmentation"], height, width), height, width))
         found[stems[one["image_id"]]].append((one["category_id"], mask))
     return found
 
