@@ -60,7 +60,8 @@ rule external:
         spec=lambda w: cell_of(w).external_spec,
         own=lambda w: predicted_files_of(cell_of(w).external_spec),
         code=lambda w: code_of(
-            f"segbench.exchange.predictions.{cell_of(w).external.format}"
+            "segbench.exchange.predictions.read",
+            f"segbench.exchange.predictions.{cell_of(w).external.format}",
         ),
         options=dumps(CONFIG.evaluation),
         scoring=code_of("segbench.evaluation.evaluate"),

@@ -14,6 +14,7 @@ import pytest
 import tifffile
 import yaml
 from outlined import Scored, objects_of, write_rows
+from overlapping_data import layers
 from PIL import Image
 
 from segbench.contract.view import Category
@@ -222,3 +223,41 @@ def test_what_cannot_be_written_is_refused(shapes: Path, tmp_path: Path) -> None
         with pytest.raises(SegbenchError, match="exists already"):
             export_dataset(shapes, tmp_path / "mine", to)
     assert [path.name for path in (tmp_path / "mine").iterdir()] == ["only.txt"]
+
+
+def test_classes_that_overlap_have_a_mask_each(tmp_path: Path, write: Callable[..., Dataset]) -> None:
+    dataset = write(layers(), 3)
+    out = export_dataset(dataset.root, tmp_path / "pairs", "pairs")
+    assert read_json(out / "classes.json") == {"classes": {"1": "left", "2": "right"}, "void": 255}
+    splits = {
+        split: {
+            "image": f"images/{split}/{{name}}.png",
+            "mask": f"masks/{split}/{{class}}/{{name}}.png",
+        }
+        for split in ("train", "test")
+    }
+    classes = {"1": "left", "2": "right"}
+    options = {"folder": out, "splits": splits, "overlap": "keep", "classes": classes, "void": [255]}
+    again = write(pairs.convert({}, options), 3, "again")
+    assert same_maps(dataset.split("train"), again.split("train"))
+    with pytest.raises(SegbenchError, match="classes that overlap, which nnU-Net cannot learn"):
+        export_dataset(dataset.root, tmp_path / "raw", "nnunet")
+
+
+def test_boxes_without_masks(tmp_path: Path, write: Callable[..., Dataset]) -> None:
+    image = np.zeros((20, 40, 3), np.uint8)
+    samples = [
+        Sample(split, split, image + k, instances=[{"category_id": 2, "bbox": [3, 4, 10.5, 8], "iscrowd": 0}])
+        for k, split in enumerate(("train", "val"))
+    ]
+    categories = [Category(id=i, name=n, isthing=True, color=(i, i, i)) for i, n in ((1, "a"), (2, "b"))]
+    dataset = write(
+        Converted(categories, False, "val", samples, orientation="stored", boxes=True, partial=True)
+    )
+    out = export_dataset(dataset.root, tmp_path / "yolo", "yolo")
+    assert (out / "labels/val/val.txt").read_text() == "1 0.20625 0.4 0.2625 0.4\n"
+    again = write(yolo.convert({}, {"folder": out, "boxes": "truth"}), 3, "again")
+    boxes = [read_json(d.split("val").instances_json)["annotations"][0]["bbox"] for d in (dataset, again)]
+    assert boxes[0] == pytest.approx(boxes[1])
+    with pytest.raises(SegbenchError, match="boxes and no masks"):
+        export_dataset(dataset.root, tmp_path / "pairs", "pairs")
