@@ -14,7 +14,7 @@ from typing import Any
 import yaml
 
 from segbench.data.coco.index import AnnotationIndex
-from segbench.data.coco.masks import decode, standardise, to_rle
+from segbench.data.coco.masks import RLE, bbox, decode, standardise, to_rle
 from segbench.data.dataset import Dataset, Split
 from segbench.data.images import image_size
 from segbench.errors import SegbenchError
@@ -82,10 +82,12 @@ def _write_split(
     for record in split:
         size = image_size(record.path)
         place(split, record, images)
-        found = [one for one in objects[record.id] if not one.get("iscrowd")]
+        listed = objects[record.id]
+        found = [one for one in listed if not one.get("iscrowd")]
         rows = [(index_of[one["category_id"]], *_shape(one, size, boxes=boxes)) for one in found]
-        write_text(labels / f"{record.stem}.txt", "".join(f"{_text(row)}\n" for row in rows))
-        counts.update(images=1, objects=len(rows), crowds=len(objects[record.id]) - len(found))
+        text = "".join(f"{_text(row)}\n" for row in rows)
+        (labels / f"{record.stem}.txt").write_text(text, encoding="utf-8")
+        counts.update(images=1, objects=len(rows), crowds=len(listed) - len(found))
 
 
 def _shape(one: dict[str, Any], size: tuple[int, int], *, boxes: bool) -> list[float]:
@@ -99,10 +101,17 @@ def _shape(one: dict[str, Any], size: tuple[int, int], *, boxes: bool) -> list[f
         points = (
             shape[0]
             if isinstance(shape, list) and len(shape) == 1
-            else [v for corner in ring(decode(to_rle(shape, height, width))) for v in corner]
+            else _outline(to_rle(shape, height, width))
         )
     # corners may lie a little outside of the image, where YOLO allows none
     return [min(max(v / size[k % 2], 0.0), 1.0) for k, v in enumerate(points)]
+
+
+def _outline(rle: RLE) -> list[float]:
+    """Return the corners x, y, x, y, ... of the outline of a mask."""
+    x, y, width, height = (int(v) for v in bbox(rle))
+    corners = ring(decode(rle)[y : y + height, x : x + width])
+    return [float(v) for across, down in corners for v in (x + across, y + down)]
 
 
 def _text(row: tuple[float, ...]) -> str:
