@@ -168,7 +168,8 @@ class ModelEntry(Strict):
         if wrong := sorted(apart & raw.keys()):
             raise ValueError(f"an entry with `external` has no `{wrong[0]}`")
         kind = external.get("format") if isinstance(external, dict) else None
-        return {**raw, "tasks": TASKS_OF.get(kind, ["semantic"]), "trained": False}
+        tasks = next((tasks for one, tasks in TASKS_OF.items() if one == kind), ["semantic"])
+        return {**raw, "tasks": tasks, "trained": False}
 
     @property
     def is_control(self) -> bool:

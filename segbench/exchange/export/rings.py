@@ -35,9 +35,9 @@ def _rings(mask: np.ndarray) -> list[list[tuple[int, int]]]:
     count = around[0] + around[1] + around[2] + around[3]
     touching = (count == 2) & (around[0] == around[3])
     number = (count % 2) + 2 * touching
-    y, x = np.nonzero(number)
-    repeat = number[y, x]
-    y, x = np.repeat(y, repeat).tolist(), np.repeat(x, repeat).tolist()
+    rows, columns = np.nonzero(number)
+    twice = number[rows, columns]
+    y, x = np.repeat(rows, twice).tolist(), np.repeat(columns, twice).tolist()
     across, down = _partners(y, x), _partners(x, y)
     seen = [False] * len(x)
     found = []

@@ -38,8 +38,8 @@ class Table:
 
     Args:
         source: the predictions.
-        classes: name of the class of each value; None: category ids of the dataset, with 0 for its background
-            and the value of void for no class.
+        classes: name of the class of each value; None: category ids of the dataset. 0 is its background. In
+            a dataset without one, 0 and the value of void are no class.
         where: what names the classes, for the message.
     """
 
@@ -59,6 +59,8 @@ class Table:
         self._none = len(self._classes) - 1
         if classes is None:
             self._known = {0: self._none} | {c.id: i for i, c in enumerate(self._classes)}
+            if info.background:  # 255 may be meant as the foreground of a mask
+                del self._known[info.void]
         else:
             found = source.indices(classes, where)
             self._known = {v: self._none if index is None else index for v, index in found.items()}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,8 @@ import pytest
 from PIL import Image
 
 from segbench.contract.external import ExternalSpec
-from segbench.data.dataset import Dataset
+from segbench.contract.view import Category
+from segbench.data.dataset import Converted, Dataset, Sample
 from segbench.errors import SegbenchError
 from segbench.exchange.predictions.files import files_of
 from segbench.exchange.predictions.read import read_predictions
@@ -64,6 +66,20 @@ def test_a_value_that_is_no_class(shapes: Path, maps: Path) -> None:
     Image.fromarray(labels).save(maps / "03.png")
     message = fault(shapes, maps, "label_maps", "semantic")
     assert "03.png" in message and "no class: 77 (2 pixels)" in message
+
+
+def test_255_is_no_class_of_a_dataset_with_background(tmp_path: Path, write: Callable[..., Dataset]) -> None:
+    """It is often the foreground of a mask, and would be scored as void."""
+    samples = [
+        Sample(split, "a", np.full((4, 6), k, np.uint8), semantic=np.eye(4, 6, dtype=int))
+        for k, split in enumerate(("train", "test"))
+    ]
+    lung = Category(id=1, name="lung", isthing=False, color=(1, 1, 1))
+    dataset = write(Converted([lung], True, "test", samples, orientation="stored"), 1)
+    (tmp_path / "masks").mkdir()
+    Image.fromarray(np.eye(4, 6, dtype=np.uint8) * 255).save(tmp_path / "masks/a.png")
+    message = fault(dataset.root, tmp_path / "masks", "label_maps", "semantic")
+    assert "no class: 255 (4 pixels)" in message and "{0: background, 255: lung}" in message
 
 
 def test_a_class_that_the_dataset_lacks(shapes: Path, maps: Path) -> None:
