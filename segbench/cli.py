@@ -331,6 +331,37 @@ def controls(
 
 
 @app.command()
+def external(data: Data, out: Out, spec: Spec, log: Log = None) -> None:
+    """Read predictions that another program made into OUT, to score them like those of a network."""
+    set_up_logging(log)
+    with recorded("external", out.parent, log):
+        from segbench.contract.external import ExternalSpec
+        from segbench.exchange.predictions.read import read_predictions
+
+        read_predictions(data, _parsed(ExternalSpec, spec), out)
+
+
+@app.command()
+def export(
+    data: Annotated[Path, typer.Argument(help="Folder of the converted dataset, such as results/data/NAME.")],
+    out: Annotated[Path, typer.Option(help="Folder to write; of nnU-Net, its folder of raw datasets.")],
+    to: Annotated[str, typer.Option(help="nnunet, yolo, coco or pairs.")],
+    number: Annotated[
+        int, typer.Option(min=1, max=999, help="nnunet: number of the dataset, NNN in DatasetNNN_NAME.")
+    ] = 501,
+    folds: Annotated[
+        int | None, typer.Option(min=2, help="nnunet: folds of a cross-validation, as of `folds` in a run.")
+    ] = None,
+    log: Log = None,
+) -> None:
+    """Write a converted dataset as another program wants it, with the same splits and folds."""
+    set_up_logging(log)
+    from segbench.exchange.export.export import export_dataset
+
+    print(export_dataset(data, out, to, number=number, folds=folds))
+
+
+@app.command()
 def pool(
     per_image: Annotated[list[Path], typer.Argument(help="The per_image.parquet of each fold.")],
     out: Out,

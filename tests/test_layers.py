@@ -21,6 +21,7 @@ LAYERS = [
     {"prediction"},
     {"probe"},
     {"evaluation"},
+    {"exchange"},
     {"comparison"},
     {"report"},
     {"catalogue"},

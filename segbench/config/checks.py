@@ -195,7 +195,7 @@ def impossible_stages(cells: Iterable[PlannedCell]) -> Iterator[Problem]:
     for cell in by_key.values():
         where = f"recipe of {cell.model} on {cell.dataset}: init_from"
         earlier, seen = cell.earlier, {cell.key}
-        if earlier and (earlier not in by_key or by_key[earlier].control):
+        if earlier and (earlier not in by_key or by_key[earlier].recipe is None):
             hint = did_you_mean(earlier[1], [m for d, m, _ in by_key if d == cell.dataset])
             yield Problem(
                 where, f"the run trains no '{earlier[1]}' on {cell.dataset}{hint}; add it to models"
@@ -258,7 +258,9 @@ def missing_code(
 ) -> Iterator[Problem]:
     """Find Python paths of converters, networks and loaders that do not exist."""
     paths = [(f"{registry}/datasets/{name}.yaml: convert", one.convert) for name, one in datasets.items()]
-    paths += [(f"{registry}/models/{name}.yaml: class", one.class_) for name, one in models.items()]
+    paths += [
+        (f"{registry}/models/{name}.yaml: class", one.class_) for name, one in models.items() if one.class_
+    ]
     for name, entry in weights.items():
         if entry.checkpoint:
             where = f"{registry}/weights/{name}.yaml: checkpoint"
@@ -285,6 +287,20 @@ def missing_packages(
         for package, extra in needs(path).items():
             if find_spec(package) is None:
                 yield Problem(where, f"{missing(package, extra)}; {install(extra)}")
+
+
+def missing_predictions(cells: Iterable[PlannedCell], registry: Path) -> Iterator[Problem]:
+    """Find predictions of other programs that are not there."""
+    for cell in cells:
+        if cell.external is None:
+            continue
+        for key, path in (("path", cell.external.path), ("annotations", cell.external.annotations)):
+            if path is not None and not path.exists():
+                yield Problem(
+                    f"{registry}/models/{cell.model}.yaml: external.{key}",
+                    f"{path} does not exist, which the predictions of {cell.dataset} need; correct the path, "
+                    f"or write `exclude: [{{dataset: {cell.dataset}, model: {cell.model}}}]` in the run",
+                )
 
 
 @cache

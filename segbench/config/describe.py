@@ -23,6 +23,7 @@ def describe(run: ResolvedRun) -> RunDescription:
                 task=c.task,
                 # a method without training among the networks is ranked like one
                 control=c.model in config.controls,
+                external=c.external is not None,
             )
             for c in run.cells
         ],
@@ -39,7 +40,12 @@ def describe(run: ResolvedRun) -> RunDescription:
             for name, entry in run.datasets.items()
         },
         models={
-            name: ModelDescription(title=entry.title, card=entry.notes, published=entry.published)
+            name: ModelDescription(
+                title=entry.title,
+                card=entry.notes,
+                published=entry.published,
+                costs=entry.external.costs.columns if entry.external else {},
+            )
             for name, entry in run.models.items()
         },
         score_splits=[*config.score_splits],

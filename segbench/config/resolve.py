@@ -16,6 +16,7 @@ from segbench.config.problems import Problem, did_you_mean, error_of, validate
 from segbench.config.registry import CONFIG, overlay, read_entries, read_protocol
 from segbench.config.resolved_run import PlannedCell, ResolvedRun
 from segbench.config.schema import PAPER, DatasetEntry, ModelEntry, RunConfig
+from segbench.contract.external import ExternalSpec
 from segbench.contract.recipe import Recipe
 from segbench.contract.run import SkippedPair
 from segbench.contract.sources import WeightsEntry
@@ -73,6 +74,7 @@ def resolve(
     if check_code:
         problems += checks.missing_code(datasets, models, weights, registry)
         problems += checks.missing_packages(datasets, models, registry)
+        problems += checks.missing_predictions(cells, registry)
         problems += checks.exclusive_classes(cells, datasets)
         problems += checks.unfit_inference(cells)
         problems += checks.unfit_weights_of_pixels(cells, datasets)
@@ -178,20 +180,22 @@ def _cells(
             return []
     options = {**entry.options, **(recipe.options if recipe else {})}
     folds = config.folds_of(dataset)
+    several = entry.external.has("seed") if entry.external else entry.trained
     return [
         PlannedCell(
             dataset,
             model,
             seed,
             task,
-            not entry.trained,
+            entry.is_control,
             entry.class_,
             options,
             recipe,
             threads,
             entry.fits,
             fold,
+            ExternalSpec.of(entry.external, task, dataset, seed, fold) if entry.external else None,
         )
-        for seed in (config.seeds if entry.trained else config.seeds[:1])
+        for seed in (config.seeds if several else config.seeds[:1])
         for fold in (range(folds) if folds else [None])
     ]

@@ -11,6 +11,7 @@ from typing import Any
 import yaml
 
 from segbench.config.schema import DatasetEntry, ModelEntry, RunConfig
+from segbench.contract.external import ExternalSpec
 from segbench.contract.needs import Needs
 from segbench.contract.recipe import Recipe
 from segbench.contract.run import MissingDataset, SkippedPair, repetition
@@ -23,7 +24,7 @@ CellKey = tuple[str, str, str]
 
 @dataclass(frozen=True)
 class PlannedCell:
-    """One network or control on one dataset with one seed and fold, and everything that its jobs need."""
+    """A network, control or external result on a dataset with a seed and fold, and all that its jobs need."""
 
     dataset: str
     model: str
@@ -32,16 +33,18 @@ class PlannedCell:
     control: bool
     """Whether it is predicted without training: a control, or a method such as Otsu's threshold."""
     class_path: str
-    """`package.module:Class` of the network or control."""
+    """`package.module:Class` of the network or control; "" of external predictions."""
     options: Mapping[str, Any]
     """Arguments of the constructor, those of the recipe included."""
     recipe: Recipe | None
-    """None for controls."""
+    """None for controls and external predictions."""
     threads: int
     fits: Needs = field(default_factory=Needs)
     """What the network needs to see."""
     fold: int | None = None
     """None without cross-validation."""
+    external: ExternalSpec | None = None
+    """Predictions of another program."""
 
     @property
     def key(self) -> CellKey:
@@ -100,6 +103,12 @@ class PlannedCell:
         """JSON for `segbench predict --inference`, of a network. A change of it predicts the cell again."""
         assert self.recipe is not None
         return self.recipe.inference.model_dump_json(exclude_unset=True)
+
+    @property
+    def external_spec(self) -> str:
+        """JSON of the `ExternalSpec`; of external predictions only."""
+        assert self.external is not None
+        return self.external.model_dump_json(exclude_defaults=True)
 
     @property
     def control_keys(self) -> dict[str, Any]:

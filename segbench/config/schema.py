@@ -23,6 +23,7 @@ from pydantic import (
 from segbench.contract.card import Card, Published, Size
 from segbench.contract.channels import Channels, Window, window_by_channel
 from segbench.contract.evaluation import EvaluationOptions
+from segbench.contract.external import TASKS_OF, External
 from segbench.contract.limits import Limits
 from segbench.contract.needs import Needs
 from segbench.contract.recipe import Strict
@@ -125,10 +126,12 @@ class ModelEntry(Strict):
 
     title: str
     """Name in tables and plots."""
-    class_: Annotated[str, Field(alias="class", pattern=r"^[\w.]+:\w+$")]
-    """Python path of the network, `package.module:Class`."""
-    tasks: list[Task]
-    """Tasks that the network can be trained on."""
+    class_: Annotated[str, Field(alias="class", pattern=r"^[\w.]+:\w+$")] = ""
+    """Python path of the network, `package.module:Class`. Entries with `external` have none."""
+    tasks: list[Task] = []
+    """Tasks that the network can be trained on. Those of an entry with `external` follow from its format."""
+    external: External | None = None
+    """Predictions of another program, in place of a network."""
     options: dict[str, Any] = {}
     """Arguments of the network's constructor."""
     fits: Needs = Needs()
@@ -151,6 +154,28 @@ class ModelEntry(Strict):
     """Datasets that the authors trained the network on, with the keys that differ from the recipe `paper`;
     `{}` if none does. They override the recipe keys of the dataset. `paper` cannot be used on other datasets.
     """
+
+    @model_validator(mode="before")
+    @classmethod
+    def _one_source(cls, raw: Any) -> Any:
+        if not isinstance(raw, dict):
+            return raw
+        external = raw.get("external")
+        if external is None:
+            if not raw.get("class") or not raw.get("tasks"):
+                raise ValueError("needs `class` and `tasks`, or `external`")
+            return raw
+        apart = {"class", "tasks", "options", "trained", "recipes", "papers", "fits", "size"}
+        if wrong := sorted(apart & raw.keys()):
+            raise ValueError(f"an entry with `external` has no `{wrong[0]}`")
+        kind = external.get("format") if isinstance(external, dict) else None
+        tasks = next((tasks for one, tasks in TASKS_OF.items() if one == kind), ["semantic"])
+        return {**raw, "tasks": tasks, "trained": False}
+
+    @property
+    def is_control(self) -> bool:
+        """Whether it is a control."""
+        return not self.trained and self.external is None
 
     @property
     def notes(self) -> dict[str, str]:

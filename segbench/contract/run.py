@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +43,8 @@ class CellDescription(BaseModel):
     """Task that the network is trained on."""
     control: bool = False
     """Whether it is a control, which is not ranked."""
+    external: bool = Field(default=False, exclude_if=lambda external: not external)
+    """Whether another program made the predictions."""
 
     @property
     def name(self) -> str:
@@ -85,12 +88,14 @@ class DatasetDescription(BaseModel):
 
 
 class ModelDescription(BaseModel):
-    """A network or control."""
+    """A network, a control, or predictions of another program."""
 
     title: str = ""
     card: dict[str, Any] = {}
     """Text by heading, such as Paper."""
     published: list[Published] = []
+    costs: dict[str, float] = Field(default={}, exclude_if=lambda costs: not costs)
+    """Stated costs of external predictions, by column of cells.csv."""
 
 
 class RunDescription(BaseModel):
@@ -143,9 +148,10 @@ class RunDescription(BaseModel):
         return self.root / "cells" / cell.dataset / cell.model / f"seed{cell.seed}-pooled"
 
     def title(self, model: str) -> str:
-        """Return the title of a network or control, or its name if it has none."""
+        """Return the title of a network or control, or its name if it has none. External ones are marked."""
         entry = self.models.get(model)
-        return entry.title if entry and entry.title else model
+        title = entry.title if entry and entry.title else model
+        return f"{title} (external)" if model in self.externals else title
 
     def dataset_title(self, dataset: str) -> str:
         """Return the title of a dataset, or its name if it has none."""
@@ -155,6 +161,11 @@ class RunDescription(BaseModel):
     def primary(self, task: Task) -> str:
         """Return the metric that ranks the networks in a task."""
         return self.options.primary.get(task, PRIMARY[task])
+
+    @cached_property
+    def externals(self) -> frozenset[str]:
+        """Models whose predictions another program made."""
+        return frozenset(cell.model for cell in self.cells if cell.external)
 
     @property
     def networks(self) -> list[str]:

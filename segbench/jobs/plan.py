@@ -29,6 +29,7 @@ from segbench.jobs.fitted_cell import fitted_cell
 STEPS = {
     "train": ("train",),
     "score": ("predict", "evaluate"),
+    "external": ("external", "evaluate"),
     "convert_dataset": ("convert", "lint"),
     "fold_dataset": ("fold",),
 }
@@ -53,7 +54,7 @@ class Job:
     def cell(self) -> CellKey | None:
         """Key of the cell, with `CONTROLS` as network of all controls; None if the job has no cell."""
         controls = self.rule.partition("_")[0] == CONTROLS
-        if not controls and self.rule not in ("train", "score"):
+        if not controls and self.rule not in ("train", "score", "external"):
             return None
         model = CONTROLS if controls else self.wildcards["model"]
         return self.wildcards["dataset"], model, self.wildcards["repetition"]
@@ -98,7 +99,7 @@ def plan(
             continue
         job = first[key]
         line = f"  {cell.dataset}/{cell.model}/{cell.repetition}: {job.rule}: {job.why or 'new input'}"
-        if not cell.control:
+        if cell.recipe:
             item, remark = _item(estimator, cell, job)
             line += remark
             unknown += item is None
@@ -119,7 +120,7 @@ def plan(
         f"training: {total:.3g} device-hours{where}"
         + f"; the cost of {unknown} cells is not known" * bool(unknown)
     )
-    assumed = {cell.dataset for cell in run.cells if cell.key in first and not cell.control}
+    assumed = {cell.dataset for cell in run.cells if cell.key in first and cell.recipe}
     assumed = {c.dataset for c in run.cells if c.dataset in assumed and _is_assumed(estimator, c)}
     if assumed:
         print(f"not converted yet, sizes are assumed (docs/cost.md): {', '.join(sorted(assumed))}")
@@ -150,7 +151,7 @@ def _item(estimator: Estimator, cell: PlannedCell, job: Job) -> tuple[bill.Item 
 
 
 def _is_assumed(estimator: Estimator, cell: PlannedCell) -> bool:
-    return not cell.control and not estimator.figures(cell).scene.converted
+    return cell.recipe is not None and not estimator.figures(cell).scene.converted
 
 
 def fitted_recipes(run: ResolvedRun) -> Iterator[str]:

@@ -39,7 +39,7 @@ def gaps(run: RunDescription, scores: pd.DataFrame) -> pd.DataFrame:
         if both["evaluation"].empty:
             continue
         metric = both["evaluation"]["column"].iloc[0]
-        for model in run.networks:
+        for model in (name for name in run.networks if name not in run.externals):
             values = {
                 name: own[(own["model"] == model) & (own["column"] == metric)].set_index("repetition")
                 for name, own in both.items()

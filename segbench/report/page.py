@@ -231,7 +231,7 @@ def _places(cells: pd.DataFrame) -> list[dict[str, Any]]:
         "train_git_commit": "Commit",
     }
     known = [c for c in words if c in cells and cells[c].notna().any()]
-    trained = cells[cells["train_seconds"].notna()] if "train_seconds" in cells else cells[:0]
+    trained = cells.dropna(subset=known, how="all")
     if trained.empty or not known:
         return []
     groups = (
@@ -245,11 +245,12 @@ def _places(cells: pd.DataFrame) -> list[dict[str, Any]]:
 
 def _progress(run: RunDescription, cells: pd.DataFrame) -> dict[str, Any]:
     planned = cells[cells["status"] != "not-applicable"]
+    trained = cells[~cells["model"].isin(run.externals)]
     return {
         "planned": len(planned),
         "ok": int((planned["status"] == "ok").sum()),
         "seeds": sorted({c.seed for c in run.cells if not c.control}),
-        "train_seconds": float(cells["train_seconds"].sum()) if "train_seconds" in cells else 0.0,
+        "train_seconds": float(trained["train_seconds"].sum()) if "train_seconds" in cells else 0.0,
     }
 
 

@@ -80,7 +80,7 @@ def collect(run: RunDescription) -> tuple[pd.DataFrame, pd.DataFrame]:
             found.append(scores.assign(**own, split=evaluation_split(run, cell) if split else ""))
             if (
                 split
-                and not cell.control
+                and not (cell.control or cell.external)
                 and (trained := _status_and_scores(run, cell, "train")[2]) is not None
             ):
                 found.append(trained.assign(**own, split="train"))
@@ -217,7 +217,13 @@ def _intervals(found: dict[str, Any], scores: pd.DataFrame) -> dict[str, list[fl
 
 
 def _costs(run: RunDescription, cell: CellDescription) -> dict[str, Any]:
-    """Return the scalar values of training.json as train_<key> and of efficiency.json as predict_<key>."""
+    """Return the scalar values of training.json as train_<key> and of efficiency.json as predict_<key>.
+
+    External predictions have the costs that their entry states.
+    """
+    if cell.external:
+        entry = run.models.get(cell.model)
+        return dict(entry.costs) if entry else {}
     costs: dict[str, Any] = {}
     for name, prefix in (("training.json", "train"), ("efficiency.json", "predict")):
         path = run.folder(cell) / name

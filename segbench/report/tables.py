@@ -26,6 +26,7 @@ RANK_NOTE = (
 )
 INTERVAL_NOTE = "In brackets: the interval of 95 % over the test images{}."
 DERIVED_NOTE = f"{DERIVED} derived: converted from the network's output for another task."
+EXTERNAL_NOTE = "External: predictions of another program, scored alike; their costs are as stated."
 
 
 def main_scores(run: RunDescription, scores: pd.DataFrame, dataset: str, task: Task) -> pd.DataFrame:
@@ -141,6 +142,11 @@ def precision_note(run: RunDescription, table: pd.DataFrame) -> str:
     return f"Precision differs: {'; '.join(named)}. Compare scores and times only within one precision."
 
 
+def external_note(run: RunDescription, table: pd.DataFrame) -> str:
+    """Return what external rows are; empty without any."""
+    return EXTERNAL_NOTE if run.externals.intersection(table["model"]) else ""
+
+
 def metrics_of(table: pd.DataFrame) -> list[str]:
     """Return the metric columns of a comparison, first the one that ranks the networks."""
     return [c for c in table.columns if f"{c}_sd" in table]
@@ -249,6 +255,7 @@ def to_html(run: RunDescription, table: pd.DataFrame) -> str:
         note=DERIVED_NOTE,
         derived=DERIVED,
         precision=precision_note(run, table),
+        external=external_note(run, table),
         ranked=ranked(table),
         intervals=interval_note(table),
         rank_note=RANK_NOTE,
@@ -290,7 +297,7 @@ def to_markdown(run: RunDescription, table: pd.DataFrame) -> str:
     text += f"\n{RANK_NOTE}\n" if tested else ""
     if note := interval_note(table):
         text += f"\n{note}\n"
-    if note := precision_note(run, table):
+    for note in filter(None, (precision_note(run, table), external_note(run, table))):
         text += f"\n{markdown_text(note)}\n"
     noted = table[(table["status"] == "ok") & (table["reason"] != "")]
     return text + "".join(

@@ -13,9 +13,11 @@ from snakemake.exceptions import WorkflowError
 
 from segbench.config.describe import describe
 from segbench.config.resolve import resolve
+from segbench.contract.external import ExternalSpec
 from segbench.contract.run import fold_folder
 from segbench.data.sources import own_folder
 from segbench.errors import SegbenchError
+from segbench.exchange.predictions.files import files_of
 from segbench.files import write_json
 from segbench.jobs import demand, disk, retries, slurm
 from segbench.jobs.cost.estimate import figures_of
@@ -78,7 +80,11 @@ CELL_LOG = "{dataset}/{model}-{repetition}.log"
 MIRROR = ["--mirror", CONFIG.mirror] if CONFIG.mirror else []
 # a pattern that nothing matches where a run has controls only
 NETWORKS = (
-    "|".join(map(re.escape, dict.fromkeys(c.model for c in RUN.cells if not c.control)))
+    "|".join(map(re.escape, dict.fromkeys(c.model for c in RUN.cells if c.recipe)))
+    or "(?!)"
+)
+EXTERNALS = (
+    "|".join(map(re.escape, dict.fromkeys(c.model for c in RUN.cells if c.external)))
     or "(?!)"
 )
 # datasets by the controls that they share
@@ -241,6 +247,27 @@ def own_files_of(dataset):
         raise WorkflowError(str(error)) from None
 
 
+@functools.cache
+def predicted_files_of(spec):
+    """Digest of the files of predictions that another program made."""
+    if workflow.remote_exec:
+        return ""  # the submitting process has compared it
+    try:
+        found = ExternalSpec.model_validate_json(spec)
+        cache = Path(".snakemake/segbench")
+        return own_folder.digest(found.path, cache, files_of(found))
+    except SegbenchError as error:
+        raise WorkflowError(str(error)) from None
+
+
+def minutes_for_external(wildcards, input, attempt):
+    images = images_of(input.data)
+    minutes = demand.evaluation_minutes(images, attempt) + demand.prediction_minutes(
+        images, 0, attempt
+    )
+    return min(minutes, demand.MAX_MINUTES)
+
+
 def paths_of_cells(pattern, cells=RUN.cells):
     return [
         pattern.format(
@@ -260,7 +287,7 @@ def train_scores():
     """Scores of the networks on their training splits, if these are scored, too."""
     scored = "train" in CONFIG.score_splits
     return paths_of_cells(
-        f"{CELL}/train/scores.csv", [c for c in RUN.cells if scored and not c.control]
+        f"{CELL}/train/scores.csv", [c for c in RUN.cells if scored and c.recipe]
     )
 
 
@@ -302,7 +329,7 @@ def probed_works():
     """What to probe, by key: the cell of each network with the largest steps. Built when a probe is asked for."""
     found = {}
     for cell in RUN.cells:
-        if not cell.control and cell.recipe.iterations != 0:
+        if cell.recipe and cell.recipe.iterations != 0:
             work = figures_of(RUN, cell).work
             found.setdefault(cell.model, {})[work.key] = (work, cell)
     largest = [

@@ -38,6 +38,40 @@ rule score:
         " --options {params.options:q} --threads {threads} --log {log.evaluate:q}"
 
 
+# Predictions of another program: read, checked, and scored.
+rule external:
+    input:
+        data=data_of,
+    output:
+        f"{CELL}/scores.csv",
+        f"{CELL}/per_image.parquet",
+    log:
+        external=f"{LOGS}/external/{CELL_LOG}",
+        evaluate=f"{LOGS}/evaluate/{CELL_LOG}",
+    wildcard_constraints:
+        model=EXTERNALS,
+    threads: CONFIG.threads
+    resources:
+        mem_mb=demand.memory,
+        runtime=minutes_for_external,
+    params:
+        data=lambda w, input: os.path.dirname(input.data),
+        out=lambda w, output: os.path.dirname(output[0]),
+        spec=lambda w: cell_of(w).external_spec,
+        own=lambda w: predicted_files_of(cell_of(w).external_spec),
+        code=lambda w: code_of(
+            "segbench.exchange.predictions.read",
+            f"segbench.exchange.predictions.{cell_of(w).external.format}",
+        ),
+        options=dumps(CONFIG.evaluation),
+        scoring=code_of("segbench.evaluation.evaluate"),
+    shell:
+        "segbench external --data {params.data:q} --out {params.out:q}/predictions --spec {params.spec:q}"
+        " --log {log.external:q}"
+        " && segbench evaluate --data {params.data:q} --predictions {params.out:q}/predictions --out {params.out:q}"
+        " --options {params.options:q} --threads {threads} --log {log.evaluate:q}"
+
+
 # one rule for each set of controls that datasets share; almost always there is one
 for number, (names, datasets) in enumerate(CONTROLS.items()):
 

@@ -128,6 +128,27 @@ def canonical(volume: Volume) -> Volume:
     return Volume(data, volume.affine @ orientations.inv_ornt_aff(turns, volume.data.shape), volume.where)
 
 
+AXES = {"sagittal": 0, "coronal": 1, "axial": 2}
+"""Axis of a RAS+ volume along which the slices are."""
+
+
+def sliced(volume: Volume, axis: str) -> np.ndarray:
+    """Return the slices of a RAS+ volume along one of `AXES`, as images: N x H x W.
+
+    Images look as in radiology: front or head above, the right side of the patient on the left.
+    """
+    along = AXES[axis]
+    # rows from front or head on, then columns from the patient's right or front on
+    data = np.flip(volume.data, tuple(a for a in range(3) if a != along))
+    return data.transpose(slice_axes(axis))
+
+
+def slice_axes(axis: str) -> tuple[int, int, int]:
+    """Return the axes of a RAS+ volume that are the slices, rows and columns of `sliced`."""
+    rows, columns = (a for a in (2, 1, 0) if a != AXES[axis])
+    return AXES[axis], rows, columns
+
+
 def difference(volume: Volume, other: Volume) -> str | None:
     """Return how the grid of a volume differs from that of `other`, in words; None if both are the same."""
     if volume.data.shape != other.data.shape:

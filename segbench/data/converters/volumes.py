@@ -21,15 +21,21 @@ from segbench.data.converters.folder import evaluation_split
 from segbench.data.converters.nifti import SUFFIXES, read_nifti
 from segbench.data.converters.patterns import Files, Pattern, files_below
 from segbench.data.converters.splits import SPLITS, Place, SplitOptions, divided
-from segbench.data.converters.volume import Volume, canonical, difference, finite, resampled
+from segbench.data.converters.volume import (
+    Volume,
+    canonical,
+    difference,
+    finite,
+    resampled,
+    slice_axes,
+    sliced,
+)
 from segbench.data.dataset import Archives, Converted, Sample
 from segbench.errors import SegbenchError, nearest
 
 NEEDS = {"nibabel": "volumes", "pydicom": "volumes"}
 """Packages, and the extra that installs them. The configuration is checked for them."""
 LABEL = "label"
-AXES = {"sagittal": 0, "coronal": 1, "axial": 2}
-"""Axis of a RAS+ volume along which the slices are."""
 
 
 class Options(SplitOptions):
@@ -306,14 +312,10 @@ def _on_grid(volume: Volume, label: Volume, options: Options) -> Volume:
 
 
 def _slices(case: _Case, name: str, split: str, group: str, options: Options) -> Iterator[Sample]:
-    """Yield the slices as images, seen as in radiology: front or head above, the right side on the left."""
+    """Yield the slices as images; see `segbench.data.converters.volume.sliced`."""
     volumes = [canonical(volume) for volume in (*case.modalities, case.label)]
-    axis = AXES[options.axis]
-    # axis of the slices, then rows from front or head on, then columns from the patient's right or front on
-    *modalities, label = (np.flip(v.data, tuple(a for a in range(3) if a != axis)) for v in volumes)
-    order = (axis, *(a for a in (2, 1, 0) if a != axis))
-    *modalities, label = (np.transpose(data, order) for data in (*modalities, label))
-    between, down, across = (float(volumes[-1].spacing[a]) for a in order)
+    *modalities, label = (sliced(volume, options.axis) for volume in volumes)
+    between, down, across = (float(volumes[-1].spacing[a]) for a in slice_axes(options.axis))
     kind = np.result_type(*modalities)
     kind = kind if kind in (np.int16, np.uint16) else np.dtype(np.float32)
     count, digits = len(label), max(3, len(str(len(label) - 1)))

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -56,16 +56,7 @@ def write_fold(root: Path, folds: int, fold: int, out: Path) -> None:
     info = dataset.info
     found = members(dataset)
     presence = presence_of(dataset, found)
-    # an image without a group is one of its own, whose label is no name of a group
-    labels = [f"group {m.group}" if m.group is not None else f"image {m.name}" for m in found]
-    if len(set(labels)) < folds:
-        kind = "groups" if any(m.group is not None for m in found) else "images"
-        raise SegbenchError(
-            f"has {len(set(labels))} {kind}, which cannot be divided into {folds} folds",
-            where=f"dataset {info.name}",
-            remedy=f"set `folds` to {len(set(labels))} or less" if len(set(labels)) > 1 else "remove `folds`",
-        )
-    fold_of = assign(presence, labels, folds)
+    fold_of = divided(dataset, found, presence, folds)
     absent = [c.name for c, seen in zip(info.categories, presence[fold_of != fold].any(0)) if not seen]
     if absent:
         log.warning("fold %d: classes without training images: %s", fold, ", ".join(absent))
@@ -91,6 +82,30 @@ def write_fold(root: Path, folds: int, fold: int, out: Path) -> None:
     log.info("%s, fold %d of %d: %d of %d images", info.name, fold, folds, len(held_out), len(found))
 
 
+def divided(dataset: Dataset, found: list[Member], presence: np.ndarray, folds: int) -> np.ndarray:
+    """Return the fold of each of the images `found`, from 0.
+
+    Args:
+        dataset: the dataset.
+        found: its `members`.
+        presence: their `presence_of`.
+        folds: number of folds.
+
+    Raises:
+        SegbenchError: the dataset has fewer groups than folds.
+    """
+    # an image without a group is one of its own, whose label is no name of a group
+    labels = [f"group {m.group}" if m.group is not None else f"image {m.name}" for m in found]
+    if len(set(labels)) < folds:
+        kind = "groups" if any(m.group is not None for m in found) else "images"
+        raise SegbenchError(
+            f"has {len(set(labels))} {kind}, which cannot be divided into {folds} folds",
+            where=f"dataset {dataset.info.name}",
+            remedy=f"set `folds` to {len(set(labels))} or less" if len(set(labels)) > 1 else "remove `folds`",
+        )
+    return assign(presence, labels, folds)
+
+
 def members(dataset: Dataset) -> list[Member]:
     """Return the images of all splits that cross-validation divides.
 
@@ -98,6 +113,11 @@ def members(dataset: Dataset) -> list[Member]:
     """
     info = dataset.info
     names = [s for s in info.splits if info.division == "own" or s != info.evaluation_split]
+    return members_of(dataset, names)
+
+
+def members_of(dataset: Dataset, names: Iterable[str]) -> list[Member]:
+    """Return the images of some splits, with names that are unique."""
     splits = [dataset.split(name) for name in names]
     stems = [record.stem for split in splits for record in split]
     unique = len(set(stems)) == len(stems)

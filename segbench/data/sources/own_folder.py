@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -18,38 +20,44 @@ from segbench.errors import SegbenchError
 from segbench.files import read_json, write_json
 
 
-def digest(folder: Path, cache: Path | None = None) -> str:
+def digest(folder: Path, cache: Path | None = None, files: Iterable[Path] | None = None) -> str:
     """Return a hash of the names and contents of the files below `folder`, without junk.
 
     Args:
         folder: the folder.
         cache: folder that stores the hashes of files that were read before; None: all files are read.
+        files: the files that count, most of them in `folder`; None: all below it.
 
     Raises:
         SegbenchError: a file cannot be read.
     """
     root = folder.absolute()
-    name = f"{hashlib.sha256(str(root).encode()).hexdigest()[:16]}.json"
+    key = f"{root}" if files is None else f"{root}: some files"
+    name = f"{hashlib.sha256(key.encode()).hexdigest()[:16]}.json"
     remembered = cache / name if cache else None
     before: Any = {}
     with suppress(SegbenchError):
         before = read_json(remembered) if remembered and remembered.exists() else {}
     before = before if isinstance(before, dict) else {}
     found: dict[str, list[Any]] = {}
-    for path in sorted(root.rglob("*")):
-        inner = path.relative_to(root)
-        if is_junk(inner.parts) or not path.is_file():
-            continue
+    for path in _all_below(root) if files is None else files:
+        inner = str(path).removeprefix(f"{folder}{os.sep}").removeprefix(f"{root}{os.sep}")
         stat = path.stat()
         seen = [stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns]
-        known = before.get(str(inner))
+        known = before.get(inner)
         same = isinstance(known, list) and len(known) == 4 and known[:3] == seen
-        found[str(inner)] = known if same else [*seen, _content(path)]
+        found[inner] = known if same else [*seen, _content(path)]
     if remembered and found != before:
         with suppress(OSError):  # only a cache
             write_json(remembered, found, indent=None)
     content = json.dumps({name: of[3] for name, of in found.items()})
     return hashlib.sha256(content.encode()).hexdigest()[:16]
+
+
+def _all_below(root: Path) -> Iterator[Path]:
+    for path in sorted(root.rglob("*")):
+        if not is_junk(path.relative_to(root).parts) and path.is_file():
+            yield path
 
 
 def _content(path: Path) -> str:

@@ -115,7 +115,7 @@ class ImageWriter:
         if isinstance(sample.image, bytes):
             path.write_bytes(sample.image)
         else:
-            _link(sample.image, path)
+            link(sample.image, path)
         # messages name the source file
         name = sample.image if isinstance(sample.image, Path) else sample.where
         size = stated_size(sample)
@@ -213,7 +213,8 @@ def given(sample: Sample, boxes: bool) -> set[Task]:
     return {task for task, part in parts.items() if part is not None}
 
 
-def _link(image: Path, path: Path) -> None:
+def link(image: Path, path: Path) -> None:
+    """Give an image the further name `path`; copy it where that cannot be. SegbenchError if it is missing."""
     source = image.resolve() if image.is_symlink() else image  # a link to a link breaks with its folder
     try:
         os.link(source, path)

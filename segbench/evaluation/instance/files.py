@@ -189,7 +189,7 @@ def read_truth(
 
 
 def read_results(
-    path: Path, images: Collection[int], classes: Collection[int], *, masks: bool
+    path: Path, images: Collection[int], classes: Collection[int], *, masks: bool | None
 ) -> tuple[InstanceFile, dict[str, Any]]:
     """Return COCO results, and the other entries of their file.
 
@@ -199,7 +199,8 @@ def read_results(
         path: the file.
         images: ids of the images of the truth.
         classes: category ids of the truth.
-        masks: whether objects are read with their masks, or as boxes only.
+        masks: whether objects are read with their masks, or as boxes only; None: with masks if one has an
+            outline.
 
     Raises:
         SegbenchError: the file is malformed, names unknown images or categories, or an object has no outline
@@ -217,6 +218,7 @@ def read_results(
             remedy="it is a JSON array of {image_id, category_id, score, segmentation or bbox}, "
             "or an object with such an array as `annotations`",
         )
+    masks = any(map(_has_outline, data)) if masks is None else masks
     by_image = _by_image(data, "result", path, images, classes)
     scores = column(data, "result", "score", checks.number, path)
     if scores and not 0 <= min(scores) <= max(scores) <= 1:

@@ -229,7 +229,7 @@ class Estimator:
     @cached_property
     def _all_probes(self) -> list[Probe]:
         on_gpu = self._run.config.device != "cpu"
-        models = {c.class_path for c in self._run.cells if not c.control}
+        models = {c.class_path for c in self._run.cells if c.recipe}
         found = probes.of_run(self._run).all
         return [p for p in found if p.work.network.class_path in models and (on_gpu or not p.gpu)]
 

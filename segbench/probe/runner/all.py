@@ -27,7 +27,7 @@ def probe_all(arguments: list[str]) -> None:
     """
     run = configured(parsed(arguments))  # mistakes are reported before anything starts
     done = subprocess.run([sys.executable, "-m", "snakemake", TARGET, *arguments], check=False)
-    models = {cell.class_path for cell in run.cells if not cell.control}
+    models = {cell.class_path for cell in run.cells if cell.recipe}
     found = [one for one in probes.of_run(run).all if one.work.network.class_path in models]
     print(*table([HEAD, *map(row, found)]), sep="\n")
     if done.returncode:
