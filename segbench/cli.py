@@ -9,7 +9,8 @@ import json
 import logging
 import re
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
@@ -497,6 +498,29 @@ def power(
 
 
 @app.command()
+def compare(
+    runs: Annotated[
+        list[str],
+        typer.Argument(help="Folders of two or more runs; each is compared with the first. RUN@1: its seed 1."),
+    ],
+    margin: Annotated[
+        float | None,
+        typer.Option(min=0, help="Difference that does not matter; by default, the first run's `equivalent`."),
+    ] = None,
+    everything: Annotated[bool, typer.Option("--all", help="Compare all metrics, not only the primary.")] = False,
+    exact: Annotated[bool, typer.Option("--exact", help="Any difference counts, however small.")] = False,
+    out_json: Annotated[Path | None, typer.Option("--json", help="Also write all of it to this file.")] = None,
+    out_csv: Annotated[Path | None, typer.Option("--csv", help="Also write the scores to this file.")] = None,
+) -> None:
+    """Compare the same cells of several runs. Status 0: no score differs; 1: some do; 2: not comparable."""
+    from segbench.runs.compare_all import compare_all
+
+    with _status_on_error(2):
+        status = compare_all(runs, margin, every=everything, exact=exact, json=out_json, csv=out_csv)
+    raise SystemExit(status)
+
+
+@app.command()
 def segment(
     model: Annotated[Path, typer.Argument(help="A trained model.pt.")],
     inputs: Annotated[list[Path], typer.Argument(help="Images, folders of images, or videos.")],
@@ -615,12 +639,19 @@ def reference(
     write_text(out, page())
 
 
-def _guarded(command: Callable[[], None]) -> None:
+@contextmanager
+def _status_on_error(status: int) -> Iterator[None]:
+    """Print a `SegbenchError` of the block, and exit with this status."""
     try:
-        command()
+        yield
     except SegbenchError as error:
         print(f"error: {error}", file=sys.stderr)
-        raise SystemExit(1) from None
+        raise SystemExit(status) from None
+
+
+def _guarded(command: Callable[[], None]) -> None:
+    with _status_on_error(1):
+        command()
 
 
 def main() -> None:
