@@ -501,15 +501,23 @@ def power(
 def compare(
     runs: Annotated[
         list[str],
-        typer.Argument(help="Folders of two or more runs; each is compared with the first. RUN@1: its seed 1."),
+        typer.Argument(
+            help="Folders of two or more runs; each is compared with the first. RUN@1: its seed 1."
+        ),
     ],
     margin: Annotated[
         float | None,
-        typer.Option(min=0, help="Difference that does not matter; by default, the first run's `equivalent`."),
+        typer.Option(
+            min=0, help="Difference that does not matter; by default, the first run's `equivalent`."
+        ),
     ] = None,
-    everything: Annotated[bool, typer.Option("--all", help="Compare all metrics, not only the primary.")] = False,
+    everything: Annotated[
+        bool, typer.Option("--all", help="Compare all metrics, not only the primary.")
+    ] = False,
     exact: Annotated[bool, typer.Option("--exact", help="Any difference counts, however small.")] = False,
-    out_json: Annotated[Path | None, typer.Option("--json", help="Also write all of it to this file.")] = None,
+    out_json: Annotated[
+        Path | None, typer.Option("--json", help="Also write all of it to this file.")
+    ] = None,
     out_csv: Annotated[Path | None, typer.Option("--csv", help="Also write the scores to this file.")] = None,
 ) -> None:
     """Compare the same cells of several runs. Status 0: no score differs; 1: some do; 2: not comparable."""
@@ -518,6 +526,23 @@ def compare(
     with _status_on_error(2):
         status = compare_all(runs, margin, every=everything, exact=exact, json=out_json, csv=out_csv)
     raise SystemExit(status)
+
+
+@app.command()
+def verify(
+    run: Annotated[str, typer.Argument(help="Folder of a run.")],
+) -> None:
+    """Compute all tables of a run again from its per-image files. Status 0: equal; 1: not; 2: gaps."""
+    from segbench.contract.run import RunDescription
+    from segbench.runs.results import run_json
+    from segbench.runs.verify import lines_of
+    from segbench.runs.verify import verify as check
+
+    with _status_on_error(2):
+        found = check(RunDescription.read(run_json(run)))
+    for line in lines_of(found):
+        print(line)
+    raise SystemExit(found.exit_status)
 
 
 @app.command()

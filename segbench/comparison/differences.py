@@ -86,9 +86,7 @@ def _scores(side: Sequence[Statistics], task: Task) -> dict[str, np.ndarray]:
     return {metric: np.array([scores[metric] for scores in by_seed]) for metric in by_seed[0]}
 
 
-def _error(
-    a: np.ndarray, b: np.ndarray, same_data: bool, same_seeds: bool
-) -> tuple[float, float, float]:
+def _error(a: np.ndarray, b: np.ndarray, same_data: bool, same_seeds: bool) -> tuple[float, float, float]:
     """Return the difference b minus a of S x (1 + M) scores, its standard error, and its freedom."""
     if same_data and same_seeds:
         found = estimates([b - a])

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import pandas as pd
-import yaml
 
 from segbench.contract.run import CellDescription, RunDescription
 from segbench.runs.facts import facts, flat
+from segbench.runs.reading import configuration
 from segbench.runs.results import Results
 
 COLUMNS = ["kind", "key", "a", "b", "cells"]
@@ -20,8 +18,8 @@ def changes(a: Results, b: Results) -> pd.DataFrame:
     """Return a row for each change, with the columns `COLUMNS`.
 
     `a` and `b` are the values, "" where there is none. `cells`: names of the cells of `b` that it is about,
-    or "" for the configuration. Cells of equal dataset, model, seed and fold are compared; if two runs have no
-    seed in common, those at the same place.
+    or "" for the configuration. Cells of equal dataset, model, seed and fold are compared; if two runs
+    have no seed in common, those at the same place.
     """
     rows = [("configuration", *row, "") for row in _differing(_config(a.run), _config(b.run))]
     by_cell: dict[tuple[str, str, str, str], list[str]] = {}
@@ -46,11 +44,7 @@ def _pairs(a: Results, b: Results) -> list[tuple[CellDescription, CellDescriptio
 
 
 def _config(run: RunDescription) -> dict[str, str]:
-    try:
-        whole: Any = yaml.load(run.config_yaml, yaml.CSafeLoader)
-    except (yaml.YAMLError, RecursionError):
-        return {"": "no valid YAML"}
-    return {key: value for key, value in flat(whole or {}) if key not in NAMES}
+    return {key: value for key, value in flat(configuration(run)) if key not in NAMES}
 
 
 def _differing(a: dict[str, str], b: dict[str, str]) -> list[tuple[str, str, str]]:

@@ -48,7 +48,7 @@ class Compared:
 
     @property
     def exit_status(self) -> int:
-        """1 if a score differs, 2 if something that both have could not be compared or nothing could, else 0."""
+        """1 if a score differs, 2 if something that both have, or all, could not be compared, else 0."""
         if (self.scores["verdict"] == "differs").any():
             return 1
         return 2 if self.failed or self.scores.empty else 0
@@ -57,8 +57,8 @@ class Compared:
 def compare(a: Results, b: Results, margin: float, *, every: bool = False, exact: bool = False) -> Compared:
     """Compare the cells of two runs that are of the same dataset and model.
 
-    If both have a seed in common, only the seeds that both have are compared, each with its own; otherwise the
-    means over all seeds.
+    If both have a seed in common, only the seeds that both have are compared, each with its own; otherwise
+    the means over all seeds.
 
     Args:
         a, b: the runs.
@@ -70,13 +70,14 @@ def compare(a: Results, b: Results, margin: float, *, every: bool = False, exact
     failed: list[tuple[str, str]] = []
     rows: list[dict[str, Any]] = []
     for cells in pairs:
-        for task in TASKS:
-            try:
-                rows += _rows(a, b, *cells, task, every)
-            except UnlikeContracts as error:
-                failed.append((f"{cells[0][0].dataset}/{cells[0][0].model}", f"{error}"))
         for side, own in zip((a, b), cells):
             failed += [(f"{c.name} of {side.label}", side.reasons[c]) for c in own if c in side.reasons]
+        own, other = _scored(a, b, *cells)
+        for task in TASKS if own and other else ():
+            try:
+                rows += _rows(a, b, own, other, task, every)
+            except UnlikeContracts as error:
+                failed.append((f"{own[0].dataset}/{own[0].model}", str(error)))
     frame = pd.DataFrame(rows, columns=[c for c in COLUMNS if c not in ("p_holm", "verdict")])
     frame["p_holm"] = holm(frame["p"].to_numpy(float))
     frame["verdict"] = [_verdict(row, margin, exact) for row in frame.to_dict("records")]
@@ -93,7 +94,8 @@ def _verdict(row: dict[str, Any], margin: float, exact: bool) -> str:
     tested = not math.isnan(row["p_holm"])
     if size > margin and (not tested or row["p_holm"] < ALPHA):
         return "differs"
-    return "same" if max(size, abs(row["low"]), abs(row["high"])) <= margin or not tested else "not told apart"
+    within = max(size, abs(row["low"]), abs(row["high"])) <= margin
+    return "same" if within or not tested else "not told apart"
 
 
 Cells = list[CellDescription]
@@ -116,6 +118,16 @@ def _pairs(a: Results, b: Results) -> tuple[list[tuple[Cells, Cells]], list[tupl
     return pairs, only
 
 
+def _scored(a: Results, b: Results, own: Cells, other: Cells) -> tuple[Cells, Cells]:
+    """Return the cells with scores; of equal seeds, those with scores in both."""
+    scored = [c for c in own if c not in a.reasons], [c for c in other if c not in b.reasons]
+    if [(c.seed, c.fold) for c in own] != [(c.seed, c.fold) for c in other]:
+        return scored
+    common = {(c.seed, c.fold) for c in scored[0]} & {(c.seed, c.fold) for c in scored[1]}
+    first, second = ([c for c in side if (c.seed, c.fold) in common] for side in scored)
+    return first, second
+
+
 def _rows(
     a: Results, b: Results, own: Cells, other: Cells, task: Task, every: bool
 ) -> Iterator[dict[str, Any]]:
@@ -123,11 +135,9 @@ def _rows(
     first, second = (_scores(side, cells, task) for side, cells in ((a, own), (b, other)))
     if first.empty and second.empty:
         return
-    for side, cells, rows in ((a, own, first), (b, other, second)):
-        if rows.empty and not any(cell in side.reasons for cell in cells):
+    for side, rows in ((a, first), (b, second)):
+        if rows.empty:
             raise UnlikeContracts(f"{task} is not scored in {side.label}")
-    if first.empty or second.empty:
-        return
     metrics = [*dict.fromkeys(first["metric"])]
     metrics = metrics if every else metrics[:1]  # the first one ranks
     for side, rows in ((a, first), (b, second)):
@@ -161,7 +171,7 @@ def _scores(side: Results, cells: Cells, task: Task) -> pd.DataFrame:
 def _tested(
     a: Results, b: Results, own: Cells, other: Cells, task: Task
 ) -> tuple[dict[str, Difference], str]:
-    """Return the differences by metric with their intervals, and what they are paired by; {} without files."""
+    """Return the differences by metric, and what they are paired by; {} without per-image files."""
     try:
         sides = [_files(side, cells, task) for side, cells in ((a, own), (b, other))]
         if not all(sides):
@@ -188,6 +198,7 @@ def _files(side: Results, cells: Cells, task: Task) -> dict[int, Statistics]:
     if not all(path.exists() for paths in found.values() for path in paths):
         return {}
     opened = {
-        seed: joined(paths) if len(paths) > 1 else Statistics(paths[0]) for seed, paths in sorted(found.items())
+        seed: joined(paths) if len(paths) > 1 else Statistics(paths[0])
+        for seed, paths in sorted(found.items())
     }
     return opened if all(task in one.metadata.tasks for one in opened.values()) else {}

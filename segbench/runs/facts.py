@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 from typing import Any
 
 from segbench.contract.run import CellDescription, RunDescription
-from segbench.errors import SegbenchError
-from segbench.files import read_json
+from segbench.runs.reading import mapping, read_mapping
 
 MACHINE = (
     "processor", "processors", "threads", "device", "gpu", "gpus", "driver", "cuda", "node", "precision",
@@ -18,9 +16,9 @@ MACHINE = (
 def facts(run: RunDescription, cell: CellDescription) -> dict[tuple[str, str], str]:
     """Return what is known of a cell, by kind (code, data, weights, versions, machine) and key."""
     folder = run.folder(cell)
-    training, efficiency = _read(folder / "training.json"), _read(folder / "efficiency.json")
-    made = _read(folder / "predictions" / "made_from.json")
-    sources = _mapping(training.get("sources"))
+    training, efficiency = read_mapping(folder / "training.json"), read_mapping(folder / "efficiency.json")
+    made = read_mapping(folder / "predictions" / "made_from.json")
+    sources = mapping(training.get("sources"))
     found: dict[tuple[str, str], Any] = {
         ("code", "training"): sources.get("code"),
         ("code", "prediction"): made.get("code"),
@@ -30,8 +28,8 @@ def facts(run: RunDescription, cell: CellDescription) -> dict[tuple[str, str], s
         ("weights", "after training"): training.get("weights_digest"),
         ("versions", "python"): training.get("python"),
     }
-    found |= {("data", name): digest for name, digest in _mapping(sources.get("archives")).items()}
-    found |= {("versions", name): value for name, value in _mapping(training.get("versions")).items()}
+    found |= {("data", name): digest for name, digest in mapping(sources.get("archives")).items()}
+    found |= {("versions", name): value for name, value in mapping(training.get("versions")).items()}
     for step, document in (("training", training), ("prediction", efficiency)):
         found |= {("machine", f"{step}: {key}"): document.get(key) for key in MACHINE}
     return {key: str(value) for key, value in found.items() if value is not None}
@@ -49,14 +47,3 @@ def flat(value: Any, name: str = "") -> Iterator[tuple[str, str]]:
             yield from flat(inner, f"{name}.{key}" if name else str(key))
     else:
         yield name, str(value)
-
-
-def _read(path: Path) -> dict[str, Any]:
-    try:
-        return _mapping(read_json(path)) if path.exists() else {}
-    except SegbenchError:
-        return {}
-
-
-def _mapping(value: Any) -> dict[str, Any]:
-    return value if isinstance(value, dict) else {}

@@ -62,6 +62,9 @@ def read_results(given: str) -> Results:
     if seed is not None:
         scores = scores[scores["seed"] == seed]
     states = zip(cells["status"], cells["reason"])  # in the order of the cells, skipped pairs behind them
-    found = {cell: f"{status}: {reason}".removesuffix(": ") for cell, (status, reason) in zip(run.cells, states)}
-    reasons = {c: text for c, text in found.items() if c in set(chosen) and not text.startswith("ok")}
+    reasons = {
+        cell: f"{status}: {reason}".removesuffix(": ")
+        for cell, (status, reason) in zip(run.cells, states)
+        if status != "ok" and cell in chosen
+    }
     return Results(given, run, chosen, scores, reasons)
