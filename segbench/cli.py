@@ -546,6 +546,25 @@ def verify(
 
 
 @app.command()
+def bundle(
+    run: Annotated[str, typer.Argument(help="Folder of a run.")],
+    out: Annotated[Path, typer.Option(help="Zip file to write.")],
+    with_models: Annotated[bool, typer.Option("--with-models", help="Include the trained weights.")] = False,
+    licence: Annotated[str, typer.Option(help="Licence of the archive: a name or an address.")] = "",
+    registry: Annotated[Path, typer.Option("--config", help="Folder of the registries.")] = Path("config"),
+) -> None:
+    """Write one archive of a run to publish: tables, statistics, page, origin, citations and licences."""
+    from segbench.contract.run import RunDescription
+    from segbench.runs.bundle import bundle as write
+    from segbench.runs.results import run_json
+
+    missing = write(RunDescription.read(run_json(run)), out, registry, models=with_models, licence=licence)
+    print(f"{out}: {out.stat().st_size / 1e6:.1f} MB")
+    for one in missing:
+        print(f"missing: {one}")
+
+
+@app.command()
 def segment(
     model: Annotated[Path, typer.Argument(help="A trained model.pt.")],
     inputs: Annotated[list[Path], typer.Argument(help="Images, folders of images, or videos.")],
