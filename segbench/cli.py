@@ -195,18 +195,30 @@ def train(
         typer.Option(envvar="SLURM_JOB_END_TIME", help="Unix time of a time limit; stop before it."),
     ] = None,
     checkpoint_minutes: Annotated[float, typer.Option(help="Minutes between checkpoints.")] = 10.0,
+    inference: Annotated[str, typer.Option(help="JSON of the recipe's `inference`, for validations.")] = "{}",
+    tensorboard: Annotated[bool, typer.Option(help="Write event files for TensorBoard.")] = False,
     log: Log = None,
 ) -> None:
     """Train one network on one dataset; continue from the last checkpoint in OUT."""
     set_up_logging(log)
     with recorded("train", out, log):
         from segbench.contract.cell import CellSpec
+        from segbench.contract.recipe import Inference
         from segbench.training.runner.train import train as run
 
+        cell = _parsed(CellSpec, spec)
+        measure = None
+        if cell.recipe.validate_every and cell.recipe.validation_images:
+            from segbench.evaluation.validation import PrimaryMetric
+
+            measure = PrimaryMetric()
         run(
             data,
-            _parsed(CellSpec, spec),
+            cell,
             out,
+            measure=measure,
+            inference=_parsed(Inference, inference, "--inference"),
+            tensorboard=tensorboard,
             weights=weights,
             workers=workers,
             threads=threads,
