@@ -443,6 +443,7 @@ def probe_network(
 def status(
     context: typer.Context,
     everything: Annotated[bool, typer.Option("--all", help="Also list finished and pending cells.")] = False,
+    live: Annotated[bool, typer.Option("--watch", help="Draw running cells until all have ended.")] = False,
 ) -> None:
     """Show the status of the cells of a run, during and after it.
 
@@ -452,7 +453,12 @@ def status(
     from segbench.report.status import newest_run
     from segbench.report.status import status as show
 
-    show(_run_folder(context.args) if context.args else newest_run(), everything=everything)
+    run = _run_folder(context.args) if context.args else newest_run()
+    if live and sys.stdout.isatty():
+        from segbench.report.watch import watch
+
+        watch(run / "run.json" if run.is_dir() else run)
+    show(run, everything=everything)
 
 
 def _run_folder(arguments: list[str]) -> Path:

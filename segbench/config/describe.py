@@ -32,7 +32,9 @@ def describe(run: ResolvedRun) -> RunDescription:
             for name, entry in run.datasets.items()
         },
         models={
-            name: ModelDescription(title=entry.title, card=entry.notes, published=entry.published)
+            name: ModelDescription(
+                title=entry.title, card=entry.notes, published=entry.published, fits=entry.fits
+            )
             for name, entry in run.models.items()
         },
         score_splits=[*config.score_splits],

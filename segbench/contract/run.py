@@ -8,6 +8,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from segbench.contract.card import Published
+from segbench.contract.needs import Needs
 from segbench.contract.report import ReportOptions
 from segbench.contract.scores import PRIMARY
 from segbench.contract.view import Name, Task
@@ -88,6 +89,8 @@ class ModelDescription(BaseModel):
     card: dict[str, Any] = {}
     """Text by heading, such as Paper."""
     published: list[Published] = []
+    fits: Needs = Field(default=Needs(), exclude_if=lambda needs: needs == Needs())
+    """What a network needs to see, for fitted recipes."""
 
 
 class RunDescription(BaseModel):

@@ -5,11 +5,13 @@ from __future__ import annotations
 import csv
 import json
 import math
+import signal
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
@@ -24,8 +26,12 @@ from segbench.jobs.fingerprint import covered
 from segbench.jobs.state import Stopped
 from segbench.jobs.training_code import training_code
 from segbench.prediction.runner.predict import predict
+from segbench.training import parallel
+from segbench.training.precision import Precision
 from segbench.training.runner.train import train
-from segbench.training.runner.validation import spread_evenly
+from segbench.training.runner.validation import ValidationScore, spread_evenly
+
+CPU = torch.device("cpu")
 
 
 def scores_in(folder: Path) -> list[float]:
@@ -90,15 +96,11 @@ def test_patience_goes_by_the_metric(run) -> None:
 
 
 def test_a_validation_that_is_told_to_stop_is_made_again(shapes: Path, tmp_path: Path, monkeypatch) -> None:
-    from segbench.training.runner import validation
-
     spec = make_spec(validate_every=4)
     train(shapes, spec, tmp_path / "whole", threads=1, measure=PrimaryMetric())
     count = PrimaryMetric.count
 
     def told(self: Any, *arguments: Any) -> Any:
-        import signal
-
         signal.raise_signal(signal.SIGTERM)
         return count(self, *arguments)
 
@@ -106,23 +108,31 @@ def test_a_validation_that_is_told_to_stop_is_made_again(shapes: Path, tmp_path:
         patch.setattr(PrimaryMetric, "count", told)
         with pytest.raises(Stopped):
             train(shapes, spec, tmp_path / "cut", threads=1, measure=PrimaryMetric())
-    assert not (tmp_path / "cut" / ".unfinished").exists() and validation
+    assert not (tmp_path / "cut" / ".unfinished").exists()
     train(shapes, spec, tmp_path / "cut", threads=1, measure=PrimaryMetric())
     assert scores_in(tmp_path / "cut") == scores_in(tmp_path / "whole")
 
 
 @pytest.mark.slow
-def test_two_processes_find_the_same_score(run, tmp_path: Path) -> None:
-    """Three images, divided into two and one; with one image, a process has none."""
-    recipe = {"validate_every": 4, "precision": "fp32", "optimizer": {"name": "sgd", "lr": 1e-6}}
-    for images in (1, 3):
-        folders = []
-        for gpus in (1, 2):
-            folders.append(f"{images}-{gpus}")
-            spec = make_spec(gpus=gpus, validation_images=images, **recipe)
-            run(folders[-1], spec, measure=PrimaryMetric())
-        one, two = (scores_in(tmp_path / folder) for folder in folders)
-        assert one == pytest.approx(two, abs=1e-3) and len(one) == 2
+def test_two_processes_find_the_score_of_one(run, tmp_path: Path) -> None:
+    """One of them has two of the three images."""
+    recipe = {"iterations": 2, "validate_every": 2, "precision": "fp32"}
+    for gpus in (1, 2):
+        spec = make_spec(gpus=gpus, optimizer={"name": "sgd", "lr": 1e-6}, **recipe)
+        run(f"{gpus}", spec, measure=PrimaryMetric())
+    one, two = (scores_in(tmp_path / folder) for folder in "12")
+    assert one == pytest.approx(two, abs=1e-3) and len(one) == 1
+
+
+def test_a_process_without_an_image_only_waits(shapes: Path, tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setattr(parallel, "rank", lambda: 1)
+    monkeypatch.setattr(parallel, "size", lambda: 2)
+    monkeypatch.setattr(parallel, "gathered", lambda value: [])
+    measure, split = Told([]), Dataset(shapes).split("val")
+    score = ValidationScore(measure, split, 1, Inference(), Precision.of("fp32", CPU), tmp_path)
+    assert score(Any, lambda: False) == 0.0  # its share of the sum over the processes
+    assert score(Any, lambda: True) is None
+    assert measure.calls == 0 and not [*tmp_path.iterdir()]
 
 
 @given(count=st.integers(1, 300), most=st.integers(1, 300))
