@@ -23,6 +23,7 @@ LAYERS = [
     {"evaluation"},
     {"comparison"},
     {"report"},
+    {"runs"},
     {"catalogue"},
     {"adopt"},
     {"cli"},

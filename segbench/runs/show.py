@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from typing import Any
 
 import numpy as np
@@ -88,6 +89,8 @@ def _number(value: float, form: str) -> str:
 
 
 def _cut(text: str) -> str:
+    if re.fullmatch("[0-9a-f]{40,64}(-dirty)?", text):
+        return f"{text[:12]}…"
     return text if len(text) <= LONGEST else f"{text[:LONGEST]}…"
 
 
