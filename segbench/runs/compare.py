@@ -176,8 +176,11 @@ def _tested(
         sides = [_files(side, cells, task) for side, cells in ((a, own), (b, other))]
         if not all(sides):
             return {}, ""
-        first, *others = (one for side in sides for one in side.values())
-        alike = all(same_images(first, one, task) for one in others)
+        firsts = [next(iter(side.values())) for side in sides]
+        for first, side in zip(firsts, sides):
+            if not all(same_images(first, one, task) for one in side.values()):
+                raise ValueError("its seeds are not on the same images")
+        alike = same_images(*firsts, task)
         digests = {data_of(side.run, c) for side, cells in ((a, own), (b, other)) for c in cells} - {None}
         same_data = alike and len(digests) < 2
         same_seeds = same_data and [*sides[0]] == [*sides[1]]

@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from segbench.contract.run import RunDescription
 from segbench.errors import SegbenchError
-from segbench.prediction.runner.origin import model_digest
+from segbench.models.digest import model_digest
 from segbench.runs.reading import configuration, mapping, read_mapping
 
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from segbench.contract.run import RunDescription
-from segbench.files import read_json, scratch
+from segbench.files import read_json
 from segbench.report.summarise import read_scores
 from segbench.runs.deviations import Deviations
 from segbench.runs.inputs import Input, inputs
@@ -35,9 +36,10 @@ class Verified:
 def verify(run: RunDescription) -> Verified:
     """Compute all tables of a run again, and compare them with those recorded.
 
-    Beside the files of the run, a folder of temporary files is used, which is removed at the end.
+    Nothing is written to the folder of the run.
     """
-    with scratch(run.root / "verify") as folder:
+    with TemporaryDirectory(prefix="segbench-verify-") as temporary:
+        folder = Path(temporary)
         found = Verified(recompute(run, folder))
         found.missing += found.again.missing
         for name in found.again.cells:

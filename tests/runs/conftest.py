@@ -7,6 +7,7 @@ import shutil
 from pathlib import Path
 
 import pytest
+from edited import edit
 from fake_run import make_run
 
 from segbench.contract.evaluation import EvaluationOptions
@@ -14,13 +15,13 @@ from segbench.contract.run import RunDescription
 from segbench.evaluation.runner.evaluate import evaluate
 from segbench.report.summarise import summarise
 
-MODELS = ("unet", "mask_rcnn_resnet50_fpn", "control_constant", "control_random", "control_truth")
+MODELS = ("unet", "mask_rcnn_resnet50_fpn", "control_random", "control_truth")
 IMAGES = 12
 
 
 @pytest.fixture(scope="session")
 def scored(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Folder of a run: two networks and three controls on `bubbles`, two seeds. Do not change it."""
+    """Folder of a run: two networks and two controls on `bubbles`, two seeds. Do not change it."""
     path = make_run(tmp_path_factory.mktemp("runs"), ("bubbles",), images=IMAGES, size=(48, 64))
     edit(path, cells=[c for c in json.loads(path.read_text())["cells"] if c["model"] in MODELS])
     run = RunDescription.read(path)
@@ -41,10 +42,3 @@ def run(scored: Path, tmp_path: Path) -> Path:
     folder = tmp_path / "results" / "demo"
     shutil.copytree(scored, folder)
     return folder
-
-
-def edit(path: Path, **values: object) -> None:
-    """Set keys of a JSON file."""
-    known = json.loads(path.read_text()) if path.exists() else {}
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(known | values))

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from conftest import edit
+from edited import edit
 from typer.testing import CliRunner
 
 from segbench.cli import app
@@ -66,9 +66,7 @@ def test_the_interval_is_that_of_the_paired_difference(scored: Path) -> None:
 
 def test_cells_of_one_run_only_are_named(scored: Path) -> None:
     found = compared(f"{scored}@0", f"{scored}@1")
-    assert found.only == [
-        (f"bubbles/control_{n}/seed0", f"{scored}@0") for n in ("constant", "random", "truth")
-    ]
+    assert found.only == [(f"bubbles/control_{n}/seed0", f"{scored}@0") for n in ("random", "truth")]
     assert found.exit_status == 0 or (found.scores["verdict"] == "differs").any()
 
 
@@ -151,10 +149,10 @@ def test_the_command_says_it_by_its_status(scored: Path, run: Path, tmp_path: Pa
     same = invoke(
         app, ["compare", str(scored), str(run), "--json", str(out), "--csv", str(tmp_path / "o.csv")]
     )
-    assert same.exit_code == 0 and "10 same; margin 0.005" in same.output
+    assert same.exit_code == 0 and "8 same; margin 0.005" in same.output
     (document,) = json.loads(out.read_text())
-    assert document["exit_status"] == 0 and len(document["scores"]) == 10
-    assert len(pd.read_csv(tmp_path / "o.csv")) == 10
+    assert document["exit_status"] == 0 and len(document["scores"]) == 8
+    assert len(pd.read_csv(tmp_path / "o.csv")) == 8
     replaced(run, "unet", "control_random")
     several = invoke(app, ["compare", str(scored), str(scored), str(run)])
     assert several.exit_code == 1 and "differs" in several.output
