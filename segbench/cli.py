@@ -9,7 +9,8 @@ import json
 import logging
 import re
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
@@ -194,18 +195,30 @@ def train(
         typer.Option(envvar="SLURM_JOB_END_TIME", help="Unix time of a time limit; stop before it."),
     ] = None,
     checkpoint_minutes: Annotated[float, typer.Option(help="Minutes between checkpoints.")] = 10.0,
+    inference: Annotated[str, typer.Option(help="JSON of the recipe's `inference`, for validations.")] = "{}",
+    tensorboard: Annotated[bool, typer.Option(help="Write event files for TensorBoard.")] = False,
     log: Log = None,
 ) -> None:
     """Train one network on one dataset; continue from the last checkpoint in OUT."""
     set_up_logging(log)
     with recorded("train", out, log):
         from segbench.contract.cell import CellSpec
+        from segbench.contract.recipe import Inference
         from segbench.training.runner.train import train as run
 
+        cell = _parsed(CellSpec, spec)
+        measure = None
+        if cell.recipe.validate_every and cell.recipe.validation_images:
+            from segbench.evaluation.validation import PrimaryMetric
+
+            measure = PrimaryMetric()
         run(
             data,
-            _parsed(CellSpec, spec),
+            cell,
             out,
+            measure=measure,
+            inference=_parsed(Inference, inference, "--inference"),
+            tensorboard=tensorboard,
             weights=weights,
             workers=workers,
             threads=threads,
@@ -461,6 +474,7 @@ def probe_network(
 def status(
     context: typer.Context,
     everything: Annotated[bool, typer.Option("--all", help="Also list finished and pending cells.")] = False,
+    live: Annotated[bool, typer.Option("--watch", help="Draw running cells until all have ended.")] = False,
 ) -> None:
     """Show the status of the cells of a run, during and after it.
 
@@ -470,7 +484,12 @@ def status(
     from segbench.report.status import newest_run
     from segbench.report.status import status as show
 
-    show(_run_folder(context.args) if context.args else newest_run(), everything=everything)
+    run = _run_folder(context.args) if context.args else newest_run()
+    if live and sys.stdout.isatty():
+        from segbench.report.watch import watch
+
+        watch(run / "run.json" if run.is_dir() else run)
+    show(run, everything=everything)
 
 
 def _run_folder(arguments: list[str]) -> Path:
@@ -525,6 +544,73 @@ def power(
     from segbench.report.status import newest_run
 
     print(to_markdown(needed(run or newest_run(), difference, wanted), difference, wanted), end="")
+
+
+@app.command()
+def compare(
+    runs: Annotated[
+        list[str],
+        typer.Argument(
+            help="Folders of two or more runs; each is compared with the first. RUN@1: its seed 1."
+        ),
+    ],
+    margin: Annotated[
+        float | None,
+        typer.Option(
+            min=0, help="Difference that does not matter; by default, the first run's `equivalent`."
+        ),
+    ] = None,
+    everything: Annotated[
+        bool, typer.Option("--all", help="Compare all metrics, not only the primary.")
+    ] = False,
+    exact: Annotated[bool, typer.Option("--exact", help="Any difference counts, however small.")] = False,
+    out_json: Annotated[
+        Path | None, typer.Option("--json", help="Also write all of it to this file.")
+    ] = None,
+    out_csv: Annotated[Path | None, typer.Option("--csv", help="Also write the scores to this file.")] = None,
+) -> None:
+    """Compare the same cells of several runs. Status 0: no score differs; 1: some do; 2: not comparable."""
+    from segbench.runs.compare_all import compare_all
+
+    with _status_on_error(2):
+        status = compare_all(runs, margin, every=everything, exact=exact, json=out_json, csv=out_csv)
+    raise SystemExit(status)
+
+
+@app.command()
+def verify(
+    run: Annotated[str, typer.Argument(help="Folder of a run.")],
+) -> None:
+    """Compute all tables of a run again from its per-image files. Status 0: equal; 1: not; 2: gaps."""
+    from segbench.contract.run import RunDescription
+    from segbench.runs.results import run_json
+    from segbench.runs.verify import lines_of
+    from segbench.runs.verify import verify as check
+
+    with _status_on_error(2):
+        found = check(RunDescription.read(run_json(run)))
+    for line in lines_of(found):
+        print(line)
+    raise SystemExit(found.exit_status)
+
+
+@app.command()
+def bundle(
+    run: Annotated[str, typer.Argument(help="Folder of a run.")],
+    out: Annotated[Path, typer.Option(help="Zip file to write.")],
+    with_models: Annotated[bool, typer.Option("--with-models", help="Include the trained weights.")] = False,
+    licence: Annotated[str, typer.Option(help="Licence of the archive: a name or an address.")] = "",
+    registry: Annotated[Path, typer.Option("--config", help="Folder of the registries.")] = Path("config"),
+) -> None:
+    """Write one archive of a run to publish: tables, statistics, page, origin, citations and licences."""
+    from segbench.contract.run import RunDescription
+    from segbench.runs.bundle import bundle as write
+    from segbench.runs.results import run_json
+
+    missing = write(RunDescription.read(run_json(run)), out, registry, models=with_models, licence=licence)
+    print(f"{out}: {out.stat().st_size / 1e6:.1f} MB")
+    for one in missing:
+        print(f"missing: {one}")
 
 
 @app.command()
@@ -646,12 +732,19 @@ def reference(
     write_text(out, page())
 
 
-def _guarded(command: Callable[[], None]) -> None:
+@contextmanager
+def _status_on_error(status: int) -> Iterator[None]:
+    """Print a `SegbenchError` of the block, and exit with this status."""
     try:
-        command()
+        yield
     except SegbenchError as error:
         print(f"error: {error}", file=sys.stderr)
-        raise SystemExit(1) from None
+        raise SystemExit(status) from None
+
+
+def _guarded(command: Callable[[], None]) -> None:
+    with _status_on_error(1):
+        command()
 
 
 def main() -> None:

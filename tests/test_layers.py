@@ -24,6 +24,7 @@ LAYERS = [
     {"exchange"},
     {"comparison"},
     {"report"},
+    {"runs"},
     {"catalogue"},
     {"adopt"},
     {"cli"},

@@ -157,3 +157,10 @@ class Everything(Network):
                 Prediction(semantic, Instances(scores, labels, masks), Panoptic(segments, labels, scores))
             )
         return found
+
+
+class Segments(Everything):
+    """Answers panoptic and semantic only."""
+
+    def predict(self, images: Tensor, sizes: list[tuple[int, int]]) -> list[Prediction]:
+        return [Prediction(one.semantic, None, one.panoptic) for one in super().predict(images, sizes)]

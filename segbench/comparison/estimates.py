@@ -34,14 +34,14 @@ class Estimates:
     def of_scores(self) -> tuple[np.ndarray, np.ndarray]:
         """Return the k standard errors of the scores, and their degrees of freedom."""
         images = np.diag(self.images)
-        return _combined([(images, freedom(self.deviations)), (self.seeds, self.repetitions - 1.0)])
+        return combined([(images, freedom(self.deviations)), (self.seeds, self.repetitions - 1.0)])
 
     def of_differences(self) -> tuple[np.ndarray, np.ndarray]:
         """Return the standard errors of all differences, k x k, and their degrees of freedom."""
         images = self.images_of_differences()
         own = freedom(self.deviations[:, None] - self.deviations)
         seeds = self.repetitions - 1.0
-        return _combined(
+        return combined(
             [
                 (images, own),
                 (np.broadcast_to(self.seeds[:, None], images.shape), seeds[:, None]),
@@ -65,7 +65,10 @@ def estimates(scores: list[np.ndarray]) -> Estimates:
     return Estimates(means[:, 0], covariance(without), deviations(without), variances, repetitions)
 
 
-def _combined(parts: list[tuple[np.ndarray, np.ndarray]]) -> tuple[np.ndarray, np.ndarray]:
+def combined(parts: list[tuple[np.ndarray, np.ndarray]]) -> tuple[np.ndarray, np.ndarray]:
+    """Return the standard error of a sum, and its degrees of freedom, from the (variance, freedom) of its
+    independent parts.
+    """
     variance = sum((part for part, _ in parts), np.zeros_like(parts[0][0]))
     spread = np.zeros_like(variance)
     for part, degrees in parts:

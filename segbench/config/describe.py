@@ -45,6 +45,7 @@ def describe(run: ResolvedRun) -> RunDescription:
                 card=entry.notes,
                 published=entry.published,
                 costs=entry.external.costs.columns if entry.external else {},
+                fits=entry.fits,
             )
             for name, entry in run.models.items()
         },

@@ -91,7 +91,8 @@ class PlannedCell:
     def _recipe_keys(self) -> dict[str, Any]:
         if self.recipe is None:
             return {"recipe": None}
-        apart = {"options", "inference"}
+        # weights that are selected by their predictions depend on how these are made
+        apart = {"options"} if self.recipe.select_by == "metric" else {"options", "inference"}
         if self.recipe.fit is None:
             return {"recipe": self.recipe.model_dump(mode="json", exclude=apart)}
         # the rules must know which keys are stated, defaults included

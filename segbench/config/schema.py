@@ -295,6 +295,9 @@ class RunConfig(Strict):
     checkpoint_minutes: PositiveFloat = 10.0
     """Minutes between checkpoints of a training: at most this much work is lost when a node is. At its time
     limit, and when it is told to stop, a training writes one anyway. It does not change the results."""
+    tensorboard: bool = False
+    """Write event files of each training for TensorBoard into `tensorboard/` of its cell: losses, learning
+    rate, validation, metric and throughput. It needs the package tensorboard, and does not change results."""
     max_hours: PositiveFloat | None = None
     """`segbench plan` refuses a run with more estimated hours of training, summed over the devices."""
     limits: Limits = Limits()

@@ -287,6 +287,11 @@ class Inference(Strict):
         """Number of times that the network sees an image."""
         return len(self.scales) * (1 + self.flip)
 
+    def stated_over(self, stated: Inference | None) -> Inference:
+        """Return these values with those that `stated` states in their place: what rules derived stays."""
+        keys = stated.model_fields_set if stated else ()
+        return self.model_copy(update={key: getattr(stated, key) for key in keys})
+
     def faults(self, *, semantic: bool) -> Iterator[tuple[str, str, str]]:
         """Find keys that a network does not support.
 
@@ -399,11 +404,17 @@ class Recipe(Strict):
     validate_every: PositiveInt | None = None
     """Compute the loss on the `val` split after every so many iterations. The evaluation split is never used.
     """
+    validation_images: NonNegativeInt = 100
+    """Number of images of the `val` split, spread evenly over it, on which each validation also computes the
+    primary metric of the network's task, as the evaluation does. 0: only the loss."""
+    select_by: Literal["loss", "metric"] = "loss"
+    """What `select: best` and `patience` go by: the lowest validation loss, or the highest value of the
+    primary metric on `validation_images`. With `metric`, a change of `inference` retrains the network."""
     patience: PositiveInt | None = None
-    """Stop after so many validations in a row without a lower loss than before. The learning rates are those
-    of the whole schedule. null: never."""
+    """Stop after so many validations in a row without a lower loss, or higher metric (`select_by`), than
+    before. The learning rates are those of the whole schedule. null: never."""
     select: Literal["last", "best"] = "last"
-    """Weights to predict with: those after the last iteration, or those with the lowest validation loss."""
+    """Weights to predict with: those after the last iteration, or the best ones of all validations."""
     options: dict[str, float | int | str | bool | list | dict | None] = {}
     """Arguments of the network's constructor that override those of its entry, such as loss weights."""
 
@@ -426,4 +437,6 @@ class Recipe(Strict):
             raise ValueError("select: best needs validate_every")
         if self.patience and self.validate_every is None:
             raise ValueError("patience needs validate_every")
+        if self.select_by == "metric" and not (self.validate_every and self.validation_images):
+            raise ValueError("select_by: metric needs validate_every and validation_images")
         return self

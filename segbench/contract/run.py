@@ -9,6 +9,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from segbench.contract.card import Published
+from segbench.contract.needs import Needs
 from segbench.contract.report import ReportOptions
 from segbench.contract.scores import PRIMARY
 from segbench.contract.view import Name, Task
@@ -96,6 +97,8 @@ class ModelDescription(BaseModel):
     published: list[Published] = []
     costs: dict[str, float] = Field(default={}, exclude_if=lambda costs: not costs)
     """Stated costs of external predictions, by column of cells.csv."""
+    fits: Needs = Field(default=Needs(), exclude_if=lambda needs: needs == Needs())
+    """What a network needs to see, for fitted recipes."""
 
 
 class RunDescription(BaseModel):

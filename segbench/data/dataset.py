@@ -257,6 +257,12 @@ class Split:
         images = ((stem, suffix) for stem, suffix in parts if suffix.lower() in IMAGE_SUFFIXES)
         return [ImageRecord(i, folder, stem, suffix) for i, (stem, suffix) in enumerate(images, 1)]
 
+    def part(self, images: list[ImageRecord]) -> Split:
+        """Return the split with some of its images only, which keep their ids."""
+        part = Split(self.dataset, self.name)
+        part.images = images
+        return part
+
     def __len__(self) -> int:
         return len(self.images)
 

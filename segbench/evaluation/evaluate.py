@@ -77,18 +77,10 @@ def evaluate(
         )
     split = dataset.split(index["split"])
     predicted = PredictionFolder(split, predictions, index["parts"], index["task"], options.min_score)
-    tasks = {task: _settings(dataset, task, predicted, options) for task in predicted.sources}
-    group_of = split.groups()
-    groups = tuple(group_of.get(record.stem) for record in split) if group_of else None
-    metadata = Metadata(options, tasks, tuple(record.id for record in split), groups)
-    with Writer(out / "per_image.parquet", metadata) as writer:
-        for task, settings in tasks.items():
-            log.info("scoring %s (%s)", task, settings.conversion or "as predicted")
-            predicted.open(task)
-            job = _COMPARE[task](split, predicted, settings, options)
-            for batch in spread(job, split.images):
-                writer.add(batch)
-            writer.flush()
+    tasks = {task: settings_of(dataset, task, predicted, options) for task in predicted.sources}
+    for task, settings in tasks.items():
+        log.info("scoring %s (%s)", task, settings.conversion or "as predicted")
+    write_statistics(split, predicted, tasks, out / "per_image.parquet", options=options, spread=spread)
     figures: dict[str, Any] = {}
     further: list[Score] = []
     by_case = "semantic" in tasks and "cases" in options.families and not dataset.info.overlapping
@@ -116,9 +108,41 @@ def evaluate(
     write_scores(Statistics(out / "per_image.parquet"), out, further, **figures)
 
 
-def _settings(
+def write_statistics(
+    split: Split,
+    predicted: PredictionFolder,
+    tasks: dict[Task, TaskSettings],
+    out: Path,
+    *,
+    options: EvaluationOptions,
+    spread: Spread,
+) -> None:
+    """Write the per-image statistics of the images of a split to the file `out`.
+
+    Args:
+        split: the images.
+        predicted: their predictions.
+        tasks: settings of each task to score, see `settings_of`.
+        out: the file.
+        options: options of the evaluation.
+        spread: how jobs are spread over processes.
+    """
+    group_of = split.groups()
+    groups = tuple(group_of.get(record.stem) for record in split) if group_of else None
+    metadata = Metadata(options, tasks, tuple(record.id for record in split), groups)
+    with Writer(out, metadata) as writer:
+        for task, settings in tasks.items():
+            predicted.open(task)
+            job = _COMPARE[task](split, predicted, settings, options)
+            for batch in spread(job, split.images):
+                writer.add(batch)
+            writer.flush()
+
+
+def settings_of(
     dataset: Dataset, task: Task, predicted: PredictionFolder, options: EvaluationOptions
 ) -> TaskSettings:
+    """Return the classes of a task, and how it is scored."""
     source = predicted.sources[task]
     crowded = math.ceil(dataset.info.max_instances / 100) * 100
     return TaskSettings(

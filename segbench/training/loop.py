@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import copy
 import functools
 import logging
 import math
@@ -13,7 +14,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -41,7 +42,7 @@ from segbench.fitting.fit import fitted
 from segbench.fitting.situation import Derived
 from segbench.models.layers.transfer import download, upload
 from segbench.models.network import Network, SemanticNetwork
-from segbench.models.saved import build_network, load_backbone_weights
+from segbench.models.saved import Model, build_network, load_backbone_weights
 from segbench.models.weights.public import (
     check_classes,
     copy_public_weights,
@@ -59,10 +60,10 @@ log = logging.getLogger(__name__)
 
 @dataclass
 class Progress:
-    """Whether the validation loss still falls."""
+    """Whether the validation loss, or the negative metric (`select_by`), still falls."""
 
     lowest: float = math.inf
-    """Lowest loss so far."""
+    """Lowest value so far."""
     waited: int = 0
     """Number of validations since."""
 
@@ -70,6 +71,15 @@ class Progress:
         """Count a validation."""
         self.waited = 0 if loss < self.lowest else self.waited + 1
         self.lowest = min(self.lowest, loss)
+
+
+class Validated(NamedTuple):
+    """What a validation has found."""
+
+    loss: float
+    """Mean total loss over the validation images."""
+    score: float | None = None
+    """The primary metric, if it is computed."""
 
 
 class Training:
@@ -301,17 +311,22 @@ class Training:
         return self.validation is not None and every is not None and (last or self.iteration % every == 0)
 
     @torch.no_grad()
-    def validate(self, stopped: Callable[[], bool]) -> float | None:
-        """Compute the mean total loss over the validation images.
+    def validate(
+        self,
+        stopped: Callable[[], bool],
+        measure: Callable[[Model, Callable[[], bool]], float | None] | None = None,
+    ) -> Validated | None:
+        """Compute the mean total loss over the validation images, and the primary metric.
 
-        The average of the weights is validated if there is one. With `select: best`, the weights of the
-        lowest loss so far are kept.
+        The average of the weights is validated if there is one. With `select: best`, the best weights so far
+        are kept.
 
         Args:
             stopped: returns whether this process was told to stop.
+            measure: computes the metric of a network, or returns None if any process was told to stop.
 
         Returns:
-            The loss, or None if any process was told to stop before the end.
+            Loss and metric, or None if any process was told to stop before the end.
         """
         assert self.validation is not None
         state = random_state(self.precision.device)
@@ -329,18 +344,30 @@ class Training:
             losses = self._losses(self.network.losses, *batch)
             loss = functools.reduce(operator.add, (one.float() for one in losses.values()))
             total += loss  # read once, at the end: each reading waits for the device
+        stop = parallel.any_of(stopped())[0]
+        score = measure(self._copied_model(), stopped) if measure and not stop else None
         if current:
             self.network.load_state_dict(current)
         self.train_mode()
         set_random_state(state, self.precision.device)
-        if parallel.any_of(stopped())[0]:
+        if stop or (measure and score is None):
             return None
-        mean = parallel.summed(total).item() / len(self.validation)
-        self.keep_if_best(mean)
-        return mean
+        found = Validated(parallel.summed(total).item() / len(self.validation), score)
+        self.keep_if_best(found)
+        return found
 
-    def keep_if_best(self, loss: float) -> None:
+    def _copied_model(self) -> Model:
+        """Return a copy of the network: what a prediction leaves in it must not reach the training."""
+        info = self.info
+        network = copy.deepcopy(self.network)
+        return Model(network, self.spec, "", info.name, info.mean, info.std, info.levels)
+
+    def keep_if_best(self, found: Validated) -> None:
         """Count a validation, and keep the current weights if the recipe selects the best and these are."""
+        if self.recipe.select_by == "loss":
+            loss = found.loss
+        else:  # an undefined score is never the best
+            loss = math.inf if found.score is None or math.isnan(found.score) else -found.score
         self.progress.add(loss)
         if self.recipe.select == "best" and (self.best is None or loss < self.best["loss"]):
             last = self._last_weights

@@ -1,14 +1,20 @@
 from __future__ import annotations
 
+import io
 import json
 import os
 import time
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 
+from segbench.contract.run import RunDescription
+from segbench.contract.view import Category
+from segbench.data.writing.measure import TruthStatistics
 from segbench.errors import SegbenchError
 from segbench.report.status import newest_run, status
+from segbench.report.watch import drawn, watch
 
 SEEDS = {0: "running", 1: "failed", 2: "ok", 3: None}
 
@@ -82,3 +88,67 @@ def test_the_newest_run_is_the_default(run: Path) -> None:
     assert newest_run(results) == run / "run.json"
     with pytest.raises(SegbenchError, match="no run has been started here"):
         newest_run(results / "older")
+
+
+def test_the_newest_metric_of_a_validation_is_shown(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    history = run / "cells/street/unet/seed0/history.partial.csv"
+    rows = [f"{i},1.5,{i},{'0.5,0.625' if i == 2 else ','}" for i in range(1, 5)]
+    header = "iteration,total,seconds,validation,validation_score"
+    history.write_text("\n".join([header, *rows]) + "\n")
+    status(run)
+    assert "train 4/150, loss 1.5, validation 0.625, 0:02:26 left" in capsys.readouterr().out
+
+
+def with_fitted_recipe(run: Path) -> None:
+    """Let the recipe derive its iterations from a dataset of two classes and 1,600 images."""
+    measures = TruthStatistics(
+        [Category(id=1, name="a", isthing=False, color=(1, 1, 1))], background=True, overlapping=False
+    )
+    measures.add(8, 8, None, [])
+    statistics = {**measures.result().model_dump(), "images": 1600}
+    (run.parent / "data").mkdir()
+    info = {"categories": [{"id": 1, "name": "a", "isthing": False, "color": [1, 1, 1]}]}
+    (run.parent / "data" / "dataset.json").write_text(json.dumps({**info, "statistics": statistics}))
+    recipe = {"iterations": None, "batch_size": 2, "pretrained": "resnet50", "fit": {"iterations": 100}}
+    description = json.loads((run / "run.json").read_text())
+    description["config_yaml"] = json.dumps({"recipes": {"unet": {"street": recipe}}})
+    description["models"] = {"unet": {"title": "U-Net"}}
+    (run / "run.json").write_text(json.dumps(description))
+
+
+def test_iterations_of_a_fitted_recipe(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The factor is the fourth root of 16."""
+    with_fitted_recipe(run)
+    status(run)
+    assert "train 30/200, loss 0.1, 0:05:40 left" in capsys.readouterr().out
+    (run.parent / "data" / "dataset.json").unlink()
+    status(run)
+    assert "train 30/?, loss 0.1, last sign" in capsys.readouterr().out
+
+
+def test_watching_ends_with_the_last_cell(run: Path) -> None:
+    console, waits = Console(file=io.StringIO(), width=200, force_terminal=False), []
+
+    def pause(seconds: float) -> None:
+        waits.append(seconds)
+        for seed in (0, 3):  # the running cell ends, and the pending one
+            cell = run / f"cells/street/unet/seed{seed}"
+            written = {
+                "step": "evaluate",
+                "state": "ok" if seed else "failed",
+                "reason": "no truth",
+                "log": "",
+            }
+            (cell / "state.json").write_text(json.dumps(written))
+            (cell / "scores.csv").touch()
+
+    shown, over = drawn(RunDescription.read(run / "run.json"))
+    assert not over
+    console.print(shown)
+    text = console.file.getvalue()  # type: ignore[attr-defined]
+    assert "street: 1 running, 1 failed, 1 ok, 1 pending" in text
+    assert "street/unet/seed0" in text and "30/150" in text and "4 min" in text
+    assert "street/unet/seed1: failed: loss is nan" in text
+    watch(run / "run.json", console, pause)
+    assert len(waits) == 1
+    assert "street: 2 failed, 2 ok" in console.file.getvalue()  # type: ignore[attr-defined]

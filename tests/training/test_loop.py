@@ -18,7 +18,7 @@ from segbench.errors import SegbenchError
 from segbench.models.layers.backbones import Backbone
 from segbench.models.saved import load_model
 from segbench.training import parallel
-from segbench.training.loop import Progress, Training
+from segbench.training.loop import Progress, Training, Validated
 
 CPU = torch.device("cpu")
 SGD = {"name": "sgd", "lr": 0.1, "momentum": 0.0, "weight_decay": 0.0}
@@ -98,9 +98,10 @@ def test_patience_ends_a_training_early(run, tmp_path, monkeypatch) -> None:
     recipe = {"iterations": 12, "validate_every": 2, "patience": 2, "select": "best"}
     losses = {2: 1.0, 4: 1.5, 6: 1.2, 8: 0.1}
 
-    def validate(self: Training, stopped: Any) -> float:
-        self.keep_if_best(losses[self.iteration])
-        return losses[self.iteration]
+    def validate(self: Training, stopped: Any, measure: Any) -> Validated:
+        found = Validated(losses[self.iteration])
+        self.keep_if_best(found)
+        return found
 
     monkeypatch.setattr(Training, "validate", validate)
     result = run("a", make_spec(**recipe))

@@ -26,6 +26,7 @@ from segbench.jobs.fingerprint import fingerprint
 from segbench.jobs.locks import hold, place_of_locks, share
 from segbench.jobs.missing import without_missing
 from segbench.jobs.signatures import remember_signatures
+from segbench.jobs.training_code import training_code
 from segbench.prediction.runner.origin import is_made_from, origin
 
 remember_signatures()
@@ -175,6 +176,14 @@ def must_predict(wildcards):
         return not is_made_from(folder, made_from)
     except (OSError, SegbenchError):  # not trained yet
         return True
+
+
+def inference_in_training(wildcards):
+    """How a training predicts for its validations. It decides weights only if these are selected by it: the
+    specification of the cell then has it, too.
+    """
+    cell = cell_of(wildcards)
+    return cell.inference if cell.recipe.validate_every else "{}"
 
 
 def gpus_to_score(wildcards):

@@ -22,15 +22,20 @@ rule train:
         device=CONFIG.device,
         workers=CONFIG.workers,
         checkpoint_minutes=str(CONFIG.checkpoint_minutes),
+        inference=inference_in_training,
+        events="--tensorboard" if CONFIG.tensorboard else "--no-tensorboard",
     params:
         data=lambda w, input: Path(input.data).parent,
         out=lambda w, output: Path(output[0]).parent,
         spec=lambda w: cell_of(w).spec,
         weights=lambda w, input: ["--weights", *input.weights] if input.weights else [],
         code=lambda w: code_of(
-            "segbench.training.loop", cell_of(w).class_path, RUN.loader(cell_of(w))
+            *training_code(cell_of(w).recipe),
+            cell_of(w).class_path,
+            RUN.loader(cell_of(w)),
         ),
     shell:
         "segbench train --data {params.data:q} --out {params.out:q} --spec {params.spec:q} {params.weights:q}"
         " --threads {threads:q} --workers {resources.workers:q} --device {resources.device:q}"
-        " --checkpoint-minutes {resources.checkpoint_minutes:q} --log {log:q}"
+        " --checkpoint-minutes {resources.checkpoint_minutes:q} --inference {resources.inference:q}"
+        " {resources.events} --log {log:q}"

@@ -285,10 +285,11 @@ class Estimator:
         return figures.recipe.gpus if self.device.gpu else 1
 
     def _validations(self, figures: Figures) -> float:
-        """Number of images that are validated during the training."""
+        """Number of images that are validated during the training, by their loss or their metric."""
         every = figures.recipe.validate_every
         images = figures.scene.counted.get("val", 0) if figures.scene.evaluated != "val" else 0
-        return figures.iterations / every * images if every else 0
+        scored = min(images, figures.recipe.validation_images)
+        return figures.iterations / every * (images + scored) if every else 0
 
     def _count(self, network: Network) -> Counted:
         if network.key not in self._counts:

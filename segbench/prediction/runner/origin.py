@@ -8,12 +8,11 @@ This module does not import torch.
 from __future__ import annotations
 
 import hashlib
-import zipfile
 from pathlib import Path
 from typing import Any
 
-from segbench.errors import SegbenchError
 from segbench.files import read_json, write_json
+from segbench.models.digest import model_digest
 
 RECORD = "made_from.json"
 
@@ -37,22 +36,6 @@ def origin(data: Path, model: Path | None, code: str, arguments: list[str]) -> d
         "code": code,
         "arguments": arguments,
     }
-
-
-def model_digest(path: Path) -> str:
-    """Hash names, sizes and checksums of the parts of a model.pt, a zip file, without reading its weights.
-
-    Raises:
-        SegbenchError: the file is no zip file.
-    """
-    try:
-        with zipfile.ZipFile(path) as file:
-            parts = [(part.filename, part.file_size, part.CRC) for part in file.infolist()]
-    except zipfile.BadZipFile as error:
-        raise SegbenchError(
-            f"cannot be read ({error})", where=path, remedy="remove the file and make it again"
-        ) from error
-    return hashlib.sha256(repr(parts).encode()).hexdigest()
 
 
 def is_made_from(predictions: Path, wanted: dict[str, Any]) -> bool:

@@ -71,10 +71,7 @@ def _predict(
     dataset = Dataset(dataset_root)
     split = dataset.split(split_name or dataset.info.evaluation_split)
     check_classes(trained, dataset, model)
-    feeding = trained.spec.recipe.inference
-    if inference:  # what the rules have derived stays, where nothing else is stated
-        stated = {key: getattr(inference, key) for key in inference.model_fields_set}
-        feeding = feeding.model_copy(update=stated)
+    feeding = trained.spec.recipe.inference.stated_over(inference)
     precision = Precision.of(trained.spec.recipe.precision, where)
     stopwatch = Stopwatch(Predictor(trained, feeding, precision), where)
     started = logged = time.monotonic()

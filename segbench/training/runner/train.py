@@ -6,7 +6,8 @@ Files in the folder of the cell until its predictions are made (see `remove_chec
     history.partial.csv    one row per iteration
 Files after the training:
     model.pt               weights, specification, classes, normalisation
-    history.csv            iteration, epoch, lr, loss_<name>, total, grad_norm, validation, seconds, ...
+    history.csv            iteration, epoch, lr, loss_<name>, total, grad_norm, validation, validation_score,
+                           seconds, ...
     training.json          time, memory, speed, machine, versions and checksums of the sources
 The first three are not outputs of the workflow. Snakemake deletes the outputs of a job that failed, or that
 ended after Snakemake itself was killed. Such a training runs again, and continues from its checkpoint.
@@ -27,12 +28,14 @@ from typing import Any
 import torch
 
 from segbench.contract.cell import CellSpec
+from segbench.contract.recipe import Inference
 from segbench.data.dataset import Dataset
 from segbench.errors import SegbenchError
 from segbench.files import atomic_path, read_json, write_json
 from segbench.jobs.fingerprint import fingerprint
 from segbench.jobs.locks import alone_in
 from segbench.jobs.state import CHECKPOINT, Stopped
+from segbench.jobs.training_code import training_code
 from segbench.models.saved import save_model
 from segbench.training import parallel
 from segbench.training.loop import Training
@@ -44,12 +47,14 @@ from segbench.training.runner.checkpoint import (
     save_checkpoint,
     weights_digest,
 )
+from segbench.training.runner.events import events_in
 from segbench.training.runner.history import History
 from segbench.training.runner.lease import leased
 from segbench.training.runner.processes import run_on
 from segbench.training.runner.progress import TrainingProgress
 from segbench.training.runner.provenance import peak_memory, provenance, sha256
 from segbench.training.runner.signals import StopSignals, handling
+from segbench.training.runner.validation import Measure, ValidationScore
 
 log = logging.getLogger(__name__)
 
@@ -65,6 +70,9 @@ def train(
     device: str = "auto",
     checkpoint_every: float = 600.0,
     stop_at: float | None = None,
+    measure: Measure | None = None,
+    inference: Inference | None = None,
+    tensorboard: bool = False,
 ) -> None:
     """Train one cell; continue from its checkpoint if there is one.
 
@@ -78,6 +86,9 @@ def train(
         device: auto, cpu, cuda or cuda:<n>, see `leased`.
         checkpoint_every: seconds between checkpoints.
         stop_at: Unix time of a limit; the training stops before it.
+        measure: computes the primary metric at each validation; None: only the loss is computed.
+        inference: how images are predicted for it, beyond what the rules derive.
+        tensorboard: write event files for TensorBoard.
 
     Raises:
         SegbenchError: a loss is not finite, the data is bad, memory runs out (`OutOfMemory`), or the time
@@ -92,7 +103,7 @@ def train(
             log.info("%s: another process has trained this cell meanwhile", out)
             return
         with leased(device, spec.recipe.gpus) as devices:
-            options = (weights, workers, threads, checkpoint_every, stop_at)
+            options = (weights, workers, threads, checkpoint_every, stop_at, measure, inference, tensorboard)
             run_on(devices, _train, dataset_root, spec, out, *options)
 
 
@@ -111,7 +122,7 @@ def sources(dataset_root: Path, spec: CellSpec, weights: Path | None) -> dict[st
         "data": sha256(dataset_root / "dataset.json"),
         "archives": Dataset(dataset_root).info.archives,
         "weights": sha256(weights) if weights else None,
-        "code": fingerprint("segbench.training.loop", spec.class_path.partition(":")[0]),
+        "code": fingerprint(*training_code(spec.recipe), spec.class_path.partition(":")[0]),
     }
 
 
@@ -146,6 +157,9 @@ def _train(
     threads: int | None,
     checkpoint_every: float,
     stop_at: float | None,
+    measure: Measure | None,
+    inference: Inference | None,
+    tensorboard: bool,
 ) -> None:
     if device.type == "cuda":
         torch.cuda.set_device(device)
@@ -155,17 +169,39 @@ def _train(
     remedy = "use a smaller batch_size or crop, more accumulate, or a device with more memory"
     with handling(stop.receive), memory_errors(f"training {spec.class_path}", remedy):
         training = Training(dataset_root, spec, weights, device)
-        attempt = Attempt(training, out, sources(dataset_root, spec, weights))
+        score = _validation_score(training, measure, inference, out)
+        attempt = Attempt(training, out, sources(dataset_root, spec, weights), score, tensorboard)
         if training.iterations:
             attempt.run(stop, workers, checkpoint_every)
         if parallel.rank() == 0:
             attempt.finish()
 
 
+def _validation_score(
+    training: Training, measure: Measure | None, inference: Inference | None, out: Path
+) -> ValidationScore | None:
+    if measure is None or training.validation is None or not training.iterations:
+        return None
+    recipe, name = training.recipe, training.info.validation_split
+    if not recipe.validation_images or name is None:
+        return None
+    feeding = recipe.inference.stated_over(inference)
+    split = training.dataset.split(name)
+    return ValidationScore(measure, split, recipe.validation_images, feeding, training.precision, out)
+
+
 class Attempt:
     """One attempt at a training: load its checkpoint, run it, save it, and write its results."""
 
-    def __init__(self, training: Training, out: Path, sources: dict[str, Any]) -> None:
+    def __init__(
+        self,
+        training: Training,
+        out: Path,
+        sources: dict[str, Any],
+        score: ValidationScore | None = None,
+        tensorboard: bool = False,
+    ) -> None:
+        self.score, self.tensorboard = score, tensorboard
         self.training, self.recipe, self.out = training, training.recipe, out
         self.checkpoint_path, self.history_path = out / CHECKPOINT, out / HISTORY
         self.sources = sources
@@ -192,21 +228,26 @@ class Attempt:
         writes = parallel.rank() == 0
         with (
             closing(History(self.history_path, training.iteration)) if writes else nullcontext() as history,
+            events_in(self.out, training.iteration, self.tensorboard and writes) as events,
             TrainingProgress(training.iteration, iterations) as progress,
         ):
             while self.row or not training.done:
                 started = time.monotonic()
                 row = self.row = self.row or training.step(batches)
                 signals.reserve(1.5 * (time.monotonic() - started) + self.saving)
-                row["validation"] = None
+                row |= dict.fromkeys(["validation", *(["validation_score"] if self.score else [])])
                 if training.validation_due():
-                    row["validation"] = training.validate(lambda: bool(signals.received))
-                    if row["validation"] is None:
+                    found = training.validate(lambda: bool(signals.received), self.score)
+                    if found is None:
                         self._stop(signals)
+                    else:
+                        row["validation"] = found.loss
+                        row |= {"validation_score": found.score} if self.score else {}
                 self.row = None
                 self.seconds = seconds_before + time.monotonic() - began
                 if history:
                     history.append(row | {"seconds": round(self.seconds, 3)})
+                    events.add(row, self.score.metric if self.score else "")
                     progress.show(training.iteration, row["total"], row["images_per_second"])
                 due = time.monotonic() - saved >= checkpoint_every
                 stop, save = parallel.any_of(bool(signals.received), due)
@@ -233,6 +274,7 @@ class Attempt:
                 "crop": self.recipe.augment.crop_size,
                 "images": images,
                 "fit": [one._asdict() for one in training.derived],
+                "validation": self.score and self.score.described(),
                 "selected_iteration": training.best["iteration"] if training.best else training.iteration,
                 "seconds": self.seconds if trained else None,
                 "images_per_second": images / self.seconds if trained else None,
@@ -286,6 +328,7 @@ class Attempt:
                 "seconds": self.seconds,
                 "memory": self._peak_memory(),
                 "row": self.row,
+                "metric": self.score.metric if self.score else "",
             }
             save_checkpoint(self.checkpoint_path, own | state)
         self.saving = time.monotonic() - began
@@ -300,6 +343,8 @@ class Attempt:
             self.training.load_state({"optimizer": self.training.optimizer.state_dict()} | state)
             self.memory, self.seconds = operator.index(state["memory"]), float(state["seconds"])
             self.row = state["row"] and {**state["row"]}
+            if self.score:
+                self.score.metric = str(state["metric"])
         except (KeyError, TypeError, ValueError, IndexError, AttributeError, RuntimeError) as error:
             raise SegbenchError(
                 f"does not fit its training ({(str(error) or type(error).__name__).splitlines()[0]})",
