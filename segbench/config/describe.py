@@ -16,7 +16,13 @@ def describe(run: ResolvedRun) -> RunDescription:
         recipe=config.recipe,
         cells=[
             CellDescription(
-                dataset=c.dataset, model=c.model, seed=c.seed, fold=c.fold, task=c.task, control=c.control
+                dataset=c.dataset,
+                model=c.model,
+                seed=c.seed,
+                fold=c.fold,
+                task=c.task,
+                control=c.control,
+                start="/".join(c.earlier) if c.earlier else None,
             )
             for c in run.cells
         ],

@@ -41,6 +41,8 @@ class CellDescription(BaseModel):
     task: Task
     """Task that the network is trained on."""
     control: bool = False
+    start: str | None = Field(default=None, exclude_if=_is_none)
+    """Name of the cell whose weights the training starts from."""
 
     @property
     def name(self) -> str:

@@ -243,38 +243,6 @@ def test_weights_that_do_not_suit_are_refused_with_the_reason(
         train(shapes, backbone, tmp_path / "refused", threads=1)
 
 
-def fcn(stride: int, **recipe: Any) -> CellSpec:
-    """FCN-32s, 16s or 8s on a small backbone."""
-    small = {"iterations": 2, "batch_size": 2, "augment": {"crop": [32, 32]}} | recipe
-    options = {"backbone": "test_resnet", "stride": stride}
-    return CellSpec(
-        class_path="segbench.models.fcn:FCN", options=options, task="semantic", seed=0, recipe=Recipe(**small)
-    )
-
-
-def test_a_staged_training_goes_on_from_the_coarser_network(run, tmp_path: Path) -> None:
-    """FCN-16s begins as FCN-32s: the skip scores 0, and the new upsampling is bilinear."""
-    run("32", fcn(32))
-    record = run("16", fcn(16, init_from="fcn32s", optimizer={"lr": 1e-12}), weights=tmp_path / "32/model.pt")
-    coarse, fine = (load_model(tmp_path / n / "model.pt", torch.device("cpu")).network for n in ("32", "16"))
-    shared = {k: v for k, v in coarse.state_dict().items() if k.startswith(("backbone.", "scores.32."))}
-    own = fine.state_dict()
-    for name, value in shared.items():
-        if value.is_floating_point() and "running_" not in name:
-            torch.testing.assert_close(own[name], value, rtol=0, atol=1e-9)
-    assert len(shared) > 10 and coarse.scores["32"].weight.abs().sum() > 0
-    assert own["upsample.weight"].shape != coarse.state_dict()["upsample.weight"].shape
-    assert record["sources"]["weights"] == sha256(tmp_path / "32/model.pt")
-
-
-def test_a_network_of_another_kind_is_no_beginning(run, tmp_path: Path) -> None:
-    run("other", make_spec())
-    with pytest.raises(SegbenchError, match="name a network of the same kind"):
-        run("16", fcn(16, init_from="other"), weights=tmp_path / "other/model.pt")
-    with pytest.raises(SegbenchError, match="requires the weights 'other'"):
-        run("16", fcn(16, init_from="other"))
-
-
 def test_rgb_weights_train_on_images_of_other_channels(shapes: Path, ours: Path) -> None:
     view = Dataset(shapes).view("semantic")
     trained = CellSpec(**UNET, recipe=Recipe(iterations=1, batch_size=1))
