@@ -18,7 +18,8 @@ LONGEST = 2**26
 def trained_class(path: Path) -> str:
     """Return the Python path of the network in a `model.pt`.
 
-    The file is a zip file of `torch.save`. Its pickle is only scanned for the text that follows the key `spec`.
+    The file is a zip file of `torch.save`. Its pickle is only scanned, for the text after the key
+    `spec`.
 
     Args:
         path: the file.
@@ -37,7 +38,9 @@ def trained_class(path: Path) -> str:
             spec = json.loads(_text_after("spec", file.read(part)))
         return str(spec["class_path"])
     except Exception as error:  # a damaged file can make the readers raise anything
-        raise SegbenchError(f"is no model.pt of a training ({error!r:.80})", where=path, remedy=remedy) from error
+        raise SegbenchError(
+            f"is no model.pt of a training ({error!r:.80})", where=path, remedy=remedy
+        ) from error
 
 
 def _text_after(key: str, pickled: bytes) -> str:

@@ -50,7 +50,8 @@ def impossible_starts(cells: Iterable[PlannedCell], config: RunConfig) -> Iterat
         else:
             if following == cell.key == cell.earlier:
                 yield Problem(
-                    _where(cell), "starts from itself; name another cell, or limit the override with `datasets`"
+                    _where(cell),
+                    "starts from itself; name another cell, or limit the override with `datasets`",
                 )
             elif following == cell.key:
                 names = " <- ".join("/".join(key) for key in [*way, following])
@@ -64,7 +65,9 @@ def _absent(
     dataset, model, _ = earlier
     folds, own = config.folds_of(dataset), config.folds_of(cell.dataset)
     if dataset not in config.datasets:
-        return f"the run has no dataset '{dataset}'{did_you_mean(dataset, config.datasets)}; add it to datasets"
+        return (
+            f"the run has no dataset '{dataset}'{did_you_mean(dataset, config.datasets)}; add it to datasets"
+        )
     if folds is not None and folds != own:
         return (
             f"{dataset} has {folds} folds and {cell.dataset} has {own or 'none'}; give both the same number "
@@ -109,7 +112,9 @@ def _related(one: str, other: str) -> bool:
 
 
 def _unrelated(cell: PlannedCell, source: str, found: str) -> str:
-    return f"{source} is a {found}, and {cell.model} a {cell.class_path}; start from a network of the same class"
+    return (
+        f"{source} is a {found}, and {cell.model} a {cell.class_path}; start from a network of the same class"
+    )
 
 
 def _where(cell: PlannedCell) -> str:

@@ -441,7 +441,9 @@ class Recipe(Strict):
                 "give `pretrained` (of the backbone) or `weights` (of the whole network), not both"
             )
         if self.weights and self.init_from:
-            raise ValueError("give `weights` (public ones) or `init_from` (those of another training), not both")
+            raise ValueError(
+                "give `weights` (public ones) or `init_from` (those of another training), not both"
+            )
         if self.iterations is None and (self.fit is None or self.fit.iterations is None):
             raise ValueError("give `iterations`, or `fit` with `iterations`")
         if self.iterations == 0 and not self.weights:

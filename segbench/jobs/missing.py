@@ -56,7 +56,9 @@ def without_missing(run: ResolvedRun) -> ResolvedRun:
         cells=[cell for cell in cells if cell not in stranded],
         skipped=[pair for pair in run.skipped if pair.dataset not in absent]
         + [
-            SkippedPair(dataset=d, model=m, reason=f"starts from {first[1]} on {first[0]}, which cannot be trained")
+            SkippedPair(
+                dataset=d, model=m, reason=f"starts from {first[1]} on {first[0]}, which cannot be trained"
+            )
             for (d, m), first in skipped.items()
         ],
         missing=missing,

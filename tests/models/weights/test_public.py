@@ -12,7 +12,6 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from tiny_networks import make_spec
 from torch import nn
 from torchvision.models.detection.backbone_utils import _resnet_fpn_extractor
 from torchvision.models.detection.faster_rcnn import FastRCNNPredictor, TwoMLPHead
@@ -33,7 +32,6 @@ from segbench.errors import SegbenchError
 from segbench.models.saved import build_network, load_model
 from segbench.models.weights.public import copy_public_weights, public_network
 from segbench.prediction.runner.predict import predict
-from segbench.training.runner.provenance import sha256
 from segbench.training.runner.train import train
 
 IMAGENET = {"mean": [0.485, 0.456, 0.406], "std": [0.229, 0.224, 0.225]}

@@ -32,7 +32,11 @@ def fcn(stride: int, **recipe: Any) -> CellSpec:
 def test_a_staged_training_goes_on_from_the_coarser_network(run, tmp_path: Path) -> None:
     """FCN-16s begins as FCN-32s: the skip scores 0, and the new upsampling is bilinear."""
     run("32", fcn(32))
-    record = run("16", fcn(16, init_from={"model": "fcn32s"}, optimizer={"lr": 1e-12}), weights=tmp_path / "32/model.pt")
+    record = run(
+        "16",
+        fcn(16, init_from={"model": "fcn32s"}, optimizer={"lr": 1e-12}),
+        weights=tmp_path / "32/model.pt",
+    )
     coarse, fine = (load_model(tmp_path / n / "model.pt", torch.device("cpu")).network for n in ("32", "16"))
     shared = {k: v for k, v in coarse.state_dict().items() if k.startswith(("backbone.", "scores.32."))}
     own = fine.state_dict()
