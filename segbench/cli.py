@@ -552,6 +552,26 @@ def segment(
     )
 
 
+@app.command()
+def export_model(
+    cell: Annotated[Path, typer.Argument(help="Folder of a trained cell, or its model.pt.")],
+    to: Annotated[str, typer.Option(help="onnx, or torch (a program of torch.export).")],
+    out: Annotated[
+        Path | None, typer.Option(help="File to write; by default, model.onnx or model.pt2 in the cell.")
+    ] = None,
+    data: Annotated[
+        Path | None, typer.Option(help="Folder of the converted dataset; by default, the one of the run.")
+    ] = None,
+) -> None:
+    """Write a trained semantic network for other programs, and check it on three images."""
+    set_up_logging(None)
+    if to not in ("onnx", "torch"):
+        raise typer.BadParameter("choose onnx or torch", param_hint="--to")
+    from segbench.prediction.runner.export import export_model as export
+
+    print(export(cell, to, out, data))  # type: ignore[arg-type]
+
+
 Registry = Annotated[Path, typer.Option("--config", help="Folder of the registries.")]
 
 
