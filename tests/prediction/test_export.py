@@ -20,7 +20,12 @@ from segbench.models.saved import load_model
 from segbench.prediction.runner import export, exported
 from segbench.prediction.runner.export import export_model
 
-UNET = {"class_path": "segbench.models.unet:UNet", "options": {"widths": [4, 8]}, "task": "semantic", "seed": 0}
+UNET = {
+    "class_path": "segbench.models.unet:UNet",
+    "options": {"widths": [4, 8]},
+    "task": "semantic",
+    "seed": 0,
+}
 
 
 def unet(**inference: object) -> CellSpec:
@@ -94,7 +99,9 @@ def test_a_file_that_predicts_otherwise_is_refused(
     monkeypatch.setattr(export, "write", lambda _, to, path, description: path.write_bytes(b"1"))
     for run_of_file in (wrong, lambda *_: lambda images: network(images) * torch.nan):
         monkeypatch.setattr(export, "runner", run_of_file)
-        with pytest.raises(SegbenchError, match="does not predict as the cell does on 3 images: logits differ"):
+        with pytest.raises(
+            SegbenchError, match="does not predict as the cell does on 3 images: logits differ"
+        ):
             export_model(tmp_path / "cell", "torch", data=shapes)
         assert not (tmp_path / "cell" / "model.pt2").exists()
 
@@ -116,7 +123,9 @@ def test_what_cannot_be_exported_is_said_before_the_work(
         raise RuntimeError("aten.nonzero is data-dependent\nand more")
 
     monkeypatch.setattr(export, "traced", refuse)
-    with pytest.raises(SegbenchError, match=r"cannot be exported to torch \(RuntimeError: aten.nonzero is data-"):
+    with pytest.raises(
+        SegbenchError, match=r"cannot be exported to torch \(RuntimeError: aten.nonzero is data-"
+    ):
         export_model(tmp_path / "cell", "torch", data=shapes)
 
 

@@ -10,6 +10,7 @@ from typing import Any, Literal, NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.fx.experimental import _config
 
 from segbench.importing import optional
 
@@ -51,17 +52,29 @@ def traced(network: nn.Module, channels: int, size: tuple[int, int]) -> Exported
     """
     auto = torch.export.Dim.AUTO
     example = torch.zeros(2, channels, *size)  # torch takes a size of 1 for a constant
-    program = torch.export.export(network, (example,), dynamic_shapes=({0: auto, 2: auto, 3: auto},))
-    (shape,) = (
-        node.meta["val"].shape
-        for node in program.graph.nodes
-        if node.op == "placeholder" and node.name in program.graph_signature.user_inputs
-    )
-    if all(isinstance(side, torch.SymInt) for side in (shape[0], *shape[2:])):
+    with _config.patch(backed_size_oblivious=True):  # else a padding of 0 becomes a rule for all sizes
+        program = torch.export.export(network, (example,), dynamic_shapes=({0: auto, 2: auto, 3: auto},))
+    if _takes_any_size(program, network, channels, size):
         return Exported(program, None)
     log.warning("the network does not allow other sizes; the file takes images of %d x %d only", *size)
-    example = torch.zeros(1, channels, *size)
-    return Exported(torch.export.export(network, (example,)), size)
+    return Exported(torch.export.export(network, (torch.zeros(1, channels, *size),)), size)
+
+
+@torch.inference_mode()
+def _takes_any_size(
+    program: torch.export.ExportedProgram, network: nn.Module, channels: int, size: tuple[int, int]
+) -> bool:
+    """Return whether a program gives the logits of the network at sizes that it was not traced at."""
+    run = program.module()
+    for height, width in ((size[0] + 17, size[1] + 9), (size[0] // 32 * 32 + 32, size[1] // 32 * 32 + 64)):
+        images = torch.rand(1, channels, height, width, generator=torch.Generator().manual_seed(0))
+        try:
+            found = run(images)
+        except (AssertionError, RuntimeError):  # a guard of torch.export, or shapes that do not fit
+            return False
+        if not torch.allclose(found, network(images), rtol=1e-3, atol=1e-3):
+            return False
+    return True
 
 
 def write(exported: Exported, to: Format, path: Path, description: dict[str, Any]) -> None:
