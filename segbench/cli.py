@@ -616,20 +616,77 @@ def bundle(
 @app.command()
 def segment(
     model: Annotated[Path, typer.Argument(help="A trained model.pt.")],
-    inputs: Annotated[list[Path], typer.Argument(help="Images, folders of images, or videos.")],
+    inputs: Annotated[
+        list[Path], typer.Argument(help="Images, videos, folders of both, or patterns such as 'in/**/*.png'.")
+    ],
     out: Out,
+    paint: Annotated[
+        bool, typer.Option("--paint/--no-paint", help="Paint the prediction over each image and video.")
+    ] = True,
+    masks: Annotated[
+        bool, typer.Option("--masks", help="Label maps: masks/*.png, and the names in masks/classes.json.")
+    ] = False,
+    coco: Annotated[
+        bool, typer.Option("--coco", help="COCO results of all objects: coco/results.json, coco/images.json.")
+    ] = False,
+    panoptic: Annotated[
+        bool, typer.Option("--panoptic", help="COCO's panoptic format: panoptic/*.png, panoptic.json.")
+    ] = False,
+    csv: Annotated[
+        bool, typer.Option("--csv", help="Tables of objects and classes: objects.csv, counts.csv.")
+    ] = False,
+    min_score: Annotated[
+        float,
+        typer.Option(min=0, max=1, help="Objects below this score do not count; COCO results have all."),
+    ] = 0.5,
+    batch: Annotated[
+        int | None,
+        typer.Option(min=1, help="Images of one size in a forward pass; by default, as in the recipe."),
+    ] = None,
     device: Device = "auto",
     show: Annotated[
         str, typer.Option(help="Channels to paint on: one, or three as red, green, blue, such as 4,3,2.")
     ] = "",
 ) -> None:
-    """Apply a trained network to your own images or videos, and paint the predictions over them."""
+    """Apply a trained network to your own images or videos: painted pictures, masks, COCO files, tables."""
     set_up_logging(None)
     from segbench.prediction.runner.media import predict_files
 
     if show and not re.fullmatch(r"\d+(,\d+,\d+)?", show):
         raise typer.BadParameter("write one or three numbers, such as 1 or 4,3,2", param_hint="--show")
-    predict_files(model, inputs, out, device=device, show=[int(n) for n in show.split(",") if n])
+    asked = {"paint": paint, "masks": masks, "coco": coco, "panoptic": panoptic, "csv": csv}
+    if not any(asked.values()):
+        raise typer.BadParameter("nothing is asked for; add --masks, --coco, --panoptic or --csv")
+    predict_files(
+        model,
+        inputs,
+        out,
+        products=[name for name, wanted in asked.items() if wanted],
+        min_score=min_score,
+        batch_size=batch,
+        device=device,
+        show=[int(n) for n in show.split(",") if n],
+    )
+
+
+@app.command()
+def export_model(
+    cell: Annotated[Path, typer.Argument(help="Folder of a trained cell, or its model.pt.")],
+    to: Annotated[str, typer.Option(help="onnx, or torch (a program of torch.export).")],
+    out: Annotated[
+        Path | None, typer.Option(help="File to write; by default, model.onnx or model.pt2 in the cell.")
+    ] = None,
+    data: Annotated[
+        Path | None, typer.Option(help="Folder of the converted dataset; by default, the one of the run.")
+    ] = None,
+) -> None:
+    """Write a trained semantic network for other programs, and check it on three images."""
+    set_up_logging(None)
+    if to not in ("onnx", "torch"):
+        raise typer.BadParameter("choose onnx or torch", param_hint="--to")
+    from segbench.prediction.runner.export import export_model as export
+
+    print(export(cell, to, out, data))  # type: ignore[arg-type]
 
 
 Registry = Annotated[Path, typer.Option("--config", help="Folder of the registries.")]

@@ -65,6 +65,15 @@ class Pooled(Normalised):
         return self.head(pooled.expand(-1, -1, *images.shape[2:]))
 
 
+class OneSize(Plain):
+    """Decides by the size of its input, so that no other size can be exported."""
+
+    def forward(self, images: Tensor) -> Tensor:
+        height, width = images.shape[-2:]
+        logits = super().forward(images)
+        return logits * 2 if (height, width) == (48, 60) else logits
+
+
 class Diverging(Plain):
     """Its loss is not a number from the third call on."""
 

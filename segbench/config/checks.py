@@ -1,4 +1,4 @@
-"""Checks across the entries of a configuration: names, conflicts, weights, stages, code and its options."""
+"""Checks across the entries of a configuration: names, conflicts, weights, code and its options."""
 
 from __future__ import annotations
 
@@ -187,24 +187,6 @@ def unfit_inference(cells: Iterable[PlannedCell]) -> Iterator[Problem]:
             continue  # the prediction finds it
         for key, what, remedy in cell.recipe.inference.faults(semantic=semantic):
             yield Problem(f"recipe of {model} on {dataset}: inference.{key}", f"{model} {what}; {remedy}")
-
-
-def impossible_stages(cells: Iterable[PlannedCell]) -> Iterator[Problem]:
-    """Find trainings that start from a cell that the run does not train, or from each other."""
-    by_key = {cell.key: cell for cell in cells}
-    for cell in by_key.values():
-        where = f"recipe of {cell.model} on {cell.dataset}: init_from"
-        earlier, seen = cell.earlier, {cell.key}
-        if earlier and (earlier not in by_key or by_key[earlier].recipe is None):
-            hint = did_you_mean(earlier[1], [m for d, m, _ in by_key if d == cell.dataset])
-            yield Problem(
-                where, f"the run trains no '{earlier[1]}' on {cell.dataset}{hint}; add it to models"
-            )
-        while earlier and earlier in by_key and earlier not in seen:
-            seen.add(earlier)
-            earlier = by_key[earlier].earlier
-        if earlier in seen:
-            yield Problem(where, "the networks start from each other")
 
 
 def unfit_changes(cells: Iterable[PlannedCell]) -> Iterator[Problem]:

@@ -24,6 +24,7 @@ def describe(run: ResolvedRun) -> RunDescription:
                 # a method without training among the networks is ranked like one
                 control=c.model in config.controls,
                 external=c.external is not None,
+                start="/".join(c.earlier) if c.earlier else None,
             )
             for c in run.cells
         ],

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from segbench.config import checks
+from segbench.config import checks, starts
 from segbench.config.every import has_all, published_papers, with_names
 from segbench.config.fit_start import fitted_recipe
 from segbench.config.problems import Problem, did_you_mean, error_of, validate
@@ -69,7 +69,7 @@ def resolve(
     needed = dict.fromkeys(name for c in cells if (name := c.weights))
     weights = read_entries(WeightsEntry, registry / "weights", needed, f"{registry}/models: recipe", problems)
     problems += checks.unfit_weights(cells, weights, config, registry)
-    problems += checks.impossible_stages(cells)
+    problems += starts.impossible_starts(cells, config)
     problems += checks.unfit_changes(cells)
     if check_code:
         problems += checks.missing_code(datasets, models, weights, registry)
@@ -78,6 +78,7 @@ def resolve(
         problems += checks.exclusive_classes(cells, datasets)
         problems += checks.unfit_inference(cells)
         problems += checks.unfit_weights_of_pixels(cells, datasets)
+        problems += starts.unfit_starts(cells, config)
         problems += checks.wrong_options(config, datasets, cells, registry, source)
     if problems:
         raise error_of(problems)
@@ -195,6 +196,7 @@ def _cells(
             entry.fits,
             fold,
             ExternalSpec.of(entry.external, task, dataset, seed, fold) if entry.external else None,
+            starts.earlier_cell(config, recipe, dataset, model, seed, fold),
         )
         for seed in (config.seeds if several else config.seeds[:1])
         for fold in (range(folds) if folds else [None])

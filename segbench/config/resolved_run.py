@@ -6,6 +6,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 import yaml
@@ -45,6 +46,8 @@ class PlannedCell:
     """None without cross-validation."""
     external: ExternalSpec | None = None
     """Predictions of another program."""
+    earlier: CellKey | None = None
+    """Key of the cell whose weights the training starts from."""
 
     @property
     def key(self) -> CellKey:
@@ -58,16 +61,15 @@ class PlannedCell:
     @property
     def weights(self) -> str | None:
         """Name of the entry of config/weights that the training starts from."""
-        if self.recipe is None or self.earlier:
+        if self.recipe is None or self.recipe.init_from:
             return None
         return self.recipe.weights or self.recipe.pretrained
 
     @property
-    def earlier(self) -> CellKey | None:
-        """Key of the cell whose weights the training starts from."""
-        if self.recipe is None or self.recipe.init_from is None:
-            return None
-        return self.dataset, self.recipe.init_from, self.repetition
+    def given(self) -> Path | None:
+        """The `model.pt` of another run that the training starts from."""
+        start = self.recipe.init_from if self.recipe else None
+        return Path(start.path).expanduser() if start and start.path else None
 
     @property
     def passes(self) -> int:

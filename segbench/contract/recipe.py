@@ -338,6 +338,30 @@ def _switched(fit: Any) -> Any:
     return {} if fit is True else None if fit is False else fit
 
 
+class Start(Strict):
+    """A trained network whose weights a training starts from: a cell of the run, or a file."""
+
+    dataset: str | None = None
+    """Dataset of the run that the network is trained on first, with the same seed. null: the cell's own."""
+    model: str | None = None
+    """Network of the run that is trained first. null: the cell's own."""
+    path: str | None = None
+    """A `model.pt` of another run instead, for all seeds and folds. `~` is the home folder."""
+
+    def __str__(self) -> str:
+        return self.path or " on ".join(filter(None, (self.model, self.dataset)))
+
+    @model_validator(mode="after")
+    def _is_one(self) -> Start:
+        if bool(self.path) == bool(self.dataset or self.model):
+            raise ValueError("give `dataset`, `model` or both (a cell of the run), or `path` (a file)")
+        return self
+
+
+def _start(given: Any) -> Any:
+    return {"model": given} if isinstance(given, str) else given
+
+
 class Recipe(Strict):
     """Everything about one training. A change of any key but `inference` retrains the network."""
 
@@ -397,10 +421,10 @@ class Recipe(Strict):
     weights: str | None = None
     """Name of an entry of `config/weights/` for the whole network, to start from. Layers whose classes differ
     are initialised randomly."""
-    init_from: str | None = None
-    """Another network of the run to start from, such as a coarser one in a staged training. Its cell of the
-    same dataset and seed is trained first. All weights of the same name and shape are copied, and
-    `pretrained` is not used."""
+    init_from: Annotated[Start | None, BeforeValidator(_start)] = None
+    """A trained network to start from: another cell of the run, which is trained first, or a file. A text is
+    short for `model`. All weights of the same name and shape are copied; those that depend on the classes
+    only if these are the same. `pretrained` is not used. See docs/transfer.md."""
     validate_every: PositiveInt | None = None
     """Compute the loss on the `val` split after every so many iterations. The evaluation split is never used.
     """
@@ -428,7 +452,9 @@ class Recipe(Strict):
                 "give `pretrained` (of the backbone) or `weights` (of the whole network), not both"
             )
         if self.weights and self.init_from:
-            raise ValueError("give `weights` (public ones) or `init_from` (those of another cell), not both")
+            raise ValueError(
+                "give `weights` (public ones) or `init_from` (those of another training), not both"
+            )
         if self.iterations is None and (self.fit is None or self.fit.iterations is None):
             raise ValueError("give `iterations`, or `fit` with `iterations`")
         if self.iterations == 0 and not self.weights:

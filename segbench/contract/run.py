@@ -46,6 +46,8 @@ class CellDescription(BaseModel):
     """Whether it is a control, which is not ranked."""
     external: bool = Field(default=False, exclude_if=lambda external: not external)
     """Whether another program made the predictions."""
+    start: str | None = Field(default=None, exclude_if=_is_none)
+    """Name of the cell whose weights the training starts from."""
 
     @property
     def name(self) -> str:

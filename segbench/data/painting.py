@@ -18,9 +18,10 @@ class Region:
     """A class or an object to paint.
 
     Attributes:
-        mask: H x W bool.
+        mask: H x W bool of the image, or of a part of it.
         frame: paint only a frame inside of the mask of an object.
         overlaps: a class that may cover others.
+        corner: row and column of the image at which the mask begins.
     """
 
     category: Category
@@ -28,6 +29,7 @@ class Region:
     is_object: bool = False
     frame: bool = False
     overlaps: bool = False
+    corner: tuple[int, int] = (0, 0)
 
 
 def shown(image: np.ndarray, channels: Sequence[int] = ()) -> np.ndarray:
@@ -66,28 +68,38 @@ def paint(image: np.ndarray, regions: Iterable[Region]) -> np.ndarray:
     `frame`, nothing else. Classes that overlap have an outline, too.
     """
     canvas = image.astype(np.float32)
-    height, width = canvas.shape[:2]
     outlines = []
     for k, region in enumerate(regions):
-        mask = region.mask
-        if not mask.any():
+        box = _box(region.mask)
+        if box is None:
             continue
+        place = tuple(slice(s.start + c, s.stop + c) for s, c in zip(box, region.corner))
+        mask, part = region.mask[box], canvas[place]  # an object costs what its box does, not the image
         if region.category is VOID:
-            rows, columns = np.ogrid[:height, :width]
+            rows, columns = np.ogrid[place]
             mask = mask & ((rows + columns) % 6 < 2)
         color = np.array(region.category.color, np.float32)
         if region.is_object:
             shade = (0.0, 0.35, -0.3, 0.18, -0.15)[k % 5]
             color = color + (255 - color) * shade if shade > 0 else color * (1 + shade)
             if region.frame:
-                canvas[mask & ~_eroded(_eroded(mask))] = color
+                part[mask & ~_eroded(_eroded(mask))] = color
                 continue
         if region.is_object or region.overlaps:
-            outlines.append((np.nonzero(mask & ~_eroded(mask)), color))
-        canvas[mask] = 0.42 * canvas[mask] + 0.58 * color
-    for edge, color in outlines:
-        canvas[edge] = 0.35 * color + 0.65 * 255
+            outlines.append((part, mask & ~_eroded(mask), color))
+        part[mask] = 0.42 * part[mask] + 0.58 * color
+    for part, edge, color in outlines:
+        part[edge] = 0.35 * color + 0.65 * 255
     return canvas.clip(0, 255).astype(np.uint8)
+
+
+def _box(mask: np.ndarray) -> tuple[slice, slice] | None:
+    """Return the smallest box that holds a mask; None if the mask is empty."""
+    rows = np.flatnonzero(mask.any(1))
+    if not len(rows):
+        return None
+    columns = np.flatnonzero(mask[rows[0] : rows[-1] + 1].any(0))
+    return slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1)
 
 
 def _eroded(mask: np.ndarray) -> np.ndarray:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 
-from segbench.config.resolved_run import ResolvedRun
-from segbench.contract.run import MissingDataset
+from segbench.config.resolved_run import PlannedCell, ResolvedRun
+from segbench.contract.run import MissingDataset, SkippedPair
 from segbench.contract.sources import Archive, local_path
 from segbench.errors import SegbenchError
 
@@ -46,13 +47,32 @@ def without_missing(run: ResolvedRun) -> ResolvedRun:
             remedy="place the files, or name other datasets",
         )
     absent = {one.dataset for one in missing}
+    cells = [cell for cell in run.cells if cell.dataset not in absent]
+    stranded = _stranded(cells)
+    skipped = {(cell.dataset, cell.model): cell.earlier for cell in stranded if cell.earlier}
     return replace(
         run,
         datasets={name: entry for name, entry in run.datasets.items() if name not in absent},
-        cells=[cell for cell in run.cells if cell.dataset not in absent],
-        skipped=[pair for pair in run.skipped if pair.dataset not in absent],
+        cells=[cell for cell in cells if cell not in stranded],
+        skipped=[pair for pair in run.skipped if pair.dataset not in absent]
+        + [
+            SkippedPair(
+                dataset=d, model=m, reason=f"starts from {first[1]} on {first[0]}, which cannot be trained"
+            )
+            for (d, m), first in skipped.items()
+        ],
         missing=missing,
     )
+
+
+def _stranded(cells: Iterable[PlannedCell]) -> list[PlannedCell]:
+    """Return the cells that start from a cell that is not among them, directly or through others."""
+    left, lost = {cell.key: cell for cell in cells}, []
+    while found := [cell for cell in left.values() if cell.earlier and cell.earlier not in left]:
+        lost += found
+        for cell in found:
+            del left[cell.key]
+    return lost
 
 
 def _wish(place: Path, archive: Archive) -> str:

@@ -287,7 +287,9 @@ def _reasons(job: Any, reason: Any, run: ResolvedRun) -> Iterator[str]:
         again = "only the scores: " if changed and changed <= SCORING and not updated else ""
         if changed & {"code", "scoring"}:
             yield f"{again}code changed"
-        if changed - {"code", "scoring"} or not changed:
+        if "start" in changed:
+            yield "the model.pt that it starts from changed"
+        if changed - {"code", "scoring", "start"} or not changed:
             yield "recipe changed" if job.rule.name == "train" else f"{again}settings changed"
     if updated:
         yield f"input changed ({', '.join(sorted(map(str, updated)))})"

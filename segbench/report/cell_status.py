@@ -59,8 +59,15 @@ def cell_status(run: RunDescription, cell: CellDescription, split: str = "") -> 
         # Snakemake removes the files of a job that it stops, even if the job has just finished
         return CellStatus("interrupted", "the run was stopped while this cell was scored", step, log=log)
     if status == "pending":
-        return CellStatus("pending", reason or "not started")
+        return CellStatus("pending", reason or _waiting(run, cell) or "not started")
     return CellStatus(status if status == "ok" or status in FAULTS else "failed", reason, step, log=log)
+
+
+def _waiting(run: RunDescription, cell: CellDescription) -> str:
+    """Return what a cell that starts from another one waits for; empty if that one has ended."""
+    first = next((one for one in run.cells if one.name == cell.start), None)
+    status = cell_status(run, first).status if first else "ok"
+    return f"starts from {cell.start}, which is {status}" if status != "ok" else ""
 
 
 def _is_dead(state: dict[str, Any]) -> bool:

@@ -46,9 +46,9 @@ from segbench.models.saved import Model, build_network, load_backbone_weights
 from segbench.models.weights.public import (
     check_classes,
     copy_public_weights,
-    copy_shared_weights,
     public_network,
 )
+from segbench.models.weights.transfer import copy_trained_weights
 from segbench.training import parallel
 from segbench.training.gradients import Compute, add_gradients, parts_of_step
 from segbench.training.optimizer import build_optimizer, rate_factor, set_rate
@@ -400,7 +400,7 @@ class Training:
             self.network.class_weights = upload(weights, self.precision.device)
 
     def _first_network(self, weights: Path | None) -> Network:
-        """Build the network with random weights, a pretrained backbone, public or another cell's weights."""
+        """Build the network with random weights, a pretrained backbone, or public or trained weights."""
         wanted = self.recipe.init_from or self.recipe.weights or self.recipe.pretrained
         if not wanted:
             return build_network(self.spec, self.view, self.info.channels)
@@ -412,7 +412,7 @@ class Training:
             )
         if self.recipe.init_from:
             network = build_network(self.spec, self.view, self.info.channels)
-            copy_shared_weights(network, weights)
+            copy_trained_weights(network, self.spec, weights)
             return network
         if not self.recipe.weights:
             network = build_network(self.spec, self.view, self.info.channels)

@@ -13,7 +13,6 @@ from small_registry import (
     forget_sources,
     model,
     recipe_of_unet,
-    staged,
 )
 
 from segbench.config.resolve import resolve
@@ -91,22 +90,6 @@ def test_weights_that_do_not_suit_the_recipe_are_refused(weights: Path, recipe: 
 def test_weights_for_research_are_used_where_that_is_allowed(weights: Path) -> None:
     run = resolve(recipe_of_unet(weights="research") | {"allow_non_commercial": True}, weights)
     assert run.weights["research"].non_commercial
-
-
-@pytest.mark.parametrize(
-    ("pairs", "message"),
-    [
-        ([("unet", "unett")], "recipe of unet on cells: init_from: the run trains no 'unett'.*mean 'unet'"),
-        ([("unet", "control_truth")], "the run trains no 'control_truth' on cells"),
-        ([("unet", "mask_rcnn"), ("mask_rcnn", "unet")], "recipe of unet .*start from each other"),
-        ([("unet", "unet")], "start from each other"),
-    ],
-)
-def test_a_cell_cannot_start_from_what_the_run_does_not_train_before(
-    registry: Path, pairs: list, message: str
-) -> None:
-    with pytest.raises(SegbenchError, match=message):
-        resolve(staged(*pairs, datasets=["cells"]), registry)
 
 
 def network_options(**options: object) -> dict:

@@ -103,7 +103,7 @@ fitting.scale fitting.situation fitting.window
 models.layers.backbones models.layers.dilation models.layers.swin models.layers.transfer
 models.layers.weight_decay
 models.losses.binary models.losses.semantic models.whole_batch
-models.network models.saved models.weights.public
+models.network models.saved models.weights.public models.weights.transfer
 training.gradients training.loop training.optimizer training.parallel training.precision training.randomness
 """
 UNET = "models.unet models.layers.branches"

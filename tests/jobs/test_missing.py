@@ -71,3 +71,15 @@ def test_a_misspelt_mirror_is_a_mistake(tmp_path: Path) -> None:
 def test_a_run_of_missing_datasets_only_is_a_mistake(tmp_path: Path) -> None:
     with pytest.raises(SegbenchError, match=r"(?s)every dataset.*place DRIVE.zip.*place liver.zip"):
         without_missing(run(tmp_path, ["drive", "liver"]))
+
+
+def test_what_starts_from_a_missing_dataset_is_skipped(tmp_path: Path) -> None:
+    """Directly or through another cell; the reason is in the report."""
+    starts = [{"datasets": [d], "recipe": {"init_from": {"dataset": s}}} for d, s in
+              (("vessels", "drive"), ("bubbles", "vessels"))]  # fmt: skip
+    found = without_missing(run(tmp_path, ["drive", "vessels", "bubbles", "street"], overrides=starts))
+    assert {cell.dataset for cell in found.cells if not cell.control} == {"street"}
+    assert [str(pair) for pair in found.skipped] == [
+        "unet on vessels: starts from unet on drive, which cannot be trained",
+        "unet on bubbles: starts from unet on vessels, which cannot be trained",
+    ]

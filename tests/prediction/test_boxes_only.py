@@ -15,6 +15,7 @@ from segbench.contract.evaluation import EvaluationOptions
 from segbench.data.convert import ConvertSpec, convert_dataset
 from segbench.data.dataset import Dataset
 from segbench.data.lint.dataset import lint_dataset
+from segbench.errors import SegbenchError
 from segbench.evaluation.runner.evaluate import evaluate
 from segbench.files import read_json
 from segbench.prediction.controls import run_control
@@ -91,6 +92,17 @@ def test_a_network_of_boxes_from_archive_to_scores(dataset: Path, tmp_path: Path
     assert all(r.frame and r.mask.shape == (30, 35) for r in read(split.images[0], (30, 35)))
     predict_files(tmp_path / "cell" / "model.pt", [split.images[0].path], tmp_path / "out")
     assert Image.open(tmp_path / "out" / "c.png").size == (70, 60)
+    model, given = tmp_path / "cell" / "model.pt", [split.images[0].path]
+    with pytest.raises(
+        SegbenchError, match="predicts only boxes; label maps and panoptic segments need masks"
+    ):
+        predict_files(model, given, tmp_path / "masks", products=["masks"])
+    predict_files(model, given, tmp_path / "boxes", products=["coco", "csv"], min_score=0.0)
+    results = read_json(tmp_path / "boxes" / "coco" / "results.json")
+    with (tmp_path / "boxes" / "objects.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) == len(results) and all("segmentation" not in one for one in results)
+    assert all(float(row["area"]) > 0 and row["length"] == "" for row in rows)
 
 
 @pytest.mark.parametrize(("control", "score"), [("Truth", 1), ("Constant", 0), ("Random", 0)])

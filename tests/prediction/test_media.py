@@ -13,11 +13,16 @@ from segbench.contract.prediction import Instances, Panoptic, Prediction
 from segbench.contract.view import BACKGROUND, Category, View
 from segbench.data.coco.masks import encode
 from segbench.errors import SegbenchError
-from segbench.prediction.runner.media import overlay, predict_files
+from segbench.prediction.runner import overlay as painting
+from segbench.prediction.runner.media import predict_files
 
 RED = Category(id=1, name="red", isthing=True, color=(200, 0, 0))
 VIEW = View("semantic", (BACKGROUND, RED))
 IMAGE = np.full((4, 6, 3), 100, np.uint8)
+
+
+def overlay(image: np.ndarray, found: Prediction, view: View) -> np.ndarray:
+    return painting.overlay(image, found, view, 0.5)
 
 
 def painted(image: np.ndarray) -> np.ndarray:

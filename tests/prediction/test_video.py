@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from segbench.errors import SegbenchError
-from segbench.prediction.runner.video import repaint_video
+from segbench.prediction.runner.video import VideoWriter, read_video
 
 UPRIGHT = np.zeros((32, 48), np.uint8)
 UPRIGHT[:16, :24], UPRIGHT[:16, 24:], UPRIGHT[16:, :24] = 240, 160, 80
@@ -52,6 +52,12 @@ def read(path: Path) -> tuple[list[np.ndarray], list[float], float]:
     return [f.to_ndarray(format="gray") for f in frames], [f.time for f in frames], float(end)
 
 
+def repaint(source: Path, target: Path, channels: int, paint=lambda pixels: pixels) -> None:
+    with VideoWriter(target) as writer:
+        for pixels, moment in read_video(source, channels):
+            writer.add(paint(pixels), moment)
+
+
 def grey(pixels: np.ndarray) -> np.ndarray:
     return np.broadcast_to(pixels, (*pixels.shape[:2], 3))
 
@@ -62,7 +68,7 @@ def test_videos_are_answered_upright(tmp_path: Path, name: str, channels: int) -
     matrix, stored = ORIENTATIONS[name]
     write(tmp_path / "a.mov", [stored(UPRIGHT)] * 2, [0, 10], matrix=matrix)
     seen = []
-    repaint_video(tmp_path / "a.mov", tmp_path / "b.mp4", channels, lambda p: seen.append(p.shape) or grey(p))
+    repaint(tmp_path / "a.mov", tmp_path / "b.mp4", channels, lambda p: seen.append(p.shape) or grey(p))
     assert seen == [(32, 48, channels)] * 2
     frames, _, _ = read(tmp_path / "b.mp4")
     for frame in frames:
@@ -79,7 +85,10 @@ def test_videos_are_answered_upright(tmp_path: Path, name: str, channels: int) -
 def test_every_frame_keeps_its_time(tmp_path: Path, times: list[int], last: int, suffix: str) -> None:
     source = tmp_path / f"a{suffix}"
     write(source, [UPRIGHT] * len(times), times, last=last)
-    repaint_video(source, tmp_path / "b.mp4", 3, lambda pixels: pixels)
+    repaint(source, tmp_path / "b.mp4", 3)
+    moments = [moment for _, moment in read_video(source, 3)]
+    assert [m.time for m in moments] == pytest.approx([(t - times[0]) / 100 for t in times], abs=2e-3)
+    assert [m.number for m in moments] == [*range(len(times))]
     _, found, end = read(tmp_path / "b.mp4")
     assert found == pytest.approx([(t - times[0]) / 100 for t in times], abs=2e-3)
     if suffix == ".mp4":  # the other container does not say how long the last frame is shown
@@ -98,4 +107,4 @@ def test_what_has_no_frame_is_named(tmp_path: Path) -> None:
         with pytest.raises(
             SegbenchError, match=f"{name}: is neither an image nor a video .*\n  remedy: conv"
         ):
-            repaint_video(tmp_path / name, tmp_path / "out.mp4", 3, lambda pixels: pixels)
+            list(read_video(tmp_path / name, 3))

@@ -63,6 +63,18 @@ def test_running_and_failed_cells_are_told_of(run: Path, capsys: pytest.CaptureF
     assert "  ok  street/unet/seed2" in text and "  pending  street/unet/seed3: not started" in text
 
 
+def test_a_cell_waits_for_the_one_that_it_starts_from(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    description = json.loads((run / "run.json").read_text())
+    fcn = {"dataset": "street", "model": "fcn", "task": "semantic"}
+    starts = {0: "street/unet/seed1", 1: "street/unet/seed2"}
+    description["cells"] += [{**fcn, "seed": seed, "start": first} for seed, first in starts.items()]
+    (run / "run.json").write_text(json.dumps(description))
+    status(run, everything=True)
+    text = capsys.readouterr().out
+    assert "pending  street/fcn/seed0: starts from street/unet/seed1, which is failed" in text
+    assert "pending  street/fcn/seed1: not started" in text
+
+
 def test_long_histories_are_read_from_the_end(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
     rows = [f"{i},0.1,{3.0 / i},{i / 4}" for i in range(1, 100_001)]
     path = run / "cells/street/unet/seed0/history.partial.csv"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import re
@@ -101,13 +102,45 @@ def test_the_training_split_is_scored_in_a_folder_of_its_own(project: Project) -
     assert project.jobs() == {"score": 3, "summarise": 1, "report": 1}
 
 
-def test_a_cell_that_starts_from_another_waits_for_it(project: Project) -> None:
+def starting(start: dict) -> list[dict]:
+    """Overrides with which the U-Net on vessels starts from a trained network."""
     (first,) = CONFIG["overrides"]
-    again = {"models": ["toy"], "datasets": ["vessels"], "recipe": {"init_from": "unet"}}
+    return [first, {"models": ["unet"], "datasets": ["vessels"], "recipe": {"init_from": start}}]
+
+
+def test_a_cell_that_starts_from_another_waits_for_it(project: Project) -> None:
+    first, again = starting({"dataset": "toy"})
     project.config(overrides=[{**first, "recipe": {**first["recipe"], "iterations": 3}}, again])
-    assert project.jobs() == {"train": 3, "score": 3, "summarise": 1, "report": 1}
+    assert project.jobs() == {"train": 2, "score": 2, "summarise": 1, "report": 1}
     result = project.snakemake("--dry-run")
-    assert re.search(r"rule train:\n +input: .*vessels/unet/seed0/model\.pt", result.stdout + result.stderr)
+    assert re.search(r"rule train:\n +input: .*toy/unet/seed0/model\.pt", result.stdout + result.stderr)
+    project.config(overrides=[first, again])
+    assert project.jobs() == {"train": 1, "score": 1, "summarise": 1, "report": 1}
+
+
+def test_a_cell_that_starts_from_a_file_is_trained_again_if_its_content_changes(project: Project) -> None:
+    cells = project.root / "results/tiny/cells"
+    given, target = project.root / "given.pt", "results/given/cells/vessels/unet/seed0/model.pt"
+    shutil.copy(cells / "toy/unet/seed0/model.pt", given)
+    project.config(run="given", overrides=starting({"path": "given.pt"}))
+    result = project.snakemake(target)
+    assert result.returncode == 0, result.stdout + result.stderr
+    log = (project.root / "results/given/logs/train/vessels/unet-seed0.log").read_text()
+    assert "tensors copied from given.pt (toy)" in log
+    record = json.loads((project.root / target).with_name("training.json").read_text())
+    assert record["sources"]["weights"] == hashlib.sha256(given.read_bytes()).hexdigest()
+
+    def dry_run() -> str:
+        result = project.snakemake("--dry-run", target)
+        return result.stdout + result.stderr
+
+    os.utime(given)
+    assert "Nothing to be done" in dry_run()
+    shutil.copy(cells / "vessels/unet/seed0/model.pt", given)
+    os.utime(given, (1e9, 1e9))
+    assert "rule train:" in dry_run()
+    plan = project.segbench("plan", "--configfile", "tiny.yaml")
+    assert "vessels/unet/seed0: train: the model.pt that it starts from changed" in plan
 
 
 def test_a_metric_option_repeats_the_evaluation_only(project: Project) -> None:

@@ -27,6 +27,7 @@ from segbench.jobs.locks import hold, place_of_locks, share
 from segbench.jobs.missing import without_missing
 from segbench.jobs.signatures import remember_signatures
 from segbench.jobs.training_code import training_code
+from segbench.models.digest import model_digest
 from segbench.prediction.runner.origin import is_made_from, origin
 
 remember_signatures()
@@ -142,11 +143,21 @@ def data_of(wildcards):
 
 
 def weights_of(wildcards):
-    """Weights that a training starts from: those of another cell, public ones, or none."""
+    """Weights that a training starts from: those of another cell or run, public ones, or none."""
     cell = cell_of(wildcards)
     if cell.earlier:
         return paths_of_cells(f"{CELL}/model.pt", [RUN.by_key[cell.earlier]])
+    if cell.given:
+        return [ancient(str(cell.given))]  # its content counts, see `start_of`
     return [f"{WEIGHTS}/{cell.weights}.safetensors"] if cell.weights else []
+
+
+def start_of(wildcards):
+    """Digest of the model.pt of another run that a training starts from; empty if there is none."""
+    given = cell_of(wildcards).given
+    if given is None or workflow.remote_exec:  # the submitting process has compared it
+        return ""
+    return model_digest(given)
 
 
 def state_folder(wildcards):

@@ -29,6 +29,7 @@ rule train:
         out=lambda w, output: Path(output[0]).parent,
         spec=lambda w: cell_of(w).spec,
         weights=lambda w, input: ["--weights", *input.weights] if input.weights else [],
+        start=start_of,
         code=lambda w: code_of(
             *training_code(cell_of(w).recipe),
             cell_of(w).class_path,

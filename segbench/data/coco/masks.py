@@ -117,6 +117,44 @@ def bbox(rle: RLE) -> list[float]:
     return [float(v) for v in coco.toBbox(rle)]
 
 
+def major_axes(rles: Sequence[RLE]) -> np.ndarray:
+    """Return the length of the major axis of each mask in pixels; 0 for an empty one.
+
+    It is the longer axis of the ellipse with the same second moments, as MATLAB's `regionprops` computes it:
+    four times the root of the larger eigenvalue of the covariance of its pixels, each a square of side 1.
+    """
+    found = np.zeros(len(rles))
+    for k, rle in enumerate(rles):
+        edges = np.cumsum(_run_lengths([rle["counts"].encode()])[0])
+        starts, stops = edges[0 : len(edges) // 2 * 2 : 2], edges[1::2]
+        if not len(stops) or stops[-1] == starts[0]:
+            continue
+        x, top, bottom = _columns_of_runs(starts, stops, rle["size"][0])
+        number = bottom - top + 1.0
+        y = (top + bottom) / 2
+        total = number.sum()
+        x, y = x - (number @ x) / total, y - (number @ y) / total
+        # a run of n pixels has the variance (n * n - 1) / 12 about its middle, and each pixel 1 / 12
+        xx = (number @ (x * x)) / total + 1 / 12
+        yy = (number @ (y * y + (number * number - 1) / 12)) / total + 1 / 12
+        xy = (number @ (x * y)) / total
+        found[k] = 4 * math.sqrt((xx + yy) / 2 + math.hypot((xx - yy) / 2, xy))
+    return found
+
+
+def _columns_of_runs(
+    starts: np.ndarray, stops: np.ndarray, height: int
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Cut runs at the ends of columns; return the column, first and last row of each piece."""
+    first, last = starts // height, (stops - 1) // height
+    pieces = last - first + 1
+    run = np.repeat(np.arange(len(starts)), pieces)
+    column = first[run] + np.arange(len(run)) - np.repeat(np.cumsum(pieces) - pieces, pieces)
+    top = np.where(column == first[run], starts[run] % height, 0)
+    bottom = np.where(column == last[run], (stops[run] - 1) % height, height - 1)
+    return column.astype(float), top.astype(float), bottom.astype(float)
+
+
 def objects_of_map(
     ids: np.ndarray, category_of: Mapping[int, int], crowd: Container[int] = ()
 ) -> list[dict[str, Any]]:

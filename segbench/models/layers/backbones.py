@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import timm
+import torch
 from timm.layers import freeze_batch_norm_2d
 from timm.models import adapt_input_conv, is_model_in_modules
 from torch import Tensor, nn
@@ -111,4 +112,6 @@ def pad_to_multiple(images: Tensor, multiple: int) -> Tensor:
     """Pad images with zeros at right and below, so that `multiple` divides height and width."""
     height, width = images.shape[-2:]
     right, below = -width % multiple, -height % multiple
-    return F.pad(images, (0, right, 0, below)) if right or below else images
+    # an exported network must not decide by the size of one image
+    padded = torch.compiler.is_exporting() or right or below
+    return F.pad(images, (0, right, 0, below)) if padded else images

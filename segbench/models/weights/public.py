@@ -1,4 +1,4 @@
-"""Initialise networks with public weights of a whole network, or with those of another cell."""
+"""Initialise networks with public weights of a whole network."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from segbench.contract.view import Category, View
 from segbench.errors import SegbenchError, nearest
 from segbench.importing import load_object
 from segbench.models.network import Network
-from segbench.models.saved import build_network, load_model
+from segbench.models.saved import build_network
 
 log = logging.getLogger(__name__)
 
@@ -87,10 +87,10 @@ def public_network(spec: CellSpec, view: View, channels: int, path: Path) -> tup
             where=path,
             remedy="set the options that the published network has",
         ) from error
-    return network if given == channels else _with_channels(network, spec, channels), checkpoint
+    return network if given == channels else with_channels(network, spec, channels), checkpoint
 
 
-def _with_channels(network: Network, spec: CellSpec, channels: int) -> Network:
+def with_channels(network: Network, spec: CellSpec, channels: int) -> Network:
     """Return a copy of an RGB network for images of other channels.
 
     The first convolution is adapted by timm's rule: summed for one channel, else repeated and scaled.
@@ -141,7 +141,7 @@ def copy_public_weights(network: Network, public: Network, spec: CellSpec) -> No
     """
     state = public.state_dict()
     if [c.name for c in public.view.classes] != [c.name for c in network.view.classes]:
-        unshared = _of_classes(network, spec)
+        unshared = tensors_of_classes(network, spec)
         log.info(
             "%d of %d tensors are for other classes and keep their initial values", len(unshared), len(state)
         )
@@ -149,31 +149,7 @@ def copy_public_weights(network: Network, public: Network, spec: CellSpec) -> No
     network.load_state_dict(state, strict=False)
 
 
-def copy_shared_weights(network: Network, path: Path) -> None:
-    """Copy the weights of the same name and shape from another cell's `model.pt`.
-
-    Args:
-        network: network to change in place.
-        path: the `model.pt`.
-
-    Raises:
-        SegbenchError: no weights are shared, or the classes differ.
-    """
-    earlier = load_model(path, torch.device("cpu"))
-    own = network.state_dict()
-    state = earlier.network.state_dict()
-    shared = {k: v for k, v in state.items() if k in own and own[k].shape == v.shape}
-    if earlier.view.classes != network.view.classes or not shared:
-        raise SegbenchError(
-            f"shares no weights with {type(network).__name__}, or has other classes",
-            where=path,
-            remedy="name a network of the same kind in init_from",
-        )
-    log.info("%d of %d tensors copied from %s", len(shared), len(own), path)
-    network.load_state_dict(shared, strict=False)
-
-
-def _of_classes(network: Network, spec: CellSpec) -> set[str]:
+def tensors_of_classes(network: Network, spec: CellSpec) -> set[str]:
     """Return the names of the tensors whose shape depends on the number of classes."""
     view = network.view
     with torch.device("meta"):

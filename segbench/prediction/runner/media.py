@@ -1,164 +1,247 @@
-"""Apply a trained network to a user's own images and videos, and paint the predictions over them."""
+"""Apply a trained network to a user's own images and videos."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from itertools import count, groupby
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
+import torch
 from torch import Tensor
 
-from segbench.contract.prediction import Instances, Prediction
-from segbench.contract.view import View, has_class
-from segbench.data.coco.masks import decode
-from segbench.data.images import IMAGE_SUFFIXES, read_upright
-from segbench.data.junk import listed
+from segbench.contract.prediction import Prediction
+from segbench.data.images import read_upright
 from segbench.data.levels import scaled
 from segbench.data.loading.loader import image_tensor
-from segbench.data.painting import Region, paint, shown
-from segbench.errors import SegbenchError
-from segbench.files import atomic_path
-from segbench.models.saved import load_model
+from segbench.data.painting import shown
+from segbench.errors import OutOfMemory, SegbenchError
+from segbench.files import scratch
+from segbench.models.saved import Model, load_model
 from segbench.prediction.host import on_host
 from segbench.prediction.inference import Predictor
-from segbench.prediction.runner.video import VIDEO_SUFFIXES, repaint_video
+from segbench.prediction.runner.frame import Frame
+from segbench.prediction.runner.objects import only_boxes
+from segbench.prediction.runner.products.coco import Coco, Panoptic
+from segbench.prediction.runner.products.pictures import Masks, Painted
+from segbench.prediction.runner.products.product import Product, Settings
+from segbench.prediction.runner.products.table import Table
+from segbench.prediction.runner.progress import FileProgress
+from segbench.prediction.runner.sources import Source, find_sources
+from segbench.prediction.runner.video import read_video
 from segbench.training.precision import Precision, memory_errors, pick_device
 
 log = logging.getLogger(__name__)
 MIN_SCORE = 0.5
-"""Objects below this score are not painted."""
+"""Objects below this score do not count, unless another one is given."""
+NAMED = 10
+"""Largest number of failed inputs that the last message names."""
+PRODUCTS: dict[str, type[Product]] = {
+    "paint": Painted,
+    "masks": Masks,
+    "coco": Coco,
+    "panoptic": Panoptic,
+    "csv": Table,
+}
+"""Kinds of results by name."""
+
+
+class Unsuitable(SegbenchError):
+    """The network cannot give what is asked for, whatever the image."""
 
 
 def predict_files(
-    model: Path, inputs: list[Path], out: Path, *, device: str = "auto", show: Sequence[int] = ()
+    model: Path,
+    inputs: Sequence[Path],
+    out: Path,
+    *,
+    products: Sequence[str] = ("paint",),
+    min_score: float = MIN_SCORE,
+    batch_size: int | None = None,
+    device: str = "auto",
+    show: Sequence[int] = (),
 ) -> None:
-    """Paint predictions over images and videos.
+    """Predict images and videos, and write what is asked for.
 
-    Results are upright, according to the image's EXIF data or the video's header. Frames are streamed.
+    Results are upright, according to the image's EXIF data or the video's header. Images and frames are
+    streamed: memory does not grow with their number. An input that fails is named, and the others go on.
 
     Args:
         model: a trained model.pt.
-        inputs: images, videos in any format that FFmpeg reads, and folders of both.
-        out: folder of the results, `<name>.png` and `<name>.mp4`.
+        inputs: images, videos in any format that FFmpeg reads, folders of both, and patterns.
+        out: folder of the results.
+        products: kinds of results, names of `PRODUCTS`.
+        min_score: objects below this score do not count; COCO results contain all objects.
+        batch_size: images of one size that are predicted together; None: as in the recipe.
         device: auto, cpu, cuda or cuda:<n>.
         show: channels to paint on; see `segbench.data.painting.shown`.
 
     Raises:
         SegbenchError: an input is missing or unreadable or has other channels than the network, a folder has
-            no image and no video, or a result would replace an input or another result.
+            no image and no video, a result would replace an input or another result, or the network cannot
+            give what is asked for. Except for the inputs that failed, all results are written.
     """
     where = pick_device(device)
-    targets = _targets(_files(inputs), out)
+    sources = find_sources(inputs, out)
     trained = load_model(model, where)
+    shown(np.zeros((1, 1, trained.network.in_channels)), show)  # checks the channels
+    if "panoptic" in products and trained.view.overlapping:
+        raise Unsuitable(
+            "predicts classes that overlap; panoptic segments do not", where=model, remedy="ask for masks"
+        )
     precision = Precision.of(trained.spec.recipe.precision, where)
-    predictor = Predictor(trained, trained.spec.recipe.inference, precision)
-    channels = trained.network.in_channels
+    inference = trained.spec.recipe.inference
+    predictor = Predictor(trained, inference, precision)
+    with scratch(out / "work") as work:
+        settings = Settings(out, work, trained.view, min_score, show)
+        made = [PRODUCTS[name](settings) for name in products]
+        run = _Run(trained, predictor, made, batch_size or inference.batch_size)
+        run.all(sources)
+        for product in made:
+            product.close()
+    log.info("%s: %d images and frames of %d inputs", out, run.frames, len(sources) - len(run.failed))
+    if run.failed:
+        raise _joined(run.failed, len(sources), out)
 
-    def painted(pixels: np.ndarray) -> np.ndarray:
-        found = on_host(predictor(image_tensor(pixels)[None])[0])
-        return overlay(shown(pixels, show), found, predictor.view)
 
-    for target, path in targets.items():
-        with memory_errors(f"predicting {path}", "use smaller images"), atomic_path(target) as partial:
-            if _is_image(path):
-                Image.fromarray(painted(read_upright(path, channels, trained.levels))).save(partial)
+def _joined(failed: dict[Path, SegbenchError], total: int, out: Path) -> SegbenchError:
+    """Return the one error of a call: that of its only input, or the names of the inputs that failed."""
+    if total == 1:
+        return next(iter(failed.values()))
+    names = ", ".join(map(str, [*failed][:NAMED])) + (
+        f" and {len(failed) - NAMED} more" * (len(failed) > NAMED)
+    )
+    reason = f" ({next(iter(failed.values())).what})" if len(failed) == 1 else ""
+    return SegbenchError(
+        f"lacks {len(failed)} of {total} inputs, which failed: {names}{reason}",
+        where=out,
+        remedy="the messages above say why; repair or remove these inputs",
+    )
+
+
+class _Run:
+    """Predict all inputs, and count what was done."""
+
+    def __init__(
+        self, trained: Model, predictor: Predictor, products: Sequence[Product], batch_size: int
+    ) -> None:
+        self._channels, self._levels = trained.network.in_channels, trained.levels
+        self._predictor, self._products, self._batch_size = predictor, products, batch_size
+        self._ids = count(1)
+        self.failed: dict[Path, SegbenchError] = {}
+        self.frames = 0
+
+    def all(self, sources: Sequence[Source]) -> None:
+        """Predict images in batches, and each video on its own."""
+        with FileProgress(len(sources)) as self._progress:
+            for is_video, group in groupby(sources, lambda source: source.is_video):
+                if is_video:
+                    for source in group:
+                        self._video(source)
+                else:
+                    for batch in _batches(self._images(group), self._batch_size):
+                        self._batch(batch)
+
+    def _images(self, sources: Iterable[Source]) -> Iterator[Frame]:
+        for source in sources:
+            with self._named(source):
+                with memory_errors(f"reading {source.path}", "use smaller images"):
+                    pixels = read_upright(source.path, self._channels, self._levels)
+                yield Frame(next(self._ids), source, pixels)
+
+    def _batch(self, batch: list[Frame]) -> None:
+        """Predict images together; if that fails, one by one, so that one bad image is the only loss."""
+        try:
+            pairs = self._predicted(batch)
+        except SegbenchError as error:
+            if len(batch) == 1:
+                self._fail(batch[0].source, error)
             else:
-                if channels not in (1, 3):
-                    raise SegbenchError(
-                        f"is a video; the network was trained on images of {channels} channels",
-                        where=path,
-                        remedy=f"give images of {channels} channels",
+                for frame in batch:
+                    self._batch([frame])
+            return
+        for frame, found in pairs:
+            with self._named(frame.source):
+                self._write(frame.source, [(frame, found)])
+
+    def _video(self, source: Source) -> None:
+        with self._named(source):
+            if self._channels not in (1, 3):
+                raise SegbenchError(
+                    f"is a video; the network was trained on images of {self._channels} channels",
+                    where=source.path,
+                    remedy=f"give images of {self._channels} channels",
+                )
+            frames = (
+                Frame(next(self._ids), source, scaled(pixels, self._levels), moment)
+                for pixels, moment in read_video(source.path, self._channels)
+            )
+            batches = _batches(frames, self._batch_size)
+            self._write(source, (pair for batch in batches for pair in self._predicted(batch)))
+
+    def _write(self, source: Source, pairs: Iterable[tuple[Frame, Prediction]]) -> None:
+        """Add the frames of an input to all products, or none of them if one fails."""
+        with ExitStack() as stack:
+            for product in self._products:
+                stack.enter_context(product.input(source))
+            for frame, found in pairs:
+                if only_boxes(found) and any(product.needs_masks for product in self._products):
+                    raise Unsuitable(
+                        "predicts only boxes; label maps and panoptic segments need masks",
+                        where="the network",
+                        remedy="ask for --coco and --csv",
                     )
-                repaint_video(path, partial, channels, lambda frame: painted(scaled(frame, trained.levels)))
-        log.info("%s -> %s", path, target)
+                for product in self._products:
+                    product.add(frame, found)
+                self.frames += 1
+                self._progress.frame()
+        self._progress.file()
 
-
-def _is_image(path: Path) -> bool:
-    return path.suffix.lower() in IMAGE_SUFFIXES
-
-
-def _files(inputs: list[Path]) -> Iterator[Path]:
-    """Yield all files that were named, and the images and videos in folders."""
-    for path in inputs:
-        if not path.exists():
-            raise SegbenchError("does not exist", where=path, remedy="check the path")
-        if not path.is_dir():
-            yield path
-            continue
-        inside = [p for p in listed(path) if p.is_file()]
-        known = [p for p in inside if p.suffix.lower() in IMAGE_SUFFIXES | VIDEO_SUFFIXES]
-        if not known:
+    def _predicted(self, batch: list[Frame]) -> list[tuple[Frame, Prediction[Tensor]]]:
+        images = torch.stack([image_tensor(frame.pixels) for frame in batch])
+        path = batch[0].source.path
+        try:
+            with memory_errors(f"predicting {path}", "use smaller images, or --batch 1"):
+                return [(frame, on_host(found)) for frame, found in zip(batch, self._predictor(images))]
+        except OutOfMemory:
+            if len(batch) == 1:
+                raise
+            return [pair for frame in batch for pair in self._predicted([frame])]
+        except (RuntimeError, ValueError) as error:
+            reason = (str(error) or type(error).__name__).splitlines()[0]
+            height, width = batch[0].size
             raise SegbenchError(
-                "contains no image and no video (folders inside it are not searched)",
+                f"cannot be predicted at {width} x {height} pixels ({reason})",
                 where=path,
-                remedy="name a folder with images or videos, or the files themselves",
-            )
-        if others := [p.name for p in inside if p not in known]:
-            log.info("%s: %d other files are skipped, such as %s", path, len(others), others[0])
-        yield from known
+                remedy="give images of about the size that the network was trained on",
+            ) from error
+
+    @contextmanager
+    def _named(self, source: Source) -> Iterator[None]:
+        """Keep an error of an input, and go on."""
+        try:
+            yield
+        except Unsuitable:
+            raise
+        except SegbenchError as error:
+            self._fail(source, error)
+
+    def _fail(self, source: Source, error: SegbenchError) -> None:
+        log.error("error: %s", error)
+        self.failed[source.path] = error
+        self._progress.file()
 
 
-def _targets(files: Iterator[Path], out: Path) -> dict[Path, Path]:
-    """Map outputs to inputs; raise SegbenchError if an output would replace an input or another output."""
-    found: dict[Path, Path] = {}
-    inputs = list(files)
-    originals = {path.resolve() for path in inputs}
-    for path in inputs:
-        target = out / f"{path.stem}{'.png' if _is_image(path) else '.mp4'}"
-        if target in found:
-            raise SegbenchError(
-                f"would be written to {target}, as {found[target]} would",
-                where=path,
-                remedy="rename one of them, or use one call each with another --out",
-            )
-        if target.resolve() in originals:
-            raise SegbenchError(f"would replace the input {target}", where=path, remedy="give another --out")
-        found[target] = path
-    return found
-
-
-def overlay(image: np.ndarray, found: Prediction, view: View) -> np.ndarray:
-    """Paint the richest part of a prediction over an image, in the colours of the classes.
-
-    Args:
-        image: H x W x 3 uint8.
-        found: prediction of H x W.
-        view: classes of the prediction's labels.
-    """
-    return paint(image, _regions(found, view, image.shape[:2]))
-
-
-def _regions(found: Prediction, view: View, size: tuple[int, ...]) -> Iterator[Region]:
-    if found.panoptic is not None:
-        segments = found.panoptic.segments.cpu().numpy()
-        for k, label in enumerate(found.panoptic.labels.tolist(), 1):
-            category = view.classes[label]
-            yield Region(category, segments == k, category.isthing)
-    elif found.instances is not None:
-        yield from _objects(found.instances, view, size)
-    else:
-        assert found.semantic is not None
-        labels = found.semantic.cpu().numpy()
-        for label, category in enumerate(view.classes):
-            if view.overlapping:
-                yield Region(category, has_class(labels, label), overlaps=True)
-            elif category.id != 0:
-                yield Region(category, labels == label)
-
-
-def _objects(found: Instances, view: View, size: tuple[int, ...]) -> Iterator[Region]:
-    """Yield the objects by rising score, so that the best is on top; without masks, the insides of boxes."""
-    for k in found.scores.argsort(stable=True).tolist():
-        if found.scores[k] < MIN_SCORE:
-            continue
-        if found.masks is not None:
-            mask = found.masks[k]
-            mask = mask.cpu().numpy() if isinstance(mask, Tensor) else decode(mask)
-        else:
-            assert found.boxes is not None
-            left, top, right, bottom = (max(0, round(v)) for v in found.boxes[k].tolist())
-            mask = np.zeros(size, bool)
-            mask[top:bottom, left:right] = True
-        yield Region(view.classes[int(found.labels[k])], mask, is_object=True)
+def _batches(frames: Iterable[Frame], limit: int) -> Iterator[list[Frame]]:
+    """Yield successive frames of one size and type in lists of at most `limit`."""
+    batch: list[Frame] = []
+    for frame in frames:
+        last = batch[-1].pixels if batch else frame.pixels
+        if len(batch) == limit or (frame.pixels.shape, frame.pixels.dtype) != (last.shape, last.dtype):
+            yield batch
+            batch = []
+        batch.append(frame)
+    if batch:
+        yield batch

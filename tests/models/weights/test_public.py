@@ -12,7 +12,6 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from tiny_networks import make_spec
 from torch import nn
 from torchvision.models.detection.backbone_utils import _resnet_fpn_extractor
 from torchvision.models.detection.faster_rcnn import FastRCNNPredictor, TwoMLPHead
@@ -33,7 +32,6 @@ from segbench.errors import SegbenchError
 from segbench.models.saved import build_network, load_model
 from segbench.models.weights.public import copy_public_weights, public_network
 from segbench.prediction.runner.predict import predict
-from segbench.training.runner.provenance import sha256
 from segbench.training.runner.train import train
 
 IMAGENET = {"mean": [0.485, 0.456, 0.406], "std": [0.229, 0.224, 0.225]}
@@ -241,38 +239,6 @@ def test_weights_that_do_not_suit_are_refused_with_the_reason(
     backbone = CellSpec(**UNET, recipe=AS_IT_IS)
     with pytest.raises(SegbenchError, match="none are given"):
         train(shapes, backbone, tmp_path / "refused", threads=1)
-
-
-def fcn(stride: int, **recipe: Any) -> CellSpec:
-    """FCN-32s, 16s or 8s on a small backbone."""
-    small = {"iterations": 2, "batch_size": 2, "augment": {"crop": [32, 32]}} | recipe
-    options = {"backbone": "test_resnet", "stride": stride}
-    return CellSpec(
-        class_path="segbench.models.fcn:FCN", options=options, task="semantic", seed=0, recipe=Recipe(**small)
-    )
-
-
-def test_a_staged_training_goes_on_from_the_coarser_network(run, tmp_path: Path) -> None:
-    """FCN-16s begins as FCN-32s: the skip scores 0, and the new upsampling is bilinear."""
-    run("32", fcn(32))
-    record = run("16", fcn(16, init_from="fcn32s", optimizer={"lr": 1e-12}), weights=tmp_path / "32/model.pt")
-    coarse, fine = (load_model(tmp_path / n / "model.pt", torch.device("cpu")).network for n in ("32", "16"))
-    shared = {k: v for k, v in coarse.state_dict().items() if k.startswith(("backbone.", "scores.32."))}
-    own = fine.state_dict()
-    for name, value in shared.items():
-        if value.is_floating_point() and "running_" not in name:
-            torch.testing.assert_close(own[name], value, rtol=0, atol=1e-9)
-    assert len(shared) > 10 and coarse.scores["32"].weight.abs().sum() > 0
-    assert own["upsample.weight"].shape != coarse.state_dict()["upsample.weight"].shape
-    assert record["sources"]["weights"] == sha256(tmp_path / "32/model.pt")
-
-
-def test_a_network_of_another_kind_is_no_beginning(run, tmp_path: Path) -> None:
-    run("other", make_spec())
-    with pytest.raises(SegbenchError, match="name a network of the same kind"):
-        run("16", fcn(16, init_from="other"), weights=tmp_path / "other/model.pt")
-    with pytest.raises(SegbenchError, match="requires the weights 'other'"):
-        run("16", fcn(16, init_from="other"))
 
 
 def test_rgb_weights_train_on_images_of_other_channels(shapes: Path, ours: Path) -> None:
