@@ -9,8 +9,9 @@ import torch
 
 from segbench.errors import SegbenchError
 from segbench.files import write_json
+from segbench.models.digest import model_digest
 from segbench.models.saved import save
-from segbench.prediction.runner.origin import is_made_from, model_digest, origin, write_origin
+from segbench.prediction.runner.origin import is_made_from, origin, write_origin
 
 
 @pytest.fixture
