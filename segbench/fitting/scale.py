@@ -24,9 +24,9 @@ SIDES = ("scale", "short_side", "max_side")
 def scale(given: Situation) -> list[Derived]:
     """Return `augment.scale` and `inference.scale`.
 
-    The factor is the largest up to 1 at which three of four objects fit into 0.75 of the crop's side and, unless
-    the network is trained on objects, at which the crop shows half of the image's side. Where `given.whole`,
-    the crop shows all of the image. It is not so small that the median object or structure falls below
+    The factor is the largest up to 1 at which three of four objects fit into 0.75 of the crop's side. Unless
+    the network is trained on objects, the crop must also show half of the image's side, and all of it where
+    `given.whole`. It is not so small that the median object or structure falls below
     twice the size that the network needs (that size where `given.whole`), and is above 1 where they are below
     that size itself.
     """
