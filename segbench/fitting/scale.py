@@ -24,11 +24,11 @@ SIDES = ("scale", "short_side", "max_side")
 def scale(given: Situation) -> list[Derived]:
     """Return `augment.scale` and `inference.scale`.
 
-    The factor is the largest up to 1 at which three of four objects fit into 0.75 of the crop's side. Unless
-    the network is trained on objects, the crop must also show half of the image's side, and all of it where
-    `given.whole`. It is not so small that the median object or structure falls below
-    twice the size that the network needs (that size where `given.whole`), and is above 1 where they are below
-    that size itself.
+    The factor is the largest up to 1 at which three of four objects fit into 0.75 of the crop's side. A crop
+    also shows half of the image's side to networks that are not trained on objects, and all of it where
+    `given.whole`. The factor is not so small that the median object or structure falls below twice the size
+    that the network needs (that size where `given.whole`), and is above 1 where they are below that size
+    itself.
     """
     factor, reason = factor_of(given)
     found = []
