@@ -23,6 +23,7 @@ def describe(run: ResolvedRun) -> RunDescription:
                 task=c.task,
                 # a method without training among the networks is ranked like one
                 control=c.model in config.controls,
+                trained=not c.control,
             )
             for c in run.cells
         ],

@@ -42,6 +42,8 @@ class CellDescription(BaseModel):
     """Task that the network is trained on."""
     control: bool = False
     """Whether it is a control, which is not ranked."""
+    trained: bool = Field(default=True, exclude_if=bool)
+    """False for controls, and for methods without training among the networks."""
 
     @property
     def name(self) -> str:
