@@ -25,6 +25,7 @@ def describe(run: ResolvedRun) -> RunDescription:
                 control=c.model in config.controls,
                 external=c.external is not None,
                 start="/".join(c.earlier) if c.earlier else None,
+                trained=c.recipe is not None,
             )
             for c in run.cells
         ],

@@ -48,6 +48,8 @@ class CellDescription(BaseModel):
     """Whether another program made the predictions."""
     start: str | None = Field(default=None, exclude_if=_is_none)
     """Name of the cell whose weights the training starts from."""
+    trained: bool = Field(default=True, exclude_if=bool)
+    """False for controls, methods without training and predictions of other programs."""
 
     @property
     def name(self) -> str:

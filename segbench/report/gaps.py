@@ -30,6 +30,7 @@ def gaps(run: RunDescription, scores: pd.DataFrame) -> pd.DataFrame:
     if "train" not in run.score_splits:
         return pd.DataFrame(columns=COLUMNS)
     scores = scores.assign(repetition=repetitions(scores))
+    trained = list(dict.fromkeys(cell.model for cell in run.cells if cell.trained and not cell.control))
     rows: list[dict[str, Any]] = []
     for dataset, task in ((d, t) for d in run.datasets for t in TASKS):
         both = {
@@ -39,7 +40,7 @@ def gaps(run: RunDescription, scores: pd.DataFrame) -> pd.DataFrame:
         if both["evaluation"].empty:
             continue
         metric = both["evaluation"]["column"].iloc[0]
-        for model in (name for name in run.networks if name not in run.externals):
+        for model in trained:
             values = {
                 name: own[(own["model"] == model) & (own["column"] == metric)].set_index("repetition")
                 for name, own in both.items()

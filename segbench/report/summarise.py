@@ -74,7 +74,7 @@ def collect(run: RunDescription) -> tuple[pd.DataFrame, pd.DataFrame]:
     for cell in run.cells:
         status, reason, scores = _status_and_scores(run, cell)
         costs = _costs(run, cell) if status == "ok" else {}
-        cells.append({**cell.model_dump(), "status": status, "reason": reason, **costs})
+        cells.append({**cell.model_dump(exclude={"trained"}), "status": status, "reason": reason, **costs})
         if scores is not None:
             own = cell.model_dump(include={*key, "control"})
             found.append(scores.assign(**own, split=evaluation_split(run, cell) if split else ""))

@@ -51,7 +51,7 @@ def test_the_description_has_what_the_report_reads(registry: Path) -> None:
         "recipe": "demo",
         "cells": [
             {**cell, "model": "unet", "control": False},
-            {**cell, "model": "control_truth", "control": True},
+            {**cell, "model": "control_truth", "control": True, "trained": False},
         ],
         "skipped": [SKIPPED],
         "datasets": {"vessels": {"root": "d/e/vessels", "title": "t", "state": "out/r/datasets/vessels"}},
@@ -89,6 +89,7 @@ def test_a_method_without_training_among_the_networks_is_no_control(registry: Pa
     assert [cell.control for cell in run.cells if cell.dataset == "vessels"] == [False, True]  # as it is run
     found = describe(run)
     assert found.networks == ["unet", "control_truth"] and not found.controls  # as it is ranked
+    assert [cell.trained for cell in found.cells if cell.dataset == "vessels"] == [True, False]
 
 
 def test_names_and_titles(registry: Path) -> None:
