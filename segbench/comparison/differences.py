@@ -69,8 +69,8 @@ def differences(
         value, error, freedom = _error(first, second, same_data, same_seeds)
         low, high = of_difference(value, error, freedom) or (math.nan, math.nan)
         p = p_value(value, error, freedom, least)
-        means = (float(side[:, 0].mean()) for side in (first, second))
-        found[metric] = Difference(*means, value, low, high, p)
+        means = [float(side[:, 0].mean()) for side in (first, second)]
+        found[metric] = Difference(means[0], means[1], value, low, high, p)
     return found
 
 

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from itertools import compress
 from pathlib import Path
 from typing import Any
@@ -34,7 +34,7 @@ def predict_split(
     view: View,
     out: Path,
     batch_size: int,
-) -> Iterator[int]:
+) -> Generator[int, None, None]:
     """Predict a split and write the predictions.
 
     Args:

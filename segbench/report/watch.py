@@ -9,7 +9,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
-from rich.console import Console, Group
+from rich.console import Console, Group, RenderableType
 from rich.live import Live
 from rich.progress_bar import ProgressBar
 from rich.table import Table
@@ -58,7 +58,11 @@ def drawn(run: RunDescription) -> tuple[Group, bool]:
     ]
     done = counts["ok"] + sum(counts[fault] for fault in FAULTS)
     head = Text(f"{run.name}: {', '.join(f'{n} {status}' for status, n in counts.items())}", style="bold")
-    parts = [head, ProgressBar(total=max(1, len(found)), completed=done, width=40), table]
+    parts: list[RenderableType] = [
+        head,
+        ProgressBar(total=max(1, len(found)), completed=done, width=40),
+        table,
+    ]
     return Group(*parts, *(Text(line, style="red") for line in faults)), done == len(found)
 
 

@@ -60,8 +60,8 @@ def _datasets(run: RunDescription, entries: dict[str, DatasetEntry]) -> list[Cit
             address = entry.address or ""
             found.append(Cited("dataset", name, entry.title, entry.licence, entry.citation, address))
         elif info := read_mapping(one.root / "dataset.json"):
-            texts = (str(info.get(key, "")) for key in ("title", "licence", "citation"))
-            found.append(Cited("dataset", name, *texts))
+            title, licence, citation = (str(info.get(key, "")) for key in ("title", "licence", "citation"))
+            found.append(Cited("dataset", name, title, licence, citation))
     return found
 
 
@@ -71,8 +71,8 @@ def _networks(run: RunDescription, entries: dict[str, ModelEntry]) -> list[Cited
         entry = entries.get(name)
         if entry is None:
             card = run.models[name].card if name in run.models else {}
-            if paper := str(card.get("Paper", "")):
-                found.append(Cited("network", name, run.title(name), "", paper))
+            if text := str(card.get("Paper", "")):
+                found.append(Cited("network", name, run.title(name), "", text))
         elif isinstance(entry.card, Card):
             paper = entry.card.paper
             found.append(Cited("network", name, entry.title, "", "", paper.url, paper))

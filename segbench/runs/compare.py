@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -84,7 +84,7 @@ def compare(a: Results, b: Results, margin: float, *, every: bool = False, exact
     return Compared(a, b, margin, frame[COLUMNS], only, failed)
 
 
-def _verdict(row: dict[str, Any], margin: float, exact: bool) -> str:
+def _verdict(row: Mapping[Any, Any], margin: float, exact: bool) -> str:
     """Return what may be concluded: a score that both lack is the same."""
     size = abs(row["difference"])
     if size == 0 or (math.isnan(row["a"]) and math.isnan(row["b"])):
@@ -144,11 +144,12 @@ def _rows(
         if missing := set(metrics) - set(rows["metric"]):
             raise UnlikeContracts(f"{task} has no {', '.join(sorted(missing))} in {side.label}")
     whole = pd.concat([first, second])
-    join(whole[whole["metric"].isin(metrics)].to_dict("records"))
+    records: Any = whole[whole["metric"].isin(metrics)].to_dict("records")
+    join(records)
     tested, paired = _tested(a, b, own, other, task)
     for metric in metrics:
         values = [rows.loc[rows["metric"] == metric, "value"].mean() for rows in (first, second)]
-        nothing = Difference(*values, values[1] - values[0], math.nan, math.nan, math.nan)
+        nothing = Difference(values[0], values[1], values[1] - values[0], math.nan, math.nan, math.nan)
         seeds = [len({c.seed for c in cells}) for cells in (own, other)]
         yield {
             "dataset": dataset,
@@ -180,7 +181,7 @@ def _tested(
         for first, side in zip(firsts, sides):
             if not all(same_images(first, one, task) for one in side.values()):
                 raise ValueError("its seeds are not on the same images")
-        alike = same_images(*firsts, task)
+        alike = same_images(firsts[0], firsts[1], task)
         digests = {data_of(side.run, c) for side, cells in ((a, own), (b, other)) for c in cells} - {None}
         same_data = alike and len(digests) < 2
         same_seeds = same_data and [*sides[0]] == [*sides[1]]

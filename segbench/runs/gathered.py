@@ -147,7 +147,7 @@ def _content(path: Path, private: Private) -> Content:
 def _without_machine(text: str) -> str:
     """Return cells.csv without the columns of keys in `MACHINE`."""
     frame = pd.read_csv(io.StringIO(text), dtype=str, keep_default_na=False)
-    return frame.drop(columns=[c for c in frame if _MACHINE_COLUMN.fullmatch(c)]).to_csv(index=False)
+    return frame.drop(columns=[c for c in frame if _MACHINE_COLUMN.fullmatch(str(c))]).to_csv(index=False)
 
 
 def _json(value: Any) -> bytes:

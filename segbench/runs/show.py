@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -59,7 +60,8 @@ def to_document(found: Compared, changes: pd.DataFrame) -> dict[str, Any]:
 
 
 def _records(frame: pd.DataFrame) -> list[dict[str, Any]]:
-    return frame.astype(object).where(frame.notna(), None).to_dict("records")
+    records: Any = frame.astype(object).where(frame.notna(), None).to_dict("records")
+    return records
 
 
 def _table(heads: list[str], rows: list[list[str]]) -> list[str]:
@@ -67,7 +69,7 @@ def _table(heads: list[str], rows: list[list[str]]) -> list[str]:
     return ["| " + " | ".join(line) + " |" for line in lines]
 
 
-def _score_row(row: dict[str, Any]) -> list[str]:
+def _score_row(row: Mapping[Any, Any]) -> list[str]:
     bounds = f"{row['low']:+.4f} to {row['high']:+.4f}" if not math.isnan(row["low"]) else NOTHING
     return [
         row["dataset"],
