@@ -63,6 +63,17 @@ def training_transform(augment: Augment, mean: Sequence[float], std: Sequence[fl
     return v2.Compose(steps)
 
 
+def window_first(transform: v2.Transform) -> tuple[ResizeCrop | None, v2.Transform]:
+    """Divide a transform into its crop, if an image can be cropped before all else, and what follows.
+
+    What is turned or deformed first needs the whole image, and `max_class_share` the whole truth.
+    """
+    steps = transform.transforms if isinstance(transform, v2.Compose) else []
+    if steps and isinstance(steps[0], ResizeCrop) and steps[0].max_class_share is None:
+        return steps[0], v2.Compose(steps[1:])
+    return None, transform
+
+
 def _deformation(elastic: recipe.Elastic, mean: Sequence[float]) -> v2.Transform:
     if elastic.std is not None:
         return GridElastic(elastic.std, elastic.grid, mean)
