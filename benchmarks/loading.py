@@ -161,7 +161,7 @@ class Theirs:
         record = self.split.images[index]
         image = Image.open(record.path).convert("RGB")
         if self.task == "semantic":
-            truth = tv_tensors.Mask(np.asarray(Image.open(self.split.semantic_path(record.stem))))
+            truth = tv_tensors.Mask(np.array(Image.open(self.split.semantic_path(record.stem))))
             image, mask = self.transform(image, truth)
             return image, {"semantic": mask.long() - 1}
         assert self.annotations
@@ -174,7 +174,7 @@ class Theirs:
             labels = torch.tensor([self.view.index_of[one["category_id"]] for one in found])
             truth = {"masks": tv_tensors.Mask(np.stack(masks)), "labels": labels}
             image, truth = self.transform(image, truth)
-            kept = truth["masks"].flatten(1).any(1)
+            kept = truth["masks"].bool().flatten(1).any(1)
             return image, {"masks": truth["masks"][kept].bool(), "labels": truth["labels"][kept]}
         ids = rgb_to_id(np.asarray(Image.open(self.split.panoptic_folder / f"{record.stem}.png")))
         image, mask = self.transform(image, tv_tensors.Mask(ids))

@@ -1,7 +1,7 @@
-"""Pixels of files as tensors and arrays, by torchvision's decoders where these give what Pillow gives.
+"""Pixels of files, without a copy of those that a crop leaves out.
 
-torchvision writes a decoded image once. Pillow keeps four bytes for three, and is copied twice more on the way
-to an array, which takes longer than the decoding of a photograph.
+Pillow keeps a decoded image as four bytes a pixel. `numpy.asarray` copies them twice, which takes longer than
+decoding a photograph. Arrow's interface gives access to Pillow's memory instead.
 """
 
 from __future__ import annotations
@@ -9,10 +9,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import pyarrow
 import torch
 from PIL import Image
 from torch import Tensor
-from torchvision.io import ImageReadMode, decode_image, read_file
 
 from segbench.data.dataset import ImageRecord, Split
 from segbench.data.images import check_pixels, open_image, read_label_map
@@ -26,61 +26,65 @@ def read_pixels(split: Split, record: ImageRecord) -> Tensor:
 
     Returns:
         C x H x W uint8, or float32 in 0..1 if the dataset has `levels`. The channels of a pixel may lie side
-        by side in memory.
+        by side in memory, and writing to the tensor is not allowed.
     """
     info = split.dataset.info
     found = None if info.levels is not None else _decoded(record.path)
-    if found is not None and len(found) == 1 and info.channels == 3:
-        return found.expand(3, -1, -1)
-    if found is not None and len(found) == info.channels:
-        return found
-    return torch.from_numpy(np.array(split.read_image(record).transpose(2, 0, 1)))
+    if found is None or found.shape[2] not in (1, info.channels) or info.channels not in _MODES.values():
+        return torch.from_numpy(np.array(split.read_image(record).transpose(2, 0, 1)))
+    image = torch.from_dlpack(found).permute(2, 0, 1)  # `from_numpy` warns of arrays that are read-only
+    return image.expand(info.channels, -1, -1)
 
 
 def read_labels(path: Path) -> np.ndarray:
     """Read an H x W map of unsigned integers, see `read_label_map`."""
     found = _decoded(path, "L")
-    return read_label_map(path) if found is None else found[0].numpy()
+    return read_label_map(path) if found is None else found[:, :, 0]
 
 
 def read_colours(path: Path) -> np.ndarray:
     """Read an H x W x 3 uint8 image, such as a map of panoptic segments."""
     found = _decoded(path, "RGB")
-    return np.asarray(open_image(path).convert("RGB")) if found is None else found.permute(1, 2, 0).numpy()
+    return np.asarray(open_image(path).convert("RGB")) if found is None else found
 
 
-def _decoded(path: Path, *modes: str) -> Tensor | None:
-    """Decode a JPEG or PNG file of 8 bits without palette and transparency, as C x H x W uint8.
+def _decoded(path: Path, *modes: str) -> np.ndarray | None:
+    """Decode a JPEG or PNG file of 8 bits, without palette and alpha, as H x W x C uint8, read-only.
 
     Args:
         path: the file.
         modes: accepted modes, by Pillow's names; none: grey and RGB.
 
     Returns:
-        None for all other files, and for broken ones: Pillow says what is wrong.
+        None for all other files, and for broken ones: `open_image` says what is wrong.
 
     Raises:
         SegbenchError: the image is too large (see `allow_pixels`).
     """
     try:
-        with Image.open(path) as header:  # reads no pixels
-            if header.mode not in (modes or _MODES) or not _is_plain(header):
+        with Image.open(path) as image:
+            if image.mode not in (modes or _MODES) or not _has_8_bits(image):
                 return None
-            size, channels = header.size, _MODES[header.mode]
+            check_pixels(*image.size, path)
+            image.load()
+            return _memory(image)
     except (OSError, ValueError, SyntaxError):
         return None
-    check_pixels(*size, path)
-    try:
-        found = decode_image(read_file(str(path)), ImageReadMode.UNCHANGED)
-    except RuntimeError:
-        return None
-    return found if found.dtype == torch.uint8 and found.shape == (channels, *size[::-1]) else None
 
 
-def _is_plain(header: Image.Image) -> bool:
-    if header.format == "JPEG":
-        return True
-    (tile,) = header.tile if len(getattr(header, "tile", [])) == 1 else (None,)
-    return header.format == "PNG" and tile is not None and tile.args == header.mode and not header.info.get(
-        "interlace"
+def _has_8_bits(image: Image.Image) -> bool:
+    tiles = getattr(image, "tile", [])
+    return image.format == "JPEG" or (
+        image.format == "PNG" and bool(tiles) and all(tile.args == image.mode for tile in tiles)
     )
+
+
+def _memory(image: Image.Image) -> np.ndarray:
+    """Return the memory of a grey or RGB image as H x W x C; a copy if it is in several parts."""
+    shape = (image.height, image.width)
+    try:
+        stored = pyarrow.array(image)
+    except ValueError:  # an image of more than 16 MB
+        return np.asarray(image).reshape(*shape, -1)
+    values = stored.flatten() if image.mode == "RGB" else stored
+    return values.to_numpy().reshape(*shape, -1)[:, :, : _MODES[image.mode]]

@@ -9,8 +9,6 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-import torch
-from torch.nn.functional import interpolate
 
 from segbench.data.dataset import ImageRecord
 from segbench.errors import SegbenchError
@@ -71,8 +69,11 @@ def check_size(truth: tuple[int, ...], size: tuple[int, ...], record: ImageRecor
 
 
 def _nearest(span: slice, length: int) -> np.ndarray:
-    """Return the places that the nearest mode of `ResizeCrop` takes."""
-    places = torch.arange(span.start, span.stop)
-    if len(places) == length:
-        return places.numpy()
-    return interpolate(places[None, None].float(), length, mode="nearest-exact")[0, 0].long().numpy()
+    """Return the places that the mode `NEAREST_EXACT` of torchvision takes, computed in float32 as there.
+
+    A place halfway between two pixels is rounded as in most of torch's kernels, which differ there.
+    """
+    given = span.stop - span.start
+    scale = np.float32(given) / np.float32(length)
+    places = np.floor((np.arange(length, dtype=np.float32) + np.float32(0.5)) * scale).astype(np.int64)
+    return span.start + places.clip(max=given - 1)

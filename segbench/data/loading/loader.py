@@ -21,7 +21,7 @@ from torchvision.transforms import v2
 from segbench.contract.prediction import IGNORE, Target
 from segbench.contract.recipe import BorderWeights
 from segbench.contract.view import View
-from segbench.data.dataset import ImageRecord, Split
+from segbench.data.dataset import Split
 from segbench.data.loading.borders import BorderReader, border_weights
 from segbench.data.loading.boxes import BoxReader, box_target
 from segbench.data.loading.decoding import read_pixels

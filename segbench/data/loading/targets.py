@@ -33,7 +33,7 @@ class LayerReader(Protocol):
     """Reads the layers of one image."""
 
     def __call__(self, record: ImageRecord, grid: Grid) -> Layers:
-        """Return the layers at the pixels of a grid. SegbenchError if they are not for an image of its size."""
+        """Return the layers at the pixels of a grid. SegbenchError if they are of another size."""
         ...
 
 

@@ -14,7 +14,7 @@ from torchvision.transforms import v2
 
 from segbench.contract import recipe
 from segbench.contract.recipe import Augment
-from segbench.data.loading.colour import Blur, BrightnessContrast, Noise, Photometric
+from segbench.data.loading.colour import Blur, BrightnessContrast, ColorJitter, Noise, Photometric
 from segbench.data.loading.resizing import PadTo, ResizeCrop, resize_of
 from segbench.data.loading.warping import GridElastic, Rotate, Rotate90, SmoothElastic
 
@@ -47,7 +47,7 @@ def training_transform(augment: Augment, mean: Sequence[float], std: Sequence[fl
         steps.append(v2.RandomVerticalFlip())
     if strength := augment.color_jitter:
         if len(mean) in (1, 3):
-            steps.append(v2.ColorJitter(brightness=strength, contrast=strength, saturation=strength))
+            steps.append(ColorJitter(brightness=strength, contrast=strength, saturation=strength))
         else:  # no colours
             steps.append(BrightnessContrast(strength))
     if (colours := augment.photometric) is not None:
