@@ -55,7 +55,10 @@ class Grid(NamedTuple):
             SegbenchError: the values are not for an image of this size.
         """
         check_size(values.shape[:2], self.size, record)
-        return values if self.shape == self.size else values[self.rows].take(self.columns, axis=1)
+        axes = zip(self.size, (self.rows, self.columns))
+        if all(len(places) == n and places[-1] - places[0] == n - 1 for n, places in axes):
+            return values
+        return values[self.rows].take(self.columns, axis=1)
 
 
 def check_size(truth: tuple[int, ...], size: tuple[int, ...], record: ImageRecord) -> None:
