@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import math
 import operator
 import random
 import shutil
@@ -27,6 +28,7 @@ from typing import Any
 import torch
 
 from segbench.contract.cell import CellSpec
+from segbench.contract.recipe import Recipe
 from segbench.data.dataset import Dataset
 from segbench.errors import SegbenchError
 from segbench.files import atomic_path, read_json, write_json
@@ -50,6 +52,7 @@ from segbench.training.runner.processes import run_on
 from segbench.training.runner.progress import TrainingProgress
 from segbench.training.runner.provenance import peak_memory, provenance, sha256
 from segbench.training.runner.signals import StopSignals, handling
+from segbench.training.runner.waiting import Waiting
 
 log = logging.getLogger(__name__)
 
@@ -152,14 +155,26 @@ def _train(
     if threads:
         torch.set_num_threads(max(1, threads // parallel.size()))
     stop = StopSignals(stop_at)
-    remedy = "use a smaller batch_size or crop, more accumulate, or a device with more memory"
-    with handling(stop.receive), memory_errors(f"training {spec.class_path}", remedy):
+    with handling(stop.receive), memory_errors(f"training {spec.class_path}", memory_remedy(spec.recipe)):
         training = Training(dataset_root, spec, weights, device)
         attempt = Attempt(training, out, sources(dataset_root, spec, weights))
         if training.iterations:
             attempt.run(stop, workers, checkpoint_every)
         if parallel.rank() == 0:
             attempt.finish()
+
+
+def memory_remedy(recipe: Recipe) -> str:
+    """Return what helps a training that runs out of memory: half of the images in a pass, if it can."""
+    images = math.ceil(recipe.batch_size / (recipe.accumulate * recipe.gpus))
+    if images == 1:
+        return "use a smaller augment.crop, more gpus, or a device with more memory"
+    half = math.ceil(images / 2)
+    accumulate = math.ceil(recipe.batch_size / (half * recipe.gpus))
+    return (
+        f"set accumulate: {accumulate} ({half} instead of {images} images in a pass, with the same gradients"
+        " but for batch norms), a smaller augment.crop, or use a device with more memory"
+    )
 
 
 class Attempt:
@@ -183,7 +198,7 @@ class Attempt:
     def run(self, signals: StopSignals, workers: int, checkpoint_every: float) -> None:
         """Run the remaining iterations, with validation, history and checkpoints."""
         training, iterations = self.training, self.training.iterations
-        batches = training.batches(workers)
+        batches = Waiting(training.batches(workers), workers)
         began = time.monotonic()
         # trainings that start together do not write together
         saved = began - random.Random().uniform(0, checkpoint_every)
