@@ -90,7 +90,7 @@ def losses_in_step(network: Network) -> Callable[[Tensor, list[Target]], dict[st
         return network.losses
     return DistributedDataParallel(
         _Losses(network),
-        broadcast_buffers=False,  # see `average_statistics`
+        forward_sync_buffers=False,  # see `average_statistics`
         gradient_as_bucket_view=True,
         find_unused_parameters=not network.uses_all_parameters,
     )

@@ -89,7 +89,7 @@ def exchange(rank: int, address: str, results: Any) -> None:
     network = UNet(make_view("semantic"), 3, widths=[2, 2, 2, 2, 2], backbone=None)
     compute, count = parallel.losses_in_step(network), 0
 
-    def counted(_: Any, bucket: dist.GradBucket) -> torch.futures.Future[torch.Tensor]:
+    def counted(_: Any, bucket):  # type: ignore[no-untyped-def]  # torch refuses annotations as text
         nonlocal count
         count += bucket.is_last()
         done: torch.futures.Future[torch.Tensor] = torch.futures.Future()

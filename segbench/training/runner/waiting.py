@@ -71,8 +71,8 @@ class Waiting(Generic[Batch], Iterator[Batch]):
 def workers_to_keep_up(workers: int, waited: float, total: float) -> int:
     """Return the number of loader processes that feed as fast as the network computes.
 
-    Without loader processes, loading takes the time that is waited. Processes load all the time, so that their
-    rate must rise by the ratio of the whole time to that of computing.
+    Without loader processes, loading takes the time that is waited. Processes load all the time, so
+    their rate must rise by the ratio of the whole time to that of computing.
 
     Args:
         workers: number of loader processes now.
