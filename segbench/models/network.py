@@ -36,6 +36,10 @@ class Network(nn.Module):
 
     tasks: ClassVar[tuple[Task, ...]]
     """Tasks that the network can be trained for."""
+    uses_all_parameters: ClassVar[bool] = False
+    """Whether all parameters have a part in the losses of any batch. False where a part runs on some images
+    only, such as those with objects: a training on several devices then looks for the parameters
+    without a gradient in each step."""
 
     def __init__(self, view: View, in_channels: int) -> None:
         super().__init__()
@@ -116,6 +120,7 @@ class SemanticNetwork(Network):
     """
 
     tasks = ("semantic",)
+    uses_all_parameters = True
     auxiliary_weight: float = 0.0
     """Weight of the auxiliary losses, multiplied with each loss's own weight."""
     class_weights: Tensor | None

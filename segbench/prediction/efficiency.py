@@ -15,11 +15,18 @@ from segbench.prediction.inference import Predictor
 
 
 class Stopwatch:
-    """Measure the time of each prediction, from the image in memory to the result on the device."""
+    """Measure the time of each prediction, from the image in memory to the result on the device.
+
+    The part after the preparation (normalised, resized and copied to the device) is also measured by itself.
+    With windows, scales or flips of a semantic network, this part includes their resizes and copies.
+    """
 
     def __init__(self, predictor: Predictor, device: torch.device) -> None:
         self._predictor, self._device = predictor, device
         self._seconds: list[float] = []
+        self._network_seconds: list[float] = []
+        self._prepared = 0.0
+        predictor.prepared = self._mark
         self._flops: dict[str, Any] = {}
 
     def warm_up(self, image: Tensor) -> None:
@@ -35,18 +42,28 @@ class Stopwatch:
         found = self._predictor(images)
         self._wait()
         if len(images) == 1:
-            self._seconds.append(time.perf_counter() - started)
+            ended = time.perf_counter()
+            self._seconds.append(ended - started)
+            self._network_seconds.append(ended - self._prepared)
         return found
+
+    def _mark(self) -> None:
+        self._wait()
+        self._prepared = time.perf_counter()
 
     def _wait(self) -> None:
         if self._device.type != "cpu":
             torch.get_device_module(self._device).synchronize(self._device)
 
     def result(self) -> dict[str, Any]:
-        """Return the operations, the latencies in seconds, and the number of images that were timed."""
+        """Return the operations, the latencies in seconds, and the number of images that were timed.
+
+        `latency_network_median` leaves out the preparation of the image.
+        """
         return {
             **self._flops,
             "latency_median": statistics.median(self._seconds),
+            "latency_network_median": statistics.median(self._network_seconds),
             "latency_mean": statistics.fmean(self._seconds),
             "latency_images": len(self._seconds),
         }

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 from torchvision.transforms.v2 import functional as F
@@ -39,6 +41,8 @@ class Predictor:
         self._network = precision.place_network(model.network)
         self._inference, self._precision = inference, precision
         self._normalise = plain_transform(model.mean, model.std)
+        self.prepared: Callable[[], None] = lambda: None
+        """Called when images are normalised and resized, and before the network computes."""
 
     @torch.inference_mode()
     def __call__(self, images: Tensor) -> list[Prediction]:
@@ -54,9 +58,11 @@ class Predictor:
         normalised, network, how = self._normalise(images), self._network, self._inference
         with self._precision.autocast():
             if isinstance(network, SemanticNetwork) and (how.window or how.flip or how.scales != [1.0]):
+                self.prepared()  # views and windows are resized one by one
                 maps = semantic_maps(network, normalised, how, self._precision.place)
                 return [Prediction(semantic=labels) for labels in maps]
             fed = self._precision.place(F.resize_image(normalised, list(input_size(size, how))))
+            self.prepared()
             if how.window:
                 return predict_tiles(network, fed, size, how.window, how.overlap)
             return network.predict(fed, [size] * len(images))

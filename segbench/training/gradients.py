@@ -7,6 +7,7 @@ to that of the whole batch, except for the statistics of batch normalisation and
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 
 import numpy as np
 import torch
@@ -38,7 +39,12 @@ def parts_of_step(batch_size: int, accumulate: int, seed: int) -> list[Part]:
 
 
 def add_gradients(
-    network: Network, compute: Compute, batches: Sequence[Batch], parts: Sequence[Part], count: Compute
+    network: Network,
+    compute: Compute,
+    batches: Sequence[Batch],
+    parts: Sequence[Part],
+    count: Compute,
+    alone: Callable[[], AbstractContextManager[None]] = nullcontext,
 ) -> dict[str, Tensor]:
     """Add the gradients of all parts of a batch to those of the network.
 
@@ -51,6 +57,8 @@ def add_gradients(
         batches: images and targets of each part of this process.
         parts: what each of them is a part of, see `parts_of_step`.
         count: as `compute`, without communication between processes.
+        alone: context in which `compute` does not average gradients: they are exchanged with those of the
+            last part.
 
     Returns:
         The losses of the parts of this process, without gradients; summed over the processes, they are those
@@ -58,13 +66,14 @@ def add_gradients(
     """
     known = _counted(network, count, batches, parts) if len(parts) > 1 else None
     sums: dict[str, Tensor] = {}
-    for (images, targets), part in zip(batches, parts, strict=True):
+    for k, ((images, targets), part) in enumerate(zip(batches, parts, strict=True), 1):
         part = Part(part.share, part.seeds, known)
-        with part.active():
-            losses = compute(images, targets)
-        # DistributedDataParallel averages gradients over the processes; the whole batch needs their sum
-        weight = part.share * parallel.size()
-        (torch.stack([loss.float() for loss in losses.values()]).sum() * weight).backward()
+        with nullcontext() if k == len(parts) else alone():
+            with part.active():
+                losses = compute(images, targets)
+            # DistributedDataParallel averages gradients over the processes; the whole batch needs their sum
+            weight = part.share * parallel.size()
+            (torch.stack([loss.float() for loss in losses.values()]).sum() * weight).backward()
         for name, loss in losses.items():
             own = loss.detach() * part.share
             sums[name] = sums[name] + own if name in sums else own

@@ -117,10 +117,10 @@ class Training:
             network = parallel.synchronised(network, device)
         self.network = network
         self._weight_pixels()
-        self.losses_in_step = parallel.losses_in_step(self.network)
+        self.optimizer = build_optimizer(self.network, self.recipe.optimizer)
+        self.losses_in_step = parallel.losses_in_step(self.network)  # what is frozen takes no part
         if parallel.rank():
             seed_all(derived_seed(spec.seed, parallel.rank()))  # same initial weights, different dropout
-        self.optimizer = build_optimizer(self.network, self.recipe.optimizer)
         decay = self.recipe.ema
         self.average = (
             AveragedModel(self.network, multi_avg_fn=get_ema_multi_avg_fn(decay)) if decay else None
@@ -237,7 +237,9 @@ class Training:
             [next(batches) for _ in range(self.recipe.accumulate)],
             parts_of_step(self.recipe.batch_size, self.recipe.accumulate, seed),
             functools.partial(self._losses, self.network.losses),
+            functools.partial(parallel.without_exchange, self.losses_in_step),
         )
+        parallel.average_statistics(self.network)
         norm = torch.nn.utils.clip_grad_norm_(
             [p for group in self.optimizer.param_groups for p in group["params"]],
             self.recipe.clip_norm or math.inf,

@@ -1,19 +1,21 @@
 """Communication between the processes of one data-parallel training, one process for each device.
 
-Every process has the same weights and a part of each batch. Gradients are averaged after every backward pass
-(torch's DistributedDataParallel; Li et al. 2020, https://arxiv.org/abs/2006.15704). With a single process,
-these functions return their arguments unchanged.
+Every process has the same weights and a part of each batch. Gradients are averaged in the last backward pass
+of a step (torch's DistributedDataParallel; Li et al. 2020, https://arxiv.org/abs/2006.15704). With a single
+process, these functions return their arguments unchanged.
 """
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.parallel import DistributedDataParallel
 
 from segbench.contract.prediction import Target
@@ -86,8 +88,36 @@ def losses_in_step(network: Network) -> Callable[[Tensor, list[Target]], dict[st
     """Return `network.losses`, made to average the gradients over the processes in the backward pass."""
     if not dist.is_initialized():
         return network.losses
-    # some parts of a network run on some images only, so their parameters may be unused in one process
-    return DistributedDataParallel(_Losses(network), find_unused_parameters=True)
+    return DistributedDataParallel(
+        _Losses(network),
+        forward_sync_buffers=False,  # see `average_statistics`
+        gradient_as_bucket_view=True,
+        find_unused_parameters=not network.uses_all_parameters,
+    )
+
+
+def without_exchange(compute: Callable[..., Any]) -> AbstractContextManager[None]:
+    """Return a context in which the losses of `losses_in_step` do not average gradients over the processes.
+
+    The first average outside of it includes the gradients of the context.
+    """
+    return compute.no_sync() if isinstance(compute, DistributedDataParallel) else nullcontext()
+
+
+@torch.no_grad()
+def average_statistics(network: Network) -> None:
+    """Average the running statistics of batch norms over the processes, so that all have the same ones."""
+    norms = [
+        m
+        for m in network.modules()
+        if isinstance(m, _BatchNorm) and m.training and not isinstance(m, nn.SyncBatchNorm)
+    ]
+    own = [value for m in norms for value in (m.running_mean, m.running_var) if value is not None]
+    if size() == 1 or not own:
+        return
+    mean = summed(torch.cat(own)) / size()
+    for value, averaged in zip(own, mean.split([len(value) for value in own])):
+        value.copy_(averaged)
 
 
 class _Losses(nn.Module):

@@ -105,7 +105,11 @@ def gradients(case: int, accumulate: int) -> tuple[dict[str, float], Tensor]:
     sizes = torch.tensor_split(torch.arange(len(images)), accumulate * parallel.size())
     own = sizes[parallel.rank() :: parallel.size()]
     batches = [(images[i], [targets[k] for k in i]) for i in own]
-    losses = add_gradients(network, parallel.losses_in_step(network), batches, parts, network.losses)
+    compute = parallel.losses_in_step(network)
+    alone = functools.partial(parallel.without_exchange, compute)
+    losses = add_gradients(network, compute, batches, parts, network.losses, alone)
+    if network.uses_all_parameters:
+        assert all(p.grad is not None for p in network.parameters())
     found = [p.grad if p.grad is not None else torch.zeros_like(p) for p in network.parameters()]
     return (
         {k: float(parallel.summed(v.double())) for k, v in losses.items()},

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import functools
 import logging
 import os
 import signal
@@ -10,14 +11,21 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
+import torch.distributed as dist
+from fork_server import CONTEXT
+from network_tester import batch, make_view
 from tiny_networks import make_spec
 
 from segbench.errors import OutOfMemory, SegbenchError
 from segbench.jobs.state import EX_TEMPFAIL, Stopped
 from segbench.models.saved import load_model
+from segbench.models.unet import UNet
+from segbench.training import parallel
+from segbench.training.gradients import add_gradients, parts_of_step
 
 # no padding, no void, no batch statistics: then a mean over the batch is the mean of its parts
 PLAIN = {
@@ -55,6 +63,50 @@ def test_two_processes_train_as_one_does(run, tmp_path: Path, accumulate: int) -
     assert validation[0] == pytest.approx(validation[1], rel=2e-3)
     names = sorted(p.name for p in (tmp_path / "two").iterdir())
     assert names == ["checkpoint.pt", "history.csv", "history.partial.csv", "model.pt", "training.json"]
+
+
+def test_accumulated_parts_are_exchanged_once_and_statistics_are_shared(tmp_path: Path) -> None:
+    """Two processes with 3 parts each: one exchange of gradients, and the mean of the statistics."""
+    results = CONTEXT.Queue()
+    address = f"file://{tmp_path}/meeting"
+    processes = [CONTEXT.Process(target=exchange, args=(rank, address, results)) for rank in (0, 1)]
+    for process in processes:
+        process.start()
+    found = dict(results.get(timeout=120) for _ in processes)
+    for process in processes:
+        process.join()
+    assert found[0]["exchanges"] == found[1]["exchanges"] == 1
+    own = [found[rank]["before"] for rank in (0, 1)]
+    assert own[0] != own[1]
+    mean = [(a + b) / 2 for a, b in zip(*own)]
+    assert found[0]["after"] == found[1]["after"] == pytest.approx(mean)
+
+
+def exchange(rank: int, address: str, results: Any) -> None:
+    torch.set_num_threads(1)
+    dist.init_process_group("gloo", init_method=address, rank=rank, world_size=2)
+    torch.manual_seed(0)
+    network = UNet(make_view("semantic"), 3, widths=[2, 2, 2, 2, 2], backbone=None)
+    compute, count = parallel.losses_in_step(network), 0
+
+    def counted(_: Any, bucket):  # type: ignore[no-untyped-def]  # torch refuses annotations as text
+        nonlocal count
+        count += bucket.is_last()
+        done: torch.futures.Future[torch.Tensor] = torch.futures.Future()
+        done.set_result(bucket.buffer())
+        return done
+
+    compute.register_comm_hook(None, counted)
+    images, targets = batch("semantic", 3, (32, 32))
+    batches = [(images[[i]] + rank, [targets[i]]) for i in range(3)]
+    parts = parts_of_step(6, 3, seed=1)
+    alone = functools.partial(parallel.without_exchange, compute)
+    add_gradients(network, compute, batches, parts, network.losses, alone)
+    norm = next(m for m in network.modules() if isinstance(m, torch.nn.BatchNorm2d))
+    before = norm.running_mean.tolist()
+    parallel.average_statistics(network)
+    results.put((rank, {"exchanges": count, "before": before, "after": norm.running_mean.tolist()}))
+    dist.destroy_process_group()
 
 
 def test_a_signal_stops_all_and_the_next_call_ends_in_the_same_bits(run, tmp_path: Path) -> None:

@@ -24,7 +24,7 @@ from segbench.training.runner import checkpoint
 from segbench.training.runner import train as module
 from segbench.training.runner.checkpoint import remove_checkpoint
 from segbench.training.runner.signals import StopSignals
-from segbench.training.runner.train import Training, train
+from segbench.training.runner.train import Training, memory_remedy, train
 
 CPU = torch.device("cpu")
 RESULTS = {"history.csv", "model.pt", "training.json"}
@@ -174,6 +174,19 @@ def test_loss_that_is_not_a_number(run, tmp_path: Path) -> None:
         run("a", make_spec("Diverging"))
     assert "lr" in str(caught.value.remedy)
     assert not (tmp_path / "a" / "model.pt").exists()
+
+
+@pytest.mark.parametrize(
+    ("recipe", "remedy"),
+    [
+        ({"batch_size": 16}, "set accumulate: 2 (8 instead of 16 images in a pass"),
+        ({"batch_size": 12, "accumulate": 2, "gpus": 2}, "set accumulate: 3 (2 instead of 3 images"),
+        ({"batch_size": 2, "accumulate": 2}, "use a smaller augment.crop, more gpus"),
+    ],
+)
+def test_the_remedy_for_too_little_memory_names_an_accumulate(recipe: dict, remedy: str) -> None:
+    spec = make_spec(**recipe)
+    assert memory_remedy(spec.recipe).startswith(remedy)
 
 
 def test_out_of_memory_is_recognised(run) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Container, Mapping, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -23,6 +23,35 @@ def encode(mask: np.ndarray) -> RLE:
 def decode(rle: RLE) -> np.ndarray:
     """Decode run lengths to an H x W bool mask."""
     return coco.decode(rle).astype(bool)
+
+
+def decode_at(
+    masks: Sequence[RLE], rows: np.ndarray, columns: np.ndarray
+) -> Iterator[tuple[tuple[slice, slice], np.ndarray]]:
+    """Decode masks at some pixels, without decoding the rest.
+
+    Args:
+        masks: run lengths.
+        rows, columns: the pixels of the result, each in rising order.
+
+    Yields:
+        For each mask: a window of the result that contains it, and its pixels there (h x w bool).
+    """
+    packed = [rle["counts"].encode() if isinstance(rle["counts"], str) else rle["counts"] for rle in masks]
+    for rle, lengths in zip(masks, _run_lengths(packed) if masks else []):
+        height, (x, y, width, depth) = rle["size"][0], coco.toBbox(rle).astype(int).tolist()
+        top, bottom = np.searchsorted(rows, [y, y + depth]).tolist()
+        left, right = np.searchsorted(columns, [x, x + width]).tolist()
+        window = np.s_[top:bottom, left:right]
+        if top == bottom or left == right:
+            yield window, np.zeros((bottom - top, right - left), bool)
+            continue
+        wanted = columns[left:right]
+        first, last = int(wanted[0]), int(wanted[-1]) + 1
+        ends = np.cumsum(lengths).clip(first * height, last * height)  # run lengths follow the columns
+        inside = np.diff(ends, prepend=first * height)
+        strip = np.repeat(np.arange(len(inside)) % 2 == 1, inside).reshape(last - first, height)
+        yield window, strip[wanted - first][:, rows[top:bottom]].T
 
 
 def standardise(segmentation: Any, height: int, width: int) -> Segmentation:

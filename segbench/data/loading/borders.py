@@ -17,6 +17,7 @@ from segbench.contract.view import View
 from segbench.data.coco.index import AnnotationIndex
 from segbench.data.coco.masks import to_rle
 from segbench.data.dataset import ImageRecord, Split
+from segbench.data.loading.grid import Grid
 from segbench.data.loading.targets import Layers, SemanticReader, stack_objects
 
 REACH = 6
@@ -30,11 +31,11 @@ class BorderReader:
         self._semantic = SemanticReader(split, view)
         self._annotations = AnnotationIndex(split.instances_json)
 
-    def __call__(self, record: ImageRecord) -> Layers:
-        (semantic,), numbers = self._semantic(record)
+    def __call__(self, record: ImageRecord, grid: Grid) -> Layers:
+        (semantic,), numbers = self._semantic(record, grid)
         objects = [one for one in self._annotations[record.id] if not one["iscrowd"]]
-        masks = (to_rle(one["segmentation"], *semantic.shape) for one in objects)
-        return np.stack([semantic, *stack_objects(masks, semantic.shape)]), numbers
+        masks = [to_rle(one["segmentation"], *grid.size) for one in objects]
+        return np.stack([semantic, *stack_objects(masks, grid)]), numbers
 
 
 def border_weights(layers: Tensor, options: BorderWeights) -> Tensor:

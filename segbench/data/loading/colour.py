@@ -11,6 +11,8 @@ from torchvision import tv_tensors
 from torchvision.transforms import v2
 from torchvision.transforms.v2 import functional as F
 
+VALUES = torch.arange(256, dtype=torch.uint8).reshape(1, 1, 256)
+"""All values of 8 bits, as an image."""
 HUES = 180
 """Steps of the hue circle, as OpenCV counts for 8 bit."""
 
@@ -29,6 +31,48 @@ class ValueTransform(v2.Transform):
     def changed(self, values: Tensor, params: dict[str, Any]) -> Tensor:
         """Return the changed values (C x H x W float32 in 0..1), in 0..1."""
         raise NotImplementedError
+
+
+class ColorJitter(v2.ColorJitter):
+    """torchvision's, to the bit. Brightness and contrast of 8 bits are looked up by value."""
+
+    def transform(self, inpt: Any, params: dict[str, Any]) -> Any:
+        if not isinstance(inpt, tv_tensors.Image) or inpt.dtype != torch.uint8:
+            return super().transform(inpt, params)
+        image = inpt.as_subclass(Tensor)
+        for step in params["fn_idx"].tolist():
+            if step == 0 and params["brightness_factor"] is not None:
+                image = looked_up(image, F.adjust_brightness_image(VALUES, params["brightness_factor"]))
+            elif step == 1 and params["contrast_factor"] is not None:
+                factor = params["contrast_factor"]
+                mean = grey(image).mean((-3, -2, -1), keepdim=True)
+                table = VALUES.mul(factor).add_(mean, alpha=1.0 - factor).clamp_(0, 255)
+                image = looked_up(image, table.to(torch.uint8))
+            elif step == 2 and params["saturation_factor"] is not None:
+                image = resaturated(image, params["saturation_factor"])
+        return tv_tensors.wrap(image, like=inpt)
+
+
+def looked_up(image: Tensor, table: Tensor) -> Tensor:
+    """Replace each value of a uint8 image by its entry in a table of 256."""
+    values = image.numpy().tobytes().translate(table.flatten().numpy().tobytes())
+    return torch.frombuffer(bytearray(values), dtype=torch.uint8).reshape(image.shape)
+
+
+def grey(image: Tensor) -> Tensor:
+    """Return the grey values that torchvision's contrast uses: 1 x H x W float32 without fractions."""
+    if len(image) == 1:
+        return image.float()
+    red, green, blue = image.float().unbind(0)  # converting first is faster than mixing types
+    return red.mul_(0.2989).add_(green, alpha=0.587).add_(blue, alpha=0.114).floor_()[None]
+
+
+def resaturated(image: Tensor, factor: float) -> Tensor:
+    """Do what torchvision's `adjust_saturation` does with a uint8 image."""
+    if len(image) == 1:
+        return image
+    blend = image.float().mul_(factor).add_(grey(image), alpha=1.0 - factor)
+    return blend.clamp_(0, 255).to(torch.uint8)
 
 
 class BrightnessContrast(v2.Transform):

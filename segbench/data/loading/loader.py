@@ -21,10 +21,13 @@ from torchvision.transforms import v2
 from segbench.contract.prediction import IGNORE, Target
 from segbench.contract.recipe import BorderWeights
 from segbench.contract.view import View
-from segbench.data.dataset import ImageRecord, Split
+from segbench.data.dataset import Split
 from segbench.data.loading.borders import BorderReader, border_weights
 from segbench.data.loading.boxes import BoxReader, box_target
+from segbench.data.loading.decoding import read_pixels
+from segbench.data.loading.grid import Grid, check_size
 from segbench.data.loading.targets import LayerReader, build_target, layer_reader
+from segbench.data.loading.transforms import window_first
 from segbench.errors import SegbenchError
 
 Truth = TypeVar("Truth", tv_tensors.Mask, tv_tensors.BoundingBoxes)
@@ -53,6 +56,7 @@ class SegmentationDataset(Dataset[Item]):
         self, split: Split, view: View, transform: v2.Transform, borders: BorderWeights | None = None
     ) -> None:
         self.split, self.view, self.transform, self.borders = split, view, transform, borders
+        self._window, self._rest = window_first(transform)
         self._records = split.images
         if view.task == "detection":
             self._boxes = BoxReader(split, view)
@@ -66,14 +70,20 @@ class SegmentationDataset(Dataset[Item]):
 
     def __getitem__(self, index: int) -> Item:
         record = self._records[index]
-        image = self.split.read_image(record)
+        image = tv_tensors.Image(read_pixels(self.split, record))
+        size = image.shape[-2], image.shape[-1]
+        window = self._window.make_params([image]) if self._window else None
         if self.view.task == "detection":
             boxes, labels = self._boxes(record)
-            changed, boxes = self._changed(image, boxes, boxes.canvas_size, labels.numpy(), record)
+            check_size(boxes.canvas_size, size, record)
+            if self._window and window:
+                boxes = self._window.transform(boxes, window)
+            changed, boxes = self._changed(image, boxes, labels.numpy(), window)
             return changed, box_target(boxes, labels, record.id)
-        layers, numbers = self._layers(record)
+        grid = Grid.of_window(size, window["window"], window["size"]) if window else Grid.whole(size)
+        layers, numbers = self._layers(record, grid)
         truth = tv_tensors.Mask(torch.from_numpy(layers))
-        changed, masks = self._changed(image, truth, layers.shape[1:], numbers, record)
+        changed, masks = self._changed(image, truth, numbers, window)
         labels = torch.from_numpy(numbers)
         masks = masks.as_subclass(Tensor)
         target = build_target(self.view.task, masks, labels, image_id=record.id)
@@ -82,19 +92,19 @@ class SegmentationDataset(Dataset[Item]):
         return changed, target
 
     def _changed(
-        self, image: np.ndarray, truth: Truth, size: tuple[int, ...], labels: np.ndarray, record: ImageRecord
+        self, image: tv_tensors.Image, truth: Truth, labels: np.ndarray, window: dict[str, Any] | None
     ) -> tuple[Tensor, Truth]:
-        """Transform an image and its truth, which is for an image of `size` (height, width).
+        """Transform an image and its truth.
 
-        The transform also gets the class index of each object or segment.
+        Args:
+            image: the whole image.
+            truth: its truth, already in the window if there is one.
+            labels: class index of each object or segment, for the transforms.
+            window: what the first transform has drawn, if the image is cropped before all else.
         """
-        if size != image.shape[:2]:
-            raise SegbenchError(
-                f"has height and width {image.shape[:2]}, its truth has {size}",
-                where=record.path,
-                remedy="convert the dataset again, or remove the image from it",
-            )
-        changed, truth, _ = self.transform(image_tensor(image), truth, labels)
+        if self._window and window:
+            image = self._window.transform(image, window)
+        changed, truth, _ = self._rest(tv_tensors.wrap(image.contiguous(), like=image), truth, labels)
         return changed.as_subclass(Tensor), truth
 
 

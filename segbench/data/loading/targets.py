@@ -9,20 +9,20 @@ A layer is an H x W int32 map where 0 is void, padding or no object:
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from typing import Any, Protocol
 
 import numpy as np
 import torch
-from pycocotools import mask as coco
 from torch import Tensor
 
 from segbench.contract.prediction import IGNORE, Target
 from segbench.contract.view import Task, View
 from segbench.data.coco.index import AnnotationIndex
-from segbench.data.coco.masks import RLE, to_rle
+from segbench.data.coco.masks import RLE, decode_at, to_rle
 from segbench.data.dataset import ImageRecord, Split, rgb_to_id
-from segbench.data.images import open_image
+from segbench.data.loading.decoding import read_colours, read_labels
+from segbench.data.loading.grid import Grid
 from segbench.errors import SegbenchError
 
 Layers = tuple[np.ndarray, np.ndarray]
@@ -32,7 +32,9 @@ Layers = tuple[np.ndarray, np.ndarray]
 class LayerReader(Protocol):
     """Reads the layers of one image."""
 
-    def __call__(self, record: ImageRecord) -> Layers: ...
+    def __call__(self, record: ImageRecord, grid: Grid) -> Layers:
+        """Return the layers at the pixels of a grid. SegbenchError if they are of another size."""
+        ...
 
 
 def layer_reader(split: Split, view: View) -> LayerReader:
@@ -50,22 +52,28 @@ class SemanticReader:
 
     def __init__(self, split: Split, view: View) -> None:
         self._split = split
+        void = split.dataset.info.void
+        self._numbers = np.full(void + 1, -1, np.int32)  # by value in the file; -1: not in the class list
         if view.overlapping:  # category ids count from 1, and indices from 0: bits stay as they are
-            self._numbers = np.arange(2 ** len(view.classes) + 1, dtype=np.int32)
-            return
-        self._numbers = np.zeros(max(view.index_of) + 2, np.int32)  # by category id + 1, as void is -1
-        for category, index in view.index_of.items():
-            self._numbers[category + 1] = index + 1
+            self._numbers[: 2 ** len(view.classes)] = np.arange(2 ** len(view.classes)) + 1
+        for category, index in {} if view.overlapping else view.index_of.items():
+            self._numbers[category] = index + 1
+        self._numbers[void] = 0
 
-    def __call__(self, record: ImageRecord) -> Layers:
-        ids = self._split.read_semantic(record.stem)
-        if ids.max() >= len(self._numbers) - 1:
+    def __call__(self, record: ImageRecord, grid: Grid | None = None) -> Layers:
+        """Return the layer at the pixels of a grid, or of the whole image."""
+        path = self._split.semantic_path(record.stem)
+        values = read_labels(path)
+        values = values if grid is None else grid.of(values, record)
+        numbers = self._numbers.take(values, mode="clip")  # what is larger than void becomes void
+        unknown = (numbers < 0) | (values >= len(self._numbers))
+        if unknown.any():
             raise SegbenchError(
-                f"label {ids.max()} is outside the class list",
-                where=self._split.semantic_path(record.stem),
+                f"label {values[unknown].max()} is outside the class list",
+                where=path,
                 remedy="convert the dataset again, or fix its labels",
             )
-        return self._numbers[ids + 1][None], np.zeros(0, np.int64)
+        return numbers[None], np.zeros(0, np.int64)
 
 
 class InstanceReader:
@@ -75,11 +83,12 @@ class InstanceReader:
         self._split, self._index_of = split, view.index_of
         self._annotations = AnnotationIndex(split.instances_json)
 
-    def __call__(self, record: ImageRecord) -> Layers:
-        known = self._split.read_semantic(record.stem) >= 0
+    def __call__(self, record: ImageRecord, grid: Grid) -> Layers:
+        known = grid.of(read_labels(self._split.semantic_path(record.stem)), record)
+        known = known != self._split.dataset.info.void
         objects = [one for one in self._annotations[record.id] if not one["iscrowd"]]
-        masks = (to_rle(one["segmentation"], *known.shape) for one in objects)
-        layers = np.stack([known.astype(np.int32), *stack_objects(masks, known.shape)])
+        masks = [to_rle(one["segmentation"], *grid.size) for one in objects]
+        layers = np.stack([known.astype(np.int32), *stack_objects(masks, grid)])
         return layers, np.array([self._index_of[one["category_id"]] for one in objects], np.int64)
 
 
@@ -92,19 +101,16 @@ class PanopticReader:
         self._annotations = AnnotationIndex(split.panoptic_json)
         self._things = frozenset(view.thing_indices)
 
-    def __call__(self, record: ImageRecord) -> Layers:
-        ids = rgb_to_id(
-            np.asarray(open_image(self._split.panoptic_folder / f"{record.stem}.png").convert("RGB"))
-        )
+    def __call__(self, record: ImageRecord, grid: Grid) -> Layers:
+        colours = read_colours(self._split.panoptic_folder / f"{record.stem}.png")
+        ids = rgb_to_id(grid.of(colours, record))
         number_of: dict[tuple[int, int], int] = {}  # one segment per thing, one per stuff class
         known, numbers = [0], [0]
         for segment, label in sorted(self._segments(record)):
             key = (label, segment if label in self._things else 0)
             known.append(segment)
             numbers.append(number_of.setdefault(key, len(number_of) + 1))
-        place = np.searchsorted(known, ids).clip(max=len(known) - 1)
-        listed = np.asarray(known)[place] == ids  # false for crowds
-        layer = np.where(listed, np.asarray(numbers, np.int32)[place], 0)
+        layer = numbered(ids, np.array(known), np.array(numbers, np.int32))  # 0 for crowds
         return layer[None], np.array([label for label, _ in number_of], np.int64)
 
     def _segments(self, record: ImageRecord) -> list[tuple[int, int]]:
@@ -117,24 +123,39 @@ class PanopticReader:
         ]
 
 
-def stack_objects(masks: Iterable[RLE], size: tuple[int, ...]) -> list[np.ndarray]:
+def numbered(ids: np.ndarray, known: np.ndarray, numbers: np.ndarray) -> np.ndarray:
+    """Replace ids by numbers, and other values by 0.
+
+    Values are looked up by run along the rows, of which a map has few.
+
+    Args:
+        ids: H x W integers.
+        known: N ids, rising.
+        numbers: N numbers.
+    """
+    flat = ids.ravel()
+    starts = np.append(0, np.flatnonzero(flat[1:] != flat[:-1]) + 1)
+    values = flat[starts]
+    place = np.searchsorted(known, values).clip(max=len(known) - 1)
+    found = np.where(known[place] == values, numbers[place], 0)
+    return np.repeat(found, np.diff(starts, append=flat.size)).reshape(ids.shape)
+
+
+def stack_objects(masks: Sequence[RLE], grid: Grid) -> list[np.ndarray]:
     """Number objects from 1 and distribute them over layers so that none overlap (first fit).
 
     Args:
         masks: run lengths.
-        size: height and width.
+        grid: pixels of the layers.
 
     Returns:
         H x W int32 layers, at least one.
     """
-    layers = [np.zeros(size, np.int32)]
-    for number, mask in enumerate(masks, 1):
-        x, y, width, height = coco.toBbox(mask).astype(int)
-        box = np.s_[y : y + height, x : x + width]
-        pixels = coco.decode(mask)[box].astype(bool)
+    layers = [np.zeros(grid.shape, np.int32)]
+    for number, (box, pixels) in enumerate(decode_at(masks, grid.rows, grid.columns), 1):
         layer = next((one for one in layers if not one[box][pixels].any()), None)
         if layer is None:
-            layers.append(layer := np.zeros(size, np.int32))
+            layers.append(layer := np.zeros(grid.shape, np.int32))
         layer[box][pixels] = number
     return layers
 
@@ -160,10 +181,13 @@ def build_target(task: Task, layers: Tensor, labels: Tensor, image_id: int) -> T
 
 
 def _objects(layers: Tensor) -> tuple[Tensor, Tensor]:
-    """Return the numbers that occur (N), and the mask of each (N x H x W bool)."""
-    numbers = [torch.bincount(layer.flatten(), minlength=1)[1:].nonzero()[:, 0] + 1 for layer in layers]
-    masks = [layer == one[:, None, None] for layer, one in zip(layers, numbers)]
-    return torch.cat(numbers), torch.cat(masks)
+    """Return the numbers that occur (N, rising), and the mask of each (N x H x W bool)."""
+    shown = [torch.bincount(layer.flatten(), minlength=1)[1:].nonzero()[:, 0] + 1 for layer in layers]
+    places = sorted((number, k) for k, numbers in enumerate(shown) for number in numbers.tolist())
+    masks = torch.empty(len(places), *layers.shape[1:], dtype=torch.bool)
+    for mask, (number, k) in zip(masks, places):
+        torch.eq(layers[k], number, out=mask)
+    return torch.tensor([number for number, _ in places], dtype=torch.int64), masks
 
 
 def mask_bounds(masks: Tensor) -> Tensor:

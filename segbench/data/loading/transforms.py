@@ -14,7 +14,7 @@ from torchvision.transforms import v2
 
 from segbench.contract import recipe
 from segbench.contract.recipe import Augment
-from segbench.data.loading.colour import Blur, BrightnessContrast, Noise, Photometric
+from segbench.data.loading.colour import Blur, BrightnessContrast, ColorJitter, Noise, Photometric
 from segbench.data.loading.resizing import PadTo, ResizeCrop, resize_of
 from segbench.data.loading.warping import GridElastic, Rotate, Rotate90, SmoothElastic
 
@@ -47,7 +47,7 @@ def training_transform(augment: Augment, mean: Sequence[float], std: Sequence[fl
         steps.append(v2.RandomVerticalFlip())
     if strength := augment.color_jitter:
         if len(mean) in (1, 3):
-            steps.append(v2.ColorJitter(brightness=strength, contrast=strength, saturation=strength))
+            steps.append(ColorJitter(brightness=strength, contrast=strength, saturation=strength))
         else:  # no colours
             steps.append(BrightnessContrast(strength))
     if (colours := augment.photometric) is not None:
@@ -61,6 +61,17 @@ def training_transform(augment: Augment, mean: Sequence[float], std: Sequence[fl
     if augment.crop_size:
         steps.append(PadTo(augment.crop_size))
     return v2.Compose(steps)
+
+
+def window_first(transform: v2.Transform) -> tuple[ResizeCrop | None, v2.Transform]:
+    """Divide a transform into its crop, if an image can be cropped before all else, and what follows.
+
+    What is turned or deformed first needs the whole image, and `max_class_share` the whole truth.
+    """
+    steps = transform.transforms if isinstance(transform, v2.Compose) else []
+    if steps and isinstance(steps[0], ResizeCrop) and steps[0].max_class_share is None:
+        return steps[0], v2.Compose(steps[1:])
+    return None, transform
 
 
 def _deformation(elastic: recipe.Elastic, mean: Sequence[float]) -> v2.Transform:

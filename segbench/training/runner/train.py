@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import math
 import operator
 import random
 import shutil
@@ -28,7 +29,7 @@ from typing import Any
 import torch
 
 from segbench.contract.cell import CellSpec
-from segbench.contract.recipe import Inference
+from segbench.contract.recipe import Inference, Recipe
 from segbench.data.dataset import Dataset
 from segbench.errors import SegbenchError
 from segbench.files import atomic_path, read_json, write_json
@@ -55,6 +56,7 @@ from segbench.training.runner.progress import TrainingProgress
 from segbench.training.runner.provenance import peak_memory, provenance, sha256
 from segbench.training.runner.signals import StopSignals, handling
 from segbench.training.runner.validation import Measure, ValidationScore
+from segbench.training.runner.waiting import Waiting
 
 log = logging.getLogger(__name__)
 
@@ -166,8 +168,7 @@ def _train(
     if threads:
         torch.set_num_threads(max(1, threads // parallel.size()))
     stop = StopSignals(stop_at)
-    remedy = "use a smaller batch_size or crop, more accumulate, or a device with more memory"
-    with handling(stop.receive), memory_errors(f"training {spec.class_path}", remedy):
+    with handling(stop.receive), memory_errors(f"training {spec.class_path}", memory_remedy(spec.recipe)):
         training = Training(dataset_root, spec, weights, device)
         score = _validation_score(training, measure, inference, out)
         attempt = Attempt(training, out, sources(dataset_root, spec, weights), score, tensorboard)
@@ -188,6 +189,19 @@ def _validation_score(
     feeding = recipe.inference.stated_over(inference)
     split = training.dataset.split(name)
     return ValidationScore(measure, split, recipe.validation_images, feeding, training.precision, out)
+
+
+def memory_remedy(recipe: Recipe) -> str:
+    """Return what helps a training that runs out of memory: half of the images in a pass, if it can."""
+    images = math.ceil(recipe.batch_size / (recipe.accumulate * recipe.gpus))
+    if images == 1:
+        return "use a smaller augment.crop, more gpus, or a device with more memory"
+    half = math.ceil(images / 2)
+    accumulate = math.ceil(recipe.batch_size / (half * recipe.gpus))
+    return (
+        f"set accumulate: {accumulate} ({half} instead of {images} images in a pass, with the same gradients"
+        " but for batch norms), a smaller augment.crop, or use a device with more memory"
+    )
 
 
 class Attempt:
@@ -219,7 +233,7 @@ class Attempt:
     def run(self, signals: StopSignals, workers: int, checkpoint_every: float) -> None:
         """Run the remaining iterations, with validation, history and checkpoints."""
         training, iterations = self.training, self.training.iterations
-        batches = training.batches(workers)
+        batches = Waiting(training.batches(workers), workers)
         began = time.monotonic()
         # trainings that start together do not write together
         saved = began - random.Random().uniform(0, checkpoint_every)

@@ -7,8 +7,16 @@ import numpy as np
 import pytest
 import torch
 from torchvision import tv_tensors
+from torchvision.transforms import v2
 
-from segbench.data.loading.colour import Blur, BrightnessContrast, Noise, Photometric, saturated
+from segbench.data.loading.colour import (
+    Blur,
+    BrightnessContrast,
+    ColorJitter,
+    Noise,
+    Photometric,
+    saturated,
+)
 
 PAPER = Photometric(32, (0.5, 1.5), (0.5, 1.5), 18)
 
@@ -150,3 +158,18 @@ def test_truth_stays(change: torch.nn.Module) -> None:
     assert torch.equal(same, mask) and labels.tolist() == [1]
     _, same = change(image, boxes)
     assert same.tolist() == [[1, 2, 3, 4]]
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.float32])
+def test_jitter_is_that_of_torchvision_to_the_bit(channels: int, dtype: torch.dtype) -> None:
+    for seed in range(40):
+        torch.manual_seed(seed)
+        image = torch.randint(256, (channels, 31, 40 + seed), dtype=torch.uint8)
+        given = tv_tensors.Image(image if dtype == torch.uint8 else image / 255)
+        strength = 0.2 + 0.8 * (seed % 2)
+        found, expected = (
+            (torch.manual_seed(seed), jitter(strength, strength, strength)(given))[1]
+            for jitter in (ColorJitter, v2.ColorJitter)
+        )
+        assert type(found) is tv_tensors.Image and torch.equal(found, expected)

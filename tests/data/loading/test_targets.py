@@ -12,6 +12,7 @@ from pycocotools import mask as coco
 from segbench.contract.prediction import IGNORE
 from segbench.contract.view import View
 from segbench.data.dataset import Dataset
+from segbench.data.loading.grid import Grid
 from segbench.data.loading.loader import SegmentationDataset
 from segbench.data.loading.targets import build_target, mask_bounds, stack_objects
 from segbench.data.loading.transforms import plain_transform
@@ -73,10 +74,11 @@ def test_stuff_in_two_pieces_is_one_segment(shapes: Path) -> None:
     split, view = dataset.split("train"), dataset.view("panoptic")
     reader = PanopticReader(split, view)
     record = split.images[1]
-    _, labels = reader(record)
+    grid = Grid.whole(split.read_image(record).shape[:2])
+    _, labels = reader(record, grid)
     ids = np.array(Image.open(split.panoptic_folder / "01.png"))[..., 0].astype(int)
     reader._segments = lambda _: [(k, 0) for k in np.unique(ids)]  # all segments are listed as sky
-    merged, one = reader(record)
+    merged, one = reader(record, grid)
     assert len(labels) > 2 and one.tolist() == [0] and (merged == 1).all()
 
 
@@ -87,7 +89,7 @@ def test_overlapping_objects_stay_apart() -> None:
         y, x = rng.integers(0, 40, 2)
         mask[y : y + 10, x : x + 12] = True
     rles = [coco.encode(np.asfortranarray(mask, np.uint8)) for mask in masks]
-    layers = np.stack([np.ones((50, 60), np.int32), *stack_objects(rles, (50, 60))])
+    layers = np.stack([np.ones((50, 60), np.int32), *stack_objects(rles, Grid.whole((50, 60)))])
     assert 2 < len(layers) < 16
     target = build_target("instance", torch.from_numpy(layers), torch.arange(30), image_id=1)
     order = target["labels"].argsort()
@@ -95,7 +97,7 @@ def test_overlapping_objects_stay_apart() -> None:
 
 
 def test_no_objects() -> None:
-    layers = np.stack([np.ones((4, 5), np.int32), *stack_objects([], (4, 5))])
+    layers = np.stack([np.ones((4, 5), np.int32), *stack_objects([], Grid.whole((4, 5)))])
     target = build_target("instance", torch.from_numpy(layers), torch.zeros(0, dtype=torch.int64), image_id=1)
     assert (
         target["masks"].shape == (0, 4, 5) and target["boxes"].shape == (0, 4) and len(target["labels"]) == 0
@@ -119,7 +121,7 @@ def test_many_objects_are_quick() -> None:
     ids = np.kron(np.arange(375).reshape(15, 25) + 1, np.ones((16, 16), np.int32))
     rles = [coco.encode(np.asfortranarray(ids == k, np.uint8)) for k in range(1, 376)]
     started = time.process_time()
-    layers = stack_objects(rles, ids.shape)
+    layers = stack_objects(rles, Grid.whole(ids.shape))
     stack = torch.from_numpy(np.stack([np.ones_like(ids), *layers]))
     target = build_target("instance", stack, torch.zeros(375, dtype=torch.int64), image_id=1)
     assert len(layers) == 1 and len(target["masks"]) == 375
