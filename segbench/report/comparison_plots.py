@@ -17,7 +17,7 @@ from segbench.comparison.pairs import ALPHA
 from segbench.contract.run import RunDescription
 from segbench.contract.scores import LOWER_IS_BETTER
 from segbench.contract.view import Task
-from segbench.report.plots import FAINT, INK, Look, Plot, _short, looks
+from segbench.report.plots import FAINT, INK, Look, Plot, looks, short
 from segbench.report.tables import header, metrics_of
 
 
@@ -92,7 +92,7 @@ def bump(run: RunDescription, look: Mapping[str, Look], ranks: pd.DataFrame) -> 
         style = look[model]
         ax.plot(range(len(metrics)), own, color=style.color, marker=style.marker, lw=1.6, ms=5.5, alpha=0.9)
         ax.annotate(
-            _short(run.title(model)),
+            short(run.title(model)),
             (last, height),
             xytext=(9, 0),
             textcoords="offset points",
@@ -120,7 +120,7 @@ def differences(run: RunDescription, look: Mapping[str, Look], rows: pd.DataFram
         ax.hlines(y, row["low"], row["high"], color=style.color, lw=2, alpha=0.7)
         face = style.color if row["parted"] else "white"
         ax.plot(row["difference"], y, style.marker, color=style.color, mfc=face, ms=6.5, mew=1.6)
-    ax.set_yticks(range(len(rows)), [_short(run.title(m)) for m in rows["model"]])
+    ax.set_yticks(range(len(rows)), [short(run.title(m)) for m in rows["model"]])
     ax.set(ylim=(-0.6, len(rows) - 0.4), xlabel="Difference")
     ax.tick_params(length=0)
     ax.grid(visible=False, axis="y")
@@ -133,7 +133,7 @@ def critical(
     """Draw a critical-difference diagram (Demsar, JMLR 7, 2006)."""
     import scikit_posthocs  # the import takes seconds, and few runs need it
 
-    titles = networks["model"].map(lambda m: _short(run.title(m), 24))
+    titles = networks["model"].map(lambda m: short(run.title(m), 24))
     names = dict(zip(networks["model"], titles.where(~titles.duplicated(keep=False), networks["model"])))
     ranks = pd.Series(networks["mean_rank"].to_numpy(), [names[m] for m in networks["model"]])
     p = matrix.pivot(index="a", columns="b", values="p").reindex(index=[*names], columns=[*names]).fillna(1.0)

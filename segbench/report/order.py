@@ -42,6 +42,7 @@ def best(
         "row": first,
         "next": None,
         "ties": None,
+        "cheapest": None,
     }
     if len(networks) > 1:
         second = networks.iloc[1]
@@ -50,7 +51,8 @@ def best(
     own = pairs[pairs["better"] == first["model"]]
     if not own.empty:
         nearest = own.iloc[0]
-        ties = [run.title(model) for model in own.loc[~own["parted"], "worse"]]
+        tied = own.loc[~own["parted"], "worse"].tolist()
+        ties = [run.title(model) for model in tied]
         found |= {
             "ties": ties,
             "tied_with": listed(ties) if ties else "",
@@ -59,8 +61,22 @@ def best(
             "bounds": interval(nearest["low"], nearest["high"]),
             "p": p_text(nearest["p_holm"]),
             "equivalent": bool(nearest["equivalent"]),
+            "cheapest": _fastest(run, networks[networks["model"].isin([first["model"], *tied])]),
         }
     return found
+
+
+def _fastest(run: RunDescription, networks: pd.DataFrame) -> dict[str, Any] | None:
+    """Return the network with the lowest latency; None if it is the first, or nothing is known."""
+    latency = networks["predict_latency_median"]
+    if latency.isna().all() or latency.idxmin() == networks.index[0]:
+        return None
+    row = networks.loc[latency.idxmin()]
+    return {
+        "title": run.title(row["model"]),
+        "latency": row["predict_latency_median"],
+        "parameters": row["train_parameters"],
+    }
 
 
 def order(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from itertools import combinations, cycle
+from itertools import cycle
 from pathlib import Path
 from typing import Any
 
@@ -18,12 +18,11 @@ import pandas as pd
 import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, MaxNLocator, NullFormatter
+from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from segbench.contract.run import RunDescription
 from segbench.contract.view import Task
 from segbench.report.tables import DERIVED, header, main_scores, metrics_of, repetitions
-from segbench.units import duration
 
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#7F6A55")
 """Okabe and Ito's colours, safe for all kinds of colour vision, without yellow, which is too light on white.
@@ -84,17 +83,16 @@ def looks(run: RunDescription) -> dict[str, Look]:
 def draw(
     run: RunDescription,
     scores: pd.DataFrame,
-    cells: pd.DataFrame,
     tables: Mapping[tuple[str, Task], pd.DataFrame],
     folder: Path,
 ) -> list[Plot]:
     """Write all plots of a run to `folder`, in every format of the report options.
 
     Args:
-        scores, cells: See `segbench.report.summarise.collect`.
+        scores: See `segbench.report.summarise.collect`.
         tables: Comparisons by dataset and task; see `segbench.report.tables.compare`.
     """
-    return draw_figures(run, _figures(run, scores, cells, tables), folder)
+    return draw_figures(run, _figures(run, scores, tables), folder)
 
 
 def draw_figures(run: RunDescription, figures: Iterable[tuple[Plot, Figure]], folder: Path) -> list[Plot]:
@@ -118,7 +116,6 @@ def draw_figures(run: RunDescription, figures: Iterable[tuple[Plot, Figure]], fo
 def _figures(
     run: RunDescription,
     scores: pd.DataFrame,
-    cells: pd.DataFrame,
     tables: Mapping[tuple[str, Task], pd.DataFrame],
 ) -> Iterator[tuple[Plot, Figure]]:
     look = looks(run)
@@ -140,19 +137,6 @@ def _figures(
             ),
             by_model(run, look, table, rows, metric),
         )  # fmt: skip
-        costs = cells[(cells["dataset"] == dataset) & cells["model"].isin(networks["model"])]
-        if "train_seconds" in costs and costs["train_seconds"].notna().any():
-            key = ["model", *(k for k in ("seed", "fold") if k in rows)]
-            measured = costs[[*key, "train_seconds"]].dropna(subset="train_seconds")
-            merged = rows.merge(measured, on=key)
-            yield (
-                Plot(
-                    "cost", dataset, task, f"cost_{stem}",
-                    f"{name} on {of} against training time. Small points are "
-                    f"{'folds and seeds' if run.datasets[dataset].folds else 'seeds'}, large points means.",
-                ),
-                against_time(run, look, merged, metric),
-            )  # fmt: skip
         classes = scores[
             (scores["dataset"] == dataset)
             & (scores["task"] == task)
@@ -239,71 +223,6 @@ def _reference_lines(ax: Axes, controls: pd.Series) -> None:
         )
 
 
-def against_time(run: RunDescription, look: Mapping[str, Look], rows: pd.DataFrame, metric: str) -> Figure:
-    """Plot scores on y over seconds of training on a logarithmic x."""
-    figure, ax = plt.subplots(figsize=(6.2, max(3.3, 0.24 * rows["model"].nunique())))
-    means = rows.groupby("model", sort=False)[["train_seconds", "value"]].mean()
-    for model, style in look.items():
-        own = rows[rows["model"] == model]
-        if not own.empty:
-            mean = means.loc[model]
-            ax.scatter(own["train_seconds"], own["value"], s=16, color=style.color, alpha=0.5, lw=0)
-            ax.scatter(
-                mean["train_seconds"], mean["value"], s=80, color=style.color, marker=style.marker, lw=0
-            )
-    ax.set_xscale("log")
-    low, high = rows["train_seconds"].min(), rows["train_seconds"].max()
-    ax.set_xlim(low / 1.25, high * max(2.0, (high / low) ** 0.45 * 1.3))  # room for the names
-    margin = max(0.05, 0.2 * (rows["value"].max() - rows["value"].min()))
-    bottom, top = max(0, rows["value"].min() - margin), min(1, rows["value"].max() + margin)
-    ax.set_ylim(bottom, top + 0.002)
-    ax.set(xlabel="Training time", ylabel=header(metric))
-    ticks = _time_ticks(*ax.get_xlim())
-    ax.set_xticks(ticks, [duration(t) for t in ticks])
-    ax.xaxis.set_minor_formatter(NullFormatter())
-    ax.tick_params(which="both", length=0)
-    derived = rows.groupby("model")["derived"].any()
-    place = ax.transLimits.transform  # to shares of the plot's width and height
-    x, y = place(np.column_stack([np.log10(means["train_seconds"]), means["value"]])).T
-    heights = _apart(x, y, 0.3, 0.21 / figure.get_figheight())
-    for model, seconds, height in zip(means.index, means["train_seconds"], heights):
-        ax.annotate(
-            _name(run, model, derived[model]),
-            (seconds, height),
-            xycoords=("data", "axes fraction"),
-            xytext=(9, 0),
-            textcoords="offset points",
-            va="center",
-            color=look[model].color,
-            weight="bold",
-            size=9,
-        )
-    return figure
-
-
-def _time_ticks(low: float, high: float) -> list[float]:
-    """Return round times between low and high seconds, far enough apart for their labels."""
-    steps = {1e-3: (1, 2, 5, 10, 20, 50, 100, 200, 500), 1: (1, 2, 5, 10, 20, 30), 60: (1, 2, 5, 10, 20, 30)}
-    steps |= {3600: (1, 2, 5, 10), 86400: (1, 2, 5, 10, 20, 50, 100)}
-    ticks: list[float] = []
-    for time in (step * unit for unit, own in steps.items() for step in own):
-        if low <= time <= high and not (ticks and time / ticks[-1] < (high / low) ** 0.16):
-            ticks.append(time)
-    return ticks
-
-
-def _apart(x: np.ndarray, y: np.ndarray, width: float, gap: float) -> np.ndarray:
-    """Move heights `y` so that labels of this width, starting at `x`, do not overlap but are `gap` apart."""
-    y = y.astype(float).copy()
-    for _ in range(50):
-        for i, j in combinations(np.argsort(y, kind="stable"), 2):
-            lacking = gap - (y[j] - y[i])
-            if abs(x[i] - x[j]) < width and lacking > 1e-6:
-                y[i] -= lacking / 2
-                y[j] += lacking / 2
-    return y
-
-
 def by_class(run: RunDescription, rows: pd.DataFrame, order: list[str]) -> Figure:
     """Draw a heat map: one row for each class in the order of the dataset, one column for each model."""
     wide = rows.pivot_table("value", "class", "model", "mean", sort=False, dropna=False)
@@ -326,9 +245,9 @@ def by_class(run: RunDescription, rows: pd.DataFrame, order: list[str]) -> Figur
     )
     ax.xaxis.tick_top()
     ax.set_xticklabels(
-        [_short(run.title(str(m))) for m in wide], rotation=35, ha="left", rotation_mode="anchor"
+        [short(run.title(str(m))) for m in wide], rotation=35, ha="left", rotation_mode="anchor"
     )
-    ax.set_yticks(np.arange(len(wide)) + 0.5, [_short(c) for c in wide.index], rotation=0)
+    ax.set_yticks(np.arange(len(wide)) + 0.5, [short(c) for c in wide.index], rotation=0)
     ax.tick_params(length=0, labelsize=9 if numbers else 6.5)
     ax.set(xlabel="", ylabel="")
     return figure
@@ -372,7 +291,7 @@ def learning(run: RunDescription, look: Mapping[str, Look], histories: pd.DataFr
             seen = one.dropna(subset=["validation"])
             if not seen.empty:
                 ax.plot(seen["iteration"], seen["validation"], color=INK, lw=1, ls=":")
-        ax.set_title(_short(run.title(model)), color=look[model].color, size=9.5)
+        ax.set_title(short(run.title(model)), color=look[model].color, size=9.5)
         ax.set_ylim(bottom=0)
         ax.tick_params(length=0, labelsize=8.5)
         ax.xaxis.set_major_locator(MaxNLocator(3, integer=True))
@@ -386,10 +305,10 @@ def learning(run: RunDescription, look: Mapping[str, Look], histories: pd.DataFr
 
 
 def _name(run: RunDescription, model: str, derived: bool) -> str:
-    return _short(run.title(model)) + (f" {DERIVED}" if derived else "")
+    return short(run.title(model)) + (f" {DERIVED}" if derived else "")
 
 
-def _short(text: str, limit: int = 28) -> str:
+def short(text: str, limit: int = 28) -> str:
     """Shorten a text to one line."""
     text = " ".join(text.split())
     return text if len(text) <= limit else text[: limit - 1] + "…"
