@@ -66,25 +66,28 @@ def paint(image: np.ndarray, regions: Iterable[Region]) -> np.ndarray:
     `frame`, nothing else. Classes that overlap have an outline, too.
     """
     canvas = image.astype(np.float32)
-    height, width = canvas.shape[:2]
     outlines = []
     for k, region in enumerate(regions):
-        mask = region.mask
-        if not mask.any():
+        rows, columns = (np.flatnonzero(region.mask.any(axis=axis)) for axis in (1, 0))
+        if not len(rows):
             continue
+        top, left = rows[0], columns[0]
+        box = slice(top, rows[-1] + 1), slice(left, columns[-1] + 1)  # what is outside of it stays as it is
+        mask, part = region.mask[box], canvas[box]
         if region.category is VOID:
-            rows, columns = np.ogrid[:height, :width]
-            mask = mask & ((rows + columns) % 6 < 2)
+            down, across = np.ogrid[box]
+            mask = mask & ((down + across) % 6 < 2)
         color = np.array(region.category.color, np.float32)
         if region.is_object:
             shade = (0.0, 0.35, -0.3, 0.18, -0.15)[k % 5]
             color = color + (255 - color) * shade if shade > 0 else color * (1 + shade)
             if region.frame:
-                canvas[mask & ~_eroded(_eroded(mask))] = color
+                part[mask & ~_eroded(_eroded(mask))] = color
                 continue
         if region.is_object or region.overlaps:
-            outlines.append((np.nonzero(mask & ~_eroded(mask)), color))
-        canvas[mask] = 0.42 * canvas[mask] + 0.58 * color
+            down, across = np.nonzero(mask & ~_eroded(mask))
+            outlines.append(((down + top, across + left), color))
+        part[mask] = 0.42 * part[mask] + 0.58 * color
     for edge, color in outlines:
         canvas[edge] = 0.35 * color + 0.65 * 255
     return canvas.clip(0, 255).astype(np.uint8)

@@ -17,7 +17,8 @@ from segbench.comparison.pairs import ALPHA
 from segbench.contract.run import RunDescription
 from segbench.contract.scores import LOWER_IS_BETTER
 from segbench.contract.view import Task
-from segbench.report.plots import FAINT, INK, Look, Plot, looks, short
+from segbench.report.panels import FAINT, INK
+from segbench.report.plots import Look, Plot, looks, short
 from segbench.report.tables import header, metrics_of
 
 

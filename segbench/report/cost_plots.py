@@ -6,17 +6,15 @@ import math
 from collections.abc import Iterator, Mapping
 from itertools import combinations
 
-import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import NullFormatter
 
 from segbench.contract.run import RunDescription
 from segbench.contract.view import Task
 from segbench.report.costs import COSTS, costs_of, front, networks_of
-from segbench.report.plots import FAINT, INK, Look, Plot, looks, short
+from segbench.report.panels import FAINT, INK, Panel, canvas, round_ticks
+from segbench.report.plots import Look, Plot, looks, short
 from segbench.report.tables import header, metrics_of
 from segbench.units import duration
 
@@ -43,7 +41,7 @@ def cost_figures(
 def against_costs(
     run: RunDescription, look: Mapping[str, Look], networks: pd.DataFrame, metric: str
 ) -> Figure:
-    """Plot scores over each known cost on a logarithmic axis.
+    """Plot scores over each known cost on a logarithmic axis, a panel for each cost.
 
     Args:
         networks: see `segbench.report.costs.networks_of`.
@@ -51,53 +49,39 @@ def against_costs(
     names = [name for name in COSTS if name in networks]
     columns = min(3, len(names))
     lines = -(-len(names) // columns)
-    figure, axes = plt.subplots(
-        lines, columns, figsize=(max(4.5, 3.3 * columns), 2.7 * lines), sharey=True, squeeze=False
-    )
-    margin = max(0.03, 0.12 * (networks["value"].max() - networks["value"].min()))
-    top = networks["value"].max() + margin
-    axes[0, 0].set_ylim(max(0, networks["value"].min() - margin), min(1.005, top) if top > 0.9 else top)
-    for ax, name in zip(axes.flat, names):
-        own = networks[networks[name] > 0]
-        _panel(run, look, ax, own[["model", "value"]].assign(cost=own[name]), name)
-    for ax in axes.flat[len(names) :]:
-        ax.set_axis_off()
-    for ax in axes[:, 0]:
-        ax.set_ylabel(metric)
+    width, height = 210, 150
+    figure, ax = canvas(columns * (width + 40) + 24, lines * (height + 48) + 14)
+    low, high = networks["value"].min(), networks["value"].max()
+    margin = max(0.03, 0.12 * (high - low))
+    limits = max(0.0, low - margin), high + margin
+    for number, name in enumerate(names):
+        left = 56 + number % columns * (width + 40)
+        bottom = 40 + (lines - 1 - number // columns) * (height + 48)
+        points = networks.loc[networks[name] > 0, ["model", "value"]].assign(cost=networks[name])
+        least, most = points["cost"].min(), points["cost"].max()
+        # room for the names to the right of the points
+        costs = least / 1.3, most * max(2.2, (most / least) ** 0.5 * 1.3)
+        panel = Panel(ax, left, bottom, width, height, costs, limits, log=True)
+        show = COSTS[name].show
+        marks = {mark: show(mark).replace(".0 ", " ") for mark in ticks(*costs, times=show is duration)}
+        panel.frame(marks, round_ticks(*limits, 4))
+        ax.text(left + width / 2, bottom - 30, COSTS[name].title, ha="center", size=9.5)
+        _points(run, look, panel, points)
+    ax.text(10, 40 + (lines * (height + 48) - 48) / 2, metric, rotation=90, ha="center", va="center")
     return figure
 
 
-def _panel(run: RunDescription, look: Mapping[str, Look], ax: Axes, points: pd.DataFrame, name: str) -> None:
+def _points(run: RunDescription, look: Mapping[str, Look], panel: Panel, points: pd.DataFrame) -> None:
     on = front(points["value"].to_numpy(float), points["cost"].to_numpy(float))
     best = points[on].sort_values("cost")
-    ax.step(best["cost"], best["value"], where="post", color=FAINT, lw=1.1)
-    for model, value, cost, is_best in zip(points["model"], points["value"], points["cost"], on):
-        style = look[model]
-        ax.scatter(
-            cost, value, s=48 if is_best else 20, color=style.color, marker=style.marker, lw=0,
-            alpha=1 if is_best else 0.5, zorder=3,
-        )  # fmt: skip
-    ax.set_xscale("log")
-    low, high = points["cost"].min(), points["cost"].max()
-    ax.set_xlim(low / 1.3, high * max(2.2, (high / low) ** 0.5 * 1.3))  # room for the names
-    marks = ticks(*ax.get_xlim(), times=COSTS[name].show is duration)
-    ax.set_xticks(marks, [COSTS[name].show(mark).replace(".0 ", " ") for mark in marks])
-    ax.xaxis.set_minor_formatter(NullFormatter())
-    ax.tick_params(which="both", length=0, labelsize=8.5)
-    ax.set_xlabel(COSTS[name].title)
-    place = ax.transLimits.transform  # to shares of the plot's width and height
-    x, y = place(np.column_stack([np.log10(best["cost"]), best["value"]])).T
-    for model, cost, height in zip(best["model"], best["cost"], _apart(x, y, 0.45, 0.075)):
-        ax.annotate(
-            short(run.title(model), 22),
-            (cost, height),
-            xycoords=("data", "axes fraction"),
-            xytext=(6, 0),
-            textcoords="offset points",
-            va="center",
-            color=INK,
-            size=8,
-        )
+    panel.axes.step(panel.x(best["cost"]), panel.y(best["value"]), where="post", color=FAINT, lw=1.1)
+    for model, x, y, is_best in zip(points["model"], panel.x(points["cost"]), panel.y(points["value"]), on):
+        size, alpha = (7, 1.0) if is_best else (4.5, 0.5)
+        panel.axes.plot(x, y, look[model].marker, color=look[model].color, ms=size, alpha=alpha, mew=0)
+    x = panel.x(best["cost"])
+    for model, place, height in zip(best["model"], x, _apart(x, panel.y(best["value"]), 100.0, 10.5)):
+        name = short(run.title(model), 22)
+        panel.axes.text(place + 6, height, name, va="center", color=INK, size=8)
 
 
 def ticks(low: float, high: float, *, times: bool) -> list[float]:

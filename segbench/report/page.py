@@ -9,7 +9,6 @@ import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
 
 import pandas as pd
 from markupsafe import Markup
@@ -24,6 +23,7 @@ from segbench.files import atomic_folder, read_json, write_text
 from segbench.report.comparison_plots import comparison_figures
 from segbench.report.cost_plots import cost_figures
 from segbench.report.costs import COSTS, best_under, fronts
+from segbench.report.embedding import data_uri
 from segbench.report.galleries import galleries as draw_galleries
 from segbench.report.gallery import Gallery
 from segbench.report.intervals import with_intervals
@@ -46,8 +46,6 @@ from segbench.report.tables import (
 logger = logging.getLogger(__name__)
 
 Tables = Mapping[tuple[str, Task], pd.DataFrame]
-SVG_SAFE = " !$'()*+,-./:;=?@[]^_`{|}~"
-"""Characters of a plot that a data URI may hold as they are."""
 TRUTH = "control_truth"
 CONTRACT_WORDS = {
     "pooling": "Pooling",
@@ -130,15 +128,6 @@ def _fits(run: RunDescription) -> list[dict[str, Any]]:
         except (SegbenchError, TypeError, AttributeError) as error:
             logger.warning("%s is skipped: %s", path, error)
     return rows
-
-
-def data_uri(path: Path) -> str:
-    """Return a plot as a data URI. SVG stays text, which is shorter than base64."""
-    if path.suffix == ".svg":
-        return (
-            f"data:image/svg+xml,{quote(' '.join(path.read_text(encoding='utf-8').split()), safe=SVG_SAFE)}"
-        )
-    return f"data:image/png;base64,{base64.b64encode(path.read_bytes()).decode('ascii')}"
 
 
 def _script() -> tuple[Markup, str]:

@@ -16,21 +16,20 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import seaborn as sns
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from segbench.contract.run import RunDescription
 from segbench.contract.view import Task
+from segbench.report.panels import FAINT, INK, RULE, Panel, canvas, round_ticks
 from segbench.report.tables import DERIVED, header, main_scores, metrics_of, repetitions
 
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#7F6A55")
 """Okabe and Ito's colours, safe for all kinds of colour vision, without yellow, which is too light on white.
 """
 MARKERS = "osD^vPX"
-INK, FAINT, RULE = "#22252b", "#6b7280", "#d5d9e0"
 RC: dict[Any, Any] = {
-    "font.family": "DejaVu Sans",
+    "font.family": "sans-serif",
+    "font.sans-serif": ["DejaVu Sans"],
     "font.size": 10,
     "text.color": INK,
     "axes.edgecolor": RULE,
@@ -51,6 +50,7 @@ RC: dict[Any, Any] = {
     "text.parse_math": False,
     "figure.constrained_layout.use": True,
     "svg.hashsalt": "segbench",
+    "svg.fonttype": "none",  # letters as text take a fifth of the space of letters as outlines
     "savefig.dpi": 144,
 }
 
@@ -172,55 +172,55 @@ def by_model(
 ) -> Figure:
     """Plot scores on x, one row for each network, the best on top."""
     networks = table[~table["control"] & table[metric].notna()].iloc[::-1]
-    figure, ax = plt.subplots(figsize=(6.2, max(3.3, 1.3 + 0.42 * len(networks))))
-    for y, (_, row) in enumerate(networks.iterrows()):
-        style = look[row["model"]]
-        own = rows[rows["model"] == row["model"]]
-        values = own["value"]
-        ax.hlines([y] * len(own), own["low"], own["high"], color=style.color, lw=7, alpha=0.22)
-        ax.hlines(y, 0, row[metric], color=style.color, lw=1.2, alpha=0.35)
-        ax.scatter(values, [y] * len(values), color=style.color, marker=style.marker, s=34, alpha=0.55, lw=0)
-        ax.vlines(row[metric], y - 0.26, y + 0.26, color=style.color, lw=2.4)
+    controls = table[table["control"] & table[metric].notna()].set_index("model")[metric].sort_values()
+    names = [_name(run, model, derived) for model, derived in zip(networks["model"], networks["derived"])]
+    left, step, count = 16 + 6.2 * max(map(len, names)), 26.0, len(networks)
+    levels = _levels(controls)
+    height = count * step + 56 + 12 * max(levels, default=0)
+    figure, ax = canvas(left + 340, height)
+    panel = Panel(ax, left, 38, 320, count * step, (0, 1.005), (-0.5, count - 0.5))
+    panel.frame({v / 5: f"{v / 5:g}" for v in range(6)}, {})
+    ax.text(left + 160, 8, header(metric), ha="center")
+    for y, (model, value, name) in enumerate(zip(networks["model"], networks[metric], names)):
+        style = look[model]
+        own = rows[rows["model"] == model]
+        place = float(panel.y(y))
+        known = own.dropna(subset=["low", "high"])
+        ends, color = (panel.x(known["low"]), panel.x(known["high"])), style.color
+        ax.hlines([place] * len(known), *ends, color=color, lw=7, alpha=0.22)
+        ax.plot(panel.x([0, value]), [place] * 2, color=color, lw=1.2, alpha=0.35)
+        points = panel.x(own["value"]), [place] * len(own)
+        ax.plot(*points, style.marker, color=color, ms=6, alpha=0.55, mew=0)
+        ax.plot(panel.x([value] * 2), [place - 7, place + 7], color=style.color, lw=2.4)
         end = own[["value", "high"]].max(axis=None)
-        room = end < 0.9  # otherwise the number is above the point
-        ax.annotate(
-            f"{row[metric]:.3f}",
-            (end if room else row[metric], y),
-            xytext=(8, 0) if room else (-5, 12),
-            textcoords="offset points",
+        room = end < 0.88  # otherwise the number is above the point
+        ax.text(
+            float(panel.x(end if room else value)) + (8 if room else -5),
+            place + (0 if room else 11),
+            f"{value:.3f}",
             ha="left" if room else "right",
             va="center",
             weight="bold",
             color=style.color,
         )
-    ax.set_yticks(
-        range(len(networks)), [_name(run, r["model"], r["derived"]) for _, r in networks.iterrows()]
-    )
-    ax.set(xlim=(0, 1.005), ylim=(-0.6, len(networks) - 0.4), xlabel=header(metric))
-    ax.tick_params(length=0)
-    ax.grid(visible=False, axis="y")
-    _reference_lines(ax, table[table["control"] & table[metric].notna()].set_index("model")[metric])
+        ax.text(left - 8, place, name, ha="right", va="center")
+    for (model, value), level in zip(controls.items(), levels):
+        x, top = float(panel.x(value)), panel.bottom + panel.height
+        ax.plot([x, x], [panel.bottom, top], color=FAINT, lw=1, ls=(0, (4, 3)), zorder=0.5)
+        align = "right" if value > 0.9 else "left" if value < 0.05 else "center"
+        name = str(model).removeprefix("control_")
+        ax.text(x, top + 4 + 12 * level, name, ha=align, color=FAINT, size=9)
     return figure
 
 
-def _reference_lines(ax: Axes, controls: pd.Series) -> None:
-    """Draw dashed lines with names above the plot. Names that would overlap are stacked."""
-    last, level = -1.0, 0
-    for model, value in controls.sort_values().items():
-        name = str(model).removeprefix("control_")
-        level = level + 1 if value - last < 0.03 + 0.011 * len(name) else 0
+def _levels(controls: pd.Series) -> list[int]:
+    """Return in which line the name of each control stands, so that names do not overlap."""
+    last, level, found = -1.0, 0, []
+    for model, value in controls.items():
+        level = level + 1 if value - last < 0.03 + 0.011 * len(str(model).removeprefix("control_")) else 0
         last = value
-        ax.axvline(value, color=FAINT, lw=1, ls=(0, (4, 3)), zorder=0.5)
-        ax.annotate(
-            name,
-            (value, 1),
-            xycoords=("data", "axes fraction"),
-            xytext=(0, 4 + 12 * level),
-            textcoords="offset points",
-            ha="right" if value > 0.9 else "left" if value < 0.05 else "center",
-            color=FAINT,
-            size=9,
-        )
+        found.append(level)
+    return found
 
 
 def by_class(run: RunDescription, rows: pd.DataFrame, order: list[str]) -> Figure:
@@ -279,28 +279,28 @@ def read_histories(run: RunDescription, dataset: str) -> pd.DataFrame:
 
 
 def learning(run: RunDescription, look: Mapping[str, Look], histories: pd.DataFrame) -> Figure:
-    """Plot losses: one panel for each network, one line for each seed."""
+    """Plot the losses of all trainings, a panel for each network."""
     models = [m for m in look if m in set(histories["model"])]
-    columns = min(4, len(models))
-    rows = -(-len(models) // columns)
-    figure, axes = plt.subplots(rows, columns, figsize=(max(2.4 * columns, 4), 2.1 * rows), squeeze=False)
-    for ax, model in zip(axes.flat, models):
+    columns = min(5, len(models))
+    lines = -(-len(models) // columns)
+    width, height = 140, 92
+    figure, ax = canvas(columns * (width + 40) + 20, lines * (height + 48) + 18)
+    for number, model in enumerate(models):
         own = histories[histories["model"] == model]
+        finite = own[["total", "validation"]].replace([np.inf, -np.inf], np.nan)
+        high = top if (top := float(finite.max(axis=None))) > 0 else 1.0
+        color = look[model].color
+        left = 44 + number % columns * (width + 40)
+        bottom = 32 + (lines - 1 - number // columns) * (height + 48)
+        last = float(own["iteration"].max())
+        panel = Panel(ax, left, bottom, width, height, (0, last), (0, 1.05 * high))
+        panel.frame(round_ticks(0, last, 3), round_ticks(0, high, 3), 8)
+        ax.text(left, bottom + height + 5, short(run.title(model), 24), color=color, weight="bold")
         for _, one in own.groupby(repetitions(own)):
-            ax.plot(one["iteration"], one["total"], color=look[model].color, lw=1.3, alpha=0.8)
+            ax.plot(panel.x(one["iteration"]), panel.y(one["total"]), color=color, lw=1.3, alpha=0.8)
             seen = one.dropna(subset=["validation"])
-            if not seen.empty:
-                ax.plot(seen["iteration"], seen["validation"], color=INK, lw=1, ls=":")
-        ax.set_title(short(run.title(model)), color=look[model].color, size=9.5)
-        ax.set_ylim(bottom=0)
-        ax.tick_params(length=0, labelsize=8.5)
-        ax.xaxis.set_major_locator(MaxNLocator(3, integer=True))
-        ax.yaxis.set_major_locator(MaxNLocator(4))
-        ax.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:,.0f}"))
-    for ax in axes.flat[len(models) :]:
-        ax.set_axis_off()
-    axes[0, 0].set_ylabel("Loss")
-    figure.supxlabel("Iteration", size=10, color=INK)
+            ax.plot(panel.x(seen["iteration"]), panel.y(seen["validation"]), color=INK, lw=1, ls=":")
+    ax.text(44 + (columns * (width + 40) - 40) / 2, 4, "Iteration", ha="center", size=9)
     return figure
 
 
@@ -309,6 +309,6 @@ def _name(run: RunDescription, model: str, derived: bool) -> str:
 
 
 def short(text: str, limit: int = 28) -> str:
-    """Shorten a text to one line."""
-    text = " ".join(text.split())
+    """Shorten a text to one line of characters that can be shown."""
+    text = " ".join("".join(c if c.isprintable() else " " for c in text).split())
     return text if len(text) <= limit else text[: limit - 1] + "…"

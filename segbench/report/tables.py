@@ -6,6 +6,7 @@ import math
 from functools import cache
 from typing import Any
 
+import numpy as np
 import pandas as pd
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
@@ -84,8 +85,10 @@ def compare(
     if pooled is not None and run.datasets[dataset].folds:
         over_folds = main_scores(run, pooled, dataset, task)
     table = []
+    rows_of, none = dict(iter(rows.groupby("model"))), rows[:0]
+    values = dict(iter(rows.groupby(["model", "column"])["value"]))
     for model, seeds in planned.groupby("model", sort=False):
-        own = rows[rows["model"] == model]
+        own = rows_of.get(model, none)
         if own.empty and (seeds["status"] == "ok").all():
             continue  # the model has no scores in this task
         bad = seeds[seeds["status"] != "ok"]
@@ -102,8 +105,10 @@ def compare(
             "planned": len(seeds),
         }
         for column in columns:
-            values = own.loc[own["column"] == column, "value"]
-            row |= {column: values.mean(), f"{column}_sd": values.std()}
+            found = values.get((model, column), none["value"]).to_numpy(float)
+            found = found[~np.isnan(found)]
+            row[column] = found.mean() if len(found) else math.nan
+            row[f"{column}_sd"] = found.std(ddof=1) if len(found) > 1 else math.nan
             if over_folds is not None:
                 same = (over_folds["model"] == model) & (over_folds["column"] == column)
                 row[f"{column}_pooled"] = over_folds.loc[same, "value"].mean()
