@@ -47,7 +47,7 @@ def against_costs(
         networks: see `segbench.report.costs.networks_of`.
     """
     names = [name for name in COSTS if name in networks]
-    columns = min(3, len(names))
+    columns = min(2, len(names))
     lines = -(-len(names) // columns)
     width, height = 210, 150
     figure, ax = canvas(columns * (width + 40) + 24, lines * (height + 48) + 14)
@@ -81,7 +81,7 @@ def _points(run: RunDescription, look: Mapping[str, Look], panel: Panel, points:
     x = panel.x(best["cost"])
     for model, place, height in zip(best["model"], x, _apart(x, panel.y(best["value"]), 100.0, 10.5)):
         name = short(run.title(model), 22)
-        panel.axes.text(place + 6, height, name, va="center", color=INK, size=8)
+        panel.axes.text(place + 6, height - 7, name, va="center", color=INK, size=8)  # below the line
 
 
 def ticks(low: float, high: float, *, times: bool) -> list[float]:

@@ -224,32 +224,34 @@ def _levels(controls: pd.Series) -> list[int]:
 
 
 def by_class(run: RunDescription, rows: pd.DataFrame, order: list[str]) -> Figure:
-    """Draw a heat map: one row for each class in the order of the dataset, one column for each model."""
+    """Draw a heat map: one row for each class in the order of the dataset, one column for each model.
+
+    Up to 60 classes have numbers; the colours go from 0 (white) to 1.
+    """
     wide = rows.pivot_table("value", "class", "model", "mean", sort=False, dropna=False)
     wide = wide[[m for m in order if m in wide]]
     numbers = len(wide) <= 60
-    cell, column = (0.32, 0.68) if numbers else (0.17, 0.45)
-    figure, ax = plt.subplots(figsize=(2.4 + column * wide.shape[1], 1.1 + cell * len(wide)))
-    sns.heatmap(
-        wide,
-        ax=ax,
-        vmin=0,
-        vmax=1,
-        cmap=sns.light_palette(PALETTE[0], as_cmap=True),
-        annot=numbers,
-        fmt=".2f",
-        annot_kws={"size": 8.5},
-        linewidths=1 if numbers else 0,
-        cbar=not numbers,
-        cbar_kws=None if numbers else {"shrink": 0.3},
-    )
-    ax.xaxis.tick_top()
-    ax.set_xticklabels(
-        [short(run.title(str(m))) for m in wide], rotation=35, ha="left", rotation_mode="anchor"
-    )
-    ax.set_yticks(np.arange(len(wide)) + 0.5, [short(c) for c in wide.index], rotation=0)
-    ax.tick_params(length=0, labelsize=9 if numbers else 6.5)
-    ax.set(xlabel="", ylabel="")
+    height, width, size = (23.0, 49.0, 9.0) if numbers else (12.0, 32.0, 6.5)
+    names, titles = [short(str(c)) for c in wide.index], [short(run.title(str(m))) for m in wide]
+    left, slant = 12 + 0.68 * size * max(map(len, names)), 0.4 * size * max(map(len, titles))
+    right, top = left + width * len(titles), 8 + height * len(names)
+    figure, ax = canvas(right + 1.3 * slant, top + slant + 14)
+    values = wide.to_numpy(float)
+    colors = sns.light_palette(PALETTE[0], as_cmap=True)
+    place = (left, right, 8.0, top)
+    ax.imshow(values, colors, vmin=0, vmax=1, extent=place, aspect="auto", interpolation="none")
+    ax.set(xlim=(0, right + 1.3 * slant), ylim=(0, top + slant + 14))
+    for row, name in enumerate(names):
+        y = top - (row + 0.5) * height
+        ax.text(left - 6, y, name, ha="right", va="center", size=size)
+        for column, value in enumerate(values[row] if numbers else ()):
+            if not np.isnan(value):
+                ink = "white" if value > 0.65 else INK
+                x = left + (column + 0.5) * width
+                ax.text(x, y, f"{value:.2f}", ha="center", va="center", size=8.5, color=ink)
+    for column, title in enumerate(titles):
+        x = left + (column + 0.5) * width
+        ax.text(x, top + 5, title, rotation=35, ha="left", rotation_mode="anchor", size=size)
     return figure
 
 
