@@ -16,6 +16,7 @@ from segbench.report.summarise import collect
 def test_each_cell_has_links_to_what_is_there(tmp_path: Path) -> None:
     path = make_run(tmp_path, ("vessels",), (0,), images=1, size=(40, 60))
     root, out = path.parent, path.parent / "report"
+    out.mkdir()
     inside, outside = root / "logs/train/unet.log", tmp_path / "secret.txt"
     for log, model in ((inside, "unet"), (outside, "fcn8s_vgg16")):
         log.parent.mkdir(parents=True, exist_ok=True)

@@ -112,7 +112,7 @@ def test_the_page_says_what_was_run_and_found(page):
         "4 networks on 2 datasets, 2 seeds",
         "Which network is best?",
         "mask_rcnn_resnet50_fpn",
-        "44.0 M parameters",
+        "44.0 M",
         "A processor",
         "2.15.0",
         "recipe: demo",
