@@ -29,7 +29,10 @@ def compact(svg: str) -> str:
     It has no metadata, names of groups or clips, which nothing exceeds here. Places are rounded to a tenth of
     a pixel.
     """
-    svg = _ATTRIBUTES.sub("", _UNSEEN.sub("", svg))
-    svg = _PLACES.sub(lambda found: _DIGITS.sub(r"\1", found[0]), svg)
-    svg = " ".join(svg.replace("'DejaVu Sans'", "DejaVu Sans").split()).replace("> <", "><")
-    return _TAG.sub(lambda tag: tag[0] if "'" in tag[0] else tag[0].replace('"', "'"), svg)
+    svg = _UNSEEN.sub("", svg).replace("'DejaVu Sans'", "DejaVu Sans")
+    return _TAG.sub(_compact_tag, " ".join(svg.split()).replace("> <", "><"))
+
+
+def _compact_tag(found: re.Match[str]) -> str:
+    tag = _PLACES.sub(lambda place: _DIGITS.sub(r"\1", place[0]), _ATTRIBUTES.sub("", found[0]))
+    return tag if "'" in tag else tag.replace('"', "'")

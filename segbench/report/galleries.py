@@ -19,7 +19,7 @@ logger = logging.getLogger(__name__)
 Tables = Mapping[tuple[str, Task], pd.DataFrame]
 THUMBNAILS = (192, 160, 128, 96)
 """Widths of the small pictures in pixels, from the largest on."""
-THUMBNAIL_PIXELS = 8_000_000
+THUMBNAIL_PIXELS = 16_000_000
 """Largest number of pixels of all small pictures of a page, which decides their width."""
 
 
