@@ -21,7 +21,7 @@ def matrix(run: RunDescription, tables: Tables) -> dict[str, Any]:
 
     A column is a dataset, task and metric; those of the metrics that rank the networks are `primary`, the
     others are hidden at first. Rows are networks, by the number of primary columns in which they are the best
-    or tied with it, then controls. A cell is None where a network was not planned.
+    or tied with it, then the best, then controls. A cell is None where a network was not planned.
 
     Args:
         tables: with intervals; see `segbench.report.intervals.with_intervals`.
@@ -44,10 +44,11 @@ def matrix(run: RunDescription, tables: Tables) -> dict[str, Any]:
     for model in [*run.networks, *run.controls]:
         cells = [column.get(model) for column in values]
         if any(cells):
-            first = sum(bool(c and c["top"]) for c, column in zip(cells, columns) if column["primary"])
-            control = model in run.controls
-            rows.append({"title": run.title(model), "control": control, "first": first, "cells": cells})
-    rows.sort(key=lambda row: (row["control"], -row["first"]))
+            primary = [c for c, column in zip(cells, columns) if c and column["primary"]]
+            first, best = (sum(c[kind] for c in primary) for kind in ("top", "best"))
+            row = {"title": run.title(model), "control": model in run.controls, "cells": cells}
+            rows.append({**row, "first": first, "best": best})
+    rows.sort(key=lambda row: (row["control"], -row["first"], -row["best"]))
     return {"columns": columns, "rows": rows, "derived": any(t["derived"].any() for t in tables.values())}
 
 
