@@ -106,7 +106,7 @@ def _limits(networks: pd.DataFrame) -> list[tuple[str, float]]:
 def _first(run: RunDescription, networks: pd.DataFrame) -> dict[str, str] | None:
     if networks.empty:
         return None
-    row = networks.loc[networks["value"].idxmax()]
+    row = networks.iloc[int(networks["value"].to_numpy(float).argmax())]
     return {
         "title": run.title(row["model"]) + (f" {DERIVED}" if row["derived"] else ""),
         "score": score(row["value"]),
@@ -122,7 +122,7 @@ def fronts(run: RunDescription, tables: Tables, cells: pd.DataFrame) -> list[dic
         known = [name for name in COSTS if any(name in networks for networks in own)]
         if not known:
             continue
-        rows = []
+        rows: list[dict[str, Any]] = []
         for model in run.networks:
             scored = sum(model in set(networks["model"]) for networks in own)
             on = [sum(_is_on_front(networks, model, name) for networks in own) for name in known]

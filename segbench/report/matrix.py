@@ -40,7 +40,7 @@ def matrix(run: RunDescription, tables: Tables) -> dict[str, Any]:
                 }
             )
             values.append(_column(own, table, metric, place == 0))
-    rows = []
+    rows: list[dict[str, Any]] = []
     for model in [*run.networks, *run.controls]:
         cells = [column.get(model) for column in values]
         if any(cells):

@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from segbench.comparison.compare import Comparison
@@ -68,10 +69,10 @@ def best(
 
 def _fastest(run: RunDescription, networks: pd.DataFrame) -> dict[str, Any] | None:
     """Return the network with the lowest latency; None if it is the first, or nothing is known."""
-    latency = networks["predict_latency_median"]
-    if latency.isna().all() or latency.idxmin() == networks.index[0]:
+    latency = networks["predict_latency_median"].to_numpy(float)
+    if np.isnan(latency).all() or np.nanargmin(latency) == 0:
         return None
-    row = networks.loc[latency.idxmin()]
+    row = networks.iloc[int(np.nanargmin(latency))]
     return {
         "title": run.title(row["model"]),
         "latency": row["predict_latency_median"],

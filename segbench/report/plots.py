@@ -290,7 +290,7 @@ def learning(run: RunDescription, look: Mapping[str, Look], histories: pd.DataFr
     for number, model in enumerate(models):
         own = histories[histories["model"] == model]
         finite = own[["total", "validation"]].replace([np.inf, -np.inf], np.nan)
-        high = top if (top := float(finite.max(axis=None))) > 0 else 1.0
+        high = float(np.fmax.reduce(finite.to_numpy(float).ravel(), initial=0.0)) or 1.0
         color = look[model].color
         left = 44 + number % columns * (width + 40)
         bottom = 32 + (lines - 1 - number // columns) * (height + 48)
