@@ -184,6 +184,21 @@ def test_a_run_that_has_just_begun_has_a_page(tmp_path):
     assert "not started" in page.text
 
 
+def test_a_run_of_which_half_has_failed_has_a_page(tmp_path):
+    path = make_run(tmp_path, datasets=("bubbles",), images=1, size=(40, 60), formats=["svg"])
+    cells = sorted(path.parent.glob("cells/*/*/*"))
+    for cell in cells[::2]:
+        (cell / "state.json").write_text(
+            json.dumps({"step": "train", "state": "failed", "reason": "no memory"})
+        )
+        for file in ("scores.csv", "training.json", "history.csv", "predictions/predictions.json"):
+            (cell / file).unlink(missing_ok=True)
+    page = build(path)
+    assert f"{len(cells) // 2} of {len(cells)} cells scored" in page.text
+    assert any(link.startswith("pictures/") for link in page.links)
+    assert "no memory" in page.text
+
+
 def test_the_report_stands_when_predictions_are_broken(tmp_path):
     path = make_run(tmp_path, datasets=("bubbles",), images=1, size=(40, 60), formats=["svg"])
     (path.parent / "cells/bubbles/unet/seed0/predictions/predictions.json").write_text("{")
