@@ -20,7 +20,7 @@ from segbench.data.levels import scaled
 from segbench.data.painting import VOID, paint
 from segbench.data.painting import shown as shown_channels
 from segbench.files import atomic_path
-from segbench.report.gallery import Reader, truth_reader
+from segbench.report.regions import Reader, truth_reader
 
 IMAGES = 20
 COUNTED = 300

@@ -22,7 +22,7 @@ class ReportOptions(BaseModel):
 
     title: Annotated[str, Field(min_length=1, max_length=300)] | None = None
     """Heading of the page. null: the name of the run."""
-    formats: Annotated[tuple[Literal["svg", "png"], ...], Field(min_length=1)] = ("svg", "png")
+    formats: Annotated[tuple[Literal["svg", "png"], ...], Field(min_length=1)] = ("svg",)
     """File types of the plots. The page embeds the first."""
     gallery_images: Annotated[int, Field(ge=0, le=50)] = 3
     """Images in each gallery, spread evenly over the evaluation split. 0: no gallery."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -33,15 +33,23 @@ class PredictionFolder:
         parts: which of these the folder holds, as predictions.json lists them.
         task: task of the network's view; this part is preferred for conversions.
         min_score: objects with a lower score are ignored by conversions.
+        images: ids of the images that will be read; None: all.
 
     Raises:
         SegbenchError: no part can be scored for any task of the dataset.
     """
 
     def __init__(
-        self, split: Split, folder: Path, parts: Sequence[str], task: Task, min_score: float
+        self,
+        split: Split,
+        folder: Path,
+        parts: Sequence[str],
+        task: Task,
+        min_score: float,
+        images: Collection[int] | None = None,
     ) -> None:
         self.folder, self._split, self._min_score = folder, split, min_score
+        self._only = images
         self._info = split.dataset.info
         self._things = [c.id for c in self._info.categories if c.isthing]
         given: list[Task] = [t for t, part in _PARTS.items() if part in parts]
@@ -66,7 +74,7 @@ class PredictionFolder:
     def _results(self) -> InstanceFile:
         images = [record.id for record in self._split]
         path = self.folder / "instances.json"
-        return read_results(path, images, self._things, masks=not self.boxes_only)[0]
+        return read_results(path, images, self._things, masks=not self.boxes_only, only=self._only)[0]
 
     @cached_property
     def _segments(self) -> PanopticFiles:

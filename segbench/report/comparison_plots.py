@@ -17,7 +17,8 @@ from segbench.comparison.pairs import ALPHA
 from segbench.contract.run import RunDescription
 from segbench.contract.scores import LOWER_IS_BETTER
 from segbench.contract.view import Task
-from segbench.report.plots import FAINT, INK, Look, Plot, _short, looks
+from segbench.report.panels import FAINT, INK, Panel, canvas
+from segbench.report.plots import Look, Plot, looks, short
 from segbench.report.tables import header, metrics_of
 
 
@@ -84,27 +85,19 @@ def least_agreement(ranks: pd.DataFrame) -> float | None:
 def bump(run: RunDescription, look: Mapping[str, Look], ranks: pd.DataFrame) -> Figure:
     """Draw a line for each network through its ranks by the metrics."""
     count, metrics = len(ranks), list(ranks)
-    figure, ax = plt.subplots(figsize=(2.4 + 1.15 * len(metrics), max(2.2, 0.9 + 0.26 * count)))
     last = len(metrics) - 1
+    width, height = 82.0 * max(last, 1), 18.0 * count
+    figure, ax = canvas(width + 240, height + 60)
+    panel = Panel(ax, 44, 46, width, height, (0, max(last, 1)), (count + 0.5, 0.5))
+    columns: dict[float, str] = {k: fill(header(str(m)), 14) for k, m in enumerate(metrics)}
+    panel.frame(columns, {k: str(k) for k in range(1, count + 1)})
+    ax.text(12, 46 + height / 2, "Rank", rotation=90, ha="center", va="center")
     # networks that share a rank get places next to each other for their names
-    heights = ranks.iloc[:, -1].rank(method="first")
-    for model, own, height in zip(map(str, ranks.index), ranks.to_numpy(), heights):
-        style = look[model]
-        ax.plot(range(len(metrics)), own, color=style.color, marker=style.marker, lw=1.6, ms=5.5, alpha=0.9)
-        ax.annotate(
-            _short(run.title(model)),
-            (last, height),
-            xytext=(9, 0),
-            textcoords="offset points",
-            va="center",
-            color=style.color,
-            size=8.5,
-        )
-    ax.set_xticks(range(len(metrics)), [fill(header(str(m)), 14) for m in metrics], size=8.5)
-    ax.set_yticks(range(1, count + 1), [*map(str, range(1, count + 1))], size=8.5)
-    ax.set(ylim=(count + 0.5, 0.5), xlim=(-0.15, last + 0.1), ylabel="Rank")
-    ax.tick_params(length=0)
-    ax.grid(visible=False, axis="y")
+    heights = panel.y(ranks.iloc[:, -1].rank(method="first"))
+    for model, own, y in zip(map(str, ranks.index), ranks.to_numpy(), heights):
+        style, places = look[model], panel.x(range(len(metrics)))
+        ax.plot(places, panel.y(own), color=style.color, marker=style.marker, lw=1.6, ms=5.5, alpha=0.9)
+        ax.text(places[-1] + 9, y, short(run.title(model)), va="center", color=style.color, size=8.5)
     return figure
 
 
@@ -120,7 +113,7 @@ def differences(run: RunDescription, look: Mapping[str, Look], rows: pd.DataFram
         ax.hlines(y, row["low"], row["high"], color=style.color, lw=2, alpha=0.7)
         face = style.color if row["parted"] else "white"
         ax.plot(row["difference"], y, style.marker, color=style.color, mfc=face, ms=6.5, mew=1.6)
-    ax.set_yticks(range(len(rows)), [_short(run.title(m)) for m in rows["model"]])
+    ax.set_yticks(range(len(rows)), [short(run.title(m)) for m in rows["model"]])
     ax.set(ylim=(-0.6, len(rows) - 0.4), xlabel="Difference")
     ax.tick_params(length=0)
     ax.grid(visible=False, axis="y")
@@ -133,7 +126,7 @@ def critical(
     """Draw a critical-difference diagram (Demsar, JMLR 7, 2006)."""
     import scikit_posthocs  # the import takes seconds, and few runs need it
 
-    titles = networks["model"].map(lambda m: _short(run.title(m), 24))
+    titles = networks["model"].map(lambda m: short(run.title(m), 24))
     names = dict(zip(networks["model"], titles.where(~titles.duplicated(keep=False), networks["model"])))
     ranks = pd.Series(networks["mean_rank"].to_numpy(), [names[m] for m in networks["model"]])
     p = matrix.pivot(index="a", columns="b", values="p").reindex(index=[*names], columns=[*names]).fillna(1.0)

@@ -1,99 +1,121 @@
-"""Galleries: one row for each image, with the image, the truth and the prediction of each network."""
+"""Galleries: for each image, the image, the truth and the prediction of each network, small and large."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
+import base64
+import io
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
 import matplotlib
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
-from pycocotools import mask as rle
 
 from segbench.contract.run import RunDescription
-from segbench.contract.view import Category, Task, has_class
-from segbench.data.coco.index import AnnotationIndex
-from segbench.data.coco.masks import decode
+from segbench.contract.view import Category, Task
 from segbench.data.dataset import Dataset, ImageRecord, Split
-from segbench.data.images import image_size
 from segbench.data.painting import VOID, Region, paint, shown
-from segbench.evaluation.annotations import Objects, SegmentMap
-from segbench.evaluation.instance.files import InstanceFile
-from segbench.evaluation.panoptic.files import PanopticFiles
-from segbench.evaluation.prediction_folder import PredictionFolder
-from segbench.files import atomic_path, read_json
+from segbench.files import atomic_path
+from segbench.report.regions import prediction_reader, truth_reader
 
 CANVAS, TEXT, MUTED = (22, 24, 29), (236, 238, 242), (160, 166, 178)
 """Light text on a dark canvas, which suits light and dark pages."""
-GAP = 6
-WIDTH = 1800
-"""Preferred width of a gallery in pixels. Tiles are 150 to 320 pixels wide."""
+GAP, TILE, COLUMNS = 6, 320, 6
+"""Of a large picture: pixels between tiles, width of a tile, and tiles in a line."""
 LEGEND = 30
 """Largest number of classes in a legend; the others are counted."""
 
 
-Size = tuple[int, int]
-"""Height, width."""
-Reader = Callable[[ImageRecord, Size], Iterator[Region]]
-"""Yields the regions of an image at the size of a tile, one at a time, as large images may have thousands."""
+@dataclass(frozen=True)
+class Row:
+    """One image of a gallery."""
+
+    name: str
+    hardest: bool
+    file: str
+    """Name of the file with the large picture."""
+    thumbnails: list[str]
+    """WebP files as data URIs, in the order of `Gallery.titles`."""
+
+
+@dataclass(frozen=True)
+class Gallery:
+    caption: str
+    titles: list[str]
+    """Image, truth, and networks."""
+    rows: list[Row]
 
 
 def gallery(
-    run: RunDescription, dataset: str, task: Task, models: Sequence[str], hardest: Sequence[str], path: Path
-) -> str | None:
-    """Draw a gallery of one dataset and task as JPEG.
+    run: RunDescription,
+    dataset: str,
+    task: Task,
+    models: Sequence[str],
+    hardest: Sequence[str],
+    folder: Path,
+    thumbnail: int = 160,
+) -> Gallery | None:
+    """Draw a gallery of one dataset and task.
+
+    A large picture of each image is written to `folder` as `<dataset>_<task>_<n>.jpg`.
 
     Args:
         models: Networks, one column each. Those without predictions are skipped. Predictions of another task
             are converted as in the evaluation.
         hardest: Stems of images to add below the evenly spread ones.
-        path: File to write.
+        folder: Folder of the large pictures.
+        thumbnail: Width of the small pictures in pixels.
 
     Returns:
-        The caption, or None if there are no images or no predictions, and so no file.
+        The gallery, or None if there are no images or no predictions, and so no file.
     """
     first = {c.model: c for c in reversed(run.cells) if c.dataset == dataset}
     data = Dataset(run.data(next(iter(first.values()))))
     split = data.split(data.info.evaluation_split)
     records = _choose(split, run.options.gallery_images, hardest)
+    ids = {record.id for record in records}
     readers = {}
     for model in models:
-        folder = run.folder(first[model]) / "predictions"
-        if (folder / "predictions.json").exists():
-            readers[model] = prediction_reader(folder, split, task, run.options.instance_score)
+        predictions = run.folder(first[model]) / "predictions"
+        if (predictions / "predictions.json").exists():
+            readers[model] = prediction_reader(predictions, split, task, run.options.instance_score, ids)
     if not records or not readers:
         return None
     truth = truth_reader(split, task)
     titles = ["image", "truth", *(run.title(m) for m in readers)]
-    tile = min(320, max(150, (WIDTH - GAP) // len(titles) - GAP))
-    seen: dict[int, Category] = {}
-
-    def noted(regions: Iterator[Region]) -> Iterator[Region]:
-        for region in regions:
-            seen[region.category.id] = region.category
-            yield region
-
+    order = [c.id for c in data.info.categories] + [VOID.id]
     channels = run.options.gallery_channels.get(dataset, ())
-    strips = []
-    for record in records:
+    rows = []
+    for number, record in enumerate(records, 1):
+        seen: dict[int, Category] = {}
         image = Image.fromarray(shown(split.read_image(record), channels))
-        size = tile, max(1, round(image.height * tile / image.width))
+        size = TILE, max(1, round(image.height * TILE / image.width))
         tiles = [image.resize(size, Image.Resampling.LANCZOS)]
         grey = np.asarray(tiles[0].convert("L").convert("RGB"))
-        for read in (truth, *readers.values()):
-            regions = noted(read(record, (size[1], size[0])))
-            tiles.append(Image.fromarray(paint(grey, regions)))
-        strips.append((f"{record.stem} (hardest)" if record.stem in hardest else record.stem, tiles))
-    order = [c.id for c in data.info.categories] + [VOID.id]
-    legend = sorted(seen.values(), key=lambda c: order.index(c.id))
-    with atomic_path(path) as partial:
-        _compose(titles, strips, legend, tile).save(partial, quality=88, subsampling=0)
+        tiles += [
+            Image.fromarray(paint(grey, _noted(read(record, size[::-1]), seen)))
+            for read in (truth, *readers.values())
+        ]
+        legend = sorted(seen.values(), key=lambda c: order.index(c.id))
+        name = f"{dataset}_{task}_{number}.jpg"
+        folder.mkdir(parents=True, exist_ok=True)
+        with atomic_path(folder / name) as partial:
+            _compose(record.stem, titles, tiles, legend).save(partial, quality=85)
+        small = [_data_uri(tile, thumbnail) for tile in tiles]
+        rows.append(Row(record.stem, record.stem in hardest, name, small))
     drawn = "" if task == "semantic" else f" Objects with a score of {run.options.instance_score} or more."
     worst = " Hardest: the best network scores lowest on these images." if hardest else ""
     which = "first seed and fold" if run.datasets[dataset].folds else "first seed"
-    return f"{run.dataset_title(dataset)}, {task}; the {which} of each network.{drawn}{worst}"
+    caption = f"{run.dataset_title(dataset)}, {task}; the {which} of each network.{drawn}{worst}"
+    return Gallery(caption, titles, rows)
+
+
+def _noted(regions: Iterator[Region], seen: dict[int, Category]) -> Iterator[Region]:
+    for region in regions:
+        seen[region.category.id] = region.category
+        yield region
 
 
 def _choose(split: Split, count: int, hardest: Sequence[str]) -> list[ImageRecord]:
@@ -105,136 +127,12 @@ def _choose(split: Split, count: int, hardest: Sequence[str]) -> list[ImageRecor
     return chosen + [i for i in images if i.stem in hardest]
 
 
-def truth_reader(split: Split, task: Task) -> Reader:
-    """Return a reader of the truth of a task."""
-    categories = {c.id: c for c in split.dataset.info.categories}
-    if task == "semantic":
-        overlapping = split.dataset.info.overlapping
-        return lambda record, size: _classes(
-            split.read_semantic(record.stem), size, categories, overlapping=overlapping
-        )
-    if task in ("instance", "detection"):
-        path, index = split.instances_json, AnnotationIndex(split.instances_json)
-
-        def objects(record: ImageRecord, size: Size) -> Iterator[Region]:
-            file = InstanceFile(path, {record.id: index[record.id]}, task == "instance")
-            found = file.objects(record.id, _shape(record))
-            if task == "instance":
-                return _objects(found, size, categories)
-            return _boxes(found, record, size, categories)
-
-        return objects
-    files = PanopticFiles(split.panoptic_json, split.panoptic_folder, categories)
-
-    def segments(record: ImageRecord, size: Size) -> Iterator[Region]:
-        read, infos = files.read(record.id, _shape(record)), files.records[record.id]["segments_info"]
-        crowd = np.array([bool(s.get("iscrowd")) for s in infos], bool)
-        void = np.append(True, crowd)[read.index]
-        if void.any():
-            yield Region(VOID, sample(void, size))
-        yield from _segments(read, size, categories, ~crowd)
-
-    return segments
-
-
-def prediction_reader(folder: Path, split: Split, task: Task, least: float) -> Reader:
-    """Return a reader of the predictions of a task, converted if the network predicts another task.
-
-    Objects with a score below `least` are skipped.
-    """
-    categories = {c.id: c for c in split.dataset.info.categories}
-    index = read_json(folder / "predictions.json")
-    predicted = PredictionFolder(split, folder, index["parts"], index["task"], least)
-    if task == "semantic":
-        overlapping = split.dataset.info.overlapping
-        return lambda record, size: _classes(
-            predicted.semantic(record, _shape(record)), size, categories, overlapping=overlapping
-        )
-    if task == "panoptic":
-        return lambda record, size: _segments(predicted.segments(record, _shape(record)), size, categories)
-    if task == "detection":
-        limit = 0.0 if predicted.sources[task] == "semantic" else least  # components have no score
-
-        def boxes(record: ImageRecord, size: Size) -> Iterator[Region]:
-            found = predicted.objects(task, record, _shape(record))
-            return _boxes(found, record, size, categories, limit)
-
-        return boxes
-    if predicted.sources[task] == "instance":
-        return lambda record, size: _objects(_with_masks(predicted, record), size, categories, least)
-
-    def things(record: ImageRecord, size: Size) -> Iterator[Region]:
-        found = predicted.segments(record, _shape(record), task)
-        shown = np.array([categories[c].isthing for c in found.class_ids.tolist()], bool)
-        if predicted.sources[task] == "panoptic":  # components of a class map have no score
-            shown &= found.scores >= least
-        return _segments(found, size, categories, shown)
-
-    return things
-
-
-def _with_masks(predicted: PredictionFolder, record: ImageRecord) -> Objects:
-    """Read the objects of an image. If they are boxes only, their masks become the areas inside the boxes."""
-    shape = _shape(record)
-    found = predicted.objects("instance", record, shape)
-    return _filled(found, shape) if predicted.boxes_only else found
-
-
-def _filled(found: Objects, shape: Size) -> Objects:
-    """Replace masks by the areas inside the boxes."""
-    return replace(found, masks=rle.frPyObjects(found.boxes, *shape) if len(found.boxes) else [])
-
-
-def _boxes(
-    found: Objects, record: ImageRecord, size: Size, categories: dict[int, Category], least: float = 0.0
-) -> Iterator[Region]:
-    """Yield the frames of boxes, and crowds, by ascending score."""
-    for region in _objects(_filled(found, _shape(record)), size, categories, least):
-        yield replace(region, frame=region.is_object)
-
-
-def _shape(record: ImageRecord) -> Size:
-    width, height = image_size(record.path)
-    return height, width
-
-
-def sample(values: np.ndarray, size: Size) -> np.ndarray:
-    """Resize an array to (height, width) by the nearest pixels."""
-    rows, columns = (((np.arange(n) + 0.5) * m / n).astype(int) for n, m in zip(size, values.shape))
-    return values[rows][:, columns]
-
-
-def _classes(
-    ids: np.ndarray, size: Size, categories: dict[int, Category], *, overlapping: bool
-) -> Iterator[Region]:
-    """Yield the classes. Those that overlap are painted over each other, with outlines."""
-    known, ids = {**categories, VOID.id: VOID}, sample(ids, size)
-    if overlapping:
-        masks = [(VOID, ids < 0), *((c, has_class(ids, i - 1)) for i, c in categories.items())]
-        yield from (Region(c, mask, overlaps=c is not VOID) for c, mask in masks if mask.any())
-        return
-    yield from (Region(known[i], ids == i) for i in np.unique(ids).tolist() if i in known)
-
-
-def _objects(
-    found: Objects, size: Size, categories: dict[int, Category], least: float = 0.0
-) -> Iterator[Region]:
-    """Yield objects by ascending score, so that the best are on top."""
-    for k in np.argsort(found.scores, kind="stable"):
-        if found.scores[k] >= least:
-            category = VOID if found.crowd[k] else categories[int(found.class_ids[k])]
-            yield Region(category, sample(decode(found.masks[k]), size), is_object=not found.crowd[k])
-
-
-def _segments(
-    segments: SegmentMap, size: Size, categories: dict[int, Category], shown: np.ndarray | None = None
-) -> Iterator[Region]:
-    """Yield segments; `shown` selects some of them."""
-    index = sample(segments.index, size)
-    for k in np.unique(index[index > 0]).tolist():
-        if shown is None or shown[k - 1]:
-            category = categories[int(segments.class_ids[k - 1])]
-            yield Region(category, index == k, category.isthing)
+def _data_uri(tile: Image.Image, width: int) -> str:
+    """Return a small copy of a tile. WebP has almost no header, which is most of a small JPEG file."""
+    file = io.BytesIO()
+    small = tile.resize((width, max(1, round(tile.height * width / tile.width))), Image.Resampling.BOX)
+    small.save(file, "WEBP", quality=55, method=2)
+    return f"data:image/webp;base64,{base64.b64encode(file.getvalue()).decode('ascii')}"
 
 
 @cache
@@ -252,34 +150,26 @@ def _fit(text: str, font: ImageFont.FreeTypeFont, width: int) -> str:
 
 
 def _compose(
-    titles: Sequence[str], strips: Sequence[tuple[str, list[Image.Image]]], legend: list[Category], tile: int
+    name: str, titles: Sequence[str], tiles: Sequence[Image.Image], legend: list[Category]
 ) -> Image.Image:
-    font, small = _font(17 if tile > 200 else 13), _font(13)
-    width = GAP + len(titles) * (tile + GAP)
+    """Return one picture of all tiles, each below its title, with the classes and the image's name below."""
+    font, small = _font(17), _font(13)
+    columns = min(COLUMNS, len(tiles))
+    width, step = GAP + columns * (TILE + GAP), tiles[0].height + 30
+    top = -(-len(tiles) // columns) * step
     entries = _legend_places(legend, small, width)
-    height = (
-        30
-        + sum(tiles[0].height + GAP for _, tiles in strips)
-        + 24 * (entries[-1][1] + 1 if entries else 0)
-        + 6
-    )
-    canvas = Image.new("RGB", (width, height), CANVAS)
+    lines = entries[-1][1] + 1 if entries else 0
+    canvas = Image.new("RGB", (width, top + 24 * (lines + 1) + 6), CANVAS)
     draw = ImageDraw.Draw(canvas)
-    for i, title in enumerate(titles):
-        draw.text((GAP + i * (tile + GAP) + 2, 15), _fit(title, font, tile), TEXT, font, anchor="lm")
-    y = 30
-    for name, tiles in strips:
-        for i, image in enumerate(tiles):
-            canvas.paste(image, (GAP + i * (tile + GAP), y))
-        label = _fit(name, small, tile - 10)
-        bottom = y + tiles[0].height
-        draw.rectangle([GAP, bottom - 19, GAP + small.getlength(label) + 8, bottom - 1], CANVAS)
-        draw.text((GAP + 4, bottom - 10), label, TEXT, small, anchor="lm")
-        y = bottom + GAP
+    for i, (title, tile) in enumerate(zip(titles, tiles)):
+        x, y = GAP + i % columns * (TILE + GAP), i // columns * step
+        draw.text((x + 2, y + 15), _fit(title, font, TILE), TEXT, font, anchor="lm")
+        canvas.paste(tile, (x, y + 30))
     for x, line, category, label in entries:
-        middle = y + 24 * line + 12
+        middle = top + 24 * line + 16
         draw.rounded_rectangle([x, middle - 6, x + 12, middle + 6], 3, category.color if category else CANVAS)
         draw.text((x + 18, middle), label, MUTED, small, anchor="lm")
+    draw.text((GAP + 2, top + 24 * lines + 16), _fit(name, small, width - 2 * GAP), TEXT, small, anchor="lm")
     return canvas
 
 

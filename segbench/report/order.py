@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from segbench.comparison.compare import Comparison
@@ -42,6 +43,7 @@ def best(
         "row": first,
         "next": None,
         "ties": None,
+        "cheapest": None,
     }
     if len(networks) > 1:
         second = networks.iloc[1]
@@ -50,7 +52,8 @@ def best(
     own = pairs[pairs["better"] == first["model"]]
     if not own.empty:
         nearest = own.iloc[0]
-        ties = [run.title(model) for model in own.loc[~own["parted"], "worse"]]
+        tied = own.loc[~own["parted"], "worse"].tolist()
+        ties = [run.title(model) for model in tied]
         found |= {
             "ties": ties,
             "tied_with": listed(ties) if ties else "",
@@ -59,8 +62,22 @@ def best(
             "bounds": interval(nearest["low"], nearest["high"]),
             "p": p_text(nearest["p_holm"]),
             "equivalent": bool(nearest["equivalent"]),
+            "cheapest": _fastest(run, networks[networks["model"].isin([first["model"], *tied])]),
         }
     return found
+
+
+def _fastest(run: RunDescription, networks: pd.DataFrame) -> dict[str, Any] | None:
+    """Return the network with the lowest latency; None if it is the first, or nothing is known."""
+    latency = networks["predict_latency_median"].to_numpy(float)
+    if np.isnan(latency).all() or np.nanargmin(latency) == 0:
+        return None
+    row = networks.iloc[int(np.nanargmin(latency))]
+    return {
+        "title": run.title(row["model"]),
+        "latency": row["predict_latency_median"],
+        "parameters": row["train_parameters"],
+    }
 
 
 def order(

@@ -1,11 +1,12 @@
-"""The report: one self-contained HTML file, which opens offline."""
+"""The report: an HTML file that opens offline and stands alone, and larger pictures in files beside it."""
 
 from __future__ import annotations
 
 import base64
+import hashlib
 import logging
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,11 +19,16 @@ from segbench.contract.scores import CONTRACT_KEYS
 from segbench.contract.view import TASKS, Task
 from segbench.data.dataset import Dataset
 from segbench.errors import SegbenchError
-from segbench.evaluation.worst import worst
 from segbench.files import atomic_folder, read_json, write_text
 from segbench.report.comparison_plots import comparison_figures
-from segbench.report.gallery import gallery
+from segbench.report.cost_plots import cost_figures
+from segbench.report.costs import COSTS, best_under, fronts
+from segbench.report.embedding import data_uri
+from segbench.report.galleries import galleries as draw_galleries
+from segbench.report.gallery import Gallery
 from segbench.report.intervals import with_intervals
+from segbench.report.made import made
+from segbench.report.matrix import matrix
 from segbench.report.order import across, best, order
 from segbench.report.plots import Plot, draw, draw_figures
 from segbench.report.published import published
@@ -36,20 +42,11 @@ from segbench.report.tables import (
     repetitions,
     to_html,
 )
-from segbench.units import count, duration, memory
 
 logger = logging.getLogger(__name__)
 
 Tables = Mapping[tuple[str, Task], pd.DataFrame]
-MEDIA = {"svg": "image/svg+xml", "png": "image/png", "jpg": "image/jpeg"}
 TRUTH = "control_truth"
-COSTS: dict[str, Callable[[float], str]] = {
-    "train_parameters": count,
-    "predict_flops": count,
-    "train_seconds": duration,
-    "predict_latency_median": duration,
-    "train_peak_memory": memory,
-}
 CONTRACT_WORDS = {
     "pooling": "Pooling",
     "ignored": "Ignored",
@@ -64,7 +61,8 @@ CONTRACT_WORDS = {
 def report(run_json: Path, summary: Path, out: Path) -> None:
     """Write the report of a run to the folder `out`.
 
-    index.html: the page, self-contained. plots/*.{svg,png}, gallery/*.jpg: its images as files.
+    index.html: the page, which stands alone. pictures/*.jpg: the large pictures that it links to.
+    plots/*.{svg,png}: its plots as files.
 
     Args:
         run_json: The description of the run, next to its cells.
@@ -77,14 +75,27 @@ def report(run_json: Path, summary: Path, out: Path) -> None:
     tables = with_intervals(comparisons(run, scores, cells, read_pooled(summary)), compared)
     cells = cells.assign(repetition=repetitions(cells))
     with atomic_folder(out) as folder:
-        plots = draw(run, scores, cells, tables, folder / "plots")
+        plots = draw(run, scores, tables, folder / "plots")
+        plots += draw_figures(run, cost_figures(run, tables, cells), folder / "plots")
         plots += draw_figures(run, comparison_figures(run, tables, compared), folder / "plots")
-        galleries = _galleries(run, tables, folder / "gallery")
+        galleries = draw_galleries(run, tables, folder / "pictures")
+        script, digest = _script()
         page = environment().get_template("page.html.j2").render(
             run=run,
             title=run.options.title or f"Run {run.name}",
-            datasets=[_dataset(run, d, tables, plots, galleries, folder, compared) for d in run.datasets],
+            datasets=[
+                _dataset(run, d, tables, plots, galleries, folder, compared)
+                | {"made": made(run, cells, d, out)}
+                for d in run.datasets
+            ],
+            anchors={name: f"dataset-{n}" for n, name in enumerate(run.datasets, 1)},
+            matrix=matrix(run, tables),
+            under=best_under(run, tables, cells),
+            fronts=fronts(run, tables, cells),
+            script=script,
+            script_hash=digest,
             networks=_networks(run, cells),
+            costs=list(COSTS.values()),
             published=published(run, scores),
             places=_places(cells),
             progress=_progress(run, cells),
@@ -119,35 +130,13 @@ def _fits(run: RunDescription) -> list[dict[str, Any]]:
     return rows
 
 
-def data_uri(path: Path) -> str:
-    """Return an image file as a data URI."""
-    data = base64.b64encode(path.read_bytes()).decode("ascii")
-    return f"data:{MEDIA[path.suffix[1:]]};base64,{data}"
-
-
-def _galleries(run: RunDescription, tables: Tables, folder: Path) -> dict[tuple[str, Task], dict[str, str]]:
-    drawn = {}
-    for (dataset, task), table in tables.items():
-        path = folder / f"{dataset}_{task}.jpg"
-        networks = table[~table["control"] & (table["status"] == "ok")]["model"].tolist()
-        try:
-            hardest = _hardest(run, dataset, task, networks)
-            caption = gallery(run, dataset, task, networks, hardest, path)
-        except (SegbenchError, OSError, KeyError, ValueError) as error:
-            logger.warning("no gallery for %s, %s: %s", dataset, task, error)
-            continue
-        if caption:
-            drawn[dataset, task] = {"uri": data_uri(path), "caption": caption}
-    return drawn
-
-
-def _hardest(run: RunDescription, dataset: str, task: Task, networks: list[str]) -> list[str]:
-    """Return the images on which the best network scores lowest."""
-    for cell in run.cells:
-        path = run.folder(cell) / "per_image.parquet"
-        if (cell.dataset, cell.model) == (dataset, networks[0] if networks else None) and path.exists():
-            return worst(path, task, run.options.gallery_worst)
-    return []
+def _script() -> tuple[Markup, str]:
+    """Return the script of the page, and its digest: browsers run no other script on the page."""
+    environment_ = environment()
+    assert environment_.loader is not None
+    text = environment_.loader.get_source(environment_, "page.js")[0]
+    digest = base64.b64encode(hashlib.sha256(text.encode()).digest()).decode("ascii")
+    return Markup(text), digest
 
 
 def _embedded(
@@ -167,7 +156,7 @@ def _dataset(
     name: str,
     tables: Tables,
     plots: list[Plot],
-    galleries: Mapping[tuple[str, Task], dict[str, str]],
+    galleries: Mapping[tuple[str, Task], Gallery],
     folder: Path,
     compared: Comparison,
 ) -> dict[str, Any]:
@@ -192,7 +181,7 @@ def _dataset(
                 "best": best(run, compared, dataset, task, table),
                 "order": order(run, compared, dataset, task, table),
                 "metrics": embedded("metrics", task) + embedded("baseline", task),
-                "table": Markup(to_html(run, table)),  # escaped by its own template
+                "table": Markup(to_html(run, table, f"{run.dataset_title(name)}, {task}")),  # escaped there
                 "plots": embedded("scores", task) + embedded("cost", task),
                 "classes": embedded("classes", task),
                 "gallery": galleries.get((name, task)),
@@ -210,10 +199,10 @@ def _networks(run: RunDescription, cells: pd.DataFrame) -> list[dict[str, Any]]:
         own = cells[cells["model"] == model]
         entry = run.models.get(model)
         costs = {}
-        for column, show in COSTS.items():
+        for column, cost in COSTS.items():
             values = own[column].dropna().tolist() if column in own else []
             ends = (min(values), max(values)) if values else (math.nan,)
-            costs[column] = " … ".join(dict.fromkeys(map(show, ends)))
+            costs[column] = " … ".join(dict.fromkeys(map(cost.show, ends)))
         rows.append({"title": run.title(model), "card": entry.card if entry else {}, "costs": costs})
     return rows
 
@@ -260,6 +249,7 @@ def _gaps(run: RunDescription, gaps: pd.DataFrame | None) -> list[dict[str, Any]
         return []
     return [
         {
+            "name": dataset,
             "dataset": run.dataset_title(str(dataset)),
             "task": task,
             "metric": header(rows["metric"].iloc[0]),
@@ -284,6 +274,7 @@ def _controls(run: RunDescription, tables: Tables) -> list[dict[str, Any]]:
         beaten = networks[~(networks[metric] > floor)] if not math.isnan(floor) else networks[:0]
         found.append(
             {
+                "name": dataset,
                 "dataset": run.dataset_title(dataset),
                 "task": task,
                 "metric": header(metric),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from itertools import combinations, cycle
+from itertools import cycle
 from pathlib import Path
 from typing import Any
 
@@ -16,22 +16,20 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import seaborn as sns
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, MaxNLocator, NullFormatter
 
 from segbench.contract.run import RunDescription
 from segbench.contract.view import Task
+from segbench.report.panels import FAINT, INK, RULE, Panel, canvas, round_ticks
 from segbench.report.tables import DERIVED, header, main_scores, metrics_of, repetitions
-from segbench.units import duration
 
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#7F6A55")
 """Okabe and Ito's colours, safe for all kinds of colour vision, without yellow, which is too light on white.
 """
 MARKERS = "osD^vPX"
-INK, FAINT, RULE = "#22252b", "#6b7280", "#d5d9e0"
 RC: dict[Any, Any] = {
-    "font.family": "DejaVu Sans",
+    "font.family": "sans-serif",
+    "font.sans-serif": ["DejaVu Sans"],
     "font.size": 10,
     "text.color": INK,
     "axes.edgecolor": RULE,
@@ -52,6 +50,7 @@ RC: dict[Any, Any] = {
     "text.parse_math": False,
     "figure.constrained_layout.use": True,
     "svg.hashsalt": "segbench",
+    "svg.fonttype": "none",  # letters as text take a fifth of the space of letters as outlines
     "savefig.dpi": 144,
 }
 
@@ -84,17 +83,16 @@ def looks(run: RunDescription) -> dict[str, Look]:
 def draw(
     run: RunDescription,
     scores: pd.DataFrame,
-    cells: pd.DataFrame,
     tables: Mapping[tuple[str, Task], pd.DataFrame],
     folder: Path,
 ) -> list[Plot]:
     """Write all plots of a run to `folder`, in every format of the report options.
 
     Args:
-        scores, cells: See `segbench.report.summarise.collect`.
+        scores: See `segbench.report.summarise.collect`.
         tables: Comparisons by dataset and task; see `segbench.report.tables.compare`.
     """
-    return draw_figures(run, _figures(run, scores, cells, tables), folder)
+    return draw_figures(run, _figures(run, scores, tables), folder)
 
 
 def draw_figures(run: RunDescription, figures: Iterable[tuple[Plot, Figure]], folder: Path) -> list[Plot]:
@@ -118,7 +116,6 @@ def draw_figures(run: RunDescription, figures: Iterable[tuple[Plot, Figure]], fo
 def _figures(
     run: RunDescription,
     scores: pd.DataFrame,
-    cells: pd.DataFrame,
     tables: Mapping[tuple[str, Task], pd.DataFrame],
 ) -> Iterator[tuple[Plot, Figure]]:
     look = looks(run)
@@ -140,19 +137,6 @@ def _figures(
             ),
             by_model(run, look, table, rows, metric),
         )  # fmt: skip
-        costs = cells[(cells["dataset"] == dataset) & cells["model"].isin(networks["model"])]
-        if "train_seconds" in costs and costs["train_seconds"].notna().any():
-            key = ["model", *(k for k in ("seed", "fold") if k in rows)]
-            measured = costs[[*key, "train_seconds"]].dropna(subset="train_seconds")
-            merged = rows.merge(measured, on=key)
-            yield (
-                Plot(
-                    "cost", dataset, task, f"cost_{stem}",
-                    f"{name} on {of} against training time. Small points are "
-                    f"{'folds and seeds' if run.datasets[dataset].folds else 'seeds'}, large points means.",
-                ),
-                against_time(run, look, merged, metric),
-            )  # fmt: skip
         classes = scores[
             (scores["dataset"] == dataset)
             & (scores["task"] == task)
@@ -188,149 +172,86 @@ def by_model(
 ) -> Figure:
     """Plot scores on x, one row for each network, the best on top."""
     networks = table[~table["control"] & table[metric].notna()].iloc[::-1]
-    figure, ax = plt.subplots(figsize=(6.2, max(3.3, 1.3 + 0.42 * len(networks))))
-    for y, (_, row) in enumerate(networks.iterrows()):
-        style = look[row["model"]]
-        own = rows[rows["model"] == row["model"]]
-        values = own["value"]
-        ax.hlines([y] * len(own), own["low"], own["high"], color=style.color, lw=7, alpha=0.22)
-        ax.hlines(y, 0, row[metric], color=style.color, lw=1.2, alpha=0.35)
-        ax.scatter(values, [y] * len(values), color=style.color, marker=style.marker, s=34, alpha=0.55, lw=0)
-        ax.vlines(row[metric], y - 0.26, y + 0.26, color=style.color, lw=2.4)
+    controls = table[table["control"] & table[metric].notna()].set_index("model")[metric].sort_values()
+    names = [_name(run, model, derived) for model, derived in zip(networks["model"], networks["derived"])]
+    left, step, count = 16 + 6.2 * max(map(len, names)), 26.0, len(networks)
+    levels = _levels(controls)
+    height = count * step + 56 + 12 * max(levels, default=0)
+    figure, ax = canvas(left + 340, height)
+    panel = Panel(ax, left, 38, 320, count * step, (0, 1.005), (-0.5, count - 0.5))
+    panel.frame({v / 5: f"{v / 5:g}" for v in range(6)}, {})
+    ax.text(left + 160, 8, header(metric), ha="center")
+    for y, (model, value, name) in enumerate(zip(networks["model"], networks[metric], names)):
+        style = look[model]
+        own = rows[rows["model"] == model]
+        place = float(panel.y(y))
+        known = own.dropna(subset=["low", "high"])
+        ends, color = (panel.x(known["low"]), panel.x(known["high"])), style.color
+        ax.hlines([place] * len(known), *ends, color=color, lw=7, alpha=0.22)
+        ax.plot(panel.x([0, value]), [place] * 2, color=color, lw=1.2, alpha=0.35)
+        points = panel.x(own["value"]), [place] * len(own)
+        ax.plot(*points, style.marker, color=color, ms=6, alpha=0.55, mew=0)
+        ax.plot(panel.x([value] * 2), [place - 7, place + 7], color=style.color, lw=2.4)
         end = own[["value", "high"]].max(axis=None)
-        room = end < 0.9  # otherwise the number is above the point
-        ax.annotate(
-            f"{row[metric]:.3f}",
-            (end if room else row[metric], y),
-            xytext=(8, 0) if room else (-5, 12),
-            textcoords="offset points",
+        room = end < 0.88  # otherwise the number is above the point
+        ax.text(
+            float(panel.x(end if room else value)) + (8 if room else -5),
+            place + (0 if room else 11),
+            f"{value:.3f}",
             ha="left" if room else "right",
             va="center",
             weight="bold",
             color=style.color,
         )
-    ax.set_yticks(
-        range(len(networks)), [_name(run, r["model"], r["derived"]) for _, r in networks.iterrows()]
-    )
-    ax.set(xlim=(0, 1.005), ylim=(-0.6, len(networks) - 0.4), xlabel=header(metric))
-    ax.tick_params(length=0)
-    ax.grid(visible=False, axis="y")
-    _reference_lines(ax, table[table["control"] & table[metric].notna()].set_index("model")[metric])
-    return figure
-
-
-def _reference_lines(ax: Axes, controls: pd.Series) -> None:
-    """Draw dashed lines with names above the plot. Names that would overlap are stacked."""
-    last, level = -1.0, 0
-    for model, value in controls.sort_values().items():
+        ax.text(left - 8, place, name, ha="right", va="center")
+    for (model, value), level in zip(controls.items(), levels):
+        x, top = float(panel.x(value)), panel.bottom + panel.height
+        ax.plot([x, x], [panel.bottom, top], color=FAINT, lw=1, ls=(0, (4, 3)), zorder=0.5)
+        align = "right" if value > 0.9 else "left" if value < 0.05 else "center"
         name = str(model).removeprefix("control_")
-        level = level + 1 if value - last < 0.03 + 0.011 * len(name) else 0
-        last = value
-        ax.axvline(value, color=FAINT, lw=1, ls=(0, (4, 3)), zorder=0.5)
-        ax.annotate(
-            name,
-            (value, 1),
-            xycoords=("data", "axes fraction"),
-            xytext=(0, 4 + 12 * level),
-            textcoords="offset points",
-            ha="right" if value > 0.9 else "left" if value < 0.05 else "center",
-            color=FAINT,
-            size=9,
-        )
-
-
-def against_time(run: RunDescription, look: Mapping[str, Look], rows: pd.DataFrame, metric: str) -> Figure:
-    """Plot scores on y over seconds of training on a logarithmic x."""
-    figure, ax = plt.subplots(figsize=(6.2, max(3.3, 0.24 * rows["model"].nunique())))
-    means = rows.groupby("model", sort=False)[["train_seconds", "value"]].mean()
-    for model, style in look.items():
-        own = rows[rows["model"] == model]
-        if not own.empty:
-            mean = means.loc[model]
-            ax.scatter(own["train_seconds"], own["value"], s=16, color=style.color, alpha=0.5, lw=0)
-            ax.scatter(
-                mean["train_seconds"], mean["value"], s=80, color=style.color, marker=style.marker, lw=0
-            )
-    ax.set_xscale("log")
-    low, high = rows["train_seconds"].min(), rows["train_seconds"].max()
-    ax.set_xlim(low / 1.25, high * max(2.0, (high / low) ** 0.45 * 1.3))  # room for the names
-    margin = max(0.05, 0.2 * (rows["value"].max() - rows["value"].min()))
-    bottom, top = max(0, rows["value"].min() - margin), min(1, rows["value"].max() + margin)
-    ax.set_ylim(bottom, top + 0.002)
-    ax.set(xlabel="Training time", ylabel=header(metric))
-    ticks = _time_ticks(*ax.get_xlim())
-    ax.set_xticks(ticks, [duration(t) for t in ticks])
-    ax.xaxis.set_minor_formatter(NullFormatter())
-    ax.tick_params(which="both", length=0)
-    derived = rows.groupby("model")["derived"].any()
-    place = ax.transLimits.transform  # to shares of the plot's width and height
-    x, y = place(np.column_stack([np.log10(means["train_seconds"]), means["value"]])).T
-    heights = _apart(x, y, 0.3, 0.21 / figure.get_figheight())
-    for model, seconds, height in zip(means.index, means["train_seconds"], heights):
-        ax.annotate(
-            _name(run, model, derived[model]),
-            (seconds, height),
-            xycoords=("data", "axes fraction"),
-            xytext=(9, 0),
-            textcoords="offset points",
-            va="center",
-            color=look[model].color,
-            weight="bold",
-            size=9,
-        )
+        ax.text(x, top + 4 + 12 * level, name, ha=align, color=FAINT, size=9)
     return figure
 
 
-def _time_ticks(low: float, high: float) -> list[float]:
-    """Return round times between low and high seconds, far enough apart for their labels."""
-    steps = {1e-3: (1, 2, 5, 10, 20, 50, 100, 200, 500), 1: (1, 2, 5, 10, 20, 30), 60: (1, 2, 5, 10, 20, 30)}
-    steps |= {3600: (1, 2, 5, 10), 86400: (1, 2, 5, 10, 20, 50, 100)}
-    ticks: list[float] = []
-    for time in (step * unit for unit, own in steps.items() for step in own):
-        if low <= time <= high and not (ticks and time / ticks[-1] < (high / low) ** 0.16):
-            ticks.append(time)
-    return ticks
-
-
-def _apart(x: np.ndarray, y: np.ndarray, width: float, gap: float) -> np.ndarray:
-    """Move heights `y` so that labels of this width, starting at `x`, do not overlap but are `gap` apart."""
-    y = y.astype(float).copy()
-    for _ in range(50):
-        for i, j in combinations(np.argsort(y, kind="stable"), 2):
-            lacking = gap - (y[j] - y[i])
-            if abs(x[i] - x[j]) < width and lacking > 1e-6:
-                y[i] -= lacking / 2
-                y[j] += lacking / 2
-    return y
+def _levels(controls: pd.Series) -> list[int]:
+    """Return in which line the name of each control stands, so that names do not overlap."""
+    last, level, found = -1.0, 0, []
+    for model, value in controls.items():
+        level = level + 1 if value - last < 0.03 + 0.011 * len(str(model).removeprefix("control_")) else 0
+        last = value
+        found.append(level)
+    return found
 
 
 def by_class(run: RunDescription, rows: pd.DataFrame, order: list[str]) -> Figure:
-    """Draw a heat map: one row for each class in the order of the dataset, one column for each model."""
+    """Draw a heat map: one row for each class in the order of the dataset, one column for each model.
+
+    Up to 60 classes have numbers; the colours go from 0 (white) to 1.
+    """
     wide = rows.pivot_table("value", "class", "model", "mean", sort=False, dropna=False)
     wide = wide[[m for m in order if m in wide]]
     numbers = len(wide) <= 60
-    cell, column = (0.32, 0.68) if numbers else (0.17, 0.45)
-    figure, ax = plt.subplots(figsize=(2.4 + column * wide.shape[1], 1.1 + cell * len(wide)))
-    sns.heatmap(
-        wide,
-        ax=ax,
-        vmin=0,
-        vmax=1,
-        cmap=sns.light_palette(PALETTE[0], as_cmap=True),
-        annot=numbers,
-        fmt=".2f",
-        annot_kws={"size": 8.5},
-        linewidths=1 if numbers else 0,
-        cbar=not numbers,
-        cbar_kws=None if numbers else {"shrink": 0.3},
-    )
-    ax.xaxis.tick_top()
-    ax.set_xticklabels(
-        [_short(run.title(str(m))) for m in wide], rotation=35, ha="left", rotation_mode="anchor"
-    )
-    ax.set_yticks(np.arange(len(wide)) + 0.5, [_short(c) for c in wide.index], rotation=0)
-    ax.tick_params(length=0, labelsize=9 if numbers else 6.5)
-    ax.set(xlabel="", ylabel="")
+    height, width, size = (23.0, 49.0, 9.0) if numbers else (12.0, 32.0, 6.5)
+    names, titles = [short(str(c)) for c in wide.index], [short(run.title(str(m))) for m in wide]
+    left, slant = 12 + 0.68 * size * max(map(len, names)), 0.4 * size * max(map(len, titles))
+    right, top = left + width * len(titles), 8 + height * len(names)
+    figure, ax = canvas(right + 1.3 * slant, top + slant + 14)
+    values = wide.to_numpy(float)
+    colors = sns.light_palette(PALETTE[0], as_cmap=True)
+    place = (left, right, 8.0, top)
+    ax.imshow(values, colors, vmin=0, vmax=1, extent=place, aspect="auto", interpolation="none")
+    ax.set(xlim=(0, right + 1.3 * slant), ylim=(0, top + slant + 14))
+    for row, name in enumerate(names):
+        y = top - (row + 0.5) * height
+        ax.text(left - 6, y, name, ha="right", va="center", size=size)
+        for column, value in enumerate(values[row] if numbers else ()):
+            if not np.isnan(value):
+                ink = "white" if value > 0.65 else INK
+                x = left + (column + 0.5) * width
+                ax.text(x, y, f"{value:.2f}", ha="center", va="center", size=8.5, color=ink)
+    for column, title in enumerate(titles):
+        x = left + (column + 0.5) * width
+        ax.text(x, top + 5, title, rotation=35, ha="left", rotation_mode="anchor", size=size)
     return figure
 
 
@@ -360,36 +281,36 @@ def read_histories(run: RunDescription, dataset: str) -> pd.DataFrame:
 
 
 def learning(run: RunDescription, look: Mapping[str, Look], histories: pd.DataFrame) -> Figure:
-    """Plot losses: one panel for each network, one line for each seed."""
+    """Plot the losses of all trainings, a panel for each network."""
     models = [m for m in look if m in set(histories["model"])]
-    columns = min(4, len(models))
-    rows = -(-len(models) // columns)
-    figure, axes = plt.subplots(rows, columns, figsize=(max(2.4 * columns, 4), 2.1 * rows), squeeze=False)
-    for ax, model in zip(axes.flat, models):
+    columns = min(5, len(models))
+    lines = -(-len(models) // columns)
+    width, height = 140, 92
+    figure, ax = canvas(columns * (width + 40) + 20, lines * (height + 48) + 18)
+    for number, model in enumerate(models):
         own = histories[histories["model"] == model]
+        finite = own[["total", "validation"]].replace([np.inf, -np.inf], np.nan)
+        high = float(np.fmax.reduce(finite.to_numpy(float).ravel(), initial=0.0)) or 1.0
+        color = look[model].color
+        left = 44 + number % columns * (width + 40)
+        bottom = 32 + (lines - 1 - number // columns) * (height + 48)
+        last = float(own["iteration"].max())
+        panel = Panel(ax, left, bottom, width, height, (0, last), (0, 1.05 * high))
+        panel.frame(round_ticks(0, last, 3), round_ticks(0, high, 3), 8)
+        ax.text(left, bottom + height + 5, short(run.title(model), 24), color=color, weight="bold")
         for _, one in own.groupby(repetitions(own)):
-            ax.plot(one["iteration"], one["total"], color=look[model].color, lw=1.3, alpha=0.8)
+            ax.plot(panel.x(one["iteration"]), panel.y(one["total"]), color=color, lw=1.3, alpha=0.8)
             seen = one.dropna(subset=["validation"])
-            if not seen.empty:
-                ax.plot(seen["iteration"], seen["validation"], color=INK, lw=1, ls=":")
-        ax.set_title(_short(run.title(model)), color=look[model].color, size=9.5)
-        ax.set_ylim(bottom=0)
-        ax.tick_params(length=0, labelsize=8.5)
-        ax.xaxis.set_major_locator(MaxNLocator(3, integer=True))
-        ax.yaxis.set_major_locator(MaxNLocator(4))
-        ax.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:,.0f}"))
-    for ax in axes.flat[len(models) :]:
-        ax.set_axis_off()
-    axes[0, 0].set_ylabel("Loss")
-    figure.supxlabel("Iteration", size=10, color=INK)
+            ax.plot(panel.x(seen["iteration"]), panel.y(seen["validation"]), color=INK, lw=1, ls=":")
+    ax.text(44 + (columns * (width + 40) - 40) / 2, 4, "Iteration", ha="center", size=9)
     return figure
 
 
 def _name(run: RunDescription, model: str, derived: bool) -> str:
-    return _short(run.title(model)) + (f" {DERIVED}" if derived else "")
+    return short(run.title(model)) + (f" {DERIVED}" if derived else "")
 
 
-def _short(text: str, limit: int = 28) -> str:
-    """Shorten a text to one line."""
-    text = " ".join(text.split())
+def short(text: str, limit: int = 28) -> str:
+    """Shorten a text to one line of characters that can be shown."""
+    text = " ".join("".join(c if c.isprintable() else " " for c in text).split())
     return text if len(text) <= limit else text[: limit - 1] + "…"

@@ -56,7 +56,10 @@ def summarise(run_json: Path, out: Path) -> None:
             stem = f"{dataset}_{task}"
             table.to_csv(folder / "tables" / f"{stem}.csv", index=False)
             write_text(folder / "tables" / f"{stem}.md", to_markdown(run, table))
-            write_text(folder / "tables" / f"{stem}.html", to_html(run, table))
+            write_text(
+                folder / "tables" / f"{stem}.html",
+                to_html(run, table, f"{run.dataset_title(dataset)}, {task}"),
+            )
         if "train" in run.score_splits:
             gaps(run, scores).to_csv(folder / "gaps.csv", index=False)
     done = int((cells["status"] == "ok").sum())

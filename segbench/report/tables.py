@@ -6,8 +6,10 @@ import math
 from functools import cache
 from typing import Any
 
+import numpy as np
 import pandas as pd
 from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
 
 from segbench.contract.run import RunDescription
 from segbench.contract.scores import CONTRACT_KEYS, LOWER_IS_BETTER, METRICS
@@ -84,8 +86,10 @@ def compare(
     if pooled is not None and run.datasets[dataset].folds:
         over_folds = main_scores(run, pooled, dataset, task)
     table = []
+    rows_of, none = dict(iter(rows.groupby("model"))), rows[:0]
+    values = dict(iter(rows.groupby(["model", "column"])["value"]))
     for model, seeds in planned.groupby("model", sort=False):
-        own = rows[rows["model"] == model]
+        own = rows_of.get(model, none)
         if own.empty and (seeds["status"] == "ok").all():
             continue  # the model has no scores in this task
         bad = seeds[seeds["status"] != "ok"]
@@ -102,8 +106,10 @@ def compare(
             "planned": len(seeds),
         }
         for column in columns:
-            values = own.loc[own["column"] == column, "value"]
-            row |= {column: values.mean(), f"{column}_sd": values.std()}
+            found = values.get((model, column), none["value"]).to_numpy(float)
+            found = found[~np.isnan(found)]
+            row[column] = found.mean() if len(found) else math.nan
+            row[f"{column}_sd"] = found.std(ddof=1) if len(found) > 1 else math.nan
             if over_folds is not None:
                 same = (over_folds["model"] == model) & (over_folds["column"] == column)
                 row[f"{column}_pooled"] = over_folds.loc[same, "value"].mean()
@@ -205,6 +211,13 @@ def interval_note(table: pd.DataFrame) -> str:
     return INTERVAL_NOTE.format(left_out)
 
 
+def cost_cell(value: float, text: str) -> Markup:
+    """Return an HTML cell of a number that is shown as text with a unit; it is sorted by the number."""
+    if math.isnan(value):
+        return Markup('<td class="n">{}</td>').format(NOTHING)
+    return Markup('<td class="n" data-v="{}">{}</td>').format(f"{value:.4g}", text)
+
+
 @cache
 def environment() -> Environment:
     """Return the Jinja environment of the templates. Text is escaped."""
@@ -216,6 +229,7 @@ def environment() -> Environment:
         lstrip_blocks=True,
     )
     env.filters |= {"score": score, "count": count, "duration": duration, "header": header}
+    env.globals["cost"] = cost_cell
     return env
 
 
@@ -244,22 +258,33 @@ def _shown(run: RunDescription, table: pd.DataFrame) -> list[dict[str, Any]]:
     ]
 
 
-def to_html(run: RunDescription, table: pd.DataFrame) -> str:
-    """Return a comparison as an HTML `<table>`."""
+def to_html(run: RunDescription, table: pd.DataFrame, caption: str = "Scores of all models") -> str:
+    """Return a comparison as an HTML `<table>`, with its notes below."""
     template = environment().get_template("table.html.j2")
     return template.render(
         rows=_shown(run, table),
         metrics=metrics_of(table),
         costs=COSTS,
-        folds=FOLDS_NOTE if pooled_of(table) else "",
+        folds=pooled_of(table) is not None,
         note=DERIVED_NOTE,
-        derived=DERIVED,
-        precision=precision_note(run, table),
-        external=external_note(run, table),
         ranked=ranked(table),
-        intervals=interval_note(table),
-        rank_note=RANK_NOTE,
+        caption=caption,
+        notes=notes(run, table),
     )
+
+
+def notes(run: RunDescription, table: pd.DataFrame) -> list[str]:
+    """Return the notes below the HTML table, also why models have no score."""
+    found = [
+        FOLDS_NOTE if pooled_of(table) else "",
+        RANK_NOTE if ranked(table) else "",
+        interval_note(table),
+        DERIVED_NOTE if table["derived"].any() else "",
+        precision_note(run, table),
+        external_note(run, table),
+    ]
+    reasons = [f"{run.title(m)}: {reason}" for m, reason in zip(table["model"], table["reason"]) if reason]
+    return [note for note in [*found, *reasons] if note]
 
 
 def to_markdown(run: RunDescription, table: pd.DataFrame) -> str:

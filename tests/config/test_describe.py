@@ -63,7 +63,7 @@ def test_the_description_has_what_the_report_reads(registry: Path) -> None:
         "config_yaml": run.as_yaml(),
         "options": {
             "title": "T",
-            "formats": ["svg", "png"],
+            "formats": ["svg"],
             "gallery_images": 3,
             "gallery_worst": 1,
             "instance_score": 0.5,

@@ -21,7 +21,7 @@ from segbench.files import read_json
 from segbench.prediction.controls import run_control
 from segbench.prediction.runner.media import predict_files
 from segbench.prediction.runner.predict import predict
-from segbench.report.gallery import prediction_reader, truth_reader
+from segbench.report.regions import prediction_reader, truth_reader
 from segbench.training.runner.train import train
 
 NETWORK = {

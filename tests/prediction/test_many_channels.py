@@ -99,8 +99,8 @@ def test_from_training_to_painted_images(network: str, dataset: Path, tmp_path: 
         options=ReportOptions.model_validate({"gallery_channels": {"bands": [4, 2, 1]}}),
         root=tmp_path,
     )
-    assert gallery(run, "bands", spec.task, [network], [], tmp_path / "gallery.jpg")
-    with Image.open(tmp_path / "gallery.jpg") as drawn:
+    assert gallery(run, "bands", spec.task, [network], [], tmp_path)
+    with Image.open(tmp_path / f"bands_{spec.task}_1.jpg") as drawn:
         tile = np.asarray(drawn)[40:200, 20:300].reshape(-1, 3)
     assert tile.min() < 60 and tile.max() > 200  # scaled by channel: all use their whole range
 

@@ -1,3 +1,6 @@
+import base64
+import io
+
 import numpy as np
 import pytest
 from fake_run import make_run
@@ -9,7 +12,8 @@ from segbench.contract.view import Category
 from segbench.data.dataset import Dataset
 from segbench.data.writing.writer import write_dataset
 from segbench.files import read_json, write_json
-from segbench.report.gallery import gallery, prediction_reader, sample, truth_reader
+from segbench.report.gallery import _compose, gallery
+from segbench.report.regions import prediction_reader, sample, truth_reader
 
 THING = Category(id=1, name="thing", isthing=True, color=(0, 0, 255))
 STUFF = Category(id=2, name="stuff", isthing=False, color=(255, 0, 0))
@@ -23,15 +27,37 @@ def street(tmp_path_factory: pytest.TempPathFactory) -> RunDescription:
     )
 
 
-def test_a_gallery_has_a_column_a_network_and_a_row_an_image(street, tmp_path):
-    path = tmp_path / "gallery.jpg"
-    caption = gallery(street, "street", "panoptic", ["unet", "mask2former_resnet50"], [], path)
-    assert caption is not None and "Street" in caption
-    with Image.open(path) as image:
-        width, height = image.size
-        assert image.format == "JPEG"
-    assert width == pytest.approx(4 * 326 + 6)
-    assert height > 3 * 320 * 60 / 90, "three images"
+def test_a_gallery_has_a_picture_an_image_and_a_thumbnail_a_network(street, tmp_path):
+    found = gallery(street, "street", "panoptic", ["unet", "mask2former_resnet50"], [], tmp_path, 90)
+    assert found is not None and "Street" in found.caption
+    assert len(found.rows) == 3 and found.titles == ["image", "truth", "unet", "mask2former_resnet50"]
+    for row in found.rows:
+        with Image.open(tmp_path / row.file) as image:
+            width, height = image.size
+            assert image.format == "JPEG"
+        assert width == pytest.approx(4 * 326 + 6)
+        assert height > 320 * 60 / 90
+        assert len(row.thumbnails) == 4
+        for uri in row.thumbnails:
+            with Image.open(
+                io.BytesIO(base64.b64decode(uri.removeprefix("data:image/webp;base64,")))
+            ) as small:
+                assert small.size == (90, 60) and small.format == "WEBP"
+        assert len(set(row.thumbnails)) == 4, "each network has a picture of its own"
+
+
+def test_many_networks_are_broken_into_lines():
+    tiles = [Image.new("RGB", (320, 200))] * 7
+    assert _compose("a", [""] * 7, tiles, []).size == (6 * 326 + 6, 2 * 230 + 30)
+
+
+def test_only_the_objects_of_drawn_images_are_held(street):
+    split = Dataset(street.datasets["street"].root).split("test")
+    folder = street.root / "cells" / "street" / "mask_rcnn_resnet50_fpn" / "seed0" / "predictions"
+    one = split.images[1]
+    every, few = (prediction_reader(folder, split, "instance", 0.0, only) for only in (None, {one.id}))
+    assert [r.mask.tolist() for r in every(one, SIZE)] == [r.mask.tolist() for r in few(one, SIZE)]
+    assert list(few(split.images[0], SIZE)) == []
 
 
 @pytest.mark.parametrize("task", ["semantic", "panoptic"])
@@ -74,18 +100,20 @@ def test_answers_to_another_task_are_converted(street):
 
 
 def test_hardest_images_come_last_and_once(street, tmp_path):
-    sizes = []
+    shown = []
     for hardest in ([], ["img001"], ["img002"]):
-        gallery(street, "street", "semantic", ["unet"], hardest, tmp_path / "g.jpg")
-        with Image.open(tmp_path / "g.jpg") as image:
-            sizes.append(image.height)
-    assert sizes[0] == sizes[1] < sizes[2], "the first is among the even ones, the second is not"
+        found = gallery(street, "street", "semantic", ["unet"], hardest, tmp_path)
+        shown.append([(row.name, row.hardest) for row in found.rows])
+    even = [("img001", False), ("img003", False), ("img004", False)]
+    assert shown[0] == even
+    assert shown[1] == [*even[1:], ("img001", True)], "it is among the even ones"
+    assert shown[2] == [*even, ("img002", True)]
 
 
 def test_no_gallery_without_predictions(street, tmp_path):
     run = street.model_copy(update={"root": tmp_path})
-    assert gallery(run, "street", "semantic", ["unet"], [], tmp_path / "g.jpg") is None
-    assert not (tmp_path / "g.jpg").exists()
+    assert gallery(run, "street", "semantic", ["unet"], [], tmp_path / "pictures") is None
+    assert not (tmp_path / "pictures").exists()
 
 
 @pytest.mark.parametrize("size", [(10, 10), (7, 13), (40, 40), (61, 89)])

@@ -1,7 +1,10 @@
+import base64
+import hashlib
 import json
 import re
 from html.parser import HTMLParser
 from pathlib import Path
+from urllib.parse import unquote
 
 import pytest
 from fake_run import make_run
@@ -22,6 +25,7 @@ class Page(HTMLParser):
         self.ids: list[str] = []
         self.alts: list[str] = []
         self.tags: set[str] = set()
+        self.scripts: list[str] = []
         self.text = ""
         self.feed(text)
         self.text = " ".join(self.text.split())
@@ -34,14 +38,17 @@ class Page(HTMLParser):
         self.ids += [v for k, v in attrs if k == "id" and v]
         self.alts += [v for k, v in attrs if k == "alt" and v]
         assert not any(k.startswith("on") for k in values), "no event handlers"
-        if tag not in ("meta", "img", "br", "link"):
+        if tag not in ("meta", "img", "br", "link", "input"):
             self.open.append(tag)
 
     def handle_endtag(self, tag: str) -> None:
         assert self.open.pop() == tag
 
     def handle_data(self, data: str) -> None:
-        self.text += data
+        if self.open[-1:] == ["script"]:
+            self.scripts.append(data)
+        else:
+            self.text += data
 
 
 def build(run_json: Path) -> Page:
@@ -51,7 +58,7 @@ def build(run_json: Path) -> Page:
 
 
 @pytest.fixture(scope="module")
-def page(tmp_path_factory: pytest.TempPathFactory) -> Page:
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root, datasets = tmp_path_factory.mktemp("run"), ("vessels", "street")
     path = make_run(root, datasets, images=2, size=(40, 60), formats=["svg"])
     folder = path.parent / "cells" / "street" / "fcn8s_vgg16"
@@ -60,15 +67,44 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> Page:
         (folder / f"seed{seed}" / "state.json").write_text(
             json.dumps({"step": "train", "state": "failed", "reason": reason})
         )
-    return build(path)
+    build(path)
+    return path.parent / "report"
 
 
-def test_the_page_needs_nothing_from_elsewhere(page):
-    assert all(link.startswith(("data:image/", "#")) for link in page.links)
-    assert {"script", "link", "iframe"}.isdisjoint(page.tags)
+@pytest.fixture(scope="module")
+def page(folder: Path) -> Page:
+    return Page((folder / "index.html").read_text(encoding="utf-8"))
+
+
+def test_the_page_needs_nothing_from_elsewhere(page, folder):
+    files = [link for link in page.links if not link.startswith(("data:image/", "#"))]
+    assert files and all((folder / unquote(link)).exists() for link in files)
+    assert all(link.startswith(("pictures/", "../cells/")) for link in files)
+    assert {"link", "iframe"}.isdisjoint(page.tags)
     assert set(re.findall(r"#[\w-]+", " ".join(p for p in page.links if p[0] == "#"))) <= {
         f"#{i}" for i in page.ids
     }, "every link inside the page leads somewhere"
+    assert len(page.ids) == len(set(page.ids))
+
+
+def test_browsers_run_the_script_of_the_page_only(page, folder):
+    (script,) = page.scripts
+    text = (folder / "index.html").read_text(encoding="utf-8")
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    assert f"script-src &#39;sha256-{digest}&#39;" in text or f"script-src 'sha256-{digest}'" in text
+
+
+def test_tables_have_captions_and_scopes(folder):
+    text = (folder / "index.html").read_text(encoding="utf-8")
+    tables = re.findall(r'<table class="data.*?</table>', text, re.DOTALL)
+    assert len(tables) > 10
+    for table in tables:
+        assert re.search(r"<caption[^>]*>\s*\S", table)
+        head = table[table.index("<thead") : table.index("</thead")]
+        assert head.count("<th") - 1 == head.count('scope="col"'), "thead is counted, too"
+        columns = head.count('scope="col"')
+        for row in re.findall(r"<tr.*?</tr>", table[table.index("<tbody") :], re.DOTALL):
+            assert len(re.findall(r"<t[hd][ >]", row)) == columns, row
 
 
 def test_the_page_says_what_was_run_and_found(page):
@@ -76,7 +112,7 @@ def test_the_page_says_what_was_run_and_found(page):
         "4 networks on 2 datasets, 2 seeds",
         "Which network is best?",
         "mask_rcnn_resnet50_fpn",
-        "44.0 M parameters",
+        "44.0 M",
         "A processor",
         "2.15.0",
         "recipe: demo",
@@ -95,10 +131,12 @@ def test_the_page_says_what_was_run_and_found(page):
 def test_every_image_is_embedded_and_described(page):
     pictures = [link for link in page.links if link.startswith("data:")]
     assert len(pictures) == len(page.alts)
-    galleries = [p for p in pictures if p.startswith("data:image/jpeg")]
-    assert len(galleries) == 4, "one a dataset and task"
+    small = [link for link in pictures if link.startswith("data:image/webp")]
+    networks = {"vessels": 3, "street": 3}  # trained and not failed
+    assert len(small) == 2 * (2 + networks["vessels"]) + 3 * 2 * (2 + networks["street"])
     disagreements = [alt for alt in page.alts if "metrics disagree" in alt]
-    assert len(pictures) == 4 + 4 * 2 + 3 + 2 + len(disagreements), "scores, cost, heat maps, learning curves"
+    plots = len(pictures) - len(small)
+    assert plots == 4 * 2 + 3 + 2 + len(disagreements), "scores, cost, heat maps, learning curves"
 
 
 def test_a_network_below_the_controls_is_named(tmp_path):
@@ -127,7 +165,7 @@ def test_hostile_words_are_only_words(tmp_path):
         json.dumps(json.loads(dataset.read_text()) | {"licence": HOSTILE, "citation": HOSTILE})
     )
     page = build(path)
-    assert "script" not in page.tags
+    assert len(page.scripts) == 1
     assert page.text.count("<script>alert('x')</script>") >= 8
     assert "{{ 7 * 7 }}" in page.text
 
@@ -146,11 +184,26 @@ def test_a_run_that_has_just_begun_has_a_page(tmp_path):
     assert "not started" in page.text
 
 
+def test_a_run_of_which_half_has_failed_has_a_page(tmp_path):
+    path = make_run(tmp_path, datasets=("bubbles",), images=1, size=(40, 60), formats=["svg"])
+    cells = sorted(path.parent.glob("cells/*/*/*"))
+    for cell in cells[::2]:
+        (cell / "state.json").write_text(
+            json.dumps({"step": "train", "state": "failed", "reason": "no memory"})
+        )
+        for file in ("scores.csv", "training.json", "history.csv", "predictions/predictions.json"):
+            (cell / file).unlink(missing_ok=True)
+    page = build(path)
+    assert f"{len(cells) // 2} of {len(cells)} cells scored" in page.text
+    assert any(link.startswith("pictures/") for link in page.links)
+    assert "no memory" in page.text
+
+
 def test_the_report_stands_when_predictions_are_broken(tmp_path):
     path = make_run(tmp_path, datasets=("bubbles",), images=1, size=(40, 60), formats=["svg"])
     (path.parent / "cells/bubbles/unet/seed0/predictions/predictions.json").write_text("{")
     page = build(path)
-    assert not any(link.startswith("data:image/jpeg") for link in page.links)
+    assert not any(link.startswith("data:image/webp") for link in page.links)
     assert "Which network is best?" in page.text
 
 
@@ -158,5 +211,5 @@ def test_without_gallery_images_there_is_no_gallery(tmp_path):
     options = {"formats": ["png"], "gallery_images": 0, "gallery_worst": 0}
     path = make_run(tmp_path, datasets=("vessels",), images=1, size=(40, 60), **options)
     page = build(path)
-    assert not any(link.startswith("data:image/jpeg") for link in page.links)
+    assert not any(link.startswith("data:image/webp") for link in page.links)
     assert any(link.startswith("data:image/png") for link in page.links)

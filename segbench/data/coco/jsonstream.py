@@ -103,14 +103,8 @@ def scan(path: Path) -> Iterator[tuple[str, Any, int, int]]:
     Raises:
         SegbenchError: the file is unreadable or not valid JSON.
     """
+    scanner = _opened(path)
     try:
-        scanner = _Scanner(path)
-    except OSError as error:
-        raise SegbenchError(
-            f"cannot be read ({error.strerror})", where=path, remedy="check its path and permissions"
-        ) from error
-    try:
-        scanner.skip_mark()
         if scanner.peek() != "{":
             raise _malformed(path, "the top level is not an object")
         scanner.skip()
@@ -120,13 +114,51 @@ def scan(path: Path) -> Iterator[tuple[str, Any, int, int]]:
                 start = scanner.offset
                 yield key, scanner.value(), start, scanner.offset
                 continue
-            scanner.skip()
-            while scanner.peek() != "]":
-                start = scanner.offset
-                yield key, scanner.value(), start, scanner.offset
-            scanner.skip()
+            for value, start in _entries(scanner):
+                yield key, value, start, scanner.offset
     finally:
         scanner.close()
+
+
+def scan_results(path: Path) -> Iterator[Any]:
+    """Yield the entries of a file of COCO results: of the top-level array, or of `annotations` of an object.
+
+    Raises:
+        SegbenchError: the file is unreadable, not valid JSON, or has no such array.
+    """
+    scanner = _opened(path)
+    first = scanner.peek()
+    if first == "[":
+        try:
+            for value, _ in _entries(scanner):
+                yield value
+        finally:
+            scanner.close()
+        return
+    scanner.close()
+    for key, value, _, _ in scan(path):
+        if key == "annotations":
+            yield value
+
+
+def _opened(path: Path) -> _Scanner:
+    try:
+        scanner = _Scanner(path)
+    except OSError as error:
+        raise SegbenchError(
+            f"cannot be read ({error.strerror})", where=path, remedy="check its path and permissions"
+        ) from error
+    scanner.skip_mark()
+    return scanner
+
+
+def _entries(scanner: _Scanner) -> Iterator[tuple[Any, int]]:
+    """Yield the entries of the array that comes next, and the first byte of each."""
+    scanner.skip()
+    while scanner.peek() != "]":
+        start = scanner.offset
+        yield scanner.value(), start
+    scanner.skip()
 
 
 def _number(entry: Any, key: str, what: str, path: Path) -> int:

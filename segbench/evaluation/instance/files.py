@@ -15,6 +15,7 @@ from pycocotools import mask as rle
 
 from segbench.data.coco import checks
 from segbench.data.coco.checks import column, shown
+from segbench.data.coco.jsonstream import scan_results
 from segbench.data.coco.masks import areas as areas_of
 from segbench.data.coco.masks import has_outline, pixels, standardise, to_rle
 from segbench.errors import SegbenchError
@@ -189,7 +190,12 @@ def read_truth(
 
 
 def read_results(
-    path: Path, images: Collection[int], classes: Collection[int], *, masks: bool | None
+    path: Path,
+    images: Collection[int],
+    classes: Collection[int],
+    *,
+    masks: bool | None,
+    only: Collection[int] | None = None,
 ) -> tuple[InstanceFile, dict[str, Any]]:
     """Return COCO results, and the other entries of their file.
 
@@ -201,12 +207,14 @@ def read_results(
         classes: category ids of the truth.
         masks: whether objects are read with their masks, or as boxes only; None: with masks if one has an
             outline.
+        only: ids of the images whose results are kept, so that a large file is never held; None: all. The
+            other entries of the file are not returned then.
 
     Raises:
         SegbenchError: the file is malformed, names unknown images or categories, or an object has no outline
             (without `masks`: no box either).
     """
-    data = read_json(path)
+    data = read_json(path) if only is None else [r for r in scan_results(path) if _is_of(r, only)]
     other = {}
     if isinstance(data, dict) and "annotations" in data:
         other = data
@@ -232,6 +240,12 @@ def read_results(
     _check_shapes(data, "result", path, masks)
     decide = bool(data and data[0].get("bbox"))
     return InstanceFile(path, by_image, masks, results=True, boxes_decide=decide), other
+
+
+def _is_of(result: Any, images: Collection[int]) -> bool:
+    """Return whether a result is one of these images, or so wrong that it must be refused."""
+    image_id = result.get("image_id") if isinstance(result, dict) else None
+    return image_id in images if isinstance(image_id, int | float) else True
 
 
 def _has_outline(item: Mapping[str, Any]) -> bool:

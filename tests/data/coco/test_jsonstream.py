@@ -7,7 +7,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from segbench.data.coco import jsonstream
-from segbench.data.coco.jsonstream import Records, scan
+from segbench.data.coco.jsonstream import Records, scan, scan_results
 from segbench.errors import SegbenchError
 
 values = st.recursive(
@@ -75,3 +75,24 @@ def test_files_that_are_broken(tmp_path, text, message):
 def test_no_file(tmp_path):
     with pytest.raises(SegbenchError, match=r"x.json: cannot be read \(No such file or directory\)"):
         Records(tmp_path / "x.json")
+
+
+@pytest.mark.parametrize("wrapped", [False, True])
+@pytest.mark.parametrize("chunk", [1, 7, 1 << 20])
+def test_results_are_read_one_by_one(tmp_path, monkeypatch, wrapped, chunk):
+    monkeypatch.setattr(jsonstream, "_CHUNK", chunk)
+    results = [
+        {"image_id": i, "segmentation": {"counts": 'a]\\"b', "size": [3, 4]}, "bbox": []} for i in range(5)
+    ]
+    path = tmp_path / "results.json"
+    path.write_text(
+        json.dumps({"info": [1], "annotations": results, "x": {}} if wrapped else results, indent=1)
+    )
+    assert list(scan_results(path)) == results
+
+
+@pytest.mark.parametrize("text", ["[{}", "[{},", "7", "", "[1 2", '{"annotations": [{}'])
+def test_broken_results_are_refused(tmp_path, text):
+    (tmp_path / "results.json").write_text(text)
+    with pytest.raises(SegbenchError, match="not valid JSON"):
+        print(list(scan_results(tmp_path / "results.json")))
