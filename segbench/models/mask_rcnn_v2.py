@@ -50,8 +50,14 @@ class MaskRCNNV2(MaskRCNN):
         aspect_ratios: tuple[float, ...] = (0.5, 1.0, 2.0),
         **options: Any,
     ) -> None:
-        sizes = {"box_channels": box_channels, "mask_channels": mask_channels}
-        super().__init__(view, in_channels, aspect_ratios=aspect_ratios, **sizes, **options)
+        super().__init__(
+            view,
+            in_channels,
+            mask_channels=mask_channels,
+            box_channels=box_channels,
+            aspect_ratios=aspect_ratios,
+            **options,
+        )
         width, extra = self.fpn_channels, self.extra_levels(self.fpn_channels)
         self.fpn = FeaturePyramidNetwork(self.backbone.channels, width, extra, nn.BatchNorm2d)
         self.rpn.head = RPNHead(width, len(aspect_ratios), conv_depth=2)
