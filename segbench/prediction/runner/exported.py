@@ -52,7 +52,8 @@ def traced(network: nn.Module, channels: int, size: tuple[int, int]) -> Exported
     """
     auto = torch.export.Dim.AUTO
     example = torch.zeros(2, channels, *size)  # torch takes a size of 1 for a constant
-    with _config.patch(backed_size_oblivious=True):  # else a padding of 0 becomes a rule for all sizes
+    # else a padding of 0 at the size of the example becomes a rule for all sizes
+    with _config.patch(backed_size_oblivious=True):  # type: ignore[attr-defined]
         program = torch.export.export(network, (example,), dynamic_shapes=({0: auto, 2: auto, 3: auto},))
     if _takes_any_size(program, network, channels, size):
         return Exported(program, None)
