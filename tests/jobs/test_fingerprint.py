@@ -96,8 +96,8 @@ data.dataset data.deep_png data.images data.junk data.levels data.tiff
 TRAINING = f"""
 {DATA} contract.cell contract.needs contract.recipe
 data.loading.borders data.loading.boxes data.loading.class_weights data.loading.colour
-data.loading.copy_paste data.loading.loader data.loading.resizing data.loading.selection
-data.loading.targets data.loading.transforms data.loading.warping
+data.loading.copy_paste data.loading.decoding data.loading.grid data.loading.loader
+data.loading.resizing data.loading.selection data.loading.targets data.loading.transforms data.loading.warping
 fitting.accumulate fitting.crop fitting.dice fitting.fit fitting.iterations fitting.objects
 fitting.scale fitting.situation fitting.window
 models.layers.backbones models.layers.dilation models.layers.swin models.layers.transfer
