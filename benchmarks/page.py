@@ -159,8 +159,13 @@ def measure(source: Path, run_json: Path, out: Path) -> tuple[float, float, floa
     )
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     done = subprocess.run(
-        [sys.executable, "-c", code, run_json, run_json.parent / "summary", out],
-        env=os.environ | {"PYTHONPATH": str(source)},
+        [
+            sys.executable,
+            "-c",
+            code,
+            *(path.resolve() for path in (run_json, run_json.parent / "summary", out)),
+        ],
+        cwd=source,  # the first place of an import
         check=True,
         capture_output=True,
         text=True,
