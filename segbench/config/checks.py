@@ -270,14 +270,20 @@ def missing_code(
             yield Problem(where, wrong)
 
 
-def missing_packages(datasets: Mapping[str, DatasetEntry], registry: Path) -> Iterator[Problem]:
-    """Find converters that need packages of an extra that is not installed: `NEEDS` in their modules."""
-    for name, entry in datasets.items():
-        if fault_of_path(entry.convert):
+def missing_packages(
+    datasets: Mapping[str, DatasetEntry], models: Mapping[str, ModelEntry], registry: Path
+) -> Iterator[Problem]:
+    """Find converters and networks that need packages of an extra that is not installed.
+
+    `NEEDS` in their modules names them.
+    """
+    paths = [(f"{registry}/datasets/{name}.yaml: convert", one.convert) for name, one in datasets.items()]
+    paths += [(f"{registry}/models/{name}.yaml: class", one.class_) for name, one in models.items()]
+    for where, path in paths:
+        if fault_of_path(path):
             continue
-        for package, extra in needs(entry.convert).items():
+        for package, extra in needs(path).items():
             if find_spec(package) is None:
-                where = f"{registry}/datasets/{name}.yaml: convert"
                 yield Problem(where, f"{missing(package, extra)}; {install(extra)}")
 
 

@@ -72,7 +72,7 @@ def resolve(
     problems += checks.unfit_changes(cells)
     if check_code:
         problems += checks.missing_code(datasets, models, weights, registry)
-        problems += checks.missing_packages(datasets, registry)
+        problems += checks.missing_packages(datasets, models, registry)
         problems += checks.exclusive_classes(cells, datasets)
         problems += checks.unfit_inference(cells)
         problems += checks.unfit_weights_of_pixels(cells, datasets)

@@ -105,7 +105,7 @@ def _descends(found: Definition | None, base: str, seen: frozenset[str]) -> bool
 
 
 def needs(path: str) -> dict[str, str]:
-    """Return the dictionary `NEEDS` in a function's module, extra by package; empty if there is none."""
+    """Return the dictionary `NEEDS` in the module of a path, extra by package; empty if there is none."""
     for statement in tree(path.partition(":")[0]).body:
         if isinstance(statement, ast.Assign) and "NEEDS" in _bound(statement):
             found = ast.literal_eval(statement.value)

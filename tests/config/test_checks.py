@@ -234,6 +234,21 @@ def test_packages_that_a_converter_needs(registry: Path) -> None:
     assert "numpy" not in str(caught.value)
 
 
+def test_packages_that_a_network_needs(registry: Path) -> None:
+    source = "NEEDS = {'numpy': 'core', 'absent_package': 'rare'}\nclass C:\n    tasks = ('semantic',)\n"
+    (registry / "needy.py").write_text(source)
+    entry = model(["semantic"], **{"class": "needy:C"})
+    (registry / "models/unet.yaml").write_text(yaml.safe_dump(entry))
+    with pytest.raises(SegbenchError) as caught:
+        resolve(config(datasets=["vessels"], models=["unet"]), registry)
+    assert (
+        "unet.yaml: class: needs the package 'absent_package' (extra 'rare'), which is not installed; "
+        "pip install 'segbench[rare]'" in str(caught.value)
+    )
+    assert "numpy" not in str(caught.value)
+    resolve(config(datasets=["vessels"], models=["mask2former"]), registry)  # nobody else needs it
+
+
 def test_networks_of_one_class_a_pixel_are_refused_where_classes_overlap(registry: Path) -> None:
     entry = dataset(["semantic"], options={"overlap": "keep"})
     (registry / "datasets" / "vessels.yaml").write_text(yaml.safe_dump(entry))
