@@ -22,7 +22,7 @@ class TimmHead(SemanticNetwork):
     """Any timm backbone that gives features, and a head; logits are enlarged bilinearly to the image.
 
     A linear head is a batch norm and a linear layer on the last levels, as in DINOv2 (Oquab et al. 2023,
-    2304.07193, section 7.4). Images of any size are padded to a multiple of the patch, or of the stride of the coarsest
+    2304.07193, section 7.4). Images are padded to a multiple of the patch, or of the stride of the coarsest
     level; the position embeddings of Vision Transformers are resized. The recipe's `backbone_lr_factor: 0`
     freezes the backbone.
 
@@ -50,7 +50,8 @@ class TimmHead(SemanticNetwork):
         **options: Any,
     ) -> None:
         super().__init__(view, in_channels, **options)
-        self.backbone = any_size_backbone(backbone, in_channels, levels if head == "linear" else 4, frozen_norm)
+        count = levels if head == "linear" else len(PYRAMID)
+        self.backbone = any_size_backbone(backbone, in_channels, count, frozen_norm)
         found = self.backbone.channels
         self.multiple = max(self.backbone.reductions)
         self.flat = len(set(self.backbone.reductions)) == 1
@@ -90,9 +91,18 @@ def any_size_backbone(name: str, channels: int, levels: int, frozen_norm: bool) 
     try:
         return Backbone(name, channels, out, frozen_norm=frozen_norm, dynamic_img_size=True)
     except SegbenchError as error:
-        if "dynamic_img_size" not in error.what:
+        if "argument 'dynamic_img_size'" not in error.what:
             raise
-        return Backbone(name, channels, out, frozen_norm=frozen_norm)
+    backbone = Backbone(name, channels, out, frozen_norm=frozen_norm)
+    patches = getattr(backbone.net.model, "patch_embed", None)
+    if getattr(patches, "strict_img_size", False):
+        height, width = patches.img_size
+        raise SegbenchError(
+            f"'{name}' takes images of {height} x {width} pixels only",
+            where="backbone",
+            remedy="choose another backbone, such as vit_small_patch14_dinov2",
+        )
+    return backbone
 
 
 def _resized(values: Tensor, size: torch.Size | tuple[int, int]) -> Tensor:
