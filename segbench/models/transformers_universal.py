@@ -75,6 +75,8 @@ class TransformersUniversal(MaskNetwork):
         self.net = build(kind, model_type, config, classes, in_channels, backbone, frozen_norm)
         self.words = Words(self.net.config, view.task, classes) if speaks else None
         self.multiple, self.input_side = multiple, input_side
+        # what MaskFormer's auxiliary losses are computed from
+        self.always = {"output_hidden_states": True} if model_type == "maskformer" else {}
         self.criterion = self.net.criterion
         del self.net.criterion
         self.net.criterion = self._whole_losses
@@ -137,7 +139,7 @@ class TransformersUniversal(MaskNetwork):
         if self.words is not None:
             labels |= self.words.inputs(len(given.images), given.images.device, labels.get("class_labels"))
             self.net.model.is_training = "text_inputs" in labels
-        return self.net(pixel_values=given.images, **labels)
+        return self.net(pixel_values=given.images, **labels, **self.always)
 
     def _counted(self, segments: Segments) -> Tensor:
         """Return what the library divides by: the sum of the queries' weights, and the number of masks."""

@@ -12,7 +12,7 @@ class TestLinear(NetworkTester):
     options = {"backbone": "test_vit", "levels": 2}
     backbone = "test_vit"
     backbones = ("test_resnet", "test_convnext")
-    enough = 0.8  # patches of 16 x 16 pixels, objects of 20 pixels
+    enough = 0.6  # patches of 16 x 16 pixels, objects of 20 pixels
 
 
 class TestUPerHead(NetworkTester):
@@ -31,7 +31,7 @@ def make(**options):
 def test_a_linear_head_reads_the_patch_tokens_of_timm():
     """The norm of its last level is timm's: features are the tokens that timm returns, without the first."""
     network = make(backbone="test_vit")
-    model = timm.create_model("test_vit", img_size=64)
+    model = timm.create_model("test_vit", dynamic_img_size=True)
     model.load_state_dict(network.backbone.net.model.state_dict(), strict=False)
     images = torch.randn(2, 3, 64, 64)
     tokens = model.eval().forward_intermediates(images, indices=1, intermediates_only=True)[0]

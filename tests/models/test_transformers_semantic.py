@@ -68,6 +68,7 @@ class TestUPerNet(NetworkTester):
     network = TransformersSemantic
     options = UPERNET
     backbone = "test_resnet"
+    lr = 8e-3
     enough = 0.9
 
 

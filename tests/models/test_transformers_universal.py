@@ -118,7 +118,7 @@ def test_logits_and_losses_are_those_of_the_library(options, task):
         labels |= network.words.inputs(2, images.device, labels["class_labels"])
         assert {*losses} == {"cross_entropy", "mask", "dice", "contrastive"}
     torch.manual_seed(1)
-    theirs = network.net(pixel_values=images, **labels)
+    theirs = network.net(pixel_values=images, **labels, **network.always)
     torch.testing.assert_close(sum(losses.values()), theirs.loss.squeeze(), rtol=1e-5, atol=1e-5)
     classes, masks = network(images)
     torch.testing.assert_close(classes, theirs.class_queries_logits, rtol=0, atol=1e-5)
