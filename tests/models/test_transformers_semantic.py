@@ -78,7 +78,9 @@ def make(options, **more):
 
 
 @pytest.mark.parametrize(
-    "options", [SEGFORMER, UPERNET, CONVNEXT, BEIT, DPT], ids="segformer upernet convnext beit dpt".split()
+    "options",
+    [SEGFORMER, UPERNET, CONVNEXT, BEIT, DPT],
+    ids=["segformer", "upernet", "convnext", "beit", "dpt"],
 )
 def test_logits_and_losses_are_those_of_the_library(options):
     """At a size without padding, with void; the library ignores 255."""
@@ -143,7 +145,10 @@ def test_a_checkpoint_of_the_library_is_loaded(tmp_path):
         ({"model_type": "oneformer"}, "has no 'oneformer'"),
         ({"model_type": "segformer", "config": {"depth": [1]}}, "has no 'depth'.*did you mean 'depths'"),
         (
-            {"model_type": "upernet", "config": {"backbone_config": {"model_type": "convnext", "deepths": 1}}},
+            {
+                "model_type": "upernet",
+                "config": {"backbone_config": {"model_type": "convnext", "deepths": 1}},
+            },
             "config.backbone_config: .*'convnext' has no 'deepths'",
         ),
         ({"model_type": "segformer", "config": {"depths": "two"}}, "cannot build 'segformer'"),

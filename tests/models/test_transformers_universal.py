@@ -101,7 +101,9 @@ def make(options, task="panoptic", **more):
 
 
 @pytest.mark.parametrize(
-    "options", [EOMT, ONEFORMER, MASK2FORMER, MASKFORMER], ids="eomt oneformer mask2former maskformer".split()
+    "options",
+    [EOMT, ONEFORMER, MASK2FORMER, MASKFORMER],
+    ids=["eomt", "oneformer", "mask2former", "maskformer"],
 )
 @pytest.mark.parametrize("task", ["semantic", "panoptic"])
 def test_logits_and_losses_are_those_of_the_library(options, task):

@@ -22,7 +22,8 @@ options:
   config:
     fpn_feature_size: 32
     mask_feature_size: 32
-    decoder_config: {model_type: detr, d_model: 32, decoder_layers: 1, decoder_attention_heads: 2, num_queries: 9}
+    decoder_config:
+      {model_type: detr, d_model: 32, decoder_layers: 1, decoder_attention_heads: 2, num_queries: 9}
 card: Another one.
 recipes:
   demo: {iterations: 3, batch_size: 2, augment: {crop: [32, 32]}}
