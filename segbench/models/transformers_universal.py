@@ -92,7 +92,7 @@ class TransformersUniversal(MaskNetwork):
         return timm_backbone(self.net)
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """B x C x H x W -> logits of classes B x Q x (classes + 1) and masks B x Q x h x w, padding included."""
+        """B x C x H x W -> logits of classes (B x Q x classes + 1) and of masks (B x Q x h x w, padded)."""
         output = self._call(framed(images, self.multiple, self.input_side))
         return output.class_queries_logits, output.masks_queries_logits
 

@@ -1,4 +1,4 @@
-"""The head of UPerNet (Xiao et al. 2018, "Unified Perceptual Parsing for Scene Understanding", 1807.10221)."""
+"""UPerNet's head (Xiao et al. 2018, "Unified Perceptual Parsing for Scene Understanding", 1807.10221)."""
 
 from __future__ import annotations
 
