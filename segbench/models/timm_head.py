@@ -58,9 +58,10 @@ class TimmHead(SemanticNetwork):
         self.head: nn.Module
         if head == "linear":
             width = sum(found)
-            self.head = nn.Sequential(nn.BatchNorm2d(width), nn.Conv2d(width, self.outputs, 1))
-            nn.init.normal_(self.head[1].weight, std=0.01)
-            nn.init.zeros_(self.head[1].bias)
+            classifier = nn.Conv2d(width, self.outputs, 1)
+            nn.init.normal_(classifier.weight, std=0.01)
+            nn.init.zeros_(classifier.get_parameter("bias"))
+            self.head = nn.Sequential(nn.BatchNorm2d(width), classifier)
         else:
             self.head = nn.Sequential(UPerHead(found, channels), nn.Conv2d(channels, self.outputs, 1))
         self.linear = head == "linear"
@@ -94,7 +95,7 @@ def any_size_backbone(name: str, channels: int, levels: int, frozen_norm: bool) 
         if "argument 'dynamic_img_size'" not in error.what:
             raise
     backbone = Backbone(name, channels, out, frozen_norm=frozen_norm)
-    patches = getattr(backbone.net.model, "patch_embed", None)
+    patches: Any = getattr(backbone.net.model, "patch_embed", None)
     if getattr(patches, "strict_img_size", False):
         height, width = patches.img_size
         raise SegbenchError(

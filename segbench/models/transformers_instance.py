@@ -100,7 +100,7 @@ class TransformersInstance(Network):
     def predict(self, images: Tensor, sizes: list[tuple[int, int]]) -> list[Prediction]:
         output = self(images)
         values = output.logits.float(), output.pred_boxes.float(), output.pred_masks.float()
-        return [self._prediction(*one, size) for *one, size in zip(*values, sizes)]
+        return [self._prediction(*one) for one in zip(*values, sizes)]
 
     def _prediction(self, logits: Tensor, boxes: Tensor, masks: Tensor, size: tuple[int, int]) -> Prediction:
         scores, best = logits.sigmoid().flatten().topk(min(self.detections, logits.numel()))

@@ -124,10 +124,11 @@ class TransformersUniversal(MaskNetwork):
         classes, masks = output.class_queries_logits.float(), output.masks_queries_logits.float()
         stride = given.images.shape[-1] / masks.shape[-1]
         return [
-            self.prediction(*pair, given.covered, size, stride) for *pair, size in zip(classes, masks, sizes)
+            self.prediction(kind, mask, given.covered, size, stride)
+            for kind, mask, size in zip(classes, masks, sizes)
         ]
 
-    def _call(self, given: Framed, **labels: list[Tensor]) -> Any:
+    def _call(self, given: Framed, **labels: Any) -> Any:
         """Call the network, with the true segments of each image or without truth."""
         if hasattr(self.net, "grid_size"):
             height, width = given.images.shape[-2:]

@@ -168,7 +168,8 @@ def load_checkpoint(network: Any, state: dict[str, Tensor]) -> None:
 
 def _config(library: Any, model_type: str, values: dict[str, Any], channels: int) -> Any:
     config = library.AutoConfig.for_model(model_type, **values)
-    for one in (config, getattr(config, "backbone_config", None)):
+    parts: tuple[Any, ...] = config, getattr(config, "backbone_config", None)
+    for one in parts:
         if hasattr(one, "num_channels"):
             one.num_channels = channels
     return config
