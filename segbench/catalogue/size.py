@@ -40,7 +40,7 @@ def measure(
             network = kind(view, 3, **options).eval()
             try:
                 network(torch.rand(1, 3, *image))
-            except NotImplementedError:
+            except (NotImplementedError, RuntimeError):  # torch raises either for values of a meta tensor
                 if device == "cpu":
                     raise
                 continue

@@ -8,8 +8,12 @@ from segbench.catalogue.listing import networks
 from segbench.catalogue.size import measure
 
 NETWORKS = networks(Path(__file__).parents[2] / "config")
-RUN = {name for name, entry in NETWORKS.items() if entry.tasks == ["instance"]}
-"""The work of these networks depends on the objects that they find, so they must run."""
+RUN = {
+    name
+    for name, entry in NETWORKS.items()
+    if entry.tasks == ["instance"] or entry.class_.endswith(":TransformersUniversal")
+}
+"""The work of these networks depends on values, such as the objects that they find, so they must run."""
 
 
 @pytest.mark.parametrize(

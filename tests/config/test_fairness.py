@@ -37,11 +37,14 @@ STANDARD = {
 FAMILIES = {
     "dense": "fcn8s_vgg16 fcn16s_vgg16 fcn32s_vgg16 fcn_resnet50 deeplabv3_resnet50 deeplabv3plus_resnet50"
     " pspnet_resnet50 resnet34_unet lraspp_mobilenet_v3 deeplabv3_mobilenet_v3 smp_unetplusplus_resnet34"
-    " smp_manet_resnet34",
+    " smp_manet_resnet34 upernet_convnext_tiny dinov2_small_linear",
+    "segformer": "segformer_b0 segformer_b2",
     "unet": "unet unet_mini",
     "two-stage": "faster_rcnn_resnet50_fpn mask_rcnn_resnet50_fpn mask_rcnn_resnet50_fpn_v2 htc_resnet50_fpn",
     "one-stage": "solo_resnet50_fpn solov2_resnet50_fpn blendmask_resnet50_fpn",
-    "masks": "maskformer_resnet50 mask2former_resnet50 mask2former_swin_tiny panoptic_deeplab_resnet50",
+    "masks": "maskformer_resnet50 mask2former_resnet50 mask2former_swin_tiny panoptic_deeplab_resnet50"
+    " oneformer_swin_tiny",
+    "transformers without a pyramid": "eomt_base rf_detr_seg_small",
 }
 FAMILY_OF = {name: family for family, names in FAMILIES.items() for name in names.split()}
 
@@ -50,8 +53,11 @@ SMP = {
     name: ("tu-tf_efficientnet_lite0", "efficientnet_lite0") for name in NETWORKS if name.startswith("smp_")
 }
 MOBILE = ("mobilenetv3_large_100", "mobilenetv3_large")
+UNTRAINED = dict.fromkeys(["segformer_b0", "segformer_b2", "eomt_base", "rf_detr_seg_small"], (None, None))
+"""Transformers whose weights no package contains, or whose licence forbids commercial use."""
 OWN_BACKBONES = {
     "standard": SMALL
+    | UNTRAINED
     | {f"fcn{stride}s_vgg16": ("vgg16", "vgg16") for stride in (8, 16, 32)}
     | {
         "resnet34_unet": ("resnet34", "resnet34"),
@@ -59,9 +65,15 @@ OWN_BACKBONES = {
         "deeplabv3_mobilenet_v3": MOBILE,
         **dict.fromkeys(SMP, ("resnet34", "resnet34")),
         "mask2former_swin_tiny": ("swin_tiny_patch4_window7_224", "swin_tiny"),
+        "oneformer_swin_tiny": ("swin_tiny_patch4_window7_224", "swin_tiny"),
+        "upernet_convnext_tiny": ("convnext_tiny", "convnext_tiny"),
+        "dinov2_small_linear": ("vit_small_patch14_dinov2", "dinov2_small"),
     },
-    "budget": SMALL | SMP | {"mask2former_swin_tiny": ("swin_tiny_patch4_window7_224", "swin_tiny")},
-    "demo": SMALL | SMP | {"mask2former_swin_tiny": ("swin_tiny_patch4_window7_224", None)},
+    "budget": SMALL
+    | SMP
+    | UNTRAINED
+    | {"mask2former_swin_tiny": ("swin_tiny_patch4_window7_224", "swin_tiny")},
+    "demo": SMALL | SMP | UNTRAINED | {"mask2former_swin_tiny": ("swin_tiny_patch4_window7_224", None)},
 }
 BACKBONE = {
     "standard": ("resnet50", "resnet50"),

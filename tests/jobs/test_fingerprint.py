@@ -155,6 +155,16 @@ def test_no_network_covers_another_ones_module() -> None:
     }
 
 
+def test_an_adapter_is_covered_and_the_library_is_not() -> None:
+    """An edit of an adapter retrains its cells; the version of a library is pinned by the lock."""
+    for kind in ("semantic", "universal", "instance"):
+        found = module.covered(f"segbench.models.transformers_{kind}")
+        assert {f"segbench.models.transformers_{kind}", "segbench.models.bases.transformers"} <= set(found)
+        assert all(name.startswith("segbench.") for name in found)
+    # no other network is retrained
+    assert "segbench.models.bases.transformers" not in module.covered("segbench.models.mask2former")
+
+
 def test_unknown_module_is_named() -> None:
     with pytest.raises(SegbenchError, match=r"no module 'segbench\.models\.unett'"):
         fingerprint("segbench.models.unett")

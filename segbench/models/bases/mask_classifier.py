@@ -1,6 +1,8 @@
-"""Base of MaskFormer and Mask2Former: losses and predictions from (class, mask) pairs."""
+"""Bases of networks that predict (class, mask) pairs."""
 
 from __future__ import annotations
+
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -21,8 +23,60 @@ from segbench.models.whole_batch import only_counts
 STRIDE, MASK_STRIDE = 32, 4
 
 
-class MaskClassifier(Network):
-    """Semantic, instance and panoptic segmentation by one architecture.
+class MaskNetwork(Network):
+    """Semantic, instance and panoptic segmentation from the (class, mask) pairs of one architecture.
+
+    Args:
+        view: task and classes to predict.
+        in_channels: channels of the images.
+        detections: maximum number of objects per image.
+        object_threshold: class score above which a query becomes a panoptic segment.
+        overlap_threshold: minimum share of its own mask that a panoptic segment must win.
+    """
+
+    tasks = ("semantic", "instance", "panoptic")
+
+    def __init__(
+        self,
+        view: View,
+        in_channels: int,
+        detections: int = 100,
+        object_threshold: float = 0.8,
+        overlap_threshold: float = 0.8,
+    ) -> None:
+        super().__init__(view, in_channels)
+        self.detections = detections
+        self.object_threshold, self.overlap_threshold = object_threshold, overlap_threshold
+
+    def prediction(
+        self,
+        classes: Tensor,
+        masks: Tensor,
+        covered: tuple[int, int],
+        size: tuple[int, int],
+        stride: float = MASK_STRIDE,
+    ) -> Prediction:
+        """Predict an image from its Q x (classes + 1) and Q x h x w logits, see `enlarged`."""
+        prediction: Prediction[Tensor] = Prediction()
+        if self.view.task != "instance":
+            prediction.semantic = semantic_map(classes, enlarged(masks, covered, stride, size))
+        if self.view.task != "semantic":
+            query, label, score = best_objects(classes, self.detections)
+            (thing,) = indices([torch.isin(label, upload(self.view.thing_indices, label.device))])
+            strips = enlarged(masks[query[thing]], covered, stride, size)
+            prediction.instances = instances(label[thing], score[thing], strips)
+        if self.view.task == "panoptic":
+            score, label = classes.softmax(-1).max(-1)
+            (keep,) = indices([(label < len(self.view.classes)) & (score > self.object_threshold)])
+            strips = enlarged(masks[keep], covered, stride, size)
+            prediction.panoptic = panoptic(
+                label[keep], score[keep], strips, self.view.thing_indices, self.overlap_threshold
+            )
+        return prediction
+
+
+class MaskClassifier(MaskNetwork):
+    """Base of MaskFormer and Mask2Former.
 
     `forward` returns `MaskQueries`; their masks cover the image, padded to a multiple of `STRIDE` at right
     and below.
@@ -32,12 +86,9 @@ class MaskClassifier(Network):
         in_channels: channels of the images.
         backbone: timm name of the backbone.
         frozen_norm: fix the batch norms of the backbone, see `Backbone`.
-        detections: maximum number of objects per image.
-        object_threshold: class score above which a query becomes a panoptic segment.
-        overlap_threshold: minimum share of its own mask that a panoptic segment must win.
+        options: arguments of `MaskNetwork`.
     """
 
-    tasks = ("semantic", "instance", "panoptic")
     criterion: SetCriterion
     query_decoder: nn.Module
     """Its own parameters, not those of its layers, are the embeddings of queries and levels."""
@@ -48,14 +99,10 @@ class MaskClassifier(Network):
         in_channels: int,
         backbone: str = "resnet50",
         frozen_norm: bool = False,
-        detections: int = 100,
-        object_threshold: float = 0.8,
-        overlap_threshold: float = 0.8,
+        **options: Any,
     ) -> None:
-        super().__init__(view, in_channels)
+        super().__init__(view, in_channels, **options)
         self.backbone = Backbone(backbone, in_channels, out_indices=(-4, -3, -2, -1), frozen_norm=frozen_norm)
-        self.detections = detections
-        self.object_threshold, self.overlap_threshold = object_threshold, overlap_threshold
 
     def forward(self, images: Tensor) -> MaskQueries:
         return self.decode(self.backbone(pad_to_multiple(images, STRIDE)))
@@ -86,26 +133,6 @@ class MaskClassifier(Network):
         output: MaskQueries = self(images)
         covered = (images.shape[2], images.shape[3])
         return [
-            self._prediction(classes, masks, covered, size)
+            self.prediction(classes, masks, covered, size)
             for classes, masks, size in zip(output.classes[-1].float(), output.masks().float(), sizes)
         ]
-
-    def _prediction(
-        self, classes: Tensor, masks: Tensor, covered: tuple[int, int], size: tuple[int, int]
-    ) -> Prediction:
-        prediction: Prediction[Tensor] = Prediction()
-        if self.view.task != "instance":
-            prediction.semantic = semantic_map(classes, enlarged(masks, covered, MASK_STRIDE, size))
-        if self.view.task != "semantic":
-            query, label, score = best_objects(classes, self.detections)
-            (thing,) = indices([torch.isin(label, upload(self.view.thing_indices, label.device))])
-            strips = enlarged(masks[query[thing]], covered, MASK_STRIDE, size)
-            prediction.instances = instances(label[thing], score[thing], strips)
-        if self.view.task == "panoptic":
-            score, label = classes.softmax(-1).max(-1)
-            (keep,) = indices([(label < len(self.view.classes)) & (score > self.object_threshold)])
-            strips = enlarged(masks[keep], covered, MASK_STRIDE, size)
-            prediction.panoptic = panoptic(
-                label[keep], score[keep], strips, self.view.thing_indices, self.overlap_threshold
-            )
-        return prediction

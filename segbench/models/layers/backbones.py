@@ -29,6 +29,7 @@ class Backbone(nn.Module):
         out_indices: levels to return, from fine to coarse; negative ones count from the coarsest. None: all.
         output_stride: 8 or 16 dilates the last stages, if the model supports it; 32 does not.
         frozen_norm: replace batch norms by fixed affine maps, for pretrained weights and small batches.
+        options: more arguments of timm's model, such as `dynamic_img_size`.
 
     Raises:
         SegbenchError: timm has no such model, or it returns no features with these options.
@@ -41,6 +42,7 @@ class Backbone(nn.Module):
         out_indices: Sequence[int] | None = None,
         output_stride: int = 32,
         frozen_norm: bool = False,
+        **options: Any,
     ) -> None:
         super().__init__()
         if not timm.is_model(name):
@@ -50,10 +52,9 @@ class Backbone(nn.Module):
                 where="backbone",
                 remedy=f"did you mean '{hint}'?" if hint else "timm.list_models() lists all names",
             )
-        options: dict[str, Any] = {}
         is_swin = name.startswith("swin_")
         if is_swin:  # windows on images of any size, shifted in every stage as in the published detectors
-            options = {"strict_img_size": False, "always_partition": True}
+            options |= {"strict_img_size": False, "always_partition": True}
         if out_indices is not None:
             options["out_indices"] = tuple(out_indices)
         dilated = output_stride != 32

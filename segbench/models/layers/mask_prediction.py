@@ -20,7 +20,7 @@ STRIP = 2**24
 
 
 def taps(
-    size: int, covered: int, cells: int, stride: int, device: torch.device
+    size: int, covered: int, cells: int, stride: float, device: torch.device
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Return the lower and the upper cell and the weight of the upper one, for each of `size` pixels.
 
@@ -32,7 +32,9 @@ def taps(
     return lower, (lower + 1).clamp(max=cells - 1), place - lower
 
 
-def enlarged(masks: Tensor, covered: tuple[int, int], stride: int, size: tuple[int, int]) -> Iterator[Tensor]:
+def enlarged(
+    masks: Tensor, covered: tuple[int, int], stride: float, size: tuple[int, int]
+) -> Iterator[Tensor]:
     """Enlarge Q x h x w masks bilinearly to Q x H x W, in strips of Q x rows x W.
 
     The masks' upper left part of `covered` input pixels (`stride` of them a cell) becomes the image of
