@@ -88,9 +88,13 @@ def losses_in_step(network: Network) -> Callable[[Tensor, list[Target]], dict[st
     """Return `network.losses`, made to average the gradients over the processes in the backward pass."""
     if not dist.is_initialized():
         return network.losses
+    module = _Losses(network)
+    # buffers are not copied from process 0, see `average_statistics`; the argument for it changed its name
+    DistributedDataParallel._set_params_and_buffers_to_ignore_for_model(
+        module, [name for name, _ in module.named_buffers()]
+    )
     return DistributedDataParallel(
-        _Losses(network),
-        forward_sync_buffers=False,  # see `average_statistics`
+        module,
         gradient_as_bucket_view=True,
         find_unused_parameters=not network.uses_all_parameters,
     )
