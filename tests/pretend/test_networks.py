@@ -23,6 +23,7 @@ from segbench.contract.prediction import Instances, Prediction
 from segbench.models import htc
 from segbench.models.layers.transfer import upload
 from segbench.models.network import Network
+from segbench.models.panoptic_deeplab.network import PanopticDeepLab
 from segbench.models.solo import SOLO
 from segbench.prediction.host import on_host
 
@@ -31,7 +32,7 @@ OBJECTS = {
     "BlendMask": {"score_threshold": 0.0},
     "SOLO": {"score_threshold": 0.002, "keep_threshold": 0.0},
     "SOLOv2": {"score_threshold": 0.005, "keep_threshold": 0.0},
-    "PanopticDeepLab": {"centre_threshold": -1.0},
+    "PanopticDeepLab": {"centre_threshold": -1.0, "top_k": 5},
     "MaskFormer": {"object_threshold": 0.0, "overlap_threshold": 0.0},
     "Mask2Former": {"object_threshold": 0.0, "overlap_threshold": 0.0},
     "TransformersUniversal": {"object_threshold": 0.0, "overlap_threshold": 0.0},
@@ -107,6 +108,9 @@ def make(tester: type[NetworkTester], task: str) -> Network:
     network = tester.make(task, **OBJECTS.get(tester.network.__name__, {}))
     for layer in network.mask if isinstance(network, SOLO) else ():
         torch.nn.init.zeros_(layer.bias)  # its masks start empty
+    if isinstance(network, PanopticDeepLab):  # rounding would decide where all scores and offsets are about 0
+        for head in (network.centre_head, network.offset_head):
+            torch.nn.init.normal_(head.predict.weight)
     return network
 
 

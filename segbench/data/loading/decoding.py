@@ -9,7 +9,6 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-import pyarrow
 import torch
 from PIL import Image
 from torch import Tensor
@@ -81,6 +80,8 @@ def _has_8_bits(image: Image.Image) -> bool:
 
 def _memory(image: Image.Image) -> np.ndarray:
     """Return the memory of a grey or RGB image as H x W x C; a copy if it is in several parts."""
+    import pyarrow
+
     shape = (image.height, image.width)
     try:
         stored = pyarrow.array(image)
