@@ -16,8 +16,17 @@ RUN = {
 """The work of these networks depends on values, such as the objects that they find, so they must run."""
 
 
+LONG = ("eomt_base", "oneformer_swin_tiny")
+
+
 @pytest.mark.parametrize(
-    "name", [pytest.param(name, marks=[pytest.mark.slow] if name in RUN else []) for name in NETWORKS]
+    "name",
+    [
+        pytest.param(
+            name, marks=[pytest.mark.extensive] if name in LONG else [pytest.mark.slow] * (name in RUN)
+        )
+        for name in NETWORKS
+    ],
 )
 def test_sizes_are_those_of_the_entries(name: str) -> None:
     entry = NETWORKS[name]

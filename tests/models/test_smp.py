@@ -44,6 +44,7 @@ class TestSMPUnet(SMPTester):
     lr = 0.005
 
 
+@pytest.mark.extensive
 class TestSMPDPT(SMPTester):
     network = SMP
     options = {
@@ -74,9 +75,18 @@ REFUSED = {
 }
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("encoder", ["resnet18", "mobilenet_v2", "mit_b0", "tu-convnext_atto", SWIN])
-@pytest.mark.parametrize("decoder", [name for name in DECODERS if name != "DPT"])
+ENCODERS = ["resnet18", "mobilenet_v2", "mit_b0", "tu-convnext_atto", SWIN]
+PAIRS = [
+    pytest.param(
+        decoder, encoder, marks=[] if decoder == "Unet" or encoder == "resnet18" else pytest.mark.extensive
+    )
+    for decoder in DECODERS
+    for encoder in ENCODERS
+    if decoder != "DPT"
+]
+
+
+@pytest.mark.parametrize(("decoder", "encoder"), PAIRS)
 def test_images_of_any_size_and_channels_with_encoders_of_every_kind(decoder, encoder):
     if decoder in REFUSED.get(encoder, ()):
         with pytest.raises(SegbenchError, match="cannot be built"):

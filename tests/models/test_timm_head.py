@@ -15,6 +15,7 @@ class TestLinear(NetworkTester):
     enough = 0.6  # patches of 16 x 16 pixels, objects of 20 pixels
 
 
+@pytest.mark.extensive
 class TestUPerHead(NetworkTester):
     network = TimmHead
     options = {"backbone": "test_resnet", "head": "upernet", "channels": 32}

@@ -64,6 +64,7 @@ class TestSegFormer(NetworkTester):
     enough = 0.9
 
 
+@pytest.mark.extensive
 class TestUPerNet(NetworkTester):
     network = TransformersSemantic
     options = UPERNET

@@ -84,6 +84,7 @@ class TestEoMT(NetworkTester):
     enough = 0.9
 
 
+@pytest.mark.extensive
 class TestOneFormer(NetworkTester):
     network = TransformersUniversal
     tasks = ("panoptic",)

@@ -87,7 +87,12 @@ def testers() -> list[type[NetworkTester]]:
 
 
 CASES = [
-    pytest.param(tester, task, id=f"{tester.__name__.removeprefix('Test')}-{task}")
+    pytest.param(
+        tester,
+        task,
+        id=f"{tester.__name__.removeprefix('Test')}-{task}",
+        marks=getattr(tester, "pytestmark", []),
+    )
     for tester in testers()
     for task in tester.tasks or tester.network.tasks
 ]

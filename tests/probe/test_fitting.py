@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from segbench.errors import OutOfMemory
@@ -29,6 +29,7 @@ def test_what_fits_is_tried_once() -> None:
     assert machine.tried == [2]
 
 
+@settings(max_examples=30)
 @given(st.integers(1, 40), st.integers(1, 40), st.integers(1, 40))
 def test_the_smallest_number_that_fits_is_found(batch: int, room: int, first: int) -> None:
     first = min(first, batch)
