@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
+from test_transformers_universal import ONEFORMER
 from torch import nn
 
 from segbench.jobs.cost.work import Network
@@ -29,6 +30,14 @@ def test_a_convolution_is_counted_exactly_and_scales_with_pixels_and_classes() -
 def test_a_network_that_needs_values_is_counted_on_the_processor() -> None:
     found = count(Network(class_path="tiny_networks:Everything", options={}, task="panoptic"))
     assert found.forward.at(10_000, 20) == pytest.approx(2 * 3 * 20 * 10_000)
+
+
+def test_a_network_of_another_library_that_torch_cannot_track_is_counted() -> None:
+    """torch's tracker of modules fails on OneFormer's text encoder, whose inputs have no gradients."""
+    pytest.importorskip("transformers")
+    path = "segbench.models.transformers_universal:TransformersUniversal"
+    found = count(Network(class_path=path, options=ONEFORMER, task="panoptic"))
+    assert found.forward.by_pixel > found.prediction.by_pixel * 0.9 and found.parameters > 100_000
 
 
 def test_the_random_state_decides_nothing() -> None:
