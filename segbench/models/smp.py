@@ -14,6 +14,7 @@ from torch.nn import functional as F
 from segbench.contract.view import View
 from segbench.errors import SegbenchError, nearest
 from segbench.importing import optional
+from segbench.models.layers.backbones import check_fit
 from segbench.models.network import Activation, SemanticNetwork
 
 NEEDS = {"segmentation_models_pytorch": "smp"}
@@ -52,15 +53,7 @@ class Encoder(nn.Module):
         first = next(n for n, module in self.net.named_modules() if isinstance(module, nn.Conv2d)) + ".weight"
         if first in fit:
             fit[first] = adapt_input_conv(self.in_channels, fit[first].clone())
-        wrong = [name for name in own if name not in fit and not name.endswith("num_batches_tracked")]
-        wrong += [name for name, value in fit.items() if value.shape != own[name].shape]
-        if wrong:
-            raise SegbenchError(
-                f"the weights do not fit {self.name}: {len(wrong)} tensors missing or of another shape, "
-                f"the first is '{wrong[0]}'",
-                where="pretrained",
-                remedy="name weights of the same model as the network's backbone",
-            )
+        check_fit(self.name, own, fit, "name weights of the same model as the network's backbone")
         self.net.load_state_dict(own | fit)
 
 

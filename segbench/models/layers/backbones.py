@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import timm
@@ -97,16 +97,28 @@ class Backbone(nn.Module):
         state = {name: value for name, value in state.items() if name in own}
         if first in state:
             state[first] = adapt_input_conv(self.in_channels, state[first].clone())
-        wrong = [name for name in own if name not in state and not name.endswith("num_batches_tracked")]
-        wrong += [name for name, value in state.items() if value.shape != own[name].shape]
-        if wrong:
-            raise SegbenchError(
-                f"the weights do not fit {self.name}: {len(wrong)} tensors missing or of another shape, "
-                f"the first is '{wrong[0]}'",
-                where="pretrained",
-                remedy="name weights of the same timm model as the network's backbone",
-            )
+        check_fit(self.name, own, state, "name weights of the same timm model as the network's backbone")
         self.net.model.load_state_dict(state, strict=False)
+
+
+def check_fit(model: str, own: Mapping[str, Tensor], given: Mapping[str, Tensor], remedy: str) -> None:
+    """Raise `SegbenchError` unless weights have all tensors of a model, in its shapes.
+
+    Args:
+        model: name of the model.
+        own: its state dict; counters of batches may be missing from `given`.
+        given: weights, without names that `own` lacks.
+        remedy: what to do otherwise.
+    """
+    wrong = [name for name in own if name not in given and not name.endswith("num_batches_tracked")]
+    wrong += [name for name, value in given.items() if value.shape != own[name].shape]
+    if wrong:
+        raise SegbenchError(
+            f"the weights do not fit {model}: {len(wrong)} tensors missing or of another shape, "
+            f"the first is '{wrong[0]}'",
+            where="pretrained",
+            remedy=remedy,
+        )
 
 
 def pad_to_multiple(images: Tensor, multiple: int) -> Tensor:
