@@ -211,7 +211,9 @@ class Estimator:
             others = self._on_device(trainings)
             if model != cell.model or not others:
                 continue
-            other = next(c for c in self._run.cells if (c.dataset, c.model) == (dataset, model))
+            named = (c for c in self._run.cells if (c.dataset, c.model) == (dataset, model))
+            if (other := next(named, None)) is None:  # trained before the run's selection changed
+                continue
             if (base := self.figures(other)).recipe.augment.crop_size is None and others[0].crop:
                 continue
             by_image = median(t.seconds / t.images for t in others)

@@ -148,6 +148,12 @@ def test_cells_of_other_runs_and_devices_are_not_measurements(tmp_path: Path) ->
     assert Estimator(other, FakeMeter()).seconds(other.cells[0]).source == "estimated"
 
 
+def test_a_finished_cell_that_the_run_no_longer_has_is_passed_over(tmp_path: Path) -> None:
+    finish(tmp_path, "bubbles")
+    run = resolved(tmp_path)
+    assert Estimator(run, FakeMeter()).seconds(run.cells[0]).source == "estimated"
+
+
 def test_broken_files_are_passed_over(tmp_path: Path) -> None:
     run = resolved(tmp_path)
     finish(tmp_path, "vessels", images="many")
