@@ -56,6 +56,19 @@ def unknown_names(config: RunConfig, registry: Path, source: str) -> Iterator[Pr
             yield Problem(f"{source}: {key}", f"no {kind[:-1]} '{name}'" + did_you_mean(name, known[kind]))
 
 
+def overrides_without_effect(
+    config: RunConfig, models: Mapping[str, ModelEntry], source: str
+) -> Iterator[Problem]:
+    """Find recipe keys that an override gives to models that are not trained."""
+    for i, override in enumerate(config.overrides):
+        for name in override.models or [] if override.recipe else []:
+            if name in models and not models[name].trained:
+                yield Problem(
+                    f"{source}: overrides.{i}.models",
+                    f"'{name}' is not trained, so the recipe would change nothing; remove it from the list",
+                )
+
+
 def absent_baseline(config: RunConfig, source: str) -> Iterator[Problem]:
     """Find a baseline of the report that the run does not train."""
     name = config.report.baseline

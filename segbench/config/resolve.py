@@ -61,6 +61,7 @@ def resolve(
     problems += checks.conflicting_archives(datasets, registry)
     problems += checks.unknown_published(models, registry)
     problems += checks.unknown_papers(models, registry)
+    problems += checks.overrides_without_effect(config, models, source)
     problems += checks.unknown_protocols(datasets, registry)
     protocol = read_protocol(registry / "recipes", config.recipe, problems)
     cells, skipped = _cells_and_skipped(

@@ -60,6 +60,14 @@ def test_one_folder_for_all_folds_may_hold_other_images(registry: Path) -> None:
     assert [cell.external.some for cell in cells if cell.external] == [True, True]
 
 
+def test_a_recipe_for_predictions_of_another_program_is_an_error(registry: Path) -> None:
+    write(registry, path=str(registry), format="label_maps")
+    override = {"models": ["unet", "nnunet"], "recipe": {"iterations": 5}}
+    with pytest.raises(SegbenchError, match=r"overrides\.0\.models: 'nnunet' is not trained"):
+        resolve(config(models=["unet", "nnunet"], overrides=[override]), registry)
+    assert resolve(config(models=["unet", "nnunet"], overrides=[override | {"models": ["unet"]}]), registry)
+
+
 def test_a_missing_folder_is_named_before_anything_runs(registry: Path) -> None:
     (registry / "out/vessels").mkdir(parents=True)
     write(registry, path=f"{registry}/out/{{dataset}}", format="label_maps")

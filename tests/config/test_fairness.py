@@ -42,6 +42,7 @@ FAMILIES = {
     "unet": "unet unet_mini",
     "two-stage": "faster_rcnn_resnet50_fpn mask_rcnn_resnet50_fpn mask_rcnn_resnet50_fpn_v2 htc_resnet50_fpn",
     "one-stage": "solo_resnet50_fpn solov2_resnet50_fpn blendmask_resnet50_fpn",
+    "one-stage boxes": "retinanet_resnet50_fpn fcos_resnet50_fpn",
     "masks": "maskformer_resnet50 mask2former_resnet50 mask2former_swin_tiny panoptic_deeplab_resnet50"
     " oneformer_swin_tiny",
     "transformers without a pyramid": "eomt_base rf_detr_seg_small",
@@ -149,7 +150,7 @@ def test_all_detectors_may_give_400_objects(name: str) -> None:
     with_objects = [
         d for d in DATASETS if ("mask_rcnn_resnet50_fpn" in {m for e, m in cells(name) if e == d})
     ]
-    assert detectors == 7 * len(with_objects)
+    assert detectors == 9 * len(with_objects)
 
 
 def test_demo_is_the_same_within_a_family() -> None:
