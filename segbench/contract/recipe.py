@@ -362,6 +362,10 @@ def _start(given: Any) -> Any:
     return {"model": given} if isinstance(given, str) else given
 
 
+NumberFormat = Literal["fp32", "bf16", "fp16"]
+"""What a network computes in, once `auto` is resolved."""
+
+
 class Recipe(Strict):
     """Everything about one training. A change of any key but `inference` retrains the network."""
 
@@ -410,8 +414,10 @@ class Recipe(Strict):
     trainings use all images."""
     clip_norm: PositiveFloat | None = None
     """Clip the norm of the gradient to this value. null: no clipping."""
-    precision: Literal["auto", "fp32", "bf16"] = "auto"
-    """auto: bf16 autocast if the CPU or GPU has bf16 units, else fp32."""
+    precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
+    """auto: bf16 autocast if the CPU or GPU has bf16 units, else fp16 autocast if the GPU has tensor cores, else
+    fp32. With fp16, a training scales its loss, so that small gradients do not vanish. fp32 uses TF32 on GPUs
+    that have it."""
     augment: Augment = Augment()
     """Random changes of the training images."""
     inference: Inference = Inference()

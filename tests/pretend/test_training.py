@@ -72,10 +72,15 @@ def test_waits_of_a_step_and_of_a_validation(shapes, device, name, in_step):
     assert [wait.why for wait in waits] == ["item", *kept], Counter(map(str, waits))
 
 
-def test_bf16(shapes, device):
-    spec = make_spec("Normalised", precision="bf16")
-    training = Training(shapes, spec, None, device)
-    row = training.step(training.batches(0))
+@pytest.mark.parametrize("precision", ["bf16", "fp16"])
+def test_autocast(shapes, device, precision):
+    training = Training(shapes, make_spec("Normalised", precision=precision), None, device)
+    batches = training.batches(0)
+    training.train_mode()
+    training.step(batches)  # makes the scale on the device
+    with counted() as waits:
+        row = training.step(batches)
+    assert len(waits) == 1, Counter(map(str, waits))
     assert training.network.backbone[0].weight.is_contiguous(memory_format=torch.channels_last)
     assert 0 < row["total"] < 5 and row["grad_norm"] > 0
 

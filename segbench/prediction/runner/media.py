@@ -31,6 +31,7 @@ from segbench.prediction.runner.products.table import Table
 from segbench.prediction.runner.progress import FileProgress
 from segbench.prediction.runner.sources import Source, find_sources
 from segbench.prediction.runner.video import read_video
+from segbench.training.kernels import choose_kernels
 from segbench.training.precision import Precision, memory_errors, pick_device
 
 log = logging.getLogger(__name__)
@@ -91,6 +92,7 @@ def predict_files(
         raise Unsuitable(
             "predicts classes that overlap; panoptic segments do not", where=model, remedy="ask for masks"
         )
+    choose_kernels(where, training=False)
     precision = Precision.of(trained.spec.recipe.precision, where)
     inference = trained.spec.recipe.inference
     predictor = Predictor(trained, inference, precision)

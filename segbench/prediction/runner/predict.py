@@ -15,6 +15,7 @@ from segbench.models.saved import load_model
 from segbench.prediction.efficiency import Stopwatch
 from segbench.prediction.inference import Predictor
 from segbench.prediction.predict import check_classes, predict_split, read_tensor
+from segbench.training.kernels import choose_kernels
 from segbench.training.precision import Precision, memory_errors
 from segbench.training.runner.checkpoint import remove_checkpoint
 from segbench.training.runner.lease import leased
@@ -72,6 +73,7 @@ def _predict(
     split = dataset.split(split_name or dataset.info.evaluation_split)
     check_classes(trained, dataset, model)
     feeding = trained.spec.recipe.inference.stated_over(inference)
+    choose_kernels(where, training=False)
     precision = Precision.of(trained.spec.recipe.precision, where)
     stopwatch = Stopwatch(Predictor(trained, feeding, precision), where)
     started = logged = time.monotonic()

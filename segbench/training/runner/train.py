@@ -134,7 +134,7 @@ def identity(spec: CellSpec, sources: dict[str, Any], precision: str) -> str:
     Args:
         spec: the cell.
         sources: return value of `sources`.
-        precision: bf16 or fp32, not auto.
+        precision: bf16, fp16 or fp32, not auto.
     """
     return hashlib.sha256(
         f"{spec.model_dump_json(exclude_unset=True)} {sources} {precision}".encode()
