@@ -415,9 +415,12 @@ class Recipe(Strict):
     clip_norm: PositiveFloat | None = None
     """Clip the norm of the gradient to this value. null: no clipping."""
     precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
-    """auto: bf16 autocast if the CPU or GPU has bf16 units, else fp16 autocast if the GPU has tensor cores, else
-    fp32. With fp16, a training scales its loss, so that small gradients do not vanish. fp32 uses TF32 on GPUs
-    that have it."""
+    """auto: bf16 autocast if the CPU or GPU has bf16 units, else fp16 autocast if the GPU has tensor cores,
+    else fp32. With fp16, a training scales its loss, so that small gradients do not vanish. fp32 uses TF32 on
+    GPUs that have it."""
+    deterministic: bool = False
+    """Train and predict with deterministic kernels only, so that a GPU repeats its results to the bit. An
+    operation that has none is an error. Processors do so without it. See docs/gpu.md."""
     augment: Augment = Augment()
     """Random changes of the training images."""
     inference: Inference = Inference()

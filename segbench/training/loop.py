@@ -51,7 +51,7 @@ from segbench.models.weights.public import (
 from segbench.models.weights.transfer import copy_trained_weights
 from segbench.training import parallel
 from segbench.training.gradients import Compute, add_gradients, parts_of_step
-from segbench.training.kernels import choose_kernels, varying_sizes
+from segbench.training.kernels import choose_kernels, deterministic_errors, varying_sizes
 from segbench.training.optimizer import build_optimizer, rate_factor, set_rate
 from segbench.training.precision import Precision
 from segbench.training.randomness import random_state, seed_all, set_random_state
@@ -109,7 +109,12 @@ class Training:
         self.iterations = self.recipe.iterations
         self.view = self.dataset.view(spec.task)
         self.precision = Precision.of(self.recipe.precision, device)
-        choose_kernels(device, training=True, one_size=self.recipe.augment.crop_size is not None)
+        choose_kernels(
+            device,
+            training=True,
+            one_size=self.recipe.augment.crop_size is not None,
+            deterministic=self.recipe.deterministic,
+        )
         seed_all(spec.seed)
         network = self.precision.place_network(self._first_network(weights))
         if self.recipe.sync_batch_norm:
@@ -235,15 +240,16 @@ class Training:
         set_rate(self.optimizer, factor)
         self.optimizer.zero_grad(set_to_none=True)
         seed = derived_seed(self.spec.seed, self.iteration)
-        sums = add_gradients(
-            self.network,
-            functools.partial(self._losses, self.losses_in_step),
-            [next(batches) for _ in range(self.recipe.accumulate)],
-            parts_of_step(self.recipe.batch_size, self.recipe.accumulate, seed),
-            functools.partial(self._losses, self.network.losses),
-            functools.partial(parallel.without_exchange, self.losses_in_step),
-            self.scaler.scale,
-        )
+        with deterministic_errors(f"training {self.spec.class_path}"):
+            sums = add_gradients(
+                self.network,
+                functools.partial(self._losses, self.losses_in_step),
+                [next(batches) for _ in range(self.recipe.accumulate)],
+                parts_of_step(self.recipe.batch_size, self.recipe.accumulate, seed),
+                functools.partial(self._losses, self.network.losses),
+                functools.partial(parallel.without_exchange, self.losses_in_step),
+                self.scaler.scale,
+            )
         parallel.average_statistics(self.network)
         self.scaler.unscale_(self.optimizer)
         norm = torch.nn.utils.clip_grad_norm_(

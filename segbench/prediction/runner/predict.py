@@ -15,7 +15,7 @@ from segbench.models.saved import load_model
 from segbench.prediction.efficiency import Stopwatch
 from segbench.prediction.inference import Predictor
 from segbench.prediction.predict import check_classes, predict_split, read_tensor
-from segbench.training.kernels import choose_kernels
+from segbench.training.kernels import choose_kernels, deterministic_errors
 from segbench.training.precision import Precision, memory_errors
 from segbench.training.runner.checkpoint import remove_checkpoint
 from segbench.training.runner.lease import leased
@@ -73,13 +73,12 @@ def _predict(
     split = dataset.split(split_name or dataset.info.evaluation_split)
     check_classes(trained, dataset, model)
     feeding = trained.spec.recipe.inference.stated_over(inference)
-    choose_kernels(where, training=False)
+    choose_kernels(where, training=False, deterministic=trained.spec.recipe.deterministic)
     precision = Precision.of(trained.spec.recipe.precision, where)
     stopwatch = Stopwatch(Predictor(trained, feeding, precision), where)
     started = logged = time.monotonic()
-    with memory_errors(
-        f"predicting with {model}", "set recipe.inference.window, max_side or a smaller batch_size"
-    ):
+    name, remedy = f"predicting with {model}", "set recipe.inference.window, max_side or a smaller batch_size"
+    with memory_errors(name, remedy), deterministic_errors(name):
         stopwatch.warm_up(read_tensor(split, split.images[0]))
         for done in predict_split(stopwatch, split, trained.view, out, feeding.batch_size):
             if time.monotonic() - logged >= LOG_SECONDS or done == len(split):
