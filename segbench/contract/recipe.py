@@ -364,6 +364,7 @@ def _start(given: Any) -> Any:
 
 NumberFormat = Literal["fp32", "bf16", "fp16"]
 """What a network computes in, once `auto` is resolved."""
+CompileMode = Literal["default", "reduce-overhead", "max-autotune"]
 
 
 class Recipe(Strict):
@@ -418,6 +419,10 @@ class Recipe(Strict):
     """auto: bf16 autocast if the CPU or GPU has bf16 units, else fp16 autocast if the GPU has tensor cores,
     else fp32. With fp16, a training scales its loss, so that small gradients do not vanish. fp32 uses TF32 on
     GPUs that have it."""
+    compile: CompileMode | None = None
+    """Compile the network for training with this mode of torch.compile: all of a semantic network, the
+    backbone of others. It needs a network with the option `backbone`, and pays in long trainings: compiling
+    takes minutes. null: no compiling. Validation and prediction are never compiled."""
     deterministic: bool = False
     """Train and predict with deterministic kernels only, so that a GPU repeats its results to the bit. An
     operation that has none is an error. Processors do so without it. See docs/gpu.md."""

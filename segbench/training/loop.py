@@ -50,6 +50,7 @@ from segbench.models.weights.public import (
 )
 from segbench.models.weights.transfer import copy_trained_weights
 from segbench.training import parallel
+from segbench.training.compiling import compile_parts, compiled_step, uncompiled
 from segbench.training.gradients import Compute, add_gradients, parts_of_step
 from segbench.training.kernels import choose_kernels, deterministic_errors, varying_sizes
 from segbench.training.optimizer import build_optimizer, rate_factor, set_rate
@@ -121,6 +122,8 @@ class Training:
             network = parallel.synchronised(network, device)
         self.network = network
         self._weight_pixels()
+        if self.recipe.compile:
+            compile_parts(self.network, self.recipe.compile, spec.class_path)
         self.optimizer = build_optimizer(self.network, self.recipe.optimizer)
         self.scaler = self.precision.scaler()
         self.losses_in_step = parallel.losses_in_step(self.network)  # what is frozen takes no part
@@ -133,7 +136,7 @@ class Training:
         self.iteration = 0
         self.best: dict[str, Any] | None = None
         self.progress = Progress()
-        train = self.dataset.split("train")
+        train = self.train_split = self.dataset.split("train")
         self.images = (
             images_with_objects(train, self.view) if self.recipe.skip_empty else range(len(train.images))
         )
@@ -205,7 +208,7 @@ class Training:
         recipe = self.recipe
         transform = training_transform(recipe.augment, self.info.mean, self.info.std)
         images = Subset(
-            SegmentationDataset(self.dataset.split("train"), self.view, transform, recipe.border_weights),
+            SegmentationDataset(self.train_split, self.view, transform, recipe.border_weights),
             self.images,
         )
         paste = recipe.augment.copy_paste
@@ -240,7 +243,8 @@ class Training:
         set_rate(self.optimizer, factor)
         self.optimizer.zero_grad(set_to_none=True)
         seed = derived_seed(self.spec.seed, self.iteration)
-        with deterministic_errors(f"training {self.spec.class_path}"):
+        where = f"training {self.spec.class_path}"
+        with deterministic_errors(where), compiled_step(self.recipe.compile, where):
             sums = add_gradients(
                 self.network,
                 functools.partial(self._losses, self.losses_in_step),
@@ -370,7 +374,8 @@ class Training:
                 break
             batch = collate([self.validation[i]])
             assert isinstance(batch, tuple)
-            losses = self._losses(self.network.losses, *batch)
+            with uncompiled(self.recipe.compile):
+                losses = self._losses(self.network.losses, *batch)
             loss = functools.reduce(operator.add, (one.float() for one in losses.values()))
             total += loss  # read once, at the end: each reading waits for the device
         stop = parallel.any_of(stopped())[0]
