@@ -41,6 +41,7 @@ from segbench.models.saved import save_model
 from segbench.training import parallel
 from segbench.training.loop import Training
 from segbench.training.precision import Precision, memory_errors, pick_device
+from segbench.training.runner.ahead import copied_ahead
 from segbench.training.runner.checkpoint import (
     HISTORY,
     load_checkpoint,
@@ -233,7 +234,6 @@ class Attempt:
     def run(self, signals: StopSignals, workers: int, checkpoint_every: float) -> None:
         """Run the remaining iterations, with validation, history and checkpoints."""
         training, iterations = self.training, self.training.iterations
-        batches = Waiting(training.batches(workers), workers)
         began = time.monotonic()
         # trainings that start together do not write together
         saved = began - random.Random().uniform(0, checkpoint_every)
@@ -241,10 +241,12 @@ class Attempt:
         training.train_mode()
         writes = parallel.rank() == 0
         with (
+            copied_ahead(training.batches(workers), training.precision.device, workers) as copied,
             closing(History(self.history_path, training.iteration)) if writes else nullcontext() as history,
             events_in(self.out, training.iteration, self.tensorboard and writes) as events,
             TrainingProgress(training.iteration, iterations) as progress,
         ):
+            batches = Waiting(copied, workers)
             while self.row or not training.done:
                 started = time.monotonic()
                 row = self.row = self.row or training.step(batches)
