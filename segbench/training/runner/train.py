@@ -22,17 +22,19 @@ import operator
 import random
 import shutil
 import time
-from contextlib import closing, nullcontext
+from collections.abc import Iterator
+from contextlib import closing, contextmanager, nullcontext
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 
 from segbench.contract.cell import CellSpec
 from segbench.contract.recipe import Inference, Recipe
 from segbench.data.dataset import Dataset
+from segbench.data.loading.kept import keep
 from segbench.errors import SegbenchError
-from segbench.files import atomic_path, read_json, write_json
+from segbench.files import atomic_path, read_json, scratch, write_json
 from segbench.jobs.fingerprint import fingerprint
 from segbench.jobs.locks import alone_in
 from segbench.jobs.state import CHECKPOINT, Stopped
@@ -60,6 +62,7 @@ from segbench.training.runner.validation import Measure, ValidationScore
 from segbench.training.runner.waiting import Waiting
 
 log = logging.getLogger(__name__)
+Cache = Literal["none", "ram"]
 
 
 def train(
@@ -76,6 +79,7 @@ def train(
     measure: Measure | None = None,
     inference: Inference | None = None,
     tensorboard: bool = False,
+    cache: Cache = "none",
 ) -> None:
     """Train one cell; continue from its checkpoint if there is one.
 
@@ -92,6 +96,7 @@ def train(
         measure: computes the primary metric at each validation; None: only the loss is computed.
         inference: how images are predicted for it, beyond what the rules derive.
         tensorboard: write event files for TensorBoard.
+        cache: `ram`: keep the training images decoded in memory, see `segbench.data.loading.kept`.
 
     Raises:
         SegbenchError: a loss is not finite, the data is bad, memory runs out (`OutOfMemory`), or the time
@@ -107,7 +112,7 @@ def train(
             return
         with leased(device, spec.recipe.gpus) as devices:
             options = (weights, workers, threads, checkpoint_every, stop_at, measure, inference, tensorboard)
-            run_on(devices, _train, dataset_root, spec, out, *options)
+            run_on(devices, _train, dataset_root, spec, out, *options, cache)
 
 
 def sources(dataset_root: Path, spec: CellSpec, weights: Path | None) -> dict[str, Any]:
@@ -163,6 +168,7 @@ def _train(
     measure: Measure | None,
     inference: Inference | None,
     tensorboard: bool,
+    cache: Cache,
 ) -> None:
     if device.type == "cuda":
         torch.cuda.set_device(device)
@@ -174,7 +180,8 @@ def _train(
         score = _validation_score(training, measure, inference, out)
         attempt = Attempt(training, out, sources(dataset_root, spec, weights), score, tensorboard)
         if training.iterations:
-            attempt.run(stop, workers, checkpoint_every)
+            with _kept(training, out) if cache == "ram" else nullcontext():
+                attempt.run(stop, workers, checkpoint_every)
         if parallel.rank() == 0:
             attempt.finish()
 
@@ -190,6 +197,17 @@ def _validation_score(
     feeding = recipe.inference.stated_over(inference)
     split = training.dataset.split(name)
     return ValidationScore(measure, split, recipe.validation_images, feeding, training.precision, out)
+
+
+@contextmanager
+def _kept(training: Training, out: Path) -> Iterator[None]:
+    """Keep the training images decoded within the block; process 0 writes the file, and all share it."""
+    split = training.train_split
+    with scratch(out / "decoded") as folder:
+        if parallel.rank() == 0:
+            split.kept = keep(split, training.view, folder)
+        split.kept = parallel.from_first(split.kept)
+        yield
 
 
 def memory_remedy(recipe: Recipe) -> str:
