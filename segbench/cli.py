@@ -243,6 +243,7 @@ def predict(
     inference: Annotated[str, typer.Option(help="JSON of the recipe's `inference`.")] = "{}",
     split: Annotated[str, typer.Option(help="Split to predict; by default, the evaluation split.")] = "",
     threads: Threads = None,
+    workers: Annotated[int, typer.Option(help="Processes that read images.")] = 0,
     device: Device = "auto",
     code: Code = "",
     log: Log = None,
@@ -278,6 +279,7 @@ def predict(
                 inference=_parsed(Inference, inference),
                 split=split,
                 threads=threads,
+                workers=workers,
                 device=device,
             )
             if code:
