@@ -421,8 +421,8 @@ class Recipe(Strict):
     GPUs that have it."""
     compile: CompileMode | None = None
     """Compile the network for training with this mode of torch.compile: all of a semantic network, the
-    backbone of others. It needs a network with the option `backbone`, and pays in long trainings: compiling
-    takes minutes. null: no compiling. Validation and prediction are never compiled."""
+    backbone of others. It needs a network with the option `backbone`, and pays in long trainings: the first
+    steps wait for the compiler. null: no compiling. Validation and prediction are never compiled."""
     deterministic: bool = False
     """Train and predict with deterministic kernels only, so that a GPU repeats its results to the bit. An
     operation that has none is an error. Processors do so without it. See docs/gpu.md."""
