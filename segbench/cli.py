@@ -12,7 +12,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
 
 import typer
 
@@ -197,6 +197,9 @@ def train(
     checkpoint_minutes: Annotated[float, typer.Option(help="Minutes between checkpoints.")] = 10.0,
     inference: Annotated[str, typer.Option(help="JSON of the recipe's `inference`, for validations.")] = "{}",
     tensorboard: Annotated[bool, typer.Option(help="Write event files for TensorBoard.")] = False,
+    cache: Annotated[
+        Literal["none", "ram"], typer.Option(help="ram: keep the training images decoded in memory.")
+    ] = "none",
     log: Log = None,
 ) -> None:
     """Train one network on one dataset; continue from the last checkpoint in OUT."""
@@ -219,6 +222,7 @@ def train(
             measure=measure,
             inference=_parsed(Inference, inference, "--inference"),
             tensorboard=tensorboard,
+            cache=cache,
             weights=weights,
             workers=workers,
             threads=threads,
@@ -239,6 +243,7 @@ def predict(
     inference: Annotated[str, typer.Option(help="JSON of the recipe's `inference`.")] = "{}",
     split: Annotated[str, typer.Option(help="Split to predict; by default, the evaluation split.")] = "",
     threads: Threads = None,
+    workers: Annotated[int, typer.Option(help="Processes that read images.")] = 0,
     device: Device = "auto",
     code: Code = "",
     log: Log = None,
@@ -274,6 +279,7 @@ def predict(
                 inference=_parsed(Inference, inference),
                 split=split,
                 threads=threads,
+                workers=workers,
                 device=device,
             )
             if code:

@@ -9,6 +9,14 @@ import psutil
 
 MEMORY_LIMITS = (Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"))
 """Limit of the container in bytes, or `max`: cgroups of version 2 and 1."""
+FREE = tuple(
+    zip(
+        MEMORY_LIMITS,
+        ("memory.current", "memory.usage_in_bytes"),
+        ("inactive_file", "total_inactive_file"),
+    )
+)
+"""Each limit with the file that has what is used, and the line of `memory.stat` with the cache of files."""
 SHARED_MEMORY = Path("/dev/shm")
 MOST_WORKERS = 8
 WORKER_BYTES = 512 * 2**20
@@ -31,6 +39,20 @@ def memory_mb() -> int:
         text = path.read_text().strip() if path.exists() else "max"
         limits += [int(text)] if text != "max" else []
     return max(RESERVED_MB, min(limits) // 10**6 - RESERVED_MB)
+
+
+def free_memory() -> int:
+    """Return the free main memory in bytes: that of the host, or what the container's quota leaves.
+
+    The cache of files counts as free, since the system drops it when memory is needed.
+    """
+    free = psutil.virtual_memory().available
+    for limit, used, cached in FREE:
+        if limit.exists() and (most := limit.read_text().strip()) != "max":
+            stat = dict(line.split() for line in (limit.parent / "memory.stat").read_text().splitlines())
+            usage = int((limit.parent / used).read_text())
+            free = min(free, int(most) - usage + int(stat.get(cached, 0)))
+    return max(0, free)
 
 
 def loader_workers() -> int:

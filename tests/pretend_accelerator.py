@@ -273,6 +273,10 @@ def is_pinned(tensor: Tensor, device: Any = None) -> bool:
     return getattr(tensor, "pinned", False)
 
 
+def record_stream(tensor: Tensor, stream: Any) -> None:
+    """Nothing: the device has no streams."""
+
+
 def pin_memory(tensor: Tensor, device: Any = None) -> Tensor:
     pinned = tensor.clone(memory_format=torch.preserve_format)
     pinned.pinned = True
@@ -319,6 +323,13 @@ class _Module:
     @staticmethod
     def set_rng_state(state: Tensor, device: Any = None) -> None:
         torch.set_rng_state(state)
+
+    @staticmethod
+    def Stream(device: Any = None) -> torch.cpu.Stream:
+        return torch.cpu.Stream()
+
+    stream = staticmethod(torch.cpu.stream)
+    current_stream = staticmethod(torch.cpu.current_stream)
 
     @staticmethod
     def get_amp_supported_dtype() -> list[torch.dtype]:

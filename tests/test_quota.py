@@ -25,6 +25,21 @@ def test_memory_is_the_quota_if_there_is_one(
 
 
 @pytest.mark.parametrize(
+    ("limit", "found"),
+    [("5000", 5000 - 3000 + 700), ("3100", 800), ("2000", 0), ("100000", 9000), ("max", 9000)],
+)
+def test_free_memory_is_what_the_quota_leaves(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, limit: str, found: int
+) -> None:
+    (tmp_path / "memory.max").write_text(f"{limit}\n")
+    (tmp_path / "memory.current").write_text("3000\n")
+    (tmp_path / "memory.stat").write_text("anon 1000\ninactive_file 700\n")
+    monkeypatch.setattr(quota, "FREE", ((tmp_path / "memory.max", "memory.current", "inactive_file"),))
+    monkeypatch.setattr(psutil, "virtual_memory", lambda: namedtuple("M", "available")(9000))
+    assert quota.free_memory() == found
+
+
+@pytest.mark.parametrize(
     ("processors", "shared", "workers"),
     [(16, 64 * 10**9, 8), (4, 64 * 10**9, 3), (1, 64 * 10**9, 0), (16, 64 * 2**20, 0), (16, 2**30, 2)],
 )

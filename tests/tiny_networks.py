@@ -173,3 +173,28 @@ class Segments(Everything):
 
     def predict(self, images: Tensor, sizes: list[tuple[int, int]]) -> list[Prediction]:
         return [Prediction(one.semantic, None, one.panoptic) for one in super().predict(images, sizes)]
+
+
+class Overflowing(Plain):
+    """Its gradients are infinite in the steps `steps`, and its weights stay finite."""
+
+    calls = 0
+
+    def __init__(self, view: View, in_channels: int, steps: list[int]) -> None:
+        super().__init__(view, in_channels)
+        self.steps = steps
+
+    def losses(self, images: Tensor, targets: list[dict[str, Any]]) -> dict[str, Tensor]:
+        self.calls += self.training
+        found = super().losses(images, targets)
+        weight = self.head.weight.flatten()[0]
+        large = 1e38 if self.calls in self.steps else 0.0
+        return {**found, "steep": (weight - weight.detach()) * large * large}
+
+
+class Unordered(Plain):
+    """Uses an operation that has no deterministic form, not even on processors."""
+
+    def forward(self, images: Tensor) -> Tensor:
+        logits = super().forward(images)
+        return logits.put(torch.zeros(1, dtype=torch.int64), logits.flatten()[:1], accumulate=False)

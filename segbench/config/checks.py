@@ -202,6 +202,18 @@ def unfit_inference(cells: Iterable[PlannedCell]) -> Iterator[Problem]:
             yield Problem(f"recipe of {model} on {dataset}: inference.{key}", f"{model} {what}; {remedy}")
 
 
+def unfit_compiling(cells: Iterable[PlannedCell]) -> Iterator[Problem]:
+    """Find networks without a backbone that torch.compile could compile."""
+    for (dataset, model), cell in {(cell.dataset, cell.model): cell for cell in cells}.items():
+        if cell.recipe is None or cell.recipe.compile is None or fault_of_path(cell.class_path):
+            continue
+        if "backbone" not in constructor_options(cell.class_path, GIVEN):
+            yield Problem(
+                f"recipe of {model} on {dataset}: compile",
+                f"{model} cannot be compiled: it has no option `backbone`; set compile to null for it",
+            )
+
+
 def unfit_changes(cells: Iterable[PlannedCell]) -> Iterator[Problem]:
     """Find random changes of the training images that need a truth which the task does not have."""
     needs: dict[str, tuple[Task, ...]] = {

@@ -78,6 +78,7 @@ def resolve(
         problems += checks.missing_predictions(cells, registry)
         problems += checks.exclusive_classes(cells, datasets)
         problems += checks.unfit_inference(cells)
+        problems += checks.unfit_compiling(cells)
         problems += checks.unfit_weights_of_pixels(cells, datasets)
         problems += starts.unfit_starts(cells, config)
         problems += checks.wrong_options(config, datasets, cells, registry, source)

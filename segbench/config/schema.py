@@ -290,8 +290,13 @@ class RunConfig(Strict):
     """CPU threads of one training or prediction, and processes of one conversion or evaluation. With the same
     number of threads, training is reproducible bit by bit."""
     workers: Annotated[NonNegativeInt, BeforeValidator(_workers)] = 0
-    """Processes that load the data of one training. They do not change the results. `auto`: all processors
-    of the machine or of the container's quota but one, up to 8 and as many as its shared memory allows."""
+    """Processes that load the data of one training or prediction. They do not change the results; with them,
+    predictions are written while others are made. `auto`: all processors of the machine or of the container's
+    quota but one, up to 8 and as many as its shared memory allows."""
+    cache: Literal["none", "ram"] = "none"
+    """ram: each training decodes its images and label maps once, before the first step, and keeps them in
+    memory that its loader processes share, if they fit into half of what is free. It pays for small datasets
+    of large files. It does not change the results."""
     checkpoint_minutes: PositiveFloat = 10.0
     """Minutes between checkpoints of a training: at most this much work is lost when a node is. At its time
     limit, and when it is told to stop, a training writes one anyway. It does not change the results."""

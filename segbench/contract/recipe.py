@@ -362,6 +362,11 @@ def _start(given: Any) -> Any:
     return {"model": given} if isinstance(given, str) else given
 
 
+NumberFormat = Literal["fp32", "bf16", "fp16"]
+"""What a network computes in, once `auto` is resolved."""
+CompileMode = Literal["default", "reduce-overhead", "max-autotune"]
+
+
 class Recipe(Strict):
     """Everything about one training. A change of any key but `inference` retrains the network."""
 
@@ -410,8 +415,17 @@ class Recipe(Strict):
     trainings use all images."""
     clip_norm: PositiveFloat | None = None
     """Clip the norm of the gradient to this value. null: no clipping."""
-    precision: Literal["auto", "fp32", "bf16"] = "auto"
-    """auto: bf16 autocast if the CPU or GPU has bf16 units, else fp32."""
+    precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
+    """auto: bf16 autocast if the CPU or GPU has bf16 units, else fp16 autocast if the GPU has tensor cores,
+    else fp32. With fp16, a training scales its loss, so that small gradients do not vanish. fp32 uses TF32 on
+    GPUs that have it."""
+    compile: CompileMode | None = None
+    """Compile the network for training with this mode of torch.compile: all of a semantic network, the
+    backbone of others. It needs a network with the option `backbone`, and pays in long trainings: the first
+    steps wait for the compiler. null: no compiling. Validation and prediction are never compiled."""
+    deterministic: bool = False
+    """Train and predict with deterministic kernels only, so that a GPU repeats its results to the bit. An
+    operation that has none is an error. Processors do so without it. See docs/gpu.md."""
     augment: Augment = Augment()
     """Random changes of the training images."""
     inference: Inference = Inference()

@@ -247,6 +247,8 @@ class Split:
     def __init__(self, dataset: Dataset, name: str) -> None:
         self.dataset, self.name = dataset, name
         self.root = dataset.root / name
+        self.kept: Mapping[Path, np.ndarray] | None = None
+        """Decoded files by path, see `segbench.data.loading.kept`."""
 
     @cached_property
     def images(self) -> list[ImageRecord]:

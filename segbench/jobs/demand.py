@@ -8,6 +8,7 @@ start, not the work.
 from __future__ import annotations
 
 from contextlib import suppress
+from dataclasses import replace
 
 from segbench.config.resolved_run import PlannedCell, ResolvedRun
 from segbench.jobs.cost import counts, devices
@@ -92,7 +93,9 @@ class _Known:
 
     def __init__(self, on_gpu: bool) -> None:
         core = devices.Device("processor", False, {"fp32": 0.04}, 10, None)  # a slow one
-        self._device = devices.named("V100") if on_gpu else core
+        v100 = devices.named("V100")
+        slow = replace(v100, tflops={"fp32": v100.tflops["fp32"]})  # other GPUs may lack tensor cores
+        self._device = slow if on_gpu else core
 
     def count(self, network: Network) -> Counted:
         if found := counts.known(network):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import ClassVar, Literal
 
 import torch
@@ -70,6 +71,15 @@ class Network(nn.Module):
             One prediction per image.
         """
         raise NotImplementedError
+
+    def dense_parts(self) -> list[nn.Module]:
+        """Return the modules that see images, or maps of them, of the same size in each step.
+
+        `compile` of a recipe compiles them. By default, it is the backbone: what works on objects has other
+        shapes in each step.
+        """
+        backbone = getattr(self, "backbone", None)
+        return [] if backbone is None else [backbone]
 
     def no_weight_decay(self) -> set[str]:
         """Name the parameters without weight decay, like the method of the same name in timm.
@@ -146,6 +156,10 @@ class SemanticNetwork(Network):
                 remedy=f"choose from {', '.join(known)}",
             )
 
+    def dense_parts(self) -> list[nn.Module]:
+        """Return all modules; those of lists and dicts, which have no `forward`, one by one."""
+        return list(_called(self))
+
     def training_logits(self, images: Tensor) -> tuple[Tensor, Tensor | None]:
         """Return the logits of `forward`, and those of the auxiliary head or None."""
         return self(images), None
@@ -193,3 +207,11 @@ class SemanticNetwork(Network):
         if not self.has_background_logit:  # logit 0 is the probability 0.5
             logits = nn.functional.pad(logits, (0, 0, 0, 0, 1, 0))
         return logits.argmax(0)
+
+
+def _called(parent: nn.Module) -> Iterator[nn.Module]:
+    for child in parent.children():
+        if isinstance(child, nn.ModuleList | nn.ModuleDict):
+            yield from _called(child)
+        else:
+            yield child

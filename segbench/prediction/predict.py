@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterator
+from contextlib import nullcontext
 from itertools import compress
 from pathlib import Path
 from typing import Any
@@ -13,14 +14,17 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
+from torch.utils.data import DataLoader
+from torch.utils.data import Dataset as MapDataset
 
 from segbench.contract.prediction import Instances, Panoptic, Prediction
 from segbench.contract.view import View
 from segbench.data.dataset import Dataset, ImageRecord, Split
-from segbench.data.loading.loader import image_tensor
+from segbench.data.loading.loader import ignore_signals, image_tensor
 from segbench.errors import SegbenchError
 from segbench.models.saved import Model
 from segbench.models.weights.public import UNKNOWN
+from segbench.prediction.background import Background
 from segbench.prediction.host import on_host
 from segbench.prediction.writer import PredictionWriter
 
@@ -34,8 +38,12 @@ def predict_split(
     view: View,
     out: Path,
     batch_size: int,
+    workers: int = 0,
 ) -> Generator[int, None, None]:
     """Predict a split and write the predictions.
+
+    With `workers`, a thread writes the predictions, except for those of the first `LATENCY_IMAGES`: nothing
+    else runs while these are timed. Files do not depend on it.
 
     Args:
         predictor: predicts B x C x H x W images of one size.
@@ -43,15 +51,23 @@ def predict_split(
         view: classes of the predictor's labels.
         out: folder of the predictions; it appears when all are written.
         batch_size: maximum number of images per call of the predictor.
+        workers: number of processes that read images; 0: this process reads and writes.
 
     Yields:
         Number of images predicted so far.
     """
     with PredictionWriter(out, split, view) as writer:
-        for records, images in batches(split, batch_size):
-            for record, found in zip(records, predictor(images)):
-                writer.add(record, drop_unknown_classes(as_arrays(found), view))
-            yield records[-1].id
+
+        def write(record: ImageRecord, found: Prediction[np.ndarray]) -> None:
+            writer.add(record, drop_unknown_classes(found, view))
+
+        with Background(write) if workers else nullcontext(write) as add:
+            for records, images in batches(split, batch_size, workers):
+                for record, found in zip(records, predictor(images)):
+                    add(record, as_arrays(found))
+                if isinstance(add, Background) and records[-1].id <= LATENCY_IMAGES:
+                    add.wait()
+                yield records[-1].id
 
 
 def check_classes(trained: Model, dataset: Dataset, path: Path) -> None:
@@ -82,12 +98,62 @@ def read_tensor(split: Split, record: ImageRecord) -> Tensor:
     return image_tensor(split.read_image(record))
 
 
-def batches(split: Split, batch_size: int) -> Iterator[tuple[list[ImageRecord], Tensor]]:
-    """Yield batches of images of one size by rising id; the first `LATENCY_IMAGES` come one by one."""
+class _Images(MapDataset[Tensor | SegbenchError]):
+    """Images for loader processes. Errors are items: torch would hide them in a worker's traceback."""
+
+    def __init__(self, split: Split, records: list[ImageRecord]) -> None:
+        self._split, self._records = split, records
+
+    def __len__(self) -> int:
+        return len(self._records)
+
+    def __getitem__(self, index: int) -> Tensor | SegbenchError:
+        try:
+            return read_tensor(self._split, self._records[index]).as_subclass(Tensor)
+        except SegbenchError as error:
+            return error
+
+
+def images_of(split: Split, workers: int) -> Iterator[tuple[ImageRecord, Tensor]]:
+    """Yield the images of a split by rising id; processes read those after the first `LATENCY_IMAGES`.
+
+    Args:
+        split: the images.
+        workers: number of processes, which start after the first images; 0: this process reads.
+
+    Raises:
+        SegbenchError: an image is broken.
+    """
+    alone = [record for record in split if not workers or record.id <= LATENCY_IMAGES]
+    for record in alone:
+        yield record, read_tensor(split, record)
+    rest = split.images[len(alone) :]
+    if not rest:
+        return
+    loader = DataLoader(
+        _Images(split, rest),
+        batch_size=None,
+        num_workers=workers,
+        worker_init_fn=ignore_signals,
+        generator=torch.Generator(),  # else torch draws the workers' seed from the global generator
+    )
+    for record, image in zip(rest, loader):
+        if isinstance(image, SegbenchError):
+            raise image
+        yield record, image
+
+
+def batches(split: Split, batch_size: int, workers: int = 0) -> Iterator[tuple[list[ImageRecord], Tensor]]:
+    """Yield batches of images of one size by rising id; the first `LATENCY_IMAGES` come one by one.
+
+    Args:
+        split: the images.
+        batch_size: maximum number of images of the later batches.
+        workers: see `images_of`.
+    """
     records: list[ImageRecord] = []
     images: list[Tensor] = []
-    for record in split:
-        image = read_tensor(split, record)
+    for record, image in images_of(split, workers):
         limit = 1 if record.id <= LATENCY_IMAGES + 1 else batch_size  # size of the batch before this image
         if images and (len(images) == limit or image.shape != images[0].shape):
             yield records, torch.stack(images)

@@ -8,17 +8,18 @@ from collections.abc import Callable
 
 import torch
 
-from segbench.jobs.cost.devices import Device, Format
-from segbench.training.precision import has_bf16
+from segbench.contract.recipe import NumberFormat
+from segbench.jobs.cost.devices import Device
+from segbench.training.precision import TYPES, has_bf16
 
 SIDE = 1024
 SECONDS = 0.15
 """Time of a measurement."""
 
 
-def matmul_flops(kind: Format) -> float:
+def matmul_flops(kind: NumberFormat) -> float:
     """Return the FLOPS of products of two 1024 x 1024 matrices, on one thread."""
-    a, b = (torch.rand(SIDE, SIDE).to(torch.bfloat16 if kind == "bf16" else torch.float32) for _ in range(2))
+    a, b = (torch.rand(SIDE, SIDE).to(TYPES[kind]) for _ in range(2))
     return 2 * SIDE**3 / _fastest(lambda: a @ b)
 
 
@@ -47,6 +48,6 @@ def _fastest(run: Callable[[], object]) -> float:
 
 def this_processor(name: str) -> Device:
     """Return the device of one core of this processor."""
-    kinds: tuple[Format, ...] = ("fp32", "bf16") if has_bf16(torch.device("cpu")) else ("fp32",)
+    kinds: tuple[NumberFormat, ...] = ("fp32", "bf16") if has_bf16(torch.device("cpu")) else ("fp32",)
     speeds = {kind: matmul_flops(kind) / 1e12 for kind in kinds}
     return Device(name, False, speeds, copied_bytes() / 1e9, None)

@@ -45,6 +45,7 @@ def add_gradients(
     parts: Sequence[Part],
     count: Compute,
     alone: Callable[[], AbstractContextManager[None]] = nullcontext,
+    scale: Callable[[Tensor], Tensor] = lambda loss: loss,
 ) -> dict[str, Tensor]:
     """Add the gradients of all parts of a batch to those of the network.
 
@@ -59,6 +60,7 @@ def add_gradients(
         count: as `compute`, without communication between processes.
         alone: context in which `compute` does not average gradients: they are exchanged with those of the
             last part.
+        scale: multiplies what is differentiated, see `Precision.scaler`.
 
     Returns:
         The losses of the parts of this process, without gradients; summed over the processes, they are those
@@ -73,7 +75,8 @@ def add_gradients(
                 losses = compute(images, targets)
             # DistributedDataParallel averages gradients over the processes; the whole batch needs their sum
             weight = part.share * parallel.size()
-            (torch.stack([loss.float() for loss in losses.values()]).sum() * weight).backward()
+            total = torch.stack([loss.float() for loss in losses.values()]).sum() * weight
+            scale(total).backward()
         for name, loss in losses.items():
             own = loss.detach() * part.share
             sums[name] = sums[name] + own if name in sums else own

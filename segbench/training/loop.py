@@ -50,7 +50,9 @@ from segbench.models.weights.public import (
 )
 from segbench.models.weights.transfer import copy_trained_weights
 from segbench.training import parallel
+from segbench.training.compiling import compile_parts, compiled_step, uncompiled
 from segbench.training.gradients import Compute, add_gradients, parts_of_step
+from segbench.training.kernels import choose_kernels, deterministic_errors, varying_sizes
 from segbench.training.optimizer import build_optimizer, rate_factor, set_rate
 from segbench.training.precision import Precision
 from segbench.training.randomness import random_state, seed_all, set_random_state
@@ -108,16 +110,22 @@ class Training:
         self.iterations = self.recipe.iterations
         self.view = self.dataset.view(spec.task)
         self.precision = Precision.of(self.recipe.precision, device)
-        # Fix the order of sums where torch can; operations without a deterministic form only warn.
-        torch.use_deterministic_algorithms(device.type == "cpu", warn_only=True)
-        torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
+        choose_kernels(
+            device,
+            training=True,
+            one_size=self.recipe.augment.crop_size is not None,
+            deterministic=self.recipe.deterministic,
+        )
         seed_all(spec.seed)
         network = self.precision.place_network(self._first_network(weights))
         if self.recipe.sync_batch_norm:
             network = parallel.synchronised(network, device)
         self.network = network
         self._weight_pixels()
+        if self.recipe.compile:
+            compile_parts(self.network, self.recipe.compile, spec.class_path)
         self.optimizer = build_optimizer(self.network, self.recipe.optimizer)
+        self.scaler = self.precision.scaler()
         self.losses_in_step = parallel.losses_in_step(self.network)  # what is frozen takes no part
         if parallel.rank():
             seed_all(derived_seed(spec.seed, parallel.rank()))  # same initial weights, different dropout
@@ -128,7 +136,7 @@ class Training:
         self.iteration = 0
         self.best: dict[str, Any] | None = None
         self.progress = Progress()
-        train = self.dataset.split("train")
+        train = self.train_split = self.dataset.split("train")
         self.images = (
             images_with_objects(train, self.view) if self.recipe.skip_empty else range(len(train.images))
         )
@@ -150,6 +158,7 @@ class Training:
             "iteration": self.iteration,
             "weights": self.network.state_dict(),
             "optimizer": self.optimizer.state_dict(),
+            "scaler": self.scaler.state_dict(),
             "random": parallel.gathered(random_state(self.precision.device)),
             "best": self.best,
             "average": self.average and self.average.state_dict(),
@@ -165,6 +174,7 @@ class Training:
         """
         self.network.load_state_dict(state["weights"])
         self.optimizer.load_state_dict(state["optimizer"])
+        self.scaler.load_state_dict(state["scaler"])
         set_random_state(state["random"][parallel.rank()], self.precision.device)
         self.iteration = operator.index(state["iteration"])
         self.best = state["best"] and {**state["best"]}
@@ -198,7 +208,7 @@ class Training:
         recipe = self.recipe
         transform = training_transform(recipe.augment, self.info.mean, self.info.std)
         images = Subset(
-            SegmentationDataset(self.dataset.split("train"), self.view, transform, recipe.border_weights),
+            SegmentationDataset(self.train_split, self.view, transform, recipe.border_weights),
             self.images,
         )
         paste = recipe.augment.copy_paste
@@ -221,25 +231,31 @@ class Training:
 
         Returns:
             Row of the history: iteration (from 1), epoch, lr, each loss, their total, gradient norm before
-            clipping, images per second.
+            clipping, images per second. With fp16, the norm is not finite where scaled gradients overflow;
+            the weights then stay, and the scale is halved.
 
         Raises:
-            SegbenchError: a loss or the gradient norm is not finite, or a norm layer gets a single value.
+            SegbenchError: a loss is not finite, the gradient norm is not finite without scaling, or a norm
+                layer gets a single value.
         """
         started = time.monotonic()
         factor = rate_factor(self.recipe.schedule, self.iteration, self.iterations)
         set_rate(self.optimizer, factor)
         self.optimizer.zero_grad(set_to_none=True)
         seed = derived_seed(self.spec.seed, self.iteration)
-        sums = add_gradients(
-            self.network,
-            functools.partial(self._losses, self.losses_in_step),
-            [next(batches) for _ in range(self.recipe.accumulate)],
-            parts_of_step(self.recipe.batch_size, self.recipe.accumulate, seed),
-            functools.partial(self._losses, self.network.losses),
-            functools.partial(parallel.without_exchange, self.losses_in_step),
-        )
+        where = f"training {self.spec.class_path}"
+        with deterministic_errors(where), compiled_step(self.recipe.compile, where):
+            sums = add_gradients(
+                self.network,
+                functools.partial(self._losses, self.losses_in_step),
+                [next(batches) for _ in range(self.recipe.accumulate)],
+                parts_of_step(self.recipe.batch_size, self.recipe.accumulate, seed),
+                functools.partial(self._losses, self.network.losses),
+                functools.partial(parallel.without_exchange, self.losses_in_step),
+                self.scaler.scale,
+            )
         parallel.average_statistics(self.network)
+        self.scaler.unscale_(self.optimizer)
         norm = torch.nn.utils.clip_grad_norm_(
             [p for group in self.optimizer.param_groups for p in group["params"]],
             self.recipe.clip_norm or math.inf,
@@ -247,9 +263,11 @@ class Training:
         totals = parallel.summed(torch.stack([*sums.values()]))
         *values, grad_norm = torch.stack([*totals, norm.float()]).tolist()  # one transfer from the device
         named = {f"loss_{name}": value for name, value in zip(sums, values)}
-        self._check_finite(named | {"gradient norm": grad_norm})
-        self.optimizer.step()
-        if self.average:
+        skips = self._skips(grad_norm)
+        self._check_finite(named if skips else named | {"gradient norm": grad_norm})
+        self.scaler.step(self.optimizer)
+        self.scaler.update()
+        if self.average and not skips:
             self.average.update_parameters(self.network)
         self.iteration += 1
         return {
@@ -277,6 +295,18 @@ class Training:
                 where=f"training {self.spec.class_path}",
                 remedy="set recipe.batch_size to 2 x accumulate x gpus or more, or a larger augment.crop",
             ) from error
+
+    def _skips(self, grad_norm: float) -> bool:
+        """Return whether the scaler skips this step: gradients overflow, and a lower scale may help."""
+        if math.isfinite(grad_norm) or not self.scaler.is_enabled():
+            return False
+        scale = self.scaler.get_scale()
+        if scale > 1:
+            where = f"iteration {self.iteration + 1} of {self.iterations}"
+            log.info(
+                "%s: gradients overflow fp16 at the scale %g; skipped, and the scale halved", where, scale
+            )
+        return scale > 1
 
     def _check_finite(self, values: dict[str, float]) -> None:
         bad = {name: value for name, value in values.items() if not math.isfinite(value)}
@@ -313,6 +343,7 @@ class Training:
         return self.validation is not None and every is not None and (last or self.iteration % every == 0)
 
     @torch.no_grad()
+    @varying_sizes()
     def validate(
         self,
         stopped: Callable[[], bool],
@@ -343,7 +374,8 @@ class Training:
                 break
             batch = collate([self.validation[i]])
             assert isinstance(batch, tuple)
-            losses = self._losses(self.network.losses, *batch)
+            with uncompiled(self.recipe.compile):
+                losses = self._losses(self.network.losses, *batch)
             loss = functools.reduce(operator.add, (one.float() for one in losses.values()))
             total += loss  # read once, at the end: each reading waits for the device
         stop = parallel.any_of(stopped())[0]

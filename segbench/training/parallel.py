@@ -59,6 +59,14 @@ def gathered(value: Any) -> list[Any]:
     return values
 
 
+def from_first(value: Any) -> Any:
+    """Return the value of process 0 in all processes."""
+    values = [value]
+    if dist.is_initialized():
+        dist.broadcast_object_list(values)
+    return values[0]
+
+
 def barrier() -> None:
     """Wait for all processes."""
     any_of(False)

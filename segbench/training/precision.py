@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -12,11 +12,18 @@ import torch
 from torch import Tensor, nn
 
 from segbench.contract.prediction import Target
+from segbench.contract.recipe import NumberFormat
 from segbench.errors import DeviceOutOfMemory, OutOfMemory, SegbenchError
 from segbench.models.layers.transfer import upload
 from segbench.models.network import Network
 
 log = logging.getLogger(__name__)
+
+TYPES: dict[NumberFormat, torch.dtype] = {
+    "fp32": torch.float32,
+    "bf16": torch.bfloat16,
+    "fp16": torch.float16,
+}
 
 
 def pick_device(name: str) -> torch.device:
@@ -51,36 +58,51 @@ def has_bf16(device: torch.device) -> bool:
     return torch.cpu._is_amx_tile_supported() or torch.cpu._is_avx512_bf16_supported()
 
 
+def has_fp16(device: torch.device) -> bool:
+    """Return whether a device has tensor cores for fp16 (GPUs since Volta)."""
+    if device.type != "cuda" or torch.cuda.get_device_capability(device) < (7, 0):
+        return False
+    return "GTX 16" not in torch.cuda.get_device_name(device)  # Turing without tensor cores
+
+
 @dataclass(frozen=True)
 class Precision:
-    """The number format of a network on a device: bf16 autocast with channels_last, or fp32."""
+    """The number format of a network on a device: bf16 or fp16 autocast with channels_last, or fp32."""
 
     device: torch.device
-    bf16: bool
+    name: NumberFormat
 
     @classmethod
     def of(cls, name: str, device: torch.device) -> Precision:
-        """Build from `Recipe.precision` (auto, bf16 or fp32); auto is bf16 where the hardware has it."""
-        if name == "bf16" and not has_bf16(device):
-            log.warning("bf16 is requested, but emulated on this device, and therefore slow")
-        return cls(device, name == "bf16" or (name == "auto" and has_bf16(device)))
-
-    @property
-    def name(self) -> str:
-        return "bf16" if self.bf16 else "fp32"
+        """Build from `Recipe.precision`; auto is the first of bf16, fp16 and fp32 that the hardware has."""
+        has: dict[NumberFormat, Callable[[torch.device], bool]] = {"bf16": has_bf16, "fp16": has_fp16}
+        chosen: NumberFormat = "fp32"
+        for low, known in has.items():
+            if name == low:
+                chosen = low
+                if not known(device):
+                    log.warning("%s is requested, but emulated on this device, and therefore slow", low)
+            elif name == "auto" and chosen == "fp32" and known(device):
+                chosen = low
+        return cls(device, chosen)
 
     @property
     def memory_format(self) -> torch.memory_format:
-        return torch.channels_last if self.bf16 else torch.contiguous_format
+        return torch.contiguous_format if self.name == "fp32" else torch.channels_last
 
     def autocast(self) -> torch.autocast:
         """Return the context in which the network computes."""
-        return torch.autocast(self.device.type, torch.bfloat16, enabled=self.bf16)
+        low = self.name != "fp32"
+        return torch.autocast(self.device.type, TYPES[self.name] if low else torch.bfloat16, enabled=low)
+
+    def scaler(self) -> torch.amp.GradScaler:
+        """Return the scaler of the loss. It is active for fp16 only, whose smallest number is 6e-8."""
+        return torch.amp.GradScaler(self.device.type, enabled=self.name == "fp16")
 
     def place_network(self, network: Network) -> Network:
         """Move a network to the device and into the memory format."""
         network = network.to(self.device).to(memory_format=self.memory_format)
-        if self.bf16 and self.device.type == "cpu":
+        if self.name == "bf16" and self.device.type == "cpu":
             for module in network.modules():
                 if is_depthwise(module):
                     differentiate_in_fp32(module)

@@ -282,3 +282,22 @@ def test_averages_need_a_map_of_logits(registry: Path) -> None:
     ]
     inference |= {"scales": [1.0], "flip": False, "overlap": 0.5, "blend": "uniform"}
     resolve(raw, registry)
+
+
+def test_networks_without_a_backbone_are_not_compiled(registry: Path) -> None:
+    known = {
+        "unet": "segbench.models.unet:UNet",
+        "mask_rcnn": "segbench.models.mask_rcnn:MaskRCNN",
+        "plain": "tiny_networks:Plain",
+    }
+    for name, path in known.items():
+        entry = model(["semantic", "instance"], **{"class": path})
+        (registry / "models" / f"{name}.yaml").write_text(yaml.safe_dump(entry))
+    raw = config(models=[*known], datasets=["vessels"], overrides=[{"recipe": {"compile": "default"}}])
+    with pytest.raises(SegbenchError) as caught:
+        resolve(raw, registry)
+    lines = [line.strip(" -") for line in str(caught.value).splitlines() if "compile" in line]
+    assert lines == [
+        "recipe of plain on vessels: compile: plain cannot be compiled: it has no option `backbone`; "
+        "set compile to null for it"
+    ]

@@ -104,7 +104,8 @@ models.layers.backbones models.layers.dilation models.layers.swin models.layers.
 models.layers.weight_decay
 models.losses.binary models.losses.semantic models.whole_batch
 models.network models.saved models.weights.public models.weights.transfer
-training.gradients training.loop training.optimizer training.parallel training.precision training.randomness
+training.compiling training.gradients training.kernels training.loop training.optimizer training.parallel
+training.precision training.randomness
 """
 UNET = "models.unet models.layers.branches"
 MASK2FORMER = """

@@ -80,7 +80,7 @@ def test_unknown_losses_are_refused(activation, name):
 def test_windows_of_a_sigmoid_network():
     network = nn.Module.eval(sigmoid(ONE))
     model = Model(network, None, "", "toy", [0.5], [1.0], levels=None)
-    predictor = Predictor(model, Inference(window=(8, 8)), Precision(torch.device("cpu"), bf16=False))
+    predictor = Predictor(model, Inference(window=(8, 8)), Precision(torch.device("cpu"), "fp32"))
     images = torch.zeros(1, 1, 12, 20)
     images[..., 3:7, 5:15] = 1.0
     assert torch.equal(predictor(images)[0].semantic, (images[0, 0] > 0.5).long())

@@ -20,7 +20,7 @@ from segbench.prediction.inference import Predictor
 from segbench.prediction.windows import input_size, window_spans, window_weights
 from segbench.training.precision import Precision
 
-CPU = Precision(torch.device("cpu"), bf16=False)
+CPU = Precision(torch.device("cpu"), "fp32")
 VIEW = View("semantic", tuple(Category(id=i, name=str(i), isthing=False, color=(i, i, i)) for i in (1, 2, 3)))
 
 

@@ -1,6 +1,9 @@
 from __future__ import annotations
 
+import errno
 import json
+import shutil
+import threading
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -108,6 +111,72 @@ def test_batches_change_nothing(model: Path, shapes: Path, tmp_path: Path, monke
     assert all((one[name] == many[name]).all() for name in one)
 
 
+def files(folder: Path) -> dict[str, bytes]:
+    return {str(p.relative_to(folder)): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()}
+
+
+@pytest.fixture
+def one_by_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Only the first image is read and written while nothing else runs."""
+    for place in (core, module):
+        monkeypatch.setattr(place, "LATENCY_IMAGES", 1)
+
+
+@pytest.mark.parametrize("batch_size", [1, 4])
+def test_processes_and_a_thread_change_no_file(
+    run, shapes: Path, tmp_path: Path, one_by_one: None, batch_size: int
+) -> None:
+    run("cell", make_spec("Everything", task="panoptic"))
+    writers = set()
+    known = core.PredictionWriter.add
+
+    def add(self: Any, *arguments: Any) -> None:
+        writers.add(threading.get_ident())
+        known(self, *arguments)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(core.PredictionWriter, "add", add)
+        for workers in (0, 2):
+            out = tmp_path / str(workers) / "predictions"
+            how = Inference(batch_size=batch_size)
+            predict(shapes, tmp_path / "cell" / "model.pt", out, inference=how, threads=1, workers=workers)
+            assert (threading.get_ident() in writers) == (workers == 0)
+            writers.clear()
+    assert files(tmp_path / "0" / "predictions") == files(tmp_path / "2" / "predictions")
+    alone, together = (
+        json.loads((tmp_path / name / "efficiency.json").read_text())["latency_images"] for name in "02"
+    )
+    assert together == 1 and alone == (5 if batch_size == 1 else 3)
+
+
+def test_an_image_that_a_process_cannot_read_is_named(
+    model: Path, shapes: Path, tmp_path: Path, one_by_one: None
+) -> None:
+    root = shutil.copytree(shapes, tmp_path / "broken")
+    path = Dataset(root).split("test").images[3].path
+    path.write_bytes(path.read_bytes()[:60])
+    with pytest.raises(SegbenchError, match=path.name):
+        predict(root, model, model.parent / "predictions", threads=1, workers=1)
+    assert not (model.parent / "predictions").exists()
+
+
+def test_an_error_of_the_thread_that_writes_leaves_nothing(
+    model: Path, shapes: Path, one_by_one: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = sorted(model.parent.iterdir())
+    known = core.PredictionWriter.add
+
+    def add(self: Any, record: Any, found: Any) -> None:
+        if record.id == 3:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        known(self, record, found)
+
+    monkeypatch.setattr(core.PredictionWriter, "add", add)
+    with pytest.raises(OSError, match="No space left on device"):
+        predict(shapes, model, model.parent / "predictions", threads=1, workers=1)
+    assert sorted(model.parent.iterdir()) == before
+
+
 def test_every_part_is_written(run, shapes: Path, tmp_path: Path) -> None:
     run("cell", make_spec("Everything", task="panoptic"))
     out = tmp_path / "cell" / "predictions"
@@ -121,8 +190,6 @@ def test_every_part_is_written(run, shapes: Path, tmp_path: Path) -> None:
 
 
 def test_another_class_list_is_refused(model: Path, shapes: Path, tmp_path: Path) -> None:
-    import shutil
-
     root = shutil.copytree(shapes, tmp_path / "other")
     info: dict[str, Any] = json.loads((root / "dataset.json").read_text())
     info["categories"][2]["name"], info["name"] = "crate", "crates"

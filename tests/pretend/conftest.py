@@ -25,6 +25,6 @@ def device(monkeypatch: pytest.MonkeyPatch) -> torch.device:
         pytest.skip(f"torch {torch.__version__} has no hook for devices in Python")
     pretend_accelerator.register()
     monkeypatch.setattr(torch, "Generator", pretend_accelerator.Generator)
-    for name in ("pin_memory", "is_pinned"):
+    for name in ("pin_memory", "is_pinned", "record_stream"):
         monkeypatch.setattr(torch.Tensor, name, getattr(pretend_accelerator, name))
     return torch.device(pretend_accelerator.NAME, 0)

@@ -40,7 +40,7 @@ WAYS: dict[str, dict[str, Any]] = {
 def predictor(device: torch.device, how: dict[str, Any], network: Any = Plain, view: Any = VIEW) -> Predictor:
     torch.manual_seed(0)
     model = Model(network(view, 3).eval(), None, "", "toy", [0.5] * 3, [0.25] * 3, levels=None)
-    return Predictor(model, Inference(**how), Precision(device, bf16=False))
+    return Predictor(model, Inference(**how), Precision(device, "fp32"))
 
 
 @pytest.fixture

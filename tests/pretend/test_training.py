@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from contextlib import contextmanager
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from torch import Tensor
 from segbench.models.saved import load_model
 from segbench.training.loop import Training
 from segbench.training.runner import train as runner
+from segbench.training.runner.ahead import copied_ahead
 from segbench.training.runner.checkpoint import load_checkpoint, save_checkpoint
 
 CPU = torch.device("cpu")
@@ -72,10 +74,15 @@ def test_waits_of_a_step_and_of_a_validation(shapes, device, name, in_step):
     assert [wait.why for wait in waits] == ["item", *kept], Counter(map(str, waits))
 
 
-def test_bf16(shapes, device):
-    spec = make_spec("Normalised", precision="bf16")
-    training = Training(shapes, spec, None, device)
-    row = training.step(training.batches(0))
+@pytest.mark.parametrize("precision", ["bf16", "fp16"])
+def test_autocast(shapes, device, precision):
+    training = Training(shapes, make_spec("Normalised", precision=precision), None, device)
+    batches = training.batches(0)
+    training.train_mode()
+    training.step(batches)  # makes the scale on the device
+    with counted() as waits:
+        row = training.step(batches)
+    assert len(waits) == 1, Counter(map(str, waits))
     assert training.network.backbone[0].weight.is_contiguous(memory_format=torch.channels_last)
     assert 0 < row["total"] < 5 and row["grad_norm"] > 0
 
@@ -94,6 +101,28 @@ def test_a_checkpoint_goes_on_on_either_device(shapes, device, tmp_path, there, 
     assert again.iteration == 6
     assert close(again.network.state_dict(), whole.network.state_dict())
     assert close(again.weights, whole.weights)
+
+
+def test_batches_that_are_copied_ahead_train_the_same(shapes, device):
+    expected = trained(shapes, device, 4, **RECIPES["sgd, accumulated"])
+    training = Training(
+        shapes, make_spec("Normalised", precision="fp32", **RECIPES["sgd, accumulated"]), None, device
+    )
+    training.train_mode()
+    with copied_ahead(training.batches(0), device, workers=1) as batches:
+        first = [next(batches) for _ in range(2)]
+        assert all(
+            isinstance(images, OnDevice) and isinstance(target["semantic"], OnDevice)
+            for images, targets in first
+            for target in targets
+        )
+        stream = chain(first, batches)
+        training.step(stream)
+        with counted() as waits:
+            for _ in range(3):
+                training.step(stream)
+    assert [wait.why for wait in waits] == ["copy to the host"] * 3
+    assert close(training.network.state_dict(), expected.network.state_dict())
 
 
 def test_the_train_step_from_files_to_a_model(shapes, device, tmp_path, monkeypatch):

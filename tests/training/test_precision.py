@@ -56,6 +56,38 @@ def test_auto_takes_bf16_where_there_are_units_for_it():
     assert Precision.of("auto", CPU).name == ("bf16" if has_bf16(CPU) else "fp32")
 
 
+@pytest.mark.parametrize(
+    ("gpu", "capability", "bf16", "expected"),
+    [
+        ("NVIDIA A100-SXM4-40GB", (8, 0), True, "bf16"),
+        ("Tesla V100-SXM2-16GB", (7, 0), False, "fp16"),
+        ("NVIDIA GeForce RTX 2080 Ti", (7, 5), False, "fp16"),
+        ("NVIDIA GeForce GTX 1660", (7, 5), False, "fp32"),
+        ("Tesla P100-PCIE-16GB", (6, 0), False, "fp32"),
+    ],
+)
+def test_auto_on_a_gpu_takes_what_it_has_units_for(monkeypatch, gpu, capability, bf16, expected):
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda device: gpu)
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: capability)
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation: bf16)
+    device = torch.device("cuda")
+    assert Precision.of("auto", device).name == expected
+    for name in ("fp32", "bf16", "fp16"):
+        assert Precision.of(name, device).name == name
+
+
+def test_formats_that_a_device_emulates_are_warned_of(caplog):
+    precision = Precision.of("fp16", CPU)
+    assert "fp16 is requested, but emulated on this device" in caplog.text
+    assert precision.memory_format == torch.channels_last
+    with precision.autocast():
+        assert (torch.ones(2, 2) @ torch.ones(2, 2)).dtype == torch.float16
+    caplog.clear()
+    with Precision.of("fp32", CPU).autocast():
+        assert (torch.ones(2, 2) @ torch.ones(2, 2)).dtype == torch.float32
+    assert not caplog.text
+
+
 def test_an_unknown_device_is_named():
     with pytest.raises(SegbenchError, match="unknown device 'tpuu'"):
         pick_device("tpuu")

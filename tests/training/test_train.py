@@ -124,6 +124,18 @@ def test_clipping_bounds_the_step(shapes: Path, tmp_path: Path) -> None:
     assert row["grad_norm"] > 1e-3 and moved.item() == pytest.approx(1e-3, rel=1e-2)
 
 
+@pytest.mark.parametrize("gpus", [1, 2])
+def test_images_kept_in_memory_end_in_the_same_weights(
+    run, tmp_path: Path, caplog: pytest.LogCaptureFixture, gpus: int
+) -> None:
+    caplog.set_level(logging.INFO)
+    spec = make_spec("Normalised", iterations=4, gpus=gpus)
+    plain, kept = (run(name, spec, cache=name) for name in ("none", "ram"))
+    assert caplog.text.count("cache: ram keeps 12 images of train decoded, in ") == 1
+    assert kept["weights_digest"] == plain["weights_digest"]
+    assert {p.name for p in (tmp_path / "ram").iterdir()} == {p.name for p in (tmp_path / "none").iterdir()}
+
+
 def test_frozen_backbone_does_not_move(run, shapes: Path, tmp_path: Path) -> None:
     spec = make_spec("Normalised", optimizer={"lr": 0.1, "backbone_lr_factor": 0})
     start = Training(shapes, spec, None, CPU).network.state_dict()

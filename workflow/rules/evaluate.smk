@@ -21,7 +21,9 @@ rule score:
         gpu=gpus_to_score,
         mem_mb=demand.memory,
         runtime=minutes_to_score,
+        cpus_per_task=lambda w, threads: threads + CONFIG.workers,
         device=CONFIG.device,
+        workers=CONFIG.workers,
     params:
         data=lambda w, input: os.path.dirname(input.data),
         out=lambda w, output: os.path.dirname(output[0]),
@@ -33,7 +35,7 @@ rule score:
     shell:
         "segbench predict --data {params.data:q} --out {params.out:q}/predictions --model {input.model:q}"
         " --inference {params.inference:q} {params.split:q} --code {params.code:q}"
-        " --threads {threads} --device {resources.device:q} --log {log.predict:q}"
+        " --threads {threads} --workers {resources.workers:q} --device {resources.device:q} --log {log.predict:q}"
         " && segbench evaluate --data {params.data:q} --predictions {params.out:q}/predictions --out {params.out:q}"
         " --options {params.options:q} --threads {threads} --log {log.evaluate:q}"
 

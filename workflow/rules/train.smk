@@ -23,6 +23,7 @@ rule train:
         workers=CONFIG.workers,
         checkpoint_minutes=str(CONFIG.checkpoint_minutes),
         inference=inference_in_training,
+        cache=CONFIG.cache,
         events="--tensorboard" if CONFIG.tensorboard else "--no-tensorboard",
     params:
         data=lambda w, input: Path(input.data).parent,
@@ -39,4 +40,4 @@ rule train:
         "segbench train --data {params.data:q} --out {params.out:q} --spec {params.spec:q} {params.weights:q}"
         " --threads {threads:q} --workers {resources.workers:q} --device {resources.device:q}"
         " --checkpoint-minutes {resources.checkpoint_minutes:q} --inference {resources.inference:q}"
-        " {resources.events} --log {log:q}"
+        " --cache {resources.cache:q} {resources.events} --log {log:q}"

@@ -6,6 +6,7 @@ decoding a photograph. Arrow's interface gives access to Pillow's memory instead
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -27,6 +28,8 @@ def read_pixels(split: Split, record: ImageRecord) -> Tensor:
         C x H x W uint8, or float32 in 0..1 if the dataset has `levels`. The channels of a pixel may lie side
         by side in memory, and writing to the tensor is not allowed.
     """
+    if split.kept is not None and (kept := split.kept.get(record.path)) is not None:
+        return torch.from_dlpack(kept)
     info = split.dataset.info
     found = None if info.levels is not None else _decoded(record.path)
     if found is None or found.shape[2] not in (1, info.channels) or info.channels not in _MODES.values():
@@ -35,14 +38,18 @@ def read_pixels(split: Split, record: ImageRecord) -> Tensor:
     return image.expand(info.channels, -1, -1)
 
 
-def read_labels(path: Path) -> np.ndarray:
-    """Read an H x W map of unsigned integers, see `read_label_map`."""
+def read_labels(path: Path, kept: Mapping[Path, np.ndarray] | None = None) -> np.ndarray:
+    """Read an H x W map of unsigned integers, see `read_label_map`; what is `kept` is not read again."""
+    if kept is not None and path in kept:
+        return kept[path]
     found = _decoded(path, "L")
     return read_label_map(path) if found is None else found[:, :, 0]
 
 
-def read_colours(path: Path) -> np.ndarray:
-    """Read an H x W x 3 uint8 image, such as a map of panoptic segments."""
+def read_colours(path: Path, kept: Mapping[Path, np.ndarray] | None = None) -> np.ndarray:
+    """Read an H x W x 3 uint8 image, such as a map of panoptic segments; what is `kept` is not read again."""
+    if kept is not None and path in kept:
+        return kept[path]
     found = _decoded(path, "RGB")
     return np.asarray(open_image(path).convert("RGB")) if found is None else found
 

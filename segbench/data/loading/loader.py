@@ -194,7 +194,7 @@ def training_batches(
         num_workers=workers,
         collate_fn=collate,
         pin_memory=pin_memory,
-        worker_init_fn=_ignore_signals,
+        worker_init_fn=ignore_signals,
         generator=torch.Generator(),  # else torch draws the workers' seed from the global generator
     )
     for batch in loader:
@@ -203,8 +203,8 @@ def training_batches(
         yield batch
 
 
-def _ignore_signals(_: int) -> None:
-    """Ignore signals, which schedulers send to all processes of a job: the training ends its loaders."""
+def ignore_signals(_: int) -> None:
+    """Ignore signals, which schedulers send to all processes of a job: the main process ends its loaders."""
     for name in (signal.SIGTERM, signal.SIGUSR1, signal.SIGINT):
         signal.signal(name, signal.SIG_IGN)
 

@@ -63,7 +63,7 @@ class SemanticReader:
     def __call__(self, record: ImageRecord, grid: Grid | None = None) -> Layers:
         """Return the layer at the pixels of a grid, or of the whole image."""
         path = self._split.semantic_path(record.stem)
-        values = read_labels(path)
+        values = read_labels(path, self._split.kept)
         values = values if grid is None else grid.of(values, record)
         numbers = self._numbers.take(values, mode="clip")  # what is larger than void becomes void
         unknown = (numbers < 0) | (values >= len(self._numbers))
@@ -84,7 +84,8 @@ class InstanceReader:
         self._annotations = AnnotationIndex(split.instances_json)
 
     def __call__(self, record: ImageRecord, grid: Grid) -> Layers:
-        known = grid.of(read_labels(self._split.semantic_path(record.stem)), record)
+        values = read_labels(self._split.semantic_path(record.stem), self._split.kept)
+        known = grid.of(values, record)
         known = known != self._split.dataset.info.void
         objects = [one for one in self._annotations[record.id] if not one["iscrowd"]]
         masks = [to_rle(one["segmentation"], *grid.size) for one in objects]
@@ -102,7 +103,8 @@ class PanopticReader:
         self._things = frozenset(view.thing_indices)
 
     def __call__(self, record: ImageRecord, grid: Grid) -> Layers:
-        colours = read_colours(self._split.panoptic_folder / f"{record.stem}.png")
+        path = self._split.panoptic_folder / f"{record.stem}.png"
+        colours = read_colours(path, self._split.kept)
         ids = rgb_to_id(grid.of(colours, record))
         number_of: dict[tuple[int, int], int] = {}  # one segment per thing, one per stuff class
         known, numbers = [0], [0]

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from dataclasses import dataclass
-from typing import Literal
 
+from segbench.contract.recipe import NumberFormat
 from segbench.errors import SegbenchError, nearest
-
-Format = Literal["fp32", "bf16"]
 
 
 @dataclass(frozen=True)
@@ -22,23 +20,25 @@ class Accelerator:
     fp32: float
     """Largest TFLOPS in fp32, without TF32."""
     bf16: float | None
-    """Largest TFLOPS in bf16 with sums in fp32, without sparsity; None: emulated, so trainings use fp32."""
+    """Largest TFLOPS in bf16 with sums in fp32, without sparsity; None: emulated."""
     bandwidth: float
     """GB/s of its memory; of the smaller one where there are two."""
     watts: float
     """Power of the whole card: the TDP of its data sheet."""
     source: str
     """Where the numbers stand."""
+    fp16: float | None = None
+    """As `bf16`, of the tensor cores of a GPU without bf16. With bf16, fp16 is as fast."""
 
 
 _SHEET = "NVIDIA data sheet"
 _PAPER = "NVIDIA architecture whitepaper"
 ACCELERATORS = (
     Accelerator("P100", r"P100", 10.6, None, 732, 300, f"{_SHEET}, Tesla P100 SXM2"),
-    Accelerator("V100 PCIe", r"V100-PCIE", 14.0, None, 900, 250, f"{_SHEET}, V100"),
-    Accelerator("V100", r"V100", 15.7, None, 900, 300, f"{_SHEET}, V100 SXM2"),
-    Accelerator("T4", r"\bT4\b", 8.1, None, 320, 70, f"{_SHEET}, T4"),
-    Accelerator("RTX 2080 Ti", r"2080 Ti", 13.4, None, 616, 250, f"{_PAPER}, Turing"),
+    Accelerator("V100 PCIe", r"V100-PCIE", 14.0, None, 900, 250, f"{_SHEET}, V100", 112),
+    Accelerator("V100", r"V100", 15.7, None, 900, 300, f"{_SHEET}, V100 SXM2", 125),
+    Accelerator("T4", r"\bT4\b", 8.1, None, 320, 70, f"{_SHEET}, T4", 65),
+    Accelerator("RTX 2080 Ti", r"2080 Ti", 13.4, None, 616, 250, f"{_PAPER}, Turing", 53.8),
     Accelerator("A100 PCIe", r"A100.*PCIE", 19.5, 312, 1555, 300, f"{_SHEET}, A100 80GB PCIe"),
     Accelerator("A100", r"A100", 19.5, 312, 1555, 400, f"{_SHEET}, A100 SXM"),
     Accelerator("A30", r"\bA30\b", 10.3, 165, 933, 165, f"{_SHEET}, A30"),
@@ -59,7 +59,7 @@ ACCELERATORS = (
     Accelerator("RTX 5090", r"RTX 5090", 104.8, 209.5, 1792, 575, f"{_PAPER}, RTX Blackwell"),
 )
 """The first whose pattern is found in a name counts."""
-SHARE: Mapping[Format, float] = {"fp32": 0.5, "bf16": 0.3}
+SHARE: Mapping[NumberFormat, float] = {"fp32": 0.5, "bf16": 0.3, "fp16": 0.3}
 """Share of a GPU's largest speed that the operations of a training are assumed to reach, without a probe."""
 PASSES = 4
 """Times that what a forward pass keeps is assumed to go through a GPU's memory in a step."""
@@ -75,17 +75,12 @@ class Device:
     kind: str
     """Name that the driver or the processor gives."""
     gpu: bool
-    tflops: Mapping[Format, float]
+    tflops: Mapping[NumberFormat, float]
     """Largest TFLOPS of the device: of its data sheet, or measured for one processor core."""
     bandwidth: float
     """GB/s of its memory: of its data sheet, or of a copy by one processor core."""
     watts: float | None
     """None: not in the table."""
-
-    @property
-    def bf16(self) -> bool:
-        """Whether `precision: auto` is bf16 on it."""
-        return "bf16" in self.tflops
 
     def seconds(self, flops: float, kept: float, precision: str, threads: int) -> float:
         """Estimate the time of operations of a training, and of the memory that they go through.
@@ -96,18 +91,19 @@ class Device:
             precision: `Recipe.precision`.
             threads: processor cores of a training without a GPU.
         """
-        chosen = number_format(precision, self.bf16)
-        peak = self.tflops.get(chosen) or self.tflops["fp32"] * 0.5  # bf16 is emulated here, and slow
+        chosen = number_format(precision, self.tflops)
+        peak = self.tflops.get(chosen) or self.tflops["fp32"] * 0.5  # emulated here, and slow
         if not self.gpu:
             computing = flops / (peak * 1e12 * PROCESSOR_SHARE)
             return (computing + kept * PROCESSOR_PASSES / (self.bandwidth * 1e9)) / threads
-        moved = kept * PASSES * (0.5 if chosen == "bf16" else 1.0)
+        moved = kept * PASSES * (1.0 if chosen == "fp32" else 0.5)
         return flops / (peak * 1e12 * SHARE[chosen]) + moved / (self.bandwidth * 1e9)
 
 
-def number_format(precision: str, has_bf16: bool) -> Format:
-    """Return the number format of `Recipe.precision` on a device."""
-    return "bf16" if precision == "bf16" or (precision == "auto" and has_bf16) else "fp32"
+def number_format(precision: str, known: Container[NumberFormat]) -> NumberFormat:
+    """Return the number format of `Recipe.precision` on a device with units for the `known` ones."""
+    low: tuple[NumberFormat, ...] = ("bf16", "fp16")
+    return next((one for one in low if precision == one or (precision == "auto" and one in known)), "fp32")
 
 
 def accelerator(reported: str) -> Accelerator | None:
@@ -135,9 +131,11 @@ def gpu(reported: str, known: Accelerator | None = None) -> Device:
             where="--on",
             remedy="name one of these, or run `segbench probe` on the device",
         )
-    speeds: dict[Format, float] = {"fp32": entry.fp32}
+    speeds: dict[NumberFormat, float] = {"fp32": entry.fp32}
     if entry.bf16:
         speeds["bf16"] = entry.bf16
+    if fp16 := entry.fp16 or entry.bf16:
+        speeds["fp16"] = fp16
     return Device(reported, True, speeds, entry.bandwidth, entry.watts)
 
 

@@ -63,9 +63,12 @@ def cross_entropy(
     """
     if divisor is None:
         divisor = total((truth != IGNORE).sum()).clamp(min=1)
+    # on CUDA, the loss of maps is summed in a varying order
+    sums = weight is None and not (logits.is_cuda and torch.are_deterministic_algorithms_enabled())
+    how = "sum" if sums else "none"
+    losses = F.cross_entropy(logits.float(), truth, ignore_index=IGNORE, reduction=how)
     if weight is None:
-        return divided(F.cross_entropy(logits.float(), truth, ignore_index=IGNORE, reduction="sum"), divisor)
-    losses = F.cross_entropy(logits.float(), truth, ignore_index=IGNORE, reduction="none")
+        return divided(losses.sum(), divisor)
     return divided((losses * weight).sum(), divisor)
 
 

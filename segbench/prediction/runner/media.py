@@ -31,6 +31,7 @@ from segbench.prediction.runner.products.table import Table
 from segbench.prediction.runner.progress import FileProgress
 from segbench.prediction.runner.sources import Source, find_sources
 from segbench.prediction.runner.video import read_video
+from segbench.training.kernels import choose_kernels, deterministic_errors
 from segbench.training.precision import Precision, memory_errors, pick_device
 
 log = logging.getLogger(__name__)
@@ -91,6 +92,7 @@ def predict_files(
         raise Unsuitable(
             "predicts classes that overlap; panoptic segments do not", where=model, remedy="ask for masks"
         )
+    choose_kernels(where, training=False, deterministic=trained.spec.recipe.deterministic)
     precision = Precision.of(trained.spec.recipe.precision, where)
     inference = trained.spec.recipe.inference
     predictor = Predictor(trained, inference, precision)
@@ -203,7 +205,8 @@ class _Run:
         images = torch.stack([image_tensor(frame.pixels) for frame in batch])
         path = batch[0].source.path
         try:
-            with memory_errors(f"predicting {path}", "use smaller images, or --batch 1"):
+            name, remedy = f"predicting {path}", "use smaller images, or --batch 1"
+            with memory_errors(name, remedy), deterministic_errors(name):
                 return [(frame, on_host(found)) for frame, found in zip(batch, self._predictor(images))]
         except OutOfMemory:
             if len(batch) == 1:

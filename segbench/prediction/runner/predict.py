@@ -14,7 +14,8 @@ from segbench.files import write_json
 from segbench.models.saved import load_model
 from segbench.prediction.efficiency import Stopwatch
 from segbench.prediction.inference import Predictor
-from segbench.prediction.predict import check_classes, predict_split, read_tensor
+from segbench.prediction.predict import LATENCY_IMAGES, check_classes, predict_split, read_tensor
+from segbench.training.kernels import choose_kernels, deterministic_errors
 from segbench.training.precision import Precision, memory_errors
 from segbench.training.runner.checkpoint import remove_checkpoint
 from segbench.training.runner.lease import leased
@@ -32,11 +33,14 @@ def predict(
     inference: Inference | None = None,
     split: str = "",
     threads: int | None = None,
+    workers: int = 0,
     device: str = "auto",
 ) -> None:
     """Predict a split, and write `efficiency.json` next to the predictions.
 
-    Latency is measured on single images after a warm-up, without reading and writing files.
+    Latency is measured on single images after a warm-up, without reading and writing files: on all that are
+    predicted one by one, or on the first `LATENCY_IMAGES` if others are read and written meanwhile
+    (`workers`).
 
     Args:
         dataset_root: folder of the converted dataset.
@@ -45,6 +49,8 @@ def predict(
         inference: how images are resized and batched; None: as in the recipe of the training.
         split: name of the split; "": the evaluation split.
         threads: processor threads; None: as torch decides.
+        workers: number of processes that read images, while a thread writes predictions; it does not change
+            them. 0: reading, predicting and writing take turns.
         device: auto, cpu, cuda or cuda:<n>.
 
     Raises:
@@ -54,7 +60,7 @@ def predict(
     if threads:
         torch.set_num_threads(threads)
     with leased(device) as (where,):
-        _predict(dataset_root, model, out, inference, split, where)
+        _predict(dataset_root, model, out, inference, split, workers, where)
 
 
 def _predict(
@@ -63,6 +69,7 @@ def _predict(
     out: Path,
     inference: Inference | None,
     split_name: str,
+    workers: int,
     where: torch.device,
 ) -> None:
     if where.type == "cuda":
@@ -72,14 +79,15 @@ def _predict(
     split = dataset.split(split_name or dataset.info.evaluation_split)
     check_classes(trained, dataset, model)
     feeding = trained.spec.recipe.inference.stated_over(inference)
+    choose_kernels(where, training=False, deterministic=trained.spec.recipe.deterministic)
     precision = Precision.of(trained.spec.recipe.precision, where)
-    stopwatch = Stopwatch(Predictor(trained, feeding, precision), where)
+    predictor = Predictor(trained, feeding, precision)
+    stopwatch = Stopwatch(predictor, where, LATENCY_IMAGES if workers else None)
     started = logged = time.monotonic()
-    with memory_errors(
-        f"predicting with {model}", "set recipe.inference.window, max_side or a smaller batch_size"
-    ):
+    name, remedy = f"predicting with {model}", "set recipe.inference.window, max_side or a smaller batch_size"
+    with memory_errors(name, remedy), deterministic_errors(name):
         stopwatch.warm_up(read_tensor(split, split.images[0]))
-        for done in predict_split(stopwatch, split, trained.view, out, feeding.batch_size):
+        for done in predict_split(stopwatch, split, trained.view, out, feeding.batch_size, workers):
             if time.monotonic() - logged >= LOG_SECONDS or done == len(split):
                 logged = time.monotonic()
                 log.info("predicted %d/%d images", done, len(split))

@@ -9,10 +9,10 @@ from pathlib import Path
 import torch
 
 from segbench import units
-from segbench.contract.recipe import Inference
+from segbench.contract.recipe import Inference, NumberFormat
 from segbench.files import write_text
 from segbench.jobs.cost import probes
-from segbench.jobs.cost.devices import accelerator
+from segbench.jobs.cost.devices import accelerator, gpu
 from segbench.jobs.cost.probes import Probe
 from segbench.jobs.cost.work import Work
 from segbench.probe.dataset import write_noise
@@ -107,13 +107,12 @@ def _measured(
     )
 
 
-def peak_of(kind: str, where: torch.device, precision: str) -> float | None:
+def peak_of(kind: str, where: torch.device, precision: NumberFormat) -> float | None:
     """Return the largest FLOPS of a device: of its data sheet, or of a matrix product on all threads."""
-    fast = precision == "bf16"
     if where.type == "cpu":
-        return matmul_flops("bf16" if fast else "fp32") * torch.get_num_threads()
+        return matmul_flops(precision) * torch.get_num_threads()
     entry = accelerator(kind)
-    sheet = (entry.bf16 if fast else entry.fp32) if entry else None
+    sheet = gpu(kind, entry).tflops.get(precision) if entry else None
     return sheet and sheet * 1e12
 
 

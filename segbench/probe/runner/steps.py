@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import torch
 
 from segbench.contract.cell import CellSpec
-from segbench.contract.recipe import Inference, Recipe
+from segbench.contract.recipe import Inference, NumberFormat, Recipe
 from segbench.data.loading.loader import Batch
 from segbench.jobs.cost.probes import Memory
 from segbench.jobs.cost.work import Work
@@ -39,7 +39,7 @@ class Steps(NamedTuple):
     loading: float
     flops: float
     memory: Memory
-    precision: str
+    precision: NumberFormat
 
 
 class Waiting:

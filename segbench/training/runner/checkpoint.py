@@ -55,7 +55,7 @@ def load_checkpoint(path: Path, identity: str, precision: str) -> dict[str, Any]
     Args:
         path: the file.
         identity: identity of the training, see `segbench.training.runner.train.identity`.
-        precision: bf16 or fp32; used in the message only.
+        precision: bf16, fp16 or fp32; used in the message only.
 
     Returns:
         The state, or None if there is no checkpoint of this training; the reason is logged.

@@ -22,17 +22,19 @@ import operator
 import random
 import shutil
 import time
-from contextlib import closing, nullcontext
+from collections.abc import Iterator
+from contextlib import closing, contextmanager, nullcontext
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 
 from segbench.contract.cell import CellSpec
 from segbench.contract.recipe import Inference, Recipe
 from segbench.data.dataset import Dataset
+from segbench.data.loading.kept import keep
 from segbench.errors import SegbenchError
-from segbench.files import atomic_path, read_json, write_json
+from segbench.files import atomic_path, read_json, scratch, write_json
 from segbench.jobs.fingerprint import fingerprint
 from segbench.jobs.locks import alone_in
 from segbench.jobs.state import CHECKPOINT, Stopped
@@ -41,6 +43,7 @@ from segbench.models.saved import save_model
 from segbench.training import parallel
 from segbench.training.loop import Training
 from segbench.training.precision import Precision, memory_errors, pick_device
+from segbench.training.runner.ahead import copied_ahead
 from segbench.training.runner.checkpoint import (
     HISTORY,
     load_checkpoint,
@@ -59,6 +62,7 @@ from segbench.training.runner.validation import Measure, ValidationScore
 from segbench.training.runner.waiting import Waiting
 
 log = logging.getLogger(__name__)
+Cache = Literal["none", "ram"]
 
 
 def train(
@@ -75,6 +79,7 @@ def train(
     measure: Measure | None = None,
     inference: Inference | None = None,
     tensorboard: bool = False,
+    cache: Cache = "none",
 ) -> None:
     """Train one cell; continue from its checkpoint if there is one.
 
@@ -91,6 +96,7 @@ def train(
         measure: computes the primary metric at each validation; None: only the loss is computed.
         inference: how images are predicted for it, beyond what the rules derive.
         tensorboard: write event files for TensorBoard.
+        cache: `ram`: keep the training images decoded in memory, see `segbench.data.loading.kept`.
 
     Raises:
         SegbenchError: a loss is not finite, the data is bad, memory runs out (`OutOfMemory`), or the time
@@ -106,7 +112,7 @@ def train(
             return
         with leased(device, spec.recipe.gpus) as devices:
             options = (weights, workers, threads, checkpoint_every, stop_at, measure, inference, tensorboard)
-            run_on(devices, _train, dataset_root, spec, out, *options)
+            run_on(devices, _train, dataset_root, spec, out, *options, cache)
 
 
 def sources(dataset_root: Path, spec: CellSpec, weights: Path | None) -> dict[str, Any]:
@@ -134,7 +140,7 @@ def identity(spec: CellSpec, sources: dict[str, Any], precision: str) -> str:
     Args:
         spec: the cell.
         sources: return value of `sources`.
-        precision: bf16 or fp32, not auto.
+        precision: bf16, fp16 or fp32, not auto.
     """
     return hashlib.sha256(
         f"{spec.model_dump_json(exclude_unset=True)} {sources} {precision}".encode()
@@ -162,6 +168,7 @@ def _train(
     measure: Measure | None,
     inference: Inference | None,
     tensorboard: bool,
+    cache: Cache,
 ) -> None:
     if device.type == "cuda":
         torch.cuda.set_device(device)
@@ -173,7 +180,8 @@ def _train(
         score = _validation_score(training, measure, inference, out)
         attempt = Attempt(training, out, sources(dataset_root, spec, weights), score, tensorboard)
         if training.iterations:
-            attempt.run(stop, workers, checkpoint_every)
+            with _kept(training, out) if cache == "ram" else nullcontext():
+                attempt.run(stop, workers, checkpoint_every)
         if parallel.rank() == 0:
             attempt.finish()
 
@@ -189,6 +197,17 @@ def _validation_score(
     feeding = recipe.inference.stated_over(inference)
     split = training.dataset.split(name)
     return ValidationScore(measure, split, recipe.validation_images, feeding, training.precision, out)
+
+
+@contextmanager
+def _kept(training: Training, out: Path) -> Iterator[None]:
+    """Keep the training images decoded within the block; process 0 writes the file, and all share it."""
+    split = training.train_split
+    with scratch(out / "decoded") as folder:
+        if parallel.rank() == 0:
+            split.kept = keep(split, training.view, folder)
+        split.kept = parallel.from_first(split.kept)
+        yield
 
 
 def memory_remedy(recipe: Recipe) -> str:
@@ -233,7 +252,6 @@ class Attempt:
     def run(self, signals: StopSignals, workers: int, checkpoint_every: float) -> None:
         """Run the remaining iterations, with validation, history and checkpoints."""
         training, iterations = self.training, self.training.iterations
-        batches = Waiting(training.batches(workers), workers)
         began = time.monotonic()
         # trainings that start together do not write together
         saved = began - random.Random().uniform(0, checkpoint_every)
@@ -241,10 +259,12 @@ class Attempt:
         training.train_mode()
         writes = parallel.rank() == 0
         with (
+            copied_ahead(training.batches(workers), training.precision.device, workers) as copied,
             closing(History(self.history_path, training.iteration)) if writes else nullcontext() as history,
             events_in(self.out, training.iteration, self.tensorboard and writes) as events,
             TrainingProgress(training.iteration, iterations) as progress,
         ):
+            batches = Waiting(copied, workers)
             while self.row or not training.done:
                 started = time.monotonic()
                 row = self.row = self.row or training.step(batches)

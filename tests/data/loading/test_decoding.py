@@ -24,6 +24,7 @@ class OneImage:
 
     def __init__(self, path: Path, channels: int) -> None:
         self.record: Any = SimpleNamespace(path=path)
+        self.kept = None
         self.dataset = SimpleNamespace(info=SimpleNamespace(levels=None, channels=channels))
 
     def read_image(self, record: Any) -> np.ndarray:

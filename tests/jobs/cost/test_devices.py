@@ -33,7 +33,9 @@ def test_the_table_knows_gpus_by_what_the_driver_reports(reported: str, name: st
 def test_every_device_has_a_source_and_plausible_numbers() -> None:
     for one in devices.ACCELERATORS:
         assert one.source and 50 <= one.watts <= 1000 and 250 < one.bandwidth < 5000
-        assert 5 < one.fp32 < 200 and (one.bf16 is None or one.fp32 < one.bf16 < 3000)
+        assert 5 < one.fp32 < 200
+        assert all(low is None or one.fp32 < low < 3000 for low in (one.bf16, one.fp16))
+        assert one.bf16 is None or one.fp16 is None
         assert devices.named(one.name).watts == one.watts
 
 
@@ -48,7 +50,9 @@ def test_seconds_follow_format_share_memory_and_cores() -> None:
     gpu = devices.named("A100")
     assert gpu.seconds(312e12, 0, "auto", 1) == pytest.approx(1 / devices.SHARE["bf16"])
     assert gpu.seconds(19.5e12, 0, "fp32", 8) == pytest.approx(1 / devices.SHARE["fp32"])
-    assert devices.named("V100").seconds(15.7e12, 0, "auto", 1) == pytest.approx(1 / devices.SHARE["fp32"])
+    assert devices.named("V100").seconds(125e12, 0, "auto", 1) == pytest.approx(1 / devices.SHARE["fp16"])
+    assert devices.named("P100").seconds(10.6e12, 0, "auto", 1) == pytest.approx(1 / devices.SHARE["fp32"])
+    assert gpu.seconds(312e12, 0, "fp16", 1) == pytest.approx(1 / devices.SHARE["fp16"])
     assert gpu.seconds(0, 1555e9, "fp32", 1) == pytest.approx(devices.PASSES)
     assert gpu.seconds(0, 1555e9, "bf16", 1) == pytest.approx(devices.PASSES / 2)
     core = devices.Device("core", False, {"fp32": 0.1}, 10, None)
