@@ -21,6 +21,7 @@ from segbench.data.dataset import Dataset
 from segbench.errors import SegbenchError
 from segbench.files import atomic_folder, read_json, write_text
 from segbench.report.comparison_plots import comparison_figures
+from segbench.report.confusions import Confusions, confusions
 from segbench.report.cost_plots import cost_figures
 from segbench.report.costs import COSTS, best_under, fronts
 from segbench.report.embedding import data_uri
@@ -79,12 +80,13 @@ def report(run_json: Path, summary: Path, out: Path) -> None:
         plots += draw_figures(run, cost_figures(run, tables, cells), folder / "plots")
         plots += draw_figures(run, comparison_figures(run, tables, compared), folder / "plots")
         galleries = draw_galleries(run, tables, folder / "pictures")
+        confused = confusions(run, tables, cells)
         script, digest = _script()
         page = environment().get_template("page.html.j2").render(
             run=run,
             title=run.options.title or f"Run {run.name}",
             datasets=[
-                _dataset(run, d, tables, plots, galleries, folder, compared)
+                _dataset(run, d, tables, plots, galleries, confused.get(d), folder, compared)
                 | {"made": made(run, cells, d, out)}
                 for d in run.datasets
             ],
@@ -157,6 +159,7 @@ def _dataset(
     tables: Tables,
     plots: list[Plot],
     galleries: Mapping[tuple[str, Task], Gallery],
+    confused: Confusions | None,
     folder: Path,
     compared: Comparison,
 ) -> dict[str, Any]:
@@ -184,6 +187,7 @@ def _dataset(
                 "table": Markup(to_html(run, table, f"{run.dataset_title(name)}, {task}")),  # escaped there
                 "plots": embedded("scores", task) + embedded("cost", task),
                 "classes": embedded("classes", task),
+                "confusions": confused if task == "semantic" else None,
                 "gallery": galleries.get((name, task)),
             }
             for (dataset, task), table in tables.items()
