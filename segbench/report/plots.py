@@ -181,18 +181,19 @@ def by_model(
     panel = Panel(ax, left, 38, 320, count * step, (0, 1.005), (-0.5, count - 0.5))
     panel.frame({v / 5: f"{v / 5:g}" for v in range(6)}, {})
     ax.text(left + 160, 8, header(metric), ha="center")
+    points_of = {m: own.to_numpy(float) for m, own in rows.groupby("model")[["value", "low", "high"]]}
     for y, (model, value, name) in enumerate(zip(networks["model"], networks[metric], names)):
         style = look[model]
-        own = rows[rows["model"] == model]
+        own = points_of[model]
         place = float(panel.y(y))
-        known = own.dropna(subset=["low", "high"])
-        ends, color = (panel.x(known["low"]), panel.x(known["high"])), style.color
+        known = own[~np.isnan(own[:, 1:]).any(1)]
+        ends, color = (panel.x(known[:, 1]), panel.x(known[:, 2])), style.color
         ax.hlines([place] * len(known), *ends, color=color, lw=7, alpha=0.22)
         ax.plot(panel.x([0, value]), [place] * 2, color=color, lw=1.2, alpha=0.35)
-        points = panel.x(own["value"]), [place] * len(own)
+        points = panel.x(own[:, 0]), [place] * len(own)
         ax.plot(*points, style.marker, color=color, ms=6, alpha=0.55, mew=0)
         ax.plot(panel.x([value] * 2), [place - 7, place + 7], color=style.color, lw=2.4)
-        end = own[["value", "high"]].max(axis=None)
+        end = np.fmax.reduce(own[:, [0, 2]], axis=None)
         room = end < 0.88  # otherwise the number is above the point
         ax.text(
             float(panel.x(end if room else value)) + (8 if room else -5),
