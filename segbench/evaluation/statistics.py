@@ -9,7 +9,8 @@ semantic    `predicted`, `pixels`: this true class's row of the confusion matrix
 instance    `truths`: number of true objects that count, for each of the four area ranges. `scores` of the
             detections, highest first. `mask_matched`, `mask_ignored`, `box_matched`, `box_ignored`: a bit
             mask over the ten IoU thresholds for each detection and area range. `object_*`, `aji_*`: see
-            `evaluation.instance.objects`.
+            `evaluation.instance.objects`; `object_areas` and `object_partners` have a value for each true
+            object without crowds: its area, and the IoU of its partner, 0 without one.
 detection   as instance, for boxes only.
 panoptic    `iou_sum` of the matched segments, `true_positives`, `false_positives`, `false_negatives`.
 
@@ -50,6 +51,8 @@ _LISTS = {
     "box_matched": pa.uint16(),
     "box_ignored": pa.uint16(),
     "object_ious": pa.float64(),
+    "object_areas": pa.float64(),
+    "object_partners": pa.float64(),
 }
 _NUMBERS = (
     "boundary_intersection",
