@@ -82,7 +82,7 @@ def report(run_json: Path, summary: Path, out: Path) -> None:
         plots += draw_figures(run, comparison_figures(run, tables, compared), folder / "plots")
         found = read_conditions(summary)
         plots += draw_figures(run, condition_figures(run, tables, found), folder / "plots")
-        galleries = draw_galleries(run, tables, folder / "pictures")
+        galleries = draw_galleries(run, tables, summary, folder / "pictures")
         confused = confusions(run, tables, cells)
         script, digest = _script()
         page = environment().get_template("page.html.j2").render(
