@@ -4,8 +4,9 @@ There is one row for each task, image and class. Columns of other tasks are null
 column `group` names them.
 
 semantic    `predicted`, `pixels`: this true class's row of the confusion matrix, sparse: predicted class
-            (-1 = none) and pixel count. `boundary_*`, `contour_*`: see `evaluation.semantic.boundary`. If
-            classes overlap: see `evaluation.semantic.overlapping`.
+            (-1 = none) and pixel count. `boundary_*`, `contour_*`: see `evaluation.semantic.boundary`;
+            `skeleton_*`: see `evaluation.semantic.centreline`. If classes overlap: see
+            `evaluation.semantic.overlapping`.
 instance    `truths`: number of true objects that count, for each of the four area ranges. `scores` of the
             detections, highest first. `mask_matched`, `mask_ignored`, `box_matched`, `box_ignored`: a bit
             mask over the ten IoU thresholds for each detection and area range. `object_*`, `aji_*`: see
@@ -62,6 +63,10 @@ _NUMBERS = (
     "contour_truth_hit",
     "contour_predicted",
     "contour_predicted_hit",
+    "skeleton_truth",
+    "skeleton_truth_hit",
+    "skeleton_predicted",
+    "skeleton_predicted_hit",
     "object_truths",
     "object_predictions",
     "aji_intersection",
