@@ -94,11 +94,14 @@ def _of_objects(true: Sequence[Region], guess: Sequence[Region], excluded: np.nd
             if same == (kind is RIGHT) and t not in paired and g not in kinds:
                 paired.add(t)
                 kinds[g] = kind
+    # a large segment that is right may cover what is missed
+    yield from (replace(region, category=RIGHT) for g, region in enumerate(guess) if kinds.get(g) is RIGHT)
     yield from (replace(region, category=MISSED) for t, region in enumerate(true) if t not in paired)
     for g, region in enumerate(guess):
+        kind = kinds.get(g, INVENTED)
         in_void = np.count_nonzero(region.mask & excluded[_place(region)])
-        if g in kinds or 2 * in_void <= np.count_nonzero(region.mask):
-            yield replace(region, category=kinds.get(g, INVENTED))
+        if kind is WRONG or (kind is INVENTED and 2 * in_void <= np.count_nonzero(region.mask)):
+            yield replace(region, category=kind)
 
 
 def _visible_iou(true: Sequence[Region], guess: Sequence[Region], size: tuple[int, ...]) -> np.ndarray:

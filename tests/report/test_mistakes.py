@@ -69,8 +69,8 @@ def test_objects_are_right_wrong_missed_or_invented(frame):
     kinds = [(k, (m.any(1).argmax(), m.any(0).argmax())) for k, m in found(truth, guess, task)]
     assert kinds == [
         (VOID, (6, 8)),
-        (MISSED, (4, 0)),
         (RIGHT, (0, 0)),
+        (MISSED, (4, 0)),
         (WRONG, (0, 6)),
         (INVENTED, (6, 0)),
         (INVENTED, (4, 10)),
@@ -81,7 +81,7 @@ def test_a_match_of_its_own_class_comes_first():
     truth = [area(CAR, (0, 4), (0, 10), is_object=True)]
     guess = [area(DOG, (0, 4), (0, 10), frame=True), area(CAR, (0, 4), (0, 6), frame=True)]
     kinds = [k for k, _ in found(truth, guess, "detection")]
-    assert kinds == [INVENTED, RIGHT]
+    assert kinds == [RIGHT, INVENTED]
 
 
 def test_nothing_has_no_mistakes():
