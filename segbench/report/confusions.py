@@ -15,6 +15,7 @@ from segbench.contract.run import RunDescription
 from segbench.contract.view import Task
 from segbench.errors import SegbenchError
 from segbench.files import read_json
+from segbench.report.image_scores import scored_cells
 from segbench.report.tables import DERIVED
 
 logger = logging.getLogger(__name__)
@@ -77,46 +78,38 @@ def confusions(run: RunDescription, tables: Tables, cells: pd.DataFrame) -> dict
         if task != "semantic":
             continue
         networks = table[~table["control"] & (table["status"] == "ok")]
-        known: dict[str, np.ndarray] = {}
+        known: list[tuple[str, np.ndarray]] = []
         classes: list[str] = []
         for model, derived in zip(networks["model"], networks["derived"]):
-            own = cells[(cells["dataset"] == dataset) & (cells["model"] == model) & (cells["status"] == "ok")]
-            names = {(seed, fold) for seed, fold in zip(own["seed"], _folds(own))}
-            paths = [
-                run.folder(cell) / "scores.json"
-                for cell in run.cells
-                if (cell.dataset, cell.model) == (dataset, model) and (cell.seed, cell.fold) in names
-            ]
+            paths = [run.folder(c) / "scores.json" for c in scored_cells(run, cells, dataset, model)]
             try:
-                listed, matrix = read_matrix([path for path in paths if path.exists()])
+                listed, matrix = read_matrix([path for path in paths if path.exists()], classes)
             except SegbenchError as error:
                 logger.warning("no confusion matrix of %s on %s: %s", model, dataset, error)
                 continue
-            if listed and classes in ([], listed):
+            if listed:
                 classes = listed
-                known[f"{run.title(model)}{f' {DERIVED}' if derived else ''}"] = matrix
-        if known and len(classes) > 1:
+                known.append((f"{run.title(model)}{f' {DERIVED}' if derived else ''}", matrix))
+        if len(classes) > 1:
             found[dataset] = _of(classes, known)
     return found
 
 
-def _folds(cells: pd.DataFrame) -> list[int | None]:
-    if "fold" not in cells:
-        return [None] * len(cells)
-    return [None if pd.isna(fold) else int(fold) for fold in cells["fold"]]
-
-
-def read_matrix(paths: list[Path]) -> tuple[list[str], np.ndarray]:
+def read_matrix(paths: list[Path], expected: list[str] | None = None) -> tuple[list[str], np.ndarray]:
     """Return the names of the K classes, and the sum of the confusion matrices of some scores.json.
 
     Files without a matrix, such as those of classes that overlap, are skipped.
+
+    Args:
+        paths: the files.
+        expected: names that the classes must have; none or None: any.
 
     Returns:
         K names (none if no file has a matrix), and K x (K + 1) pixels: true class, predicted class; the last
         column counts pixels without a predicted class.
 
     Raises:
-        SegbenchError: a matrix is broken, or the files have different classes.
+        SegbenchError: a matrix is broken, or has other classes.
     """
     classes: list[str] = []
     total = np.zeros((0, 1), np.int64)
@@ -129,7 +122,7 @@ def read_matrix(paths: list[Path]) -> tuple[list[str], np.ndarray]:
             names, matrix = list(map(str, found["classes"])), np.array(found["pixels"], np.int64)
         except (KeyError, TypeError, ValueError) as error:
             raise SegbenchError(f"its confusion matrix is broken ({error})", where=path) from error
-        if matrix.shape != (len(names), len(names) + 1) or classes not in ([], names):
+        if matrix.shape != (len(names), len(names) + 1) or names != (classes or expected or names):
             raise SegbenchError("its confusion matrix has other classes than the others", where=path)
         total = matrix if not classes else total + matrix
         classes = names
@@ -156,17 +149,17 @@ def largest(matrices: list[np.ndarray], count: int) -> list[tuple[int, int]]:
     return [(true, guess) for true, guess in pairs if wrong[true, guess] > 0]
 
 
-def _of(classes: list[str], known: dict[str, np.ndarray]) -> Confusions:
+def _of(classes: list[str], known: list[tuple[str, np.ndarray]]) -> Confusions:
     names = [*classes, "(no class)"]
+    titles, matrices = [title for title, _ in known], [matrix for _, matrix in known]
     if len(classes) <= HEAT_MAPS:
-        maps = [_heat_map(title, matrix) for title, matrix in known.items()]
-        return Confusions(names, list(known), maps, [])
-    by_network = [shares(matrix) for matrix in known.values()]
+        return Confusions(names, titles, [_heat_map(*one) for one in known], [])
+    by_network = [shares(matrix) for matrix in matrices]
     pairs = [
         Pair(names[true], names[guess], [float(share[true, guess]) for share in by_network])
-        for true, guess in largest(list(known.values()), LARGEST)
+        for true, guess in largest(matrices, LARGEST)
     ]
-    return Confusions(names, list(known), [], pairs)
+    return Confusions(names, titles, [], pairs)
 
 
 def _heat_map(title: str, matrix: np.ndarray) -> HeatMap:

@@ -10,13 +10,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from segbench.contract.evaluation import EvaluationOptions
-from segbench.contract.run import RunDescription
+from segbench.contract.run import DatasetDescription, RunDescription
 from segbench.data.properties import FILE, Properties, write_properties
 from segbench.evaluation.runner.evaluate import evaluate
 from segbench.files import read_json
 from segbench.report import conditions as module
 from segbench.report.condition_plots import condition_figures, label
-from segbench.report.conditions import _binned, _object_counts, bin_of, conditions, edges
+from segbench.report.conditions import _binned, _object_counts, _properties, bin_of, conditions, edges
 from segbench.report.image_scores import path_of, read_image_scores, scores_of_images
 from segbench.report.plots import draw_figures
 from segbench.report.summarise import collect, comparisons
@@ -155,3 +155,16 @@ def test_a_plot_of_all_known_properties(scored, tmp_path):
 
 def test_labels_of_bins():
     assert label(3, 3) == "3" and label(0.0833, 1234) == "0.0833–1,234"
+
+
+def test_in_a_cross_validation_images_of_all_splits_have_properties(tmp_path):
+    one, two, three = (Properties(k / 4, float(k)) for k in (1, 2, 3))
+    rows = [("train", "a", one), ("val", "a", two), ("val", "b", three)]
+    write_properties(tmp_path / FILE, rows)
+    data = DatasetDescription(root=tmp_path, folds=2)
+    run = RunDescription(
+        name="r", cells=[], datasets={"d": data, "e": DatasetDescription(root=tmp_path / "x")}
+    )
+    found = _properties(run, "d")
+    assert (found["train_a"], found["val_a"], found["b"]) == (one, two, three)
+    assert _properties(run, "e") == {}, "not measured"

@@ -110,6 +110,21 @@ def test_a_broken_matrix_is_left_out(tmp_path, caplog):
     b = write_matrix(tmp_path / "b.json", ["x", "z"], np.ones((2, 3), int))
     with pytest.raises(SegbenchError, match="other classes"):
         read_matrix([a, b])
+    with pytest.raises(SegbenchError, match="other classes"):
+        read_matrix([a], ["x", "z"])
+
+
+def test_networks_of_one_title_stay_two(tmp_path):
+    run_json = make_run(tmp_path, ("vessels",), (0,), images=1, size=(20, 30))
+    content = json.loads(run_json.read_text())
+    for number, model in enumerate(("unet", "fcn8s_vgg16"), 1):
+        content["models"][model]["title"] = "the same"
+        path = run_json.parent / f"cells/vessels/{model}/seed0/scores.json"
+        write_matrix(path, ["background", "vessel"], [[3, number, 0], [0, 1, 0]])
+    run_json.write_text(json.dumps(content))
+    found = of(run_json)["vessels"]
+    assert found.networks == ["the same"] * 2
+    assert {shown.rows[0][1].text for shown in found.heat_maps} == {"25", "40"}
 
 
 def test_heat_maps_and_tables_are_shown(tmp_path):
