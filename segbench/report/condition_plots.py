@@ -31,17 +31,17 @@ def condition_figures(
         found: see `segbench.report.conditions.conditions`.
     """
     look = looks(run)
-    for (dataset, task), rows in found.groupby(["dataset", "task"], sort=False):
-        table = tables.get((str(dataset), task))
-        if table is None:
+    for (dataset, task), table in tables.items():
+        rows = found[(found["dataset"] == dataset) & (found["task"] == task)]
+        if rows.empty:
             continue
         shown = set(rows["model"])
         models = [m for m in table["model"] if m in shown and m in look]
         caption = (
-            f"Scores by properties on {run.dataset_title(str(dataset))}, {task}. Each bin has about as many "
+            f"Scores by properties on {run.dataset_title(dataset)}, {task}. Each bin has about as many "
             "images, objects or classes, n of them; below it are its smallest and largest value."
         )
-        plot = Plot("conditions", str(dataset), task, f"conditions_{dataset}_{task}", caption)
+        plot = Plot("conditions", dataset, task, f"conditions_{dataset}_{task}", caption)
         yield plot, by_condition(run, look, models, rows)
 
 
@@ -91,8 +91,9 @@ def by_condition(
         marks.setdefault(style.marker, []).append(np.array([[columns * step + 20, y]]))
         paints.setdefault(style.marker, []).append(style.color)
     ax.add_collection(LineCollection(segments, colors=colors, linewidths=widths, alpha=0.75), autolim=False)
-    for marker, points in marks.items():
-        ax.scatter(*np.concatenate(points).T, s=14, c=paints[marker], marker=marker, linewidths=0)
+    for marker, parts in marks.items():
+        x, y = np.concatenate(parts).T
+        ax.scatter(x, y, s=14, c=paints[marker], marker=marker, linewidths=0)
     ax.set(xlim=(0, columns * step + 170), ylim=(0, height))
     return figure
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -103,7 +104,7 @@ def conditions(
     except SegbenchError as error:
         logger.warning("no properties of the images of %s: %s", dataset, error)
     for k, name in enumerate(Properties._fields):
-        makers[name] = lambda k=k: _by_image(images, {i: found[k] for i, found in known.items()})
+        makers[name] = partial(_by_image, images, {i: one[k] for i, one in known.items()})
     parts = []
     for name, make in makers.items():
         try:
@@ -131,7 +132,7 @@ def _binned(values: pd.Series, scores: pd.DataFrame) -> pd.DataFrame | None:
     spread = values.groupby(places).agg(["min", "max", "count"])
     spread.columns = ["low", "high", "count"]
     rows = scores.assign(bin=scores["name"].map(places)).dropna(subset=["bin"])
-    found = rows.groupby(["bin", "model"], sort=False, as_index=False)["score"].mean()
+    found = rows.groupby(["bin", "model"], sort=False)["score"].mean().reset_index()
     return found.astype({"bin": int}).join(spread, on="bin").sort_values("bin", kind="stable")
 
 
@@ -146,7 +147,7 @@ def _by_class(
         return None
     files = _files(run, scored_cells(run, cells, dataset, classes["model"].iloc[0], seeds=1))
     counts = occurrences(joined(files), task) if files else {}
-    scores = classes.groupby(["class", "model"], sort=False, as_index=False)["value"].mean()
+    scores = classes.groupby(["class", "model"], sort=False)["value"].mean().reset_index()
     scores = scores.dropna(subset=["value"]).rename(columns={"class": "name", "value": "score"})
     return _binned(pd.Series(counts, dtype=float), scores)
 
@@ -169,7 +170,8 @@ def _by_size(
     for model in models:
         totals = np.zeros((2, len(limits) - 1))
         for own, partners in _objects(_files(run, scored_cells(run, cells, dataset, model))):
-            np.add.at(totals, (slice(None), bin_of(own, limits)), [partners > MATCH, np.ones_like(own)])
+            at = bin_of(own, limits)
+            totals += [np.bincount(at, w, len(limits) - 1) for w in (partners > MATCH, np.ones_like(own))]
         rows += [{"bin": k, "model": model, "score": score} for k, score in enumerate(ratio(*totals))]
     found = pd.DataFrame(rows).dropna(subset=["score"]).join(spread, on="bin")
     return found.sort_values("bin", kind="stable")

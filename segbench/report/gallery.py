@@ -153,7 +153,7 @@ def choose_failures(scores: pd.DataFrame, hardest: int, differing: int) -> dict[
 
 
 def _score(scores: pd.DataFrame, image: str, model: str) -> str:
-    value = scores.at[image, model] if model in scores else math.nan
+    value = float(scores[model].get(image, math.nan)) if model in scores else math.nan
     return "" if math.isnan(value) else f"{value:.2f}"
 
 

@@ -54,7 +54,7 @@ def scores_of_images(
             if path.exists() and task in (statistics := Statistics(path)).metadata.tasks:
                 rows += ((name, model, score) for _, name, score in image_scores(statistics, task))
     found = pd.DataFrame(rows, columns=["image", "model", "score"]).dropna(subset=["score"])
-    return found.groupby(["image", "model"], sort=False, as_index=False)["score"].mean()
+    return found.groupby(["image", "model"], sort=False)["score"].mean().reset_index()
 
 
 def path_of(summary: Path, dataset: str, task: Task) -> Path:
