@@ -29,6 +29,8 @@ sys.path.insert(0, str(ROOT / "tests" / "report"))
 import fake_run  # noqa: E402
 
 from segbench.contract.evaluation import EvaluationOptions  # noqa: E402
+from segbench.data import properties  # noqa: E402
+from segbench.data.dataset import Dataset  # noqa: E402
 from segbench.evaluation.runner.evaluate import evaluate  # noqa: E402
 from segbench.report.summarise import summarise  # noqa: E402
 
@@ -46,7 +48,7 @@ DATASETS = (
 VIEWS = {"semantic": 11, "instance": 6, "panoptic": 3}
 """Networks by the view that they are trained on."""
 QUALITIES = (0.5, 0.6, 0.7, 0.75)
-SIZE, IMAGES = (375, 500), 5
+SIZE, IMAGES = (375, 500), 12
 COCO_NETWORKS, COCO_IMAGES, COCO_OBJECTS = 10, 5000, 100
 
 
@@ -73,6 +75,9 @@ def make(root: Path) -> Path:
             shutil.copytree(folder.with_name(f"{kind}1"), folder, copy_function=os.link)
             continue
         scenes = fake_run.make_dataset(data, dataset, IMAGES, SIZE)
+        split = Dataset(data).split("test")
+        measured = ((record.stem, properties.measure(split.read_image(record))) for record in split)
+        properties.write_properties(data / properties.FILE, (("test", *one) for one in measured))
         for model, view, which in [*networks, *controls]:
             if view not in tasks:
                 continue
@@ -85,7 +90,7 @@ def make(root: Path) -> Path:
             else:
                 quality = which if control else QUALITIES[which]
                 fake_run.make_predictions(cell / "predictions", data, scenes, view, quality)
-                options = EvaluationOptions(families=(), bootstrap_samples=200)
+                options = EvaluationOptions(families=("objects",), bootstrap_samples=200)
                 evaluate(data, cell / "predictions", cell, options=options)
             fake_run.write(cell / "state.json", {"step": "evaluate", "state": "ok"})
             if not control:

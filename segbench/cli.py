@@ -142,6 +142,7 @@ def lint(
     """Check a converted dataset before training; an error stops only this dataset."""
     set_up_logging(log)
     with recorded("lint", state or out.parent, log):
+        from segbench.data import properties
         from segbench.data.lint.dataset import lint_dataset
         from segbench.files import write_json
 
@@ -156,6 +157,7 @@ def lint(
             pairs.unlink(missing_ok=True)
         write_json((state or out.parent) / "lint_findings.json", report.model_dump(mode="json"))
         report.raise_on_errors()
+        properties.write_properties(out.with_name(properties.FILE), report.properties)
         write_json(out, report.model_dump(mode="json"))
 
 

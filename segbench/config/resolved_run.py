@@ -12,6 +12,7 @@ from typing import Any
 import yaml
 
 from segbench.config.schema import DatasetEntry, ModelEntry, RunConfig
+from segbench.contract.evaluation import EvaluationOptions
 from segbench.contract.external import ExternalSpec
 from segbench.contract.needs import Needs
 from segbench.contract.recipe import Recipe
@@ -137,6 +138,12 @@ class ResolvedRun:
     def __post_init__(self) -> None:
         self.by_key = {cell.key: cell for cell in self.cells}
 
+    def evaluation(self, dataset: str) -> EvaluationOptions:
+        """Return the options of the evaluation on a dataset, with the families that its entry asks for."""
+        options = self.config.evaluation
+        families = dict.fromkeys((*options.families, *self.datasets[dataset].families))
+        return options.model_copy(update={"families": tuple(families)})
+
     def loader(self, cell: PlannedCell) -> str | None:
         """Return the Python path of the function that loads the cell's public weights into the network."""
         entry = self.weights[cell.weights] if cell.weights else None
@@ -149,7 +156,7 @@ class ResolvedRun:
 
     def convert_spec(self, dataset: str) -> str:
         """Return the JSON for `segbench convert`. A change of it converts the dataset again."""
-        apart = {"archives", "disk", "images", "address", "recipe", "recipes"}
+        apart = {"archives", "disk", "families", "images", "address", "recipe", "recipes"}
         spec = self.datasets[dataset].model_dump(mode="json", exclude=apart)
         limits = self.config.limits.model_dump(mode="json", exclude_defaults=True)
         return json.dumps({**spec, "limits": limits} if limits else spec)

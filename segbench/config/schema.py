@@ -22,7 +22,7 @@ from pydantic import (
 
 from segbench.contract.card import Card, Published, Size
 from segbench.contract.channels import Channels, Window, window_by_channel
-from segbench.contract.evaluation import EvaluationOptions
+from segbench.contract.evaluation import EvaluationOptions, Family
 from segbench.contract.external import TASKS_OF, External
 from segbench.contract.limits import Limits
 from segbench.contract.needs import Needs
@@ -97,6 +97,9 @@ class DatasetEntry(Strict):
     """Options of the converter."""
     archives: dict[Name, Archive] = {}
     """Files that the dataset is converted from, by file name."""
+    families: list[Family] = []
+    """Families of metrics to score on this dataset in addition to those of `evaluation.families`, such as
+    `cldice` for vessels."""
     disk: DiskFactors = DiskFactors()
     """Disk space for the estimate of `segbench plan`."""
     images: dict[str, PositiveInt] = {}

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-Family = Literal["boundary", "objects", "calibration", "tide", "cases"]
+Family = Literal["boundary", "objects", "calibration", "tide", "cases", "cldice"]
 FAMILIES: tuple[Family, ...] = ("boundary", "objects", "calibration", "tide", "cases")
 
 
@@ -14,7 +14,8 @@ class EvaluationOptions(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
     families: tuple[Family, ...] = FAMILIES
-    """Metrics beyond those of class maps, AP and PQ, which are always scored."""
+    """Metrics beyond those of class maps, AP and PQ, which are always scored. `cldice` is for thin structures
+    such as vessels; the entry of a dataset can ask for it, too."""
     max_detections: Annotated[int, Field(ge=10)] | None = None
     """Last maxDets of AP. null: 100, or the next hundred that holds the dataset's most crowded image."""
     min_score: Annotated[float, Field(ge=0, le=1)] = 0.5

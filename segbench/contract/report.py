@@ -27,7 +27,9 @@ class ReportOptions(BaseModel):
     gallery_images: Annotated[int, Field(ge=0, le=50)] = 3
     """Images in each gallery, spread evenly over the evaluation split. 0: no gallery."""
     gallery_worst: Annotated[int, Field(ge=0, le=50)] = 1
-    """Images added to each gallery on which the best network scores lowest."""
+    """Images added to each gallery on which the best score of all networks is lowest."""
+    gallery_disagreement: Annotated[int, Field(ge=0, le=50)] = 1
+    """Images added to each gallery on which the scores of the networks differ most."""
     instance_score: Annotated[float, Field(ge=0, le=1)] = 0.5
     """Predicted objects with a lower score are not drawn. This does not change the evaluation."""
     gallery_channels: dict[str, ShownChannels] = {}

@@ -15,6 +15,7 @@ METRICS: dict[Task, dict[str, str]] = {
         "pixel_accuracy": "Pixel accuracy",
         "dice_no_background": "Dice of objects",
         "dice": "Dice",
+        "cldice": "clDice",
         "case_dice": "Dice (cases)",
         "case_nsd": "NSD (cases)",
         "case_hd95": "HD95 in mm (cases)",

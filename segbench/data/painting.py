@@ -87,10 +87,17 @@ def paint(image: np.ndarray, regions: Iterable[Region]) -> np.ndarray:
                 continue
         if region.is_object or region.overlaps:
             outlines.append((part, mask & ~_eroded(mask), color))
-        part[mask] = 0.42 * part[mask] + 0.58 * color
+        _blend(part, mask, color)
     for part, edge, color in outlines:
         part[edge] = 0.35 * color + 0.65 * 255
     return canvas.clip(0, 255).astype(np.uint8)
+
+
+def _blend(part: np.ndarray, mask: np.ndarray, color: np.ndarray) -> None:
+    if 4 * np.count_nonzero(mask) > mask.size:  # of a full mask, all pixels are faster than chosen ones
+        np.copyto(part, 0.42 * part + 0.58 * color, where=mask[..., None])
+    else:
+        part[mask] = 0.42 * part[mask] + 0.58 * color
 
 
 def _box(mask: np.ndarray) -> tuple[slice, slice] | None:

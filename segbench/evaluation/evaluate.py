@@ -28,7 +28,7 @@ from segbench.evaluation.panoptic import quality as panoptic
 from segbench.evaluation.panoptic.files import PanopticFiles
 from segbench.evaluation.pooling import write_scores
 from segbench.evaluation.prediction_folder import PredictionFolder
-from segbench.evaluation.semantic import boundary, cases, overlapping
+from segbench.evaluation.semantic import boundary, cases, centreline, overlapping
 from segbench.evaluation.semantic import confusion as semantic
 from segbench.evaluation.semantic.maps import read_labels
 from segbench.evaluation.statistics import Metadata, Rows, Statistics, TaskSettings, Writer, rows_of
@@ -177,10 +177,11 @@ def _semantic(
     if settings.overlapping:
         return partial(rows_of, "semantic", partial(_add_bits, split, predicted, settings, bounds))
     index = _class_index(split, settings)
+    thin = centreline.thin(settings.classes) if "cldice" in options.families else ()
 
     def add(rows: Rows, record: ImageRecord) -> None:
         true, guess = _read_maps(split, predicted, index, record)
-        semantic.add_image(rows, record.id, record.stem, true, guess, index, bounds)
+        semantic.add_image(rows, record.id, record.stem, true, guess, index, bounds, thin)
 
     return partial(rows_of, "semantic", add)
 

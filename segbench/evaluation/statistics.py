@@ -4,12 +4,14 @@ There is one row for each task, image and class. Columns of other tasks are null
 column `group` names them.
 
 semantic    `predicted`, `pixels`: this true class's row of the confusion matrix, sparse: predicted class
-            (-1 = none) and pixel count. `boundary_*`, `contour_*`: see `evaluation.semantic.boundary`. If
-            classes overlap: see `evaluation.semantic.overlapping`.
+            (-1 = none) and pixel count. `boundary_*`, `contour_*`: see `evaluation.semantic.boundary`;
+            `skeleton_*`: see `evaluation.semantic.centreline`. If classes overlap: see
+            `evaluation.semantic.overlapping`.
 instance    `truths`: number of true objects that count, for each of the four area ranges. `scores` of the
             detections, highest first. `mask_matched`, `mask_ignored`, `box_matched`, `box_ignored`: a bit
             mask over the ten IoU thresholds for each detection and area range. `object_*`, `aji_*`: see
-            `evaluation.instance.objects`.
+            `evaluation.instance.objects`; `object_areas` and `object_partners` have a value for each true
+            object without crowds: its area, and the IoU of its partner, 0 without one.
 detection   as instance, for boxes only.
 panoptic    `iou_sum` of the matched segments, `true_positives`, `false_positives`, `false_negatives`.
 
@@ -50,6 +52,8 @@ _LISTS = {
     "box_matched": pa.uint16(),
     "box_ignored": pa.uint16(),
     "object_ious": pa.float64(),
+    "object_areas": pa.float64(),
+    "object_partners": pa.float64(),
 }
 _NUMBERS = (
     "boundary_intersection",
@@ -59,6 +63,10 @@ _NUMBERS = (
     "contour_truth_hit",
     "contour_predicted",
     "contour_predicted_hit",
+    "skeleton_truth",
+    "skeleton_truth_hit",
+    "skeleton_predicted",
+    "skeleton_predicted_hit",
     "object_truths",
     "object_predictions",
     "aji_intersection",

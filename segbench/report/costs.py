@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -122,19 +123,20 @@ def fronts(run: RunDescription, tables: Tables, cells: pd.DataFrame) -> list[dic
         known = [name for name in COSTS if any(name in networks for networks in own)]
         if not known:
             continue
-        rows: list[dict[str, Any]] = []
-        for model in run.networks:
-            scored = sum(model in set(networks["model"]) for networks in own)
-            on = [sum(_is_on_front(networks, model, name) for networks in own) for name in known]
-            if scored:
-                rows.append({"title": run.title(model), "datasets": scored, "on": on})
+        scored = Counter(model for networks in own for model in networks["model"])
+        best = [Counter(model for networks in own for model in _on_front(networks, name)) for name in known]
+        rows: list[dict[str, Any]] = [
+            {"title": run.title(m), "datasets": scored[m], "on": [one[m] for one in best]}
+            for m in run.networks
+            if scored[m]
+        ]
         rows.sort(key=lambda row: -sum(row["on"]))
         found.append({"task": task, "costs": [COSTS[name].title for name in known], "rows": rows})
     return found
 
 
-def _is_on_front(networks: pd.DataFrame, model: str, cost: str) -> bool:
+def _on_front(networks: pd.DataFrame, cost: str) -> list[str]:
     if cost not in networks:
-        return False
+        return []
     on = front(networks["value"].to_numpy(float), networks[cost].to_numpy(float))
-    return bool(on[(networks["model"] == model).to_numpy()].any())
+    return networks["model"].to_numpy()[on].tolist()

@@ -11,8 +11,8 @@ import pandas as pd
 from segbench.contract.run import RunDescription
 from segbench.contract.view import Task
 from segbench.errors import SegbenchError
-from segbench.evaluation.worst import worst
 from segbench.report.gallery import Gallery, gallery
+from segbench.report.image_scores import read_image_scores
 
 logger = logging.getLogger(__name__)
 
@@ -23,36 +23,31 @@ THUMBNAIL_PIXELS = 16_000_000
 """Largest number of pixels of all small pictures of a page, which decides their width."""
 
 
-def galleries(run: RunDescription, tables: Tables, folder: Path) -> dict[tuple[str, Task], Gallery]:
+def galleries(
+    run: RunDescription, tables: Tables, summary: Path, folder: Path
+) -> dict[tuple[str, Task], Gallery]:
     """Draw the gallery of each dataset and task, of the networks that are ok.
 
     Args:
+        summary: Folder that `summarise` wrote.
         folder: Folder of the large pictures. Broken predictions leave a gallery out, with a warning.
     """
     chosen = {
         key: table[~table["control"] & (table["status"] == "ok")]["model"].tolist()
         for key, table in tables.items()
     }
-    images = run.options.gallery_images + run.options.gallery_worst
+    options = run.options
+    images = options.gallery_images + options.gallery_worst + options.gallery_disagreement
     count = images * sum(2 + len(networks) for networks in chosen.values())
     width = next((w for w in THUMBNAILS if count * w * w * 3 / 4 <= THUMBNAIL_PIXELS), THUMBNAILS[-1])
     drawn = {}
     for (dataset, task), networks in chosen.items():
         try:
-            hardest = _hardest(run, dataset, task, networks)
-            found = gallery(run, dataset, task, networks, hardest, folder, width)
+            scores = read_image_scores(summary, dataset, task)
+            found = gallery(run, dataset, task, networks, scores, folder, width)
         except (SegbenchError, OSError, KeyError, ValueError) as error:
             logger.warning("no gallery for %s, %s: %s", dataset, task, error)
             continue
         if found:
             drawn[dataset, task] = found
     return drawn
-
-
-def _hardest(run: RunDescription, dataset: str, task: Task, networks: list[str]) -> list[str]:
-    """Return the images on which the best network scores lowest."""
-    for cell in run.cells:
-        path = run.folder(cell) / "per_image.parquet"
-        if (cell.dataset, cell.model) == (dataset, networks[0] if networks else None) and path.exists():
-            return worst(path, task, run.options.gallery_worst)
-    return []

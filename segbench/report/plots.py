@@ -55,6 +55,11 @@ RC: dict[Any, Any] = {
 }
 
 
+VALIDATION_NOTE = (
+    " Beside it: the score on the validation images by the metric that ranks networks of the trained task."
+)
+
+
 @dataclass(frozen=True)
 class Plot:
     """A plot that has been drawn. `stem` is its file name without suffix."""
@@ -161,7 +166,8 @@ def _figures(
                     "learning", dataset, None, f"learning_{dataset}",
                     f"Training loss on {run.dataset_title(dataset)}, one line for each seed"
                     f"{' and fold' if run.datasets[dataset].folds else ''}, dotted for the "
-                    "validation split. The networks minimise different losses: compare shapes, not heights.",
+                    "validation split. The networks minimise different losses: compare shapes, not heights."
+                    + (VALIDATION_NOTE if histories["validation_score"].notna().any() else ""),
                 ),
                 learning(run, look, histories),
             )  # fmt: skip
@@ -181,18 +187,19 @@ def by_model(
     panel = Panel(ax, left, 38, 320, count * step, (0, 1.005), (-0.5, count - 0.5))
     panel.frame({v / 5: f"{v / 5:g}" for v in range(6)}, {})
     ax.text(left + 160, 8, header(metric), ha="center")
+    points_of = {m: own.to_numpy(float) for m, own in rows.groupby("model")[["value", "low", "high"]]}
     for y, (model, value, name) in enumerate(zip(networks["model"], networks[metric], names)):
         style = look[model]
-        own = rows[rows["model"] == model]
+        own = points_of[model]
         place = float(panel.y(y))
-        known = own.dropna(subset=["low", "high"])
-        ends, color = (panel.x(known["low"]), panel.x(known["high"])), style.color
+        known = own[~np.isnan(own[:, 1:]).any(1)]
+        ends, color = (panel.x(known[:, 1]), panel.x(known[:, 2])), style.color
         ax.hlines([place] * len(known), *ends, color=color, lw=7, alpha=0.22)
         ax.plot(panel.x([0, value]), [place] * 2, color=color, lw=1.2, alpha=0.35)
-        points = panel.x(own["value"]), [place] * len(own)
+        points = panel.x(own[:, 0]), [place] * len(own)
         ax.plot(*points, style.marker, color=color, ms=6, alpha=0.55, mew=0)
         ax.plot(panel.x([value] * 2), [place - 7, place + 7], color=style.color, lw=2.4)
-        end = own[["value", "high"]].max(axis=None)
+        end = np.fmax.reduce(own[:, [0, 2]], axis=None)
         room = end < 0.88  # otherwise the number is above the point
         ax.text(
             float(panel.x(end if room else value)) + (8 if room else -5),
@@ -259,7 +266,8 @@ def read_histories(run: RunDescription, dataset: str) -> pd.DataFrame:
     """Read the losses of all trainings on a dataset, thinned to at most 200 points each.
 
     Returns:
-        Columns model, seed, fold (with cross-validation), iteration, total, validation.
+        Columns model, seed, fold (with cross-validation), iteration, total, validation, validation_score (NaN
+        unless `select_by` is `metric`).
     """
     found = []
     for cell in run.cells:
@@ -271,7 +279,7 @@ def read_histories(run: RunDescription, dataset: str) -> pd.DataFrame:
             except ValueError:
                 continue  # the training was killed while it wrote the first line
             if {"iteration", "total"} <= set(history):
-                history = history.reindex(columns=["iteration", "total", "validation"])
+                history = history.reindex(columns=["iteration", "total", "validation", "validation_score"])
                 step = -(
                     -len(history) // 200
                 )  # means over this many points: more points would only add noise
@@ -281,15 +289,18 @@ def read_histories(run: RunDescription, dataset: str) -> pd.DataFrame:
 
 
 def learning(run: RunDescription, look: Mapping[str, Look], histories: pd.DataFrame) -> Figure:
-    """Plot the losses of all trainings, a panel for each network."""
+    """Plot the losses of all trainings, and the validation scores if any, in a panel for each network."""
     models = [m for m in look if m in set(histories["model"])]
-    columns = min(5, len(models))
-    lines = -(-len(models) // columns)
+    scored = set(histories.loc[histories["validation_score"].notna(), "model"])
+    entries = [(m, loss) for m in models for loss in (True, False) if loss or m in scored]
+    columns = min(4 if scored else 5, len(entries))  # loss and score side by side
+    lines = -(-len(entries) // columns)
     width, height = 140, 92
     figure, ax = canvas(columns * (width + 40) + 20, lines * (height + 48) + 18)
-    for number, model in enumerate(models):
+    for number, (model, loss) in enumerate(entries):
         own = histories[histories["model"] == model]
-        finite = own[["total", "validation"]].replace([np.inf, -np.inf], np.nan)
+        values = ["total", "validation"] if loss else ["validation_score"]
+        finite = own[values].replace([np.inf, -np.inf], np.nan)
         high = float(np.fmax.reduce(finite.to_numpy(float).ravel(), initial=0.0)) or 1.0
         color = look[model].color
         left = 44 + number % columns * (width + 40)
@@ -297,11 +308,14 @@ def learning(run: RunDescription, look: Mapping[str, Look], histories: pd.DataFr
         last = float(own["iteration"].max())
         panel = Panel(ax, left, bottom, width, height, (0, last), (0, 1.05 * high))
         panel.frame(round_ticks(0, last, 3), round_ticks(0, high, 3), 8)
-        ax.text(left, bottom + height + 5, short(run.title(model), 24), color=color, weight="bold")
+        title = short(run.title(model), 24) if loss else "validation score"
+        ax.text(left, bottom + height + 5, title, color=color, weight="bold" if loss else "normal")
         for _, one in own.groupby(repetitions(own)):
-            ax.plot(panel.x(one["iteration"]), panel.y(one["total"]), color=color, lw=1.3, alpha=0.8)
-            seen = one.dropna(subset=["validation"])
-            ax.plot(panel.x(seen["iteration"]), panel.y(seen["validation"]), color=INK, lw=1, ls=":")
+            if loss:
+                ax.plot(panel.x(one["iteration"]), panel.y(one["total"]), color=color, lw=1.3, alpha=0.8)
+            seen = one.dropna(subset=values[-1:])
+            style = {"color": INK, "ls": ":"} if loss else {"color": color, "marker": ".", "ms": 4}
+            ax.plot(panel.x(seen["iteration"]), panel.y(seen[values[-1]]), lw=1, **style)
     ax.text(44 + (columns * (width + 40) - 40) / 2, 4, "Iteration", ha="center", size=9)
     return figure
 

@@ -17,8 +17,10 @@ from segbench.contract.view import TASKS, Task
 from segbench.errors import SegbenchError
 from segbench.files import atomic_folder, read_json, write_text
 from segbench.report.cell_status import cell_status
+from segbench.report.conditions import COLUMNS, conditions
 from segbench.report.contests import contests, primary_scores
 from segbench.report.gaps import gaps
+from segbench.report.image_scores import FOLDER, path_of, scores_of_images
 from segbench.report.intervals import with_intervals
 from segbench.report.tables import compare, to_html, to_markdown
 
@@ -35,6 +37,8 @@ def summarise(run_json: Path, out: Path) -> None:
     pooled.csv: the scores over all folds, for datasets with cross-validation.
     tables/<dataset>_<task>.{csv,md,html}: the comparison of the models.
     comparison/*.csv: intervals, tests and ranks; see `segbench.comparison.compare.Comparison`.
+    images/<dataset>_<task>.csv: scores of single images.
+    conditions.csv: scores by properties of objects, classes and images; see `segbench.report.conditions`.
     gaps.csv: scores on the training split and on the evaluation split, if both are scored.
 
     A cell that failed, is missing or cannot be read becomes a row of the tables, not an error.
@@ -60,6 +64,7 @@ def summarise(run_json: Path, out: Path) -> None:
                 folder / "tables" / f"{stem}.html",
                 to_html(run, table, f"{run.dataset_title(dataset)}, {task}"),
             )
+        _write_images(run, scores, cells, tables, folder)
         if "train" in run.score_splits:
             gaps(run, scores).to_csv(folder / "gaps.csv", index=False)
     done = int((cells["status"] == "ok").sum())
@@ -159,6 +164,43 @@ def compare_all(
     """Compare all networks by their files of per-image statistics."""
     own = contests(run, of_evaluation_splits(scores), tables)
     return compare_networks(run, own, primary_scores(tables))
+
+
+def _write_images(
+    run: RunDescription,
+    scores: pd.DataFrame,
+    cells: pd.DataFrame,
+    tables: dict[tuple[str, Task], pd.DataFrame],
+    folder: Path,
+) -> None:
+    """Write the scores of single images, and those by their properties."""
+    (folder / FOLDER).mkdir()
+    scores = of_evaluation_splits(scores)
+    found = []
+    for (dataset, task), table in tables.items():
+        models = table.loc[~table["control"] & (table["status"] == "ok"), "model"].tolist()
+        try:
+            images = scores_of_images(run, cells, dataset, task, models)
+        except (SegbenchError, KeyError, OSError) as error:
+            logger.warning("%s, %s: no scores of images: %s", dataset, task, error)
+            continue
+        images.to_csv(path_of(folder, dataset, task), index=False, float_format="%.6g")
+        of_class = (scores["dataset"] == dataset) & (scores["task"] == task) & (scores["class"] != "")
+        classes = scores[of_class & (scores["metric"] == run.primary(task)) & scores["model"].isin(models)]
+        found.append(conditions(run, cells, dataset, task, images=images, classes=classes))
+    whole = pd.concat(found, ignore_index=True) if found else pd.DataFrame(columns=COLUMNS)
+    whole.to_csv(folder / "conditions.csv", index=False)
+
+
+def read_conditions(folder: Path) -> pd.DataFrame:
+    """Read the scores by properties of images that `summarise` wrote to a folder."""
+    path = folder / "conditions.csv"
+    text = dict.fromkeys(["dataset", "task", "condition", "model"], str)
+    return (
+        pd.read_csv(path, dtype=text, keep_default_na=False)
+        if path.exists()
+        else pd.DataFrame(columns=COLUMNS)
+    )
 
 
 def read_summary(folder: Path) -> tuple[pd.DataFrame, pd.DataFrame]:

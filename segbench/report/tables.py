@@ -17,6 +17,7 @@ from segbench.contract.view import Task
 from segbench.units import NOTHING, count, duration, markdown_text
 
 COSTS = {"train_parameters": "Parameters", "train_seconds": "Training", "predict_latency_median": "Latency"}
+PRECISIONS = ("train_precision", "predict_precision")
 DERIVED = "†"
 FOLDS_NOTE = (
     "Cross-validation: mean ± sample standard deviation over the folds and seeds. Pooled: the images of all "
@@ -81,6 +82,8 @@ def compare(
     rows = main_scores(run, scores, dataset, task)
     columns = list(dict.fromkeys(rows["column"])) or [run.primary(task)]
     planned = cells[(cells["dataset"] == dataset) & (cells["status"] != "not-applicable")]
+    needed = {"model", "seed", "fold", "control", "status", "reason", *COSTS, *PRECISIONS}
+    planned = planned[[column for column in planned if column in needed]]  # a table may have fifty
     rows, planned = (frame.assign(repetition=repetitions(frame)) for frame in (rows, planned))
     over_folds = None
     if pooled is not None and run.datasets[dataset].folds:
@@ -135,7 +138,7 @@ def compare(
 
 def _precisions(cells: pd.DataFrame) -> str:
     """Return the number formats of training and prediction of these cells; empty for controls."""
-    known = [cells[c].dropna() for c in ("train_precision", "predict_precision") if c in cells]
+    known = [cells[c].dropna() for c in PRECISIONS if c in cells]
     return ", ".join(sorted({str(value) for values in known for value in values if value}))
 
 

@@ -66,6 +66,7 @@ def test_the_description_has_what_the_report_reads(registry: Path) -> None:
             "formats": ["svg"],
             "gallery_images": 3,
             "gallery_worst": 1,
+            "gallery_disagreement": 1,
             "instance_score": 0.5,
             "gallery_channels": {},
             "primary": {"semantic": "dice"},

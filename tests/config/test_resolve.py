@@ -205,6 +205,17 @@ def test_a_change_of_the_datasets_share_does_not_convert_it_again(registry: Path
     assert run.by_key["street", "unet", "seed0"].recipe.iterations == 7  # type: ignore[union-attr]
 
 
+def test_a_dataset_asks_for_further_metrics_without_being_converted_again(registry: Path) -> None:
+    before = resolve(config(), registry)
+    path = registry / "datasets" / "vessels.yaml"
+    path.write_text(yaml.dump({**yaml.safe_load(path.read_text()), "families": ["cldice", "objects"]}))
+    run = resolve(config(evaluation={"families": ["objects"]}), registry)
+    assert run.evaluation("vessels").families == ("objects", "cldice")
+    assert run.evaluation("cells").families == ("objects",)
+    assert run.convert_spec("vessels") == before.convert_spec("vessels")
+    assert before.evaluation("vessels") == before.config.evaluation
+
+
 def test_mistakes_of_protocols_name_the_file(registry: Path) -> None:
     _protocol(registry, "- 1", street=dataset(["semantic"], recipes={"dmo": {"iterations": 7}}))
     with pytest.raises(SegbenchError) as caught:

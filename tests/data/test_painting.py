@@ -46,3 +46,14 @@ def test_a_frame_leaves_its_inside_as_it_is():
     out = paint(image, [Region(THING, mask, is_object=True, frame=True)])
     assert ((out != 100).any(-1) == (mask & ~inside)).all()
     assert (out[4, 5] == THING.color).all()
+
+
+@pytest.mark.parametrize("share", [0.05, 0.95])
+def test_full_and_sparse_masks_are_blended_alike(share):
+    rng = np.random.default_rng(0)
+    image = rng.integers(0, 256, (30, 40, 3), dtype=np.uint8)
+    mask = rng.random((30, 40)) < share
+    category = Category(id=1, name="a", isthing=False, color=(250, 3, 120))
+    expected = image.astype(np.float32)
+    expected[mask] = np.float32(0.42) * expected[mask] + np.float32(0.58) * np.float32([250, 3, 120])
+    assert (paint(image, [Region(category, mask)]) == expected.astype(np.uint8)).all()

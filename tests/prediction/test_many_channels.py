@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 import tifffile
 import torch
@@ -99,7 +100,7 @@ def test_from_training_to_painted_images(network: str, dataset: Path, tmp_path: 
         options=ReportOptions.model_validate({"gallery_channels": {"bands": [4, 2, 1]}}),
         root=tmp_path,
     )
-    assert gallery(run, "bands", spec.task, [network], [], tmp_path)
+    assert gallery(run, "bands", spec.task, [network], pd.DataFrame(), tmp_path)
     with Image.open(tmp_path / f"bands_{spec.task}_1.jpg") as drawn:
         tile = np.asarray(drawn)[40:200, 20:300].reshape(-1, 3)
     assert tile.min() < 60 and tile.max() > 200  # scaled by channel: all use their whole range

@@ -2,6 +2,7 @@ import base64
 import io
 
 import numpy as np
+import pandas as pd
 import pytest
 from fake_run import make_run
 from overlapping_data import EMPTY, LEFT, PREDICTED, RIGHT, TRUTH, layers, predict
@@ -12,7 +13,7 @@ from segbench.contract.view import Category
 from segbench.data.dataset import Dataset
 from segbench.data.writing.writer import write_dataset
 from segbench.files import read_json, write_json
-from segbench.report.gallery import _compose, gallery
+from segbench.report.gallery import _compose, choose_failures, gallery
 from segbench.report.regions import prediction_reader, sample, truth_reader
 
 THING = Category(id=1, name="thing", isthing=True, color=(0, 0, 255))
@@ -28,7 +29,9 @@ def street(tmp_path_factory: pytest.TempPathFactory) -> RunDescription:
 
 
 def test_a_gallery_has_a_picture_an_image_and_a_thumbnail_a_network(street, tmp_path):
-    found = gallery(street, "street", "panoptic", ["unet", "mask2former_resnet50"], [], tmp_path, 90)
+    found = gallery(
+        street, "street", "panoptic", ["unet", "mask2former_resnet50"], pd.DataFrame(), tmp_path, 90
+    )
     assert found is not None and "Street" in found.caption
     assert len(found.rows) == 3 and found.titles == ["image", "truth", "unet", "mask2former_resnet50"]
     for row in found.rows:
@@ -99,20 +102,39 @@ def test_answers_to_another_task_are_converted(street):
     assert regions and all(r.is_object and r.category.isthing for r in regions)
 
 
-def test_hardest_images_come_last_and_once(street, tmp_path):
-    shown = []
-    for hardest in ([], ["img001"], ["img002"]):
-        found = gallery(street, "street", "semantic", ["unet"], hardest, tmp_path)
-        shown.append([(row.name, row.hardest) for row in found.rows])
-    even = [("img001", False), ("img003", False), ("img004", False)]
-    assert shown[0] == even
-    assert shown[1] == [*even[1:], ("img001", True)], "it is among the even ones"
-    assert shown[2] == [*even, ("img002", True)]
+def test_images_where_networks_fail_come_last_and_once(street, tmp_path):
+    models = ["unet", "mask2former_resnet50"]
+    scores = pd.DataFrame(
+        {"unet": [0.2, 0.9, 0.8, 0.7], "mask2former_resnet50": [0.1, 0.3, 0.8, 0.6], "gone": [1.0] * 4},
+        index=["img001", "img002", "img003", "another fold"],
+    )
+    plain = gallery(street, "street", "semantic", models, pd.DataFrame(), tmp_path)
+    found = gallery(street, "street", "semantic", models, scores, tmp_path)
+    assert [(row.name, row.failure) for row in plain.rows] == [(f"img00{k}", None) for k in (1, 3, 4)]
+    assert [(row.name, row.failure) for row in found.rows] == [
+        ("img003", None),
+        ("img004", None),
+        ("img001", "hardest"),
+        ("img002", "networks differ"),
+    ]
+    assert found.rows[3].scores == ["", "", "0.90", "0.30"] and found.rows[0].scores == []
+    before, after = plain.rows[0].thumbnails, found.rows[2].thumbnails
+    assert before[:2] == after[:2], "image and truth"
+    assert before[2] != after[2] and before[3] != after[3], "mistakes"
+    assert "Networks differ" in found.caption and "Networks differ" not in plain.caption
+
+
+def test_failures_by_hand():
+    scores = pd.DataFrame({"a": [0.1, 0.5, 0.9, 1.0], "b": [0.2, 0.5, np.nan, 0.4]}, index=list("wxyz"))
+    assert choose_failures(scores, 1, 1) == {"w": "hardest", "z": "networks differ"}
+    assert choose_failures(scores, 0, 3) == {"z": "networks differ", "w": "networks differ"}
+    assert choose_failures(scores[["a"]], 1, 2) == {"w": "hardest"}, "one network does not differ"
+    assert choose_failures(pd.DataFrame(), 1, 1) == {}
 
 
 def test_no_gallery_without_predictions(street, tmp_path):
     run = street.model_copy(update={"root": tmp_path})
-    assert gallery(run, "street", "semantic", ["unet"], [], tmp_path / "pictures") is None
+    assert gallery(run, "street", "semantic", ["unet"], pd.DataFrame(), tmp_path / "pictures") is None
     assert not (tmp_path / "pictures").exists()
 
 

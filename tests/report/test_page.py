@@ -67,6 +67,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         (folder / f"seed{seed}" / "state.json").write_text(
             json.dumps({"step": "train", "state": "failed", "reason": reason})
         )
+    matrix = {"classes": ["background", "vessel"], "pixels": [[4, 1, 0], [2, 3, 0]]}
+    (path.parent / "cells/vessels/unet/seed0/scores.json").write_text(json.dumps({"confusion": matrix}))
     build(path)
     return path.parent / "report"
 
@@ -124,6 +126,7 @@ def test_the_page_says_what_was_run_and_found(page):
         "Not compared: mask2former_resnet50,",
         "(seed0/per_image.parquet is missing)",
         "all 3",
+        "Confused classes: unet",
     ):
         assert words in page.text, words
 

@@ -93,3 +93,24 @@ def test_a_training_that_broke_off_shows_its_curve(tmp_path):
 def test_text_is_cut_to_one_short_line():
     assert plots.short("a\nb  c") == "a b c"
     assert re.fullmatch(r"x{27}…", plots.short("x" * 300))
+
+
+def test_the_validation_score_is_beside_the_loss(tmp_path):
+    path = make_run(tmp_path, datasets=("vessels",), seeds=(0,), images=1, size=(40, 60), formats=["svg"])
+    run = RunDescription.read(path)
+    cell = path.parent / "cells/vessels/unet/seed0"
+    lines = [
+        "iteration,total,validation,validation_score",
+        "1,2,,",
+        "2,1.5,1.7,0.25",
+        "3,1,,",
+        "4,0.9,1.1,0.75",
+    ]
+    (cell / "history.csv").write_text("\n".join(lines))
+    scores, cells = collect(run)
+    found = plots.read_histories(run, "vessels")
+    assert found.loc[found["model"] == "unet", "validation_score"].dropna().tolist() == [0.25, 0.75]
+    drawn = plots.draw(run, scores, comparisons(run, scores, cells), tmp_path / "plots")
+    caption = next(p.caption for p in drawn if p.kind == "learning")
+    text = (tmp_path / "plots/learning_vessels.svg").read_text()
+    assert caption.endswith(plots.VALIDATION_NOTE) and text.count("validation score") == 1

@@ -47,7 +47,8 @@ def test_all_files_of_a_finished_run(finished, tmp_path):
     names = {p.relative_to(tmp_path / "summary").as_posix() for p in (tmp_path / "summary").rglob("*.*")}
     pairs = ["vessels_semantic", "bubbles_semantic", "bubbles_instance"]
     pairs += [f"street_{task}" for task in ("semantic", "instance", "panoptic")]
-    expected = {"scores.csv", "cells.csv"} | {f"comparison/{one.name}.csv" for one in fields(Comparison)}
+    expected = {"scores.csv", "cells.csv", "conditions.csv"} | {f"images/{p}.csv" for p in pairs}
+    expected |= {f"comparison/{one.name}.csv" for one in fields(Comparison)}
     assert names == expected | {f"tables/{p}.{kind}" for p in pairs for kind in ("csv", "md", "html")}
 
     scores, cells = read_summary(tmp_path / "summary")

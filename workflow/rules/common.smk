@@ -210,6 +210,10 @@ def minutes_to_score(wildcards, input, attempt):
     return min(minutes, demand.MAX_MINUTES)
 
 
+def evaluation_options(wildcards):
+    return dumps(RUN.evaluation(wildcards.dataset))
+
+
 def controls_of(wildcards):
     cells = (
         RUN.by_key.get((wildcards.dataset, model, wildcards.repetition))

@@ -30,7 +30,7 @@ rule score:
         inference=lambda w: cell_of(w).inference,
         split=split_arguments,
         code=prediction_code,
-        options=dumps(CONFIG.evaluation),
+        options=evaluation_options,
         scoring=code_of("segbench.evaluation.evaluate"),
     shell:
         "segbench predict --data {params.data:q} --out {params.out:q}/predictions --model {input.model:q}"
@@ -65,7 +65,7 @@ rule external:
             "segbench.exchange.predictions.read",
             f"segbench.exchange.predictions.{cell_of(w).external.format}",
         ),
-        options=dumps(CONFIG.evaluation),
+        options=evaluation_options,
         scoring=code_of("segbench.evaluation.evaluate"),
     shell:
         "segbench external --data {params.data:q} --out {params.out:q}/predictions --spec {params.spec:q}"
@@ -101,7 +101,7 @@ for number, (names, datasets) in enumerate(CONTROLS.items()):
             out=f"{RESULTS}/cells/{{dataset}}",
             spec=controls_spec,
             code=controls_code,
-            options=dumps(CONFIG.evaluation),
+            options=evaluation_options,
             scoring=code_of("segbench.evaluation.evaluate"),
         shell:
             "segbench controls --data {params.data:q} --out {params.out:q} --repetition {wildcards.repetition:q}"

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
-from pydantic import BaseModel, TypeAdapter, ValidationError
+from pydantic import BaseModel, Field, TypeAdapter, ValidationError
 
 from segbench.contract.view import has_class
 from segbench.data.coco.index import AnnotationIndex
@@ -37,6 +37,7 @@ from segbench.data.lint.image import (
     lint_image,
 )
 from segbench.data.lint.summary import SplitSummary, summarise_split
+from segbench.data.properties import Properties
 from segbench.errors import SegbenchError
 from segbench.files import read_json
 
@@ -67,6 +68,8 @@ class LintReport(Findings):
     splits: dict[str, SplitSummary] = {}
     near_duplicates: list[NearDuplicate] = []
     """The `PAIRS` pairs that are most alike."""
+    properties: list[tuple[str, str, Properties]] = Field(default=[], exclude=True)
+    """Split, name and properties of each image, which have a file of their own."""
 
     def raise_on_errors(self) -> None:
         """Raise SegbenchError with the first errors if there are any."""
@@ -128,6 +131,8 @@ def lint_dataset(root: Path, void_share: float = VOID_SHARE) -> LintReport:
         own_groups = _lint_groups(split, groups, report)
         report.splits[name] = summarise_split(dataset.info, facts, own_groups)
         all_facts += ((name, one) for one in facts)
+        pairs = zip(split, facts)
+        report.properties += [(name, r.stem, one.properties) for r, one in pairs if one.properties]
         most_objects = max([most_objects, *(f.objects for f in facts)])
         report.images += len(facts)
     _lint_near_duplicates(all_facts, report)

@@ -16,7 +16,9 @@ from segbench.data.coco import masks
 from segbench.data.coco.index import AnnotationIndex
 from segbench.data.dataset import ImageRecord, Split, rgb_to_id
 from segbench.data.images import open_image, open_raster, read_label_map
+from segbench.data.levels import scaled
 from segbench.data.lint.duplicates import perceptual_hash
+from segbench.data.properties import Properties, measure
 from segbench.errors import SegbenchError
 
 ROUNDING = 1e-3
@@ -108,6 +110,8 @@ class Facts:
     digest: str = ""
     """Empty for images of one colour, such as slices beyond a patient: equal ones are no copies."""
     perceptual_hash: int | None = None
+    properties: Properties | None = None
+    """None for an image that cannot be read."""
     pixels: Counter[int] = field(default_factory=Counter)
     objects: int = 0
     boxes: set[int] = field(default_factory=set)
@@ -146,6 +150,7 @@ class _Image:
         if (image.array == image.array[:1, :1]).all():
             self.facts.digest = ""
         self.facts.perceptual_hash = perceptual_hash(image.array)
+        self.facts.properties = measure(scaled(image.array, self.info.levels))
         if image.array.dtype != np.uint8 and self.info.levels is None:
             self.found.warn(
                 self.facts.file, "has more than 8 bits, unlike the training images: scaled by its own range"

@@ -102,14 +102,19 @@ class _Chunk:
             "aji_union": _sums(sure * pixels, edges[0]) + _sums(real * true_pixels, edges[1]),
         }
         ious = [np.zeros(0)] * (len(edges[0]) - 1)
+        partners = [np.zeros(number) for number in found["object_truths"].tolist()]
         groups = self._groups["mask"][len(self._groups["mask"]) - len(both) :]
         for (k, d, g), group in zip(both, groups):
             keep = sure[d]
             measured = measure_objects(group.iou[keep], pixels[d][keep], true_pixels[g], group.crowd)
-            ious[k] = measured.pop("object_ious")
+            ious[k], partners[k] = measured.pop("object_ious"), measured.pop("object_partners")
             for name, value in measured.items():
                 found[name][k] = value
-        return found | {"object_ious": (np.concatenate([np.zeros(0), *ious]), [len(i) for i in ious])}
+        return found | {
+            "object_ious": (np.concatenate([np.zeros(0), *ious]), [len(i) for i in ious]),
+            "object_areas": (truth.areas[real], found["object_truths"]),
+            "object_partners": (np.concatenate([np.zeros(0), *partners]), found["object_truths"]),
+        }
 
     def batch(self) -> pa.RecordBatch:
         areas = np.concatenate(self._areas)

@@ -28,7 +28,8 @@ COLUMNS = ("object_ious", "object_truths", "object_predictions", "aji_intersecti
 
 
 def measure(iou: np.ndarray, areas: np.ndarray, truth_areas: np.ndarray, crowd: np.ndarray) -> dict[str, Any]:
-    """Return the counts of one class in one image, by the names of `COLUMNS`.
+    """Return the counts of one class in one image, by the names of `COLUMNS`, and `object_partners`: the IoU
+    of each true object without crowds with its partner, 0 without one, in the order of `truth_areas`.
 
     Args:
         iou: D x G IoUs of detections and true objects; for crowds, intersection / area of the detection.
@@ -39,6 +40,7 @@ def measure(iou: np.ndarray, areas: np.ndarray, truth_areas: np.ndarray, crowd: 
     if not iou.size:
         return {
             "object_ious": np.zeros(0),
+            "object_partners": np.zeros(int((~crowd).sum())),
             "object_truths": int((~crowd).sum()),
             "object_predictions": len(areas),
             "aji_intersection": 0,
@@ -47,13 +49,14 @@ def measure(iou: np.ndarray, areas: np.ndarray, truth_areas: np.ndarray, crowd: 
     true = iou[:, ~crowd]
     rows, columns = lsap(true, maximize=True) if true.size else (np.zeros(0, int), np.zeros(0, int))
     paired = true[rows, columns]
-    best = np.zeros(len(areas))
-    best[rows] = paired
+    best, partners = np.zeros(len(areas)), np.zeros(true.shape[1])
+    best[rows], partners[columns] = paired, paired
     ignored = (best <= STEPS[0]) & (iou[:, crowd] > STEPS[0]).any(1)
     kept = ~ignored
     intersection, union = _aji(true[kept], areas[kept], truth_areas[~crowd])
     return {
         "object_ious": np.sort(best[kept & (best > 0)])[::-1],
+        "object_partners": partners,
         "object_truths": int((~crowd).sum()),
         "object_predictions": int(kept.sum()),
         "aji_intersection": intersection,

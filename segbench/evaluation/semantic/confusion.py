@@ -15,7 +15,7 @@ from segbench.contract.scores import Contract, Score, ScoreTable
 from segbench.contract.view import BACKGROUND
 from segbench.errors import SegbenchError
 from segbench.evaluation.averages import mean, ratio
-from segbench.evaluation.semantic import boundary
+from segbench.evaluation.semantic import boundary, centreline
 from segbench.evaluation.semantic.maps import look_up, runs
 from segbench.evaluation.statistics import NONE, Batch, Rows, Statistics, positions
 
@@ -112,14 +112,17 @@ def add_image(
     predicted: np.ndarray,
     index: ClassIndex,
     bounds: boundary.Settings | None,
+    thin: Sequence[int] = (),
 ) -> None:
     """Add the statistics of one image.
 
     `truth` and `predicted` are H x W class indices as from `index`. `bounds` are the distances of the
-    boundary metrics; None skips these.
+    boundary metrics; None skips these. `thin` are the indices of the classes with a clDice.
     """
     matrix = confusion(truth, predicted, index.size)
     edges = boundary.measure(truth, predicted, matrix, bounds) if bounds else {}
+    if thin:
+        edges |= centreline.measure(truth, predicted, index.size, thin)
     present = np.flatnonzero(matrix.any(1) | matrix[:, :-1].any(0))
     row, column = matrix[present].nonzero()
     lengths = np.bincount(row, minlength=len(present))
@@ -239,4 +242,7 @@ def pooled(statistics: Statistics) -> list[Score]:
     if "boundary" in statistics.metadata.options.families:
         for metric, values, contract in boundary.pooled(statistics, ids):
             scores.add(metric, mean(values), values, contract)
+    if "cldice" in statistics.metadata.options.families:
+        values = centreline.weighted(statistics, np.ones((1, len(statistics.metadata.image_ids))))[0]
+        scores.add("cldice", mean(values), values, centreline.CONTRACT)
     return scores.rows

@@ -10,10 +10,13 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
+from typer.testing import CliRunner
 
+from segbench.cli import app
 from segbench.contract.view import Category
 from segbench.data.dataset import Converted, Dataset, Sample, id_to_rgb
 from segbench.data.lint.dataset import LintReport, lint_dataset
+from segbench.data.properties import FILE, measure, read_properties
 from segbench.errors import SegbenchError
 
 CATEGORIES = [
@@ -106,7 +109,8 @@ def test_what_the_writer_writes_is_clean(street: Path, vessels: Path, boxes: Pat
         report.raise_on_errors()
         assert (report.dataset, report.images) == (root.name, images)
         assert report.errors == report.warnings == []
-        assert LintReport.model_validate_json(report.model_dump_json()) == report
+        again = LintReport.model_validate_json(report.model_dump_json())
+        assert again.model_dump() == report.model_dump(), "but for what has a file of its own"
 
 
 @pytest.mark.parametrize(
@@ -478,3 +482,16 @@ def test_class_frequencies_and_object_sizes(street: Path) -> None:
     assert (car.pixels, car.images, car.objects) == (100 / 580, 3, 6)
     assert (sky.pixels, sky.images, sky.objects) == (480 / 580, 3, 0)
     assert summary.sizes == {10: 3, 12: 3}
+
+
+def test_brightness_and_sharpness_of_each_image_have_a_file(street):
+    found = CliRunner().invoke(app, ["lint", str(street), "--out", str(street / "lint.json")])
+    assert found.exit_code == 0, found.output
+    properties = read_properties(street / FILE)
+    assert sorted(properties) == [("train", f"train{k}") for k in range(3)] + [
+        ("val", f"val{k}") for k in (0, 1)
+    ]
+    with Image.open(street / "val/images/val1.png") as image:
+        expected = measure(np.asarray(image))
+    assert properties["val", "val1"] == pytest.approx(expected, rel=1e-5)
+    assert "properties" not in json.loads((street / "lint.json").read_text())

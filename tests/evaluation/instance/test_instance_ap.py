@@ -13,6 +13,7 @@ from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
 from segbench.evaluation.instance.matching import THRESHOLDS
+from segbench.evaluation.statistics import Statistics
 
 TWELVE = (
     *("ap", "ap50", "ap75", "ap_small", "ap_medium", "ap_large"),
@@ -345,3 +346,33 @@ def test_object_scores_equal_a_plain_implementation(random_coco, instance_scores
 
 def pick(item, image, class_id):
     return item["image_id"] == image["id"] and item["category_id"] == class_id
+
+
+@pytest.mark.parametrize("seed", range(2))
+def test_each_true_object_has_its_area_and_its_partner(random_coco, instance_scores, tmp_path, seed):
+    from scipy.optimize import linear_sum_assignment
+
+    truth, results = random_coco(seed, classes=3)
+    instance_scores(truth, results)
+    seen = 0
+    for batch in Statistics(tmp_path / "instance.parquet").batches(
+        "instance", ("object_areas", "object_partners")
+    ):
+        areas, lengths = batch.lists("object_areas")
+        partners = batch.lists("object_partners")[0]
+        for row, end in enumerate(np.cumsum(lengths)):
+            place = slice(end - lengths[row], end)
+            image, kind = {"id": batch.image_ids[batch.image[row]]}, batch.class_ids[row]
+            true = [a for a in truth["annotations"] if pick(a, image, kind) and not a["iscrowd"]]
+            sure = [r for r in results if pick(r, image, kind) and r["score"] >= 0.5]
+            masks = [
+                [rle.decode(o["segmentation"]).astype(bool) for o in objects] for objects in (true, sure)
+            ]
+            iou = np.array([[(a & b).sum() / (a | b).sum() for b in masks[1]] for a in masks[0]])
+            iou = iou.reshape(len(true), len(sure))
+            assert areas[place].tolist() == [a["area"] for a in true]
+            assert partners[place].sum() == pytest.approx(iou[linear_sum_assignment(-iou)].sum())
+            for found, possible in zip(partners[place], iou):  # pairs of an equal sum may be exchanged
+                assert np.isclose(found, [0, *possible]).any()
+            seen += len(true)
+    assert seen == sum(not a["iscrowd"] for a in truth["annotations"])
