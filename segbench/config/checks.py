@@ -28,6 +28,8 @@ from segbench.importing import install, missing
 
 SEMANTIC = "segbench.models.network:SemanticNetwork"
 """Networks with a map of logits."""
+FAMILIES = {"cldice": "segbench.evaluation.semantic.centreline:measure"}
+"""Families of metrics whose code may need an extra."""
 GIVEN = 2
 """Number of parameters of a network's constructor before its options: view and channels."""
 
@@ -280,14 +282,17 @@ def missing_code(
 
 
 def missing_packages(
-    datasets: Mapping[str, DatasetEntry], models: Mapping[str, ModelEntry], registry: Path
+    config: RunConfig, datasets: Mapping[str, DatasetEntry], models: Mapping[str, ModelEntry], registry: Path
 ) -> Iterator[Problem]:
-    """Find converters and networks that need packages of an extra that is not installed.
+    """Find converters, networks and metrics that need packages of an extra that is not installed.
 
     `NEEDS` in their modules names them.
     """
     paths = [(f"{registry}/datasets/{name}.yaml: convert", one.convert) for name, one in datasets.items()]
     paths += [(f"{registry}/models/{name}.yaml: class", one.class_) for name, one in models.items()]
+    asked = [("evaluation.families", config.evaluation.families)]
+    asked += [(f"{registry}/datasets/{name}.yaml: families", one.families) for name, one in datasets.items()]
+    paths += [(where, FAMILIES[name]) for where, names in asked for name in names if name in FAMILIES]
     for where, path in paths:
         if fault_of_path(path):
             continue

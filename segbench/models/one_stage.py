@@ -27,7 +27,7 @@ STRIDES = (8, 16, 32, 64, 128)
 """Strides of the pyramid's levels."""
 
 GROUPS = 32
-"""Groups of channels in the norms of FCOS's head; groups of one channel have no variance at a single place."""
+"""Groups of channels in the norms of FCOS's head; those of one channel have no variance at a single place."""
 
 
 class OneStage(PyramidNetwork):
@@ -83,8 +83,8 @@ class RetinaNet(OneStage):
     Args:
         view: task and classes to predict.
         in_channels: channels of the images.
-        anchor_sizes: side in pixels of the smallest anchor at each of the strides 8, 16, 32, 64 and 128; those
-            2^(1/3) and 2^(2/3) times as large are added.
+        anchor_sizes: side in pixels of the smallest anchor at each of the strides 8, 16, 32, 64 and 128.
+            Those 2^(1/3) and 2^(2/3) times as large are added.
         detections_per_image: maximum number of objects per image.
         score_threshold: minimum score of an object.
         options: arguments of `PyramidNetwork`.

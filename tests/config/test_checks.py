@@ -15,6 +15,7 @@ from small_registry import (
     recipe_of_unet,
 )
 
+from segbench.config import checks
 from segbench.config.resolve import resolve
 from segbench.errors import SegbenchError
 
@@ -230,6 +231,19 @@ def test_packages_that_a_network_needs(registry: Path) -> None:
     )
     assert "numpy" not in str(caught.value)
     resolve(config(datasets=["vessels"], models=["mask2former"]), registry)  # nobody else needs it
+
+
+def test_packages_that_a_metric_needs(registry: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    entry = dataset(["semantic"], families=["cldice"])
+    (registry / "datasets/vessels.yaml").write_text(yaml.safe_dump(entry))
+    asked = config(datasets=["vessels"], evaluation={"families": ["cldice"]})
+    resolve(asked, registry)
+    monkeypatch.setattr(checks, "find_spec", lambda package: None)
+    with pytest.raises(SegbenchError) as caught:
+        resolve(asked, registry)
+    text = str(caught.value)
+    assert "evaluation.families: needs the package 'skimage' (extra 'classical')" in text
+    assert "vessels.yaml: families: needs the package 'skimage' (extra 'classical')" in text
 
 
 def test_networks_of_one_class_a_pixel_are_refused_where_classes_overlap(registry: Path) -> None:

@@ -21,6 +21,9 @@ from segbench.contract.view import BACKGROUND, Category
 from segbench.errors import SegbenchError
 from segbench.evaluation.averages import ratio
 from segbench.evaluation.statistics import Batch, Statistics, positions
+from segbench.importing import install, missing
+
+NEEDS = {"skimage": "classical"}
 
 COLUMNS = (
     "skeleton_truth",
@@ -53,8 +56,8 @@ def measure(
         from skimage.morphology import skeletonize
     except ImportError as error:
         raise SegbenchError(
-            "clDice needs scikit-image",
-            remedy="install the extra `classical`, or remove `cldice` from the families of the evaluation",
+            f"clDice {missing('skimage', NEEDS['skimage'])}",
+            remedy=f"{install(NEEDS['skimage'])}, or remove `cldice` from the families of the evaluation",
         ) from error
     found = {name: np.zeros(classes, np.int64) for name in COLUMNS}
     known = truth != classes
