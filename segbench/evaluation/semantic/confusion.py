@@ -53,6 +53,10 @@ class ClassIndex:
                 self._truth[value] = unmapped[meaning]
         if self._prediction[0] == self._bad:
             self._prediction[0] = self.size
+        number = np.arange(len(self._truth))
+        changed = (self._truth != number) | (self._prediction != number)
+        self._same = int(changed.argmax())
+        """Values below this one are their own index."""
 
     def truth(self, labels: np.ndarray, where: Path | str) -> np.ndarray:
         """Return the class indices of an H x W map of the truth.
@@ -68,6 +72,8 @@ class ClassIndex:
 
     def _look_up(self, table: np.ndarray, labels: np.ndarray, where: Path | str) -> np.ndarray:
         if labels.dtype == np.uint8:
+            if labels.size and labels.max() < self._same:
+                return labels.astype(table.dtype, copy=False)
             found = look_up(table[:256], labels)
         else:
             found = np.where(
