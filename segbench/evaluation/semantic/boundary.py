@@ -70,7 +70,7 @@ def measure(
     width, tolerance = (max(1, round(s * diagonal)) for s in (settings.width, settings.tolerance))
     classes = len(matrix)
     if matrix.sum() == truth.size:
-        (true_band, true_contour), (band, contour) = (edges.edges(m, width) for m in (truth, predicted))
+        (true_band, band), (true_contour, contour) = edges.edges((truth, predicted), width)
     else:
         known = truth != classes
         true_band, true_contour = edges.beside_void(truth, np.flatnonzero(matrix.any(1)), known, width)
@@ -78,21 +78,24 @@ def measure(
     both, in_truth, in_guess = bits.counts([true_band & band, true_band, band], regions.starts)
     places = bits.places(true_contour), bits.places(contour)
     on_contour = truth.ravel().take(places[0]), predicted.ravel().take(places[1])
+    shared = np.flatnonzero(matrix.any(1) & matrix[:, :-1].any(0))
+    hits = edges.hits(on_contour, places, truth.shape, shared, tolerance)
+    (true_misses, true_hits), (misses, hit) = (
+        np.bincount(at + found * (classes + 1), minlength=2 * classes + 2).reshape(2, -1)[:, :classes]
+        for at, found in zip(on_contour, hits)
+    )
 
-    def count(labels: np.ndarray, weights: np.ndarray | None = None) -> np.ndarray:
+    def count(labels: np.ndarray, weights: np.ndarray) -> np.ndarray:
         return np.bincount(labels, weights, minlength=classes + 1)[:classes].astype(np.int64)
 
-    lengths = [count(c) for c in on_contour]
-    shared = np.flatnonzero(np.logical_and(*lengths))
-    hits = edges.hits(on_contour, places, truth.shape, shared, tolerance)
     return {
         "boundary_intersection": count(regions.true, both * (regions.true == regions.guess)),
         "boundary_truth": count(regions.true, in_truth),
         "boundary_predicted": count(regions.guess, in_guess),
-        "contour_truth": lengths[0],
-        "contour_truth_hit": count(on_contour[0], hits[0]),
-        "contour_predicted": lengths[1],
-        "contour_predicted_hit": count(on_contour[1], hits[1]),
+        "contour_truth": true_misses + true_hits,
+        "contour_truth_hit": true_hits,
+        "contour_predicted": misses + hit,
+        "contour_predicted_hit": hit,
     }
 
 

@@ -13,36 +13,47 @@ from segbench.evaluation.semantic import bits
 from segbench.evaluation.semantic.maps import look_up
 
 
-def edges(labels: np.ndarray, width: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return (band, contour) of a map without void, as `bits`.
+def edges(
+    maps: tuple[np.ndarray, np.ndarray], width: int
+) -> tuple[tuple[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]:
+    """Return (bands, contours) of two maps without void, as `bits`.
 
-    The band holds the pixels within `width` of another class or of the image's border, the contour the pixels
+    A band holds the pixels within `width` of another class or of the image's border, a contour the pixels
     next to another class.
 
     A window holds two classes if a square of 2 x 2 pixels in it does. Windows that reach beyond the end of a
     row meet the next row instead, but these pixels are in the band anyway.
     """
-    if labels.shape[1] == 1:  # the end of a row is its beginning
-        labels = labels.T
-    line, size = labels.shape[1], labels.size
-    flat = labels.ravel()
-    differs = np.zeros((2, line + 1 + size), bool)  # a square is found at its last pixel
-    np.not_equal(flat[1:], flat[:-1], out=differs[0, line + 1 : -1])  # a pixel from the next in its row
-    np.not_equal(flat[line:], flat[:-line], out=differs[1, line + 1 : -line])  # and from the one below
-    differs[:, ::line] = False  # no square ends in the first column
-    spare = np.zeros(2 * width * (line + 1) // 64 + 64, np.uint64)
-    beside, below = (np.concatenate([bits.pack(d), spare]) for d in differs)
+    shape, size = maps[0].shape, maps[0].size
+    line = shape[1] if shape[1] > 1 else size  # a single column is like a row
+    words = -(-(size + 2 * width * (line + 1)) // 64) + 64
+    beside, below = np.zeros((2, 2 * words), np.uint64)  # both maps, apart, so that no window meets both
+    differs = np.zeros(line + 1 + size, bool)  # a square is found at its last pixel
+    inside = differs[line + 1 :]
+    for first, labels in zip((0, words), maps):
+        flat = labels.ravel()
+        for found, step in (
+            (beside, 1),
+            (below, line),
+        ):  # a pixel from the next, from the one below
+            np.not_equal(flat[step:], flat[:-step], out=inside[: size - step])
+            inside[size - step :] = False
+            differs[::line] = False  # no square ends in the first column
+            packed = bits.pack(differs)
+            found[first : first + len(packed)] = packed
     met = bits.grown(beside, line)
     met |= below[: len(met)]
-    found, span = [], 1
+    sets, span = [], 1
     for distance in (1, width):
         while span < 2 * distance:
             step = min(span, 2 * distance - span)
             met = bits.grown(bits.grown(met, step), step * line)
             span += step
-        found.append(bits.later(met, (distance - 1) * (line + 1), size))
-    contour, band = found
-    return band | _frame(labels.shape, width), contour
+        back = (distance - 1) * (line + 1)
+        sets.append(tuple(bits.later(met[first:], back, size) for first in (0, words)))
+    contours, bands = sets
+    frame = _frame(shape, width)
+    return (bands[0] | frame, bands[1] | frame), contours
 
 
 @lru_cache(8)
