@@ -13,9 +13,7 @@ from segbench.evaluation.semantic import bits
 from segbench.evaluation.semantic.maps import look_up
 
 
-def edges(
-    maps: tuple[np.ndarray, np.ndarray], width: int
-) -> tuple[tuple[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]:
+def edges(maps: tuple[np.ndarray, np.ndarray], width: int) -> tuple[list[np.ndarray], list[np.ndarray]]:
     """Return (bands, contours) of two maps without void, as `bits`.
 
     A band holds the pixels within `width` of another class or of the image's border, a contour the pixels
@@ -32,10 +30,7 @@ def edges(
     inside = differs[line + 1 :]
     for first, labels in zip((0, words), maps):
         flat = labels.ravel()
-        for found, step in (
-            (beside, 1),
-            (below, line),
-        ):  # a pixel from the next, from the one below
+        for found, step in ((beside, 1), (below, line)):  # the next pixel, and the one below, differ
             np.not_equal(flat[step:], flat[:-step], out=inside[: size - step])
             inside[size - step :] = False
             differs[::line] = False  # no square ends in the first column
@@ -50,10 +45,9 @@ def edges(
             met = bits.grown(bits.grown(met, step), step * line)
             span += step
         back = (distance - 1) * (line + 1)
-        sets.append(tuple(bits.later(met[first:], back, size) for first in (0, words)))
+        sets.append([bits.later(met[first:], back, size) for first in (0, words)])
     contours, bands = sets
-    frame = _frame(shape, width)
-    return (bands[0] | frame, bands[1] | frame), contours
+    return [band | _frame(shape, width) for band in bands], contours
 
 
 @lru_cache(8)
