@@ -17,7 +17,6 @@ import os
 import shutil
 import subprocess
 import sys
-import tarfile
 import tempfile
 import threading
 import time
@@ -28,6 +27,8 @@ from typing import Any
 
 import numpy as np
 from PIL import Image
+
+from benchmarks.revisions import ROOT, unpack
 
 SIDE = 32
 CORNERS = 28
@@ -236,17 +237,11 @@ def main() -> None:
     parser.add_argument("--scale", type=float, default=1.0, help="share of the images and objects")
     parser.add_argument("--no-lint", action="store_true")
     chosen = parser.parse_args()
-    root = Path(__file__).parents[1]
     with tempfile.TemporaryDirectory() as folder:
         place = Path(folder)
-        versions = {"after": root}
+        versions = {"after": ROOT}
         if chosen.before:
-            versions = {"before": place / "before", "after": root}
-            archive = subprocess.run(
-                ["git", "-C", root, "archive", chosen.before], check=True, capture_output=True
-            ).stdout
-            with tarfile.open(fileobj=io.BytesIO(archive)) as source:
-                source.extractall(place / "before", filter="data")
+            versions = {"before": unpack(chosen.before, place / "before"), "after": ROOT}
         for name in chosen.sets:
             measure(name, versions, place, chosen.scale, not chosen.no_lint)
 

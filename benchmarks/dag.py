@@ -9,16 +9,16 @@ for the finished run, empty files stand for the results, which `snakemake --touc
 from __future__ import annotations
 
 import argparse
-import io
 import os
 import resource
 import subprocess
 import sys
-import tarfile
 import tempfile
 from pathlib import Path
 
 import yaml
+
+from benchmarks.revisions import ROOT, unpack
 
 DATASETS = "ade20k camvid cityscapes coco2017 cornea drive dsb2018 isbi2012 kvasir_seg liver loveda"
 DATASETS += " penn_fudan phc_u373 voc2012_sbd"
@@ -90,16 +90,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--before", help="a revision to compare with")
     chosen = parser.parse_args()
-    root = Path(__file__).resolve().parents[1]
     with tempfile.TemporaryDirectory() as folder:
-        sources = {"now": root}
+        sources = {"now": ROOT}
         if chosen.before:
-            content = subprocess.run(
-                ["git", "-C", root, "archive", chosen.before], check=True, capture_output=True
-            ).stdout
-            with tarfile.open(fileobj=io.BytesIO(content)) as archive:
-                archive.extractall(Path(folder, "source"), filter="data")
-            sources = {chosen.before: Path(folder, "source"), **sources}
+            sources = {chosen.before: unpack(chosen.before, Path(folder, "source")), **sources}
         print("| version | jobs | dry run | nothing to be done |", flush=True)
         print("| --- | ---: | ---: | ---: |")
         for name, source in sources.items():

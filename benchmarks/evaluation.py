@@ -3,6 +3,7 @@
     python -m benchmarks.evaluation                       a trial on 200 images
     python -m benchmarks.evaluation --images 5000         the table of docs/metrics.md
     python -m benchmarks.evaluation --memory 500,5000,50000    peak memory of the scores at these sizes
+    python -m benchmarks.evaluation --before b81f586      a revision and the present files, in turn
 
 Every measurement runs in a fresh process and counts its start, except for Python's own.
 """
@@ -24,6 +25,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks.revisions import ROOT, unpack
 from benchmarks.synthetic import make
 
 AGAINST = {
@@ -98,13 +100,16 @@ def _pooled(score, folder, *arguments, **keywords) -> dict[str, float]:
     return {s.metric: s.value for s in pool(Statistics(path)) if not s.name}
 
 
-def measured(what: str, folder: Path) -> dict[str, float]:
-    """Run one function in a fresh process: its scores, wall and processor seconds, and peak MiB.
+def measured(what: str, folder: Path, source: Path = ROOT) -> dict[str, float]:
+    """Run one function of the files in `source` in a fresh process.
 
-    The peak is that of the process and of its largest child together.
+    Returns:
+        Its scores, wall and processor seconds, and peak MiB: that of the process and of its largest child
+        together.
     """
-    command = [sys.executable, "-m", "benchmarks.evaluation", "--measure", what, str(folder)]
-    run = subprocess.run(command, check=True, capture_output=True, text=True)
+    command = [sys.executable, "-m", "benchmarks.evaluation", "--measure", what, str(folder.absolute())]
+    environment = os.environ | {"PYTHONPATH": str(source)}
+    run = subprocess.run(command, check=True, capture_output=True, text=True, cwd=source, env=environment)
     return json.loads(run.stdout.splitlines()[-1])
 
 
@@ -140,6 +145,16 @@ def speed(folder: Path, repeats: int) -> Table:
     return table
 
 
+def compared(folder: Path, repeats: int, revision: str, source: Path) -> Table:
+    """Processor seconds of a revision, whose files are in `source`, and of the present files, in turn."""
+    table = Table("what", revision, "now", "now / before", box=box.MARKDOWN)
+    for what in AGAINST:
+        pairs = [[measured(what, folder, place) for place in (source, ROOT)] for _ in range(repeats)]
+        before, now = (min(found["processor"] for found in side) for side in zip(*pairs))
+        table.add_row(what, f"{before:.1f}", f"{now:.1f}", f"{now / before:.2f}")
+    return table
+
+
 def peaks(scratch: Path, sizes: list[int]) -> Table:
     """Flat for maps, here of 80 x 60; objects, which are held, up to 5,000 images."""
     names = ("semantic", "panoptic", "masks", "pycocotools_masks")
@@ -156,6 +171,7 @@ def main(
     images: int = 200,
     repeats: int = 1,
     memory: Annotated[str, typer.Option(help="Numbers of images, with commas.")] = "",
+    before: Annotated[str, typer.Option(help="A revision to compare with.")] = "",
     measure: Annotated[tuple[str, str] | None, typer.Option(hidden=True)] = None,
     folder: Annotated[
         Path | None, typer.Option(help="Keep the generated files here and use them again.")
@@ -173,6 +189,10 @@ def main(
         if not place.exists():
             make(place, images, unique=1000)
         console.print(f"{len(list((place / 'semantic_truth').iterdir()))} images, {os.cpu_count()} cores")
+        if before:
+            source = unpack(before, Path(scratch) / "source")
+            console.print(compared(place, repeats, before, source))
+            return
         console.print(speed(place, repeats))
 
 

@@ -12,27 +12,26 @@ runs in a fresh process.
 from __future__ import annotations
 
 import argparse
-import io
 import json
 import os
 import resource
 import shutil
 import subprocess
 import sys
-import tarfile
 import tempfile
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[1]
+from benchmarks.revisions import ROOT, unpack
+
 sys.path.insert(0, str(ROOT / "tests" / "report"))
 
-import fake_run  # noqa: E402
+import fake_run
 
-from segbench.contract.evaluation import EvaluationOptions  # noqa: E402
-from segbench.data import properties  # noqa: E402
-from segbench.data.dataset import Dataset  # noqa: E402
-from segbench.evaluation.runner.evaluate import evaluate  # noqa: E402
-from segbench.report.summarise import summarise  # noqa: E402
+from segbench.contract.evaluation import EvaluationOptions
+from segbench.data import properties
+from segbench.data.dataset import Dataset
+from segbench.evaluation.runner.evaluate import evaluate
+from segbench.report.summarise import summarise
 
 DATASETS = (
     "vessels1",
@@ -195,12 +194,7 @@ def main() -> None:
             summarise(run_json, run_json.parent / "summary")
         sources = {"now": ROOT}
         if chosen.before:
-            content = subprocess.run(
-                ["git", "-C", ROOT, "archive", chosen.before], check=True, capture_output=True
-            ).stdout
-            with tarfile.open(fileobj=io.BytesIO(content)) as archive:
-                archive.extractall(Path(scratch, "source"), filter="data")
-            sources = {chosen.before: Path(scratch, "source"), **sources}
+            sources = {chosen.before: unpack(chosen.before, Path(scratch, "source")), **sources}
         print(
             "| version | processor s | peak MB | page MB | folder MB |\n| --- | ---: | ---: | ---: | ---: |"
         )

@@ -126,8 +126,8 @@ evaluation.intervals evaluation.jackknife evaluation.resampled evaluation.instan
 evaluation.pooling evaluation.prediction_folder evaluation.statistics
 evaluation.instance.ap evaluation.instance.files evaluation.instance.matching evaluation.instance.objects
 evaluation.instance.tide evaluation.panoptic.files evaluation.panoptic.quality
-evaluation.semantic.boundary evaluation.semantic.centreline evaluation.semantic.confusion
-evaluation.semantic.maps
+evaluation.semantic.bits evaluation.semantic.boundary evaluation.semantic.centreline
+evaluation.semantic.confusion evaluation.semantic.edges evaluation.semantic.maps
 data.cases evaluation.semantic.cases evaluation.semantic.overlapping evaluation.semantic.surfaces
 """
 

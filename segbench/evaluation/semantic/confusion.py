@@ -16,7 +16,7 @@ from segbench.contract.view import BACKGROUND
 from segbench.errors import SegbenchError
 from segbench.evaluation.averages import mean, ratio
 from segbench.evaluation.semantic import boundary, centreline
-from segbench.evaluation.semantic.maps import look_up, runs
+from segbench.evaluation.semantic.maps import Regions, look_up, regions
 from segbench.evaluation.statistics import NONE, Batch, Rows, Statistics, positions
 
 COLUMNS = ("predicted", "pixels")
@@ -53,6 +53,10 @@ class ClassIndex:
                 self._truth[value] = unmapped[meaning]
         if self._prediction[0] == self._bad:
             self._prediction[0] = self.size
+        number = np.arange(len(self._truth))
+        changed = (self._truth != number) | (self._prediction != number)
+        self._same = int(changed.argmax())
+        """Values below this one are their own index."""
 
     def truth(self, labels: np.ndarray, where: Path | str) -> np.ndarray:
         """Return the class indices of an H x W map of the truth.
@@ -68,6 +72,8 @@ class ClassIndex:
 
     def _look_up(self, table: np.ndarray, labels: np.ndarray, where: Path | str) -> np.ndarray:
         if labels.dtype == np.uint8:
+            if labels.size and labels.max() < self._same:
+                return labels.astype(table.dtype, copy=False)
             found = look_up(table[:256], labels)
         else:
             found = np.where(
@@ -89,18 +95,17 @@ def _ranges(ids: np.ndarray) -> str:
     return ", ".join(f"{run[0]} to {run[-1]}" if len(run) > 1 else str(run[0]) for run in runs)
 
 
-def confusion(truth: np.ndarray, predicted: np.ndarray, classes: int) -> np.ndarray:
+def confusion(found: Regions, classes: int) -> np.ndarray:
     """Return the confusion matrix of one image, K x (K + 1) pixel counts.
 
     Rows are true classes, columns predicted classes. The last column counts pixels without predicted class.
 
     Args:
-        truth, predicted: H x W class indices 0..K-1 as from `ClassIndex`; K = void or unlabelled.
+        found: of the class indices 0..K-1 as from `ClassIndex`; K = void or unlabelled.
         classes: the number K of classes.
     """
-    starts, pixels = runs(truth, predicted)
-    joint = truth.ravel()[starts].astype(np.int64) * (classes + 1) + predicted.ravel()[starts]
-    counts = np.bincount(joint, pixels, (classes + 1) ** 2).astype(np.int64)
+    joint = found.true.astype(np.int64) * (classes + 1) + found.guess
+    counts = np.bincount(joint, found.lengths, (classes + 1) ** 2).astype(np.int64)
     return counts.reshape(classes + 1, classes + 1)[:classes]
 
 
@@ -119,8 +124,9 @@ def add_image(
     `truth` and `predicted` are H x W class indices as from `index`. `bounds` are the distances of the
     boundary metrics; None skips these. `thin` are the indices of the classes with a clDice.
     """
-    matrix = confusion(truth, predicted, index.size)
-    edges = boundary.measure(truth, predicted, matrix, bounds) if bounds else {}
+    found = regions(truth, predicted)
+    matrix = confusion(found, index.size)
+    edges = boundary.measure(truth, predicted, found, matrix, bounds) if bounds else {}
     if thin:
         edges |= centreline.measure(truth, predicted, index.size, thin)
     present = np.flatnonzero(matrix.any(1) | matrix[:, :-1].any(0))

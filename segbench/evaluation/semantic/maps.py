@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -89,13 +90,24 @@ def look_up(table: np.ndarray, labels: np.ndarray) -> np.ndarray:
     return table[labels]
 
 
-def runs(*maps: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return (starts, lengths) of the runs of pixels, in raveled order, in which no map changes."""
-    changed = np.ones(maps[0].size, bool)
-    if changed.size:
-        changed[1:] = False
-    for values in maps:
-        flat = values.ravel()
-        changed[1:] |= flat[1:] != flat[:-1]
+@dataclass(frozen=True)
+class Regions:
+    """N runs of pixels, in raveled order, in which neither of two maps changes."""
+
+    starts: np.ndarray
+    """The first pixel of each run."""
+    lengths: np.ndarray
+    true: np.ndarray
+    """Class index in the truth."""
+    guess: np.ndarray
+    """Class index in the prediction."""
+
+
+def regions(truth: np.ndarray, predicted: np.ndarray) -> Regions:
+    """Return the regions of two H x W maps of class indices."""
+    changed = np.ones(truth.size, bool)
+    true, guess = truth.ravel(), predicted.ravel()
+    np.not_equal(true[1:], true[:-1], out=changed[1:])
+    changed[1:] |= guess[1:] != guess[:-1]
     starts = np.flatnonzero(changed)
-    return starts, np.diff(starts, append=changed.size)
+    return Regions(starts, np.diff(starts, append=changed.size), true[starts], guess[starts])

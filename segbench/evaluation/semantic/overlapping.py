@@ -18,6 +18,7 @@ from segbench.errors import SegbenchError
 from segbench.evaluation.averages import mean, ratio
 from segbench.evaluation.semantic import boundary
 from segbench.evaluation.semantic.confusion import COLUMNS, class_scores, confusion, summed
+from segbench.evaluation.semantic.maps import regions
 from segbench.evaluation.statistics import NONE, Rows, Statistics
 
 _MATCH = "each class by itself"
@@ -75,10 +76,11 @@ def add_image(
         # two classes, 0 = background and 1 = the class; 2 = void
         true, guess = (has_class(m, index).astype(np.uint8) for m in (truth, predicted))
         true[void] = 2
-        matrix = confusion(true, guess, 2)
+        found = regions(true, guess)
+        matrix = confusion(found, 2)
         matrices.append(matrix)
         if bounds:
-            edges.append(boundary.measure(true, guess, matrix, bounds))
+            edges.append(boundary.measure(true, guess, found, matrix, bounds))
     counts = np.array(matrices)  # class x truth x prediction
     pixels = np.append(counts[:, 1, 1::-1].ravel(), counts[:, 0, 1])
     predictions = np.append(np.array([[i, NONE] for i in ids]).ravel(), ids)

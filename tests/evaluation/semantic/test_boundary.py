@@ -2,10 +2,19 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from scipy import ndimage
 
 from segbench.evaluation.semantic import boundary
 from segbench.evaluation.semantic import confusion as semantic
+from segbench.evaluation.semantic.maps import regions
+
+
+def measured(truth, predicted, classes, distances):
+    found = regions(truth, predicted)
+    matrix = semantic.confusion(found, classes)
+    return boundary.measure(truth, predicted, found, matrix, distances)
 
 
 def band(mask, width):
@@ -24,12 +33,32 @@ def test_equals_erosions_of_each_class(seed):
     truth = np.kron(rng.integers(0, 5, (6, 8)), np.ones((11, 9), int)).astype(np.uint8)
     predicted = np.roll(truth, rng.integers(-3, 4, 2), (0, 1))
     predicted[rng.random(truth.shape) < 0.02] = 3
-    settings = boundary.Settings(0.03, 0.02)
+    check_against_erosions(truth, predicted, 5, boundary.Settings(0.03, 0.02))
+
+
+@given(
+    seed=st.integers(0, 2**32 - 1),
+    shape=st.tuples(st.integers(1, 40), st.integers(1, 140)),
+    cell=st.integers(1, 30),
+    classes=st.sampled_from([2, 5, 12, 100]),
+    distances=st.tuples(st.floats(0, 0.4), st.floats(0, 0.2)),
+)
+@settings(max_examples=60, deadline=None)
+def test_equals_erosions_at_any_size(seed, shape, cell, classes, distances):
+    rng = np.random.default_rng(seed)
+    coarse = rng.integers(0, classes, (2, *shape)).astype(np.uint8)
+    rows, columns = (np.arange(n) // cell for n in shape)
+    truth, predicted = (m[rows][:, columns] for m in coarse)
+    predicted = np.where(rng.random(shape) < 0.7, truth, predicted)
+    check_against_erosions(truth, predicted, classes, boundary.Settings(*distances))
+
+
+def check_against_erosions(truth, predicted, classes, distances):
     diagonal = np.hypot(*truth.shape)
-    width, tolerance = round(0.03 * diagonal), round(0.02 * diagonal)
-    found = boundary.measure(truth, predicted, semantic.confusion(truth, predicted, 5), settings)
+    width, tolerance = (max(1, round(s * diagonal)) for s in (distances.width, distances.tolerance))
+    found = measured(truth, predicted, classes, distances)
     square = np.ones((2 * tolerance + 1,) * 2)
-    for c in range(5):
+    for c in np.union1d(truth, predicted):
         t, p = truth == c, predicted == c
         assert found["boundary_intersection"][c] == (band(t, width) & band(p, width)).sum()
         assert found["boundary_truth"][c] == band(t, width).sum()
@@ -49,8 +78,7 @@ def test_void_bounds_nothing(classes):
     truth[rng.random(truth.shape) < 0.3] = classes
     known = truth != classes
     width = round(0.05 * np.hypot(*truth.shape))
-    matrix = semantic.confusion(truth, predicted, classes)
-    found = boundary.measure(truth, predicted, matrix, boundary.Settings(0.05, 0.02))
+    found = measured(truth, predicted, classes, boundary.Settings(0.05, 0.02))
     for labels, name in ((truth, "truth"), (predicted, "predicted")):
         for c in range(classes):
             own, other = known & (labels == c), known & (labels != c)
@@ -86,8 +114,6 @@ def test_shifted_object(semantic_scores):
 
 def test_more_than_64_classes():
     truth = np.kron(np.arange(100).reshape(10, 10), np.ones((5, 5), int)).astype(np.uint8)
-    found = boundary.measure(
-        truth, truth, semantic.confusion(truth, truth, 100), boundary.Settings(0.01, 0.01)
-    )
+    found = measured(truth, truth, 100, boundary.Settings(0.01, 0.01))
     np.testing.assert_array_equal(found["contour_truth_hit"], found["contour_truth"])
     assert (found["contour_truth"] > 0).all()

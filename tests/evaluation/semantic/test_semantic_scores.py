@@ -10,6 +10,7 @@ from hypothesis.extra.numpy import arrays
 
 from segbench.errors import SegbenchError
 from segbench.evaluation.semantic import confusion as semantic
+from segbench.evaluation.semantic.maps import regions
 
 NAMES = ["background", "a", "b", "c", "d"]
 
@@ -144,7 +145,7 @@ def test_properties(truth, predicted, order):
     index = semantic.ClassIndex(range(5), 255)
 
     def scores(t, p):
-        matrix = semantic.confusion(index.truth(t, ""), index.prediction(p, ""), 5)
+        matrix = semantic.confusion(regions(index.truth(t, ""), index.prediction(p, "")), 5)
         assert matrix.sum() == t.size
         table = np.stack([np.diag(matrix), matrix.sum(1), matrix[:, :5].sum(0)], -1)
         return semantic.class_scores(table)
