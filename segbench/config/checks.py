@@ -290,7 +290,7 @@ def missing_packages(
     """
     paths = [(f"{registry}/datasets/{name}.yaml: convert", one.convert) for name, one in datasets.items()]
     paths += [(f"{registry}/models/{name}.yaml: class", one.class_) for name, one in models.items()]
-    asked = [("evaluation.families", config.evaluation.families)]
+    asked: list[tuple[str, Iterable[str]]] = [("evaluation.families", config.evaluation.families)]
     asked += [(f"{registry}/datasets/{name}.yaml: families", one.families) for name, one in datasets.items()]
     paths += [(where, FAMILIES[name]) for where, names in asked for name in names if name in FAMILIES]
     for where, path in paths:
