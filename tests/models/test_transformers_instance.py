@@ -36,7 +36,7 @@ class TestRFDETR(NetworkTester):
     network = TransformersInstance
     options = SMALL
     lr = 2e-3
-    steps = 150
+    steps = 350
     falls_to = 0.5
     enough = 0.8
 
