@@ -45,6 +45,7 @@ from segbench.models.mask_rcnn import MaskRCNN
 from segbench.models.maskformer import MaskFormer
 from segbench.models.network import Network
 from segbench.models.weights.transformers import load_transformers_state
+from segbench.training.kernels import choose_kernels
 from segbench.training.precision import Precision
 
 OBJECTS = 8
@@ -196,25 +197,48 @@ def step(model: nn.Module, loss: Callable[[], Tensor]) -> Callable[[], None]:
     return run
 
 
+def choose(device: torch.device, ours: bool) -> None:
+    """On a GPU, choose kernels as our trainings do, or as torch does by default."""
+    if device.type == "cuda" and ours:
+        choose_kernels(device, training=True, one_size=True)
+    elif device.type == "cuda":
+        torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.benchmark = False
+
+
+def time_of(run: Callable[[], None], device: torch.device) -> float:
+    """Processor seconds of a call, or seconds until a GPU has done it."""
+    if device.type == "cpu":
+        started = time.process_time()
+        run()
+        return time.process_time() - started
+    torch.cuda.synchronize(device)
+    started = time.perf_counter()
+    run()
+    torch.cuda.synchronize(device)
+    return time.perf_counter() - started
+
+
 def seconds(pair: Pair, size: int, batch: int, steps: int, precision: Precision) -> tuple[float, float]:
-    """Medians of our steps and of theirs."""
+    """Medians of our steps and of theirs, on the device of the precision."""
+    device = precision.device
     images, targets = scene(pair.ours, size, batch)
+    images, targets = images.to(device), [precision.place_target(target) for target in targets]
     ours = precision.place_network(pair.ours).train()
 
     def our_loss() -> Tensor:
         with precision.autocast():
             return sum(loss.float() for loss in ours.losses(precision.place(images), targets).values())
 
-    theirs = pair.theirs.train()
+    theirs = pair.theirs.to(device).train()
     runs = (step(ours, our_loss), step(theirs, lambda: pair.loss(theirs, images, targets)))
     taken: tuple[list[float], list[float]] = ([], [])
     for number in range(steps + 1):
-        for run, times in zip(runs, taken):
+        for run, times, own in zip(runs, taken, (True, False)):
             torch.manual_seed(number)
-            started = time.process_time()
-            run()
+            choose(device, own)
+            spent = time_of(run, device)
             if number:  # the first step warms up
-                times.append(time.process_time() - started)
+                times.append(spent)
     return statistics.median(taken[0]), statistics.median(taken[1])
 
 

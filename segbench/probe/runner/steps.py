@@ -20,6 +20,7 @@ from segbench.prediction.efficiency import Stopwatch
 from segbench.prediction.inference import Predictor
 from segbench.prediction.predict import read_tensor
 from segbench.probe.count import counting
+from segbench.training.compiling import uncompiled
 from segbench.training.loop import Training
 from segbench.training.runner.provenance import peak_memory
 
@@ -105,7 +106,7 @@ def run_steps(root: Path, spec: CellSpec, device: torch.device, steps: int = STE
             loading.append(batches.seconds - waited)
             seconds.append(time.perf_counter() - started - loading[-1])
     memory = memory_of(device)
-    with counting() as counter:
+    with uncompiled(training.recipe.compile), counting() as counter:
         training.step(batches)
     found = Steps(
         statistics.median(seconds),
