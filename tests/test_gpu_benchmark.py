@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import os
 import time
+from contextlib import nullcontext
 from typing import Any
 
 import pytest
@@ -13,11 +14,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
+from benchmarks.gpu import equality
 from benchmarks.gpu.budget import share
 from benchmarks.gpu.equality import DrawsOfTheProcessor, difference, without_dropout
 from benchmarks.gpu.run import Item, Part, failed_checks, run_all
 from benchmarks.gpu.table import fastest_network, page
 from benchmarks.gpu.worker import NotApplicable, Record, Worker, attempt
+from segbench.jobs.cost.work import Network, Work
 
 
 def measured(name: str, rate: float, **changes: Any) -> Record:
@@ -85,6 +88,17 @@ def test_a_network_without_dropout_repeats_its_output() -> None:
     assert not torch.equal(network(x), network(x))
     without_dropout(network)
     assert torch.equal(network(x), network(x))
+
+
+def test_losses_that_differ_are_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    network = Network(class_path="tiny_networks:Plain", options={}, task="semantic")
+    work = Work.model_construct(network=network)
+    assert equality.check("plain", work, "cpu", 32, 2)["difference"] < 1e-5
+    for value in (1.0009, 1.0021):
+        found = iter([{"a": 1.0}, {"a": value}])
+        monkeypatch.setattr(equality, "losses", lambda *_: next(found))  # noqa: B023
+        with pytest.raises(RuntimeError, match=r"differ by 0\.0021") if value > 1.001 else nullcontext():
+            equality.check("plain", work, "cpu", 32, 2)
 
 
 def test_the_page_has_a_row_for_each_result_and_the_reasons_of_the_others() -> None:

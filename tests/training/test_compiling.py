@@ -16,6 +16,7 @@ from segbench.errors import SegbenchError
 from segbench.models.mask2former import Mask2Former
 from segbench.models.saved import load_model
 from segbench.models.unet import UNet
+from segbench.probe.runner.steps import run_steps
 from segbench.training.loop import Training
 
 CPU = torch.device("cpu")
@@ -102,6 +103,13 @@ def test_parts_of_networks() -> None:
 def test_a_network_without_a_dense_part_is_an_error(shapes: Path) -> None:
     with pytest.raises(SegbenchError, match="Everything has no part that torch.compile can compile"):
         Training(shapes, make_spec("Everything", task="panoptic", compile="default"), None, CPU)
+
+
+def test_operations_of_a_compiled_step_are_counted(shapes: Path, graphs: list[str]) -> None:
+    plain, _ = run_steps(shapes, make_spec(iterations=9), CPU, 1)
+    assert not graphs
+    compiled, _ = run_steps(shapes, make_spec(iterations=9, compile="default"), CPU, 1)
+    assert graphs and compiled.flops == plain.flops > 0
 
 
 def test_an_error_of_the_compiler_names_the_remedy(shapes: Path, monkeypatch: pytest.MonkeyPatch) -> None:
