@@ -45,7 +45,7 @@ class OneStage(PyramidNetwork):
         return LastLevelP6P7(channels, channels)
 
     def _feed(self) -> nn.Module:
-        """What stands in for the backbone of torchvision's detector, which is only asked for its channels."""
+        """Return a module in place of the backbone; torchvision's detector only reads its `out_channels`."""
         feed: Any = nn.Identity()
         feed.out_channels = self.fpn_channels
         return feed
@@ -126,7 +126,7 @@ class FCOS(OneStage):
     """Equal to torchvision's `fcos_resnet50_fpn`, except that images come normalised and resized.
 
     Each place inside an object predicts the distances to the object's sides, and how near it is to its
-    centre; there are no anchors.
+    centre. It uses no anchors.
 
     Args:
         view: task and classes to predict.

@@ -155,7 +155,7 @@ def _by_class(
 def _by_size(
     run: RunDescription, cells: pd.DataFrame, dataset: str, task: Task, models: Sequence[str]
 ) -> pd.DataFrame | None:
-    """Return the recall of objects by their size. Crowds are left out."""
+    """Return the recall of objects by their size. Crowds are excluded."""
     if task != "instance" or not models:
         return None
     files = _files(run, scored_cells(run, cells, dataset, models[0], seeds=1))

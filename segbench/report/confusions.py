@@ -70,8 +70,8 @@ class Confusions:
 def confusions(run: RunDescription, tables: Tables, cells: pd.DataFrame) -> dict[str, Confusions]:
     """Return the confusions on each dataset with class maps, by dataset.
 
-    The matrices of the seeds and folds of a network are summed. Void pixels are in none. A matrix that cannot
-    be read is left out, with a warning.
+    The matrices of the seeds and folds of a network are summed. Void pixels are excluded. A matrix
+    that cannot be read is skipped, with a warning.
     """
     found = {}
     for (dataset, task), table in tables.items():
@@ -139,7 +139,7 @@ def largest(matrices: list[np.ndarray], count: int) -> list[tuple[int, int]]:
     """Return the pairs (true class, predicted class) with most pixels, as a mean over K x (K + 1) matrices.
 
     Each matrix has the same weight, however many cells it sums. Pixels without a predicted class (index K)
-    count. Pairs without pixels are left out.
+    count. Pairs without pixels are skipped.
     """
     mean = sum(matrix / max(1, matrix.sum()) for matrix in matrices) / len(matrices)
     wrong = np.array(mean)

@@ -42,7 +42,7 @@ def scores_of_images(
     """Return the score of each image as a mean over the seeds; see `segbench.evaluation.worst.image_scores`.
 
     Returns:
-        Columns image, model, score; rows without a score are left out.
+        Columns image, model, score; rows without a score are skipped.
 
     Raises:
         SegbenchError: a statistics file is broken.

@@ -40,7 +40,7 @@ def mistakes(
 
     On class maps, each pixel is compared. Objects and segments are compared as a whole, by the pixels of them
     that are seen in a picture of this size, or by their boxes: a pair of one class with an IoU above `MATCH`
-    is right, and of two classes it is the wrong class. Void and crowds are no mistakes.
+    is right, and of two classes it is the wrong class. Void and crowds are excluded.
 
     Args:
         truth: cropped regions of an image, from `segbench.report.regions.truth_reader`.

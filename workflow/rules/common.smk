@@ -210,10 +210,6 @@ def minutes_to_score(wildcards, input, attempt):
     return min(minutes, demand.MAX_MINUTES)
 
 
-def evaluation_options(wildcards):
-    return dumps(RUN.evaluation(wildcards.dataset))
-
-
 def controls_of(wildcards):
     cells = (
         RUN.by_key.get((wildcards.dataset, model, wildcards.repetition))
@@ -367,6 +363,13 @@ def dumps(model):
     return json.dumps(
         model.model_dump(mode="json", by_alias=True, exclude_defaults=True)
     )
+
+
+EVALUATION = {name: dumps(RUN.evaluation(name)) for name in RUN.datasets}  # once, not for each job
+
+
+def evaluation_options(wildcards):
+    return EVALUATION[wildcards.dataset]
 
 
 def digest(*keys):

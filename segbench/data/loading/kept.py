@@ -61,7 +61,7 @@ class Kept(Mapping[Path, np.ndarray]):
 def keep(split: Split, view: View, folder: Path) -> Kept | None:
     """Decode the images of a split and the maps of their truth, and keep them in a folder.
 
-    Files that cannot be read are left out: their error comes where they are needed.
+    Files that cannot be read are skipped. The training reports the error when it reads them.
 
     Args:
         split: the images.
