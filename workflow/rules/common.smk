@@ -365,7 +365,8 @@ def dumps(model):
     )
 
 
-EVALUATION = {name: dumps(RUN.evaluation(name)) for name in RUN.datasets}  # once, not for each job
+# Written once, not for each job.
+EVALUATION = {name: dumps(RUN.evaluation(name)) for name in RUN.datasets}
 
 
 def evaluation_options(wildcards):
