@@ -6,7 +6,8 @@ Both read the same files in one process with one thread: decode, resize by a ran
 of the colours, normalise, and the truth of the crop as tensors. theirs: `torchvision.transforms.v2` on Pillow
 images, in the order of torchvision's references/segmentation and references/detection, with masks of
 pycocotools for objects. A map of panoptic segments is resized as one map, and becomes masks after the crop.
-kept: ours with `cache: ram`, which has decoded the images and maps before.
+kept: ours with `cache: ram`, which has decoded the images and maps before. later: ours with
+`augment.on_device`: colours are changed on the device, which does not count.
 
 Times are processor seconds per image. Images of both alternate, so that whatever else the machine does falls
 on both. The table has the means over all images, since images that are resized to twice their size take
@@ -37,6 +38,7 @@ from segbench.data.dataset import Converted, Dataset, Sample, Split, rgb_to_id
 from segbench.data.images import save_raster
 from segbench.data.loading.kept import keep
 from segbench.data.loading.loader import SegmentationDataset, TrainingStream
+from segbench.data.loading.on_device import DeviceChanges
 from segbench.data.loading.transforms import training_transform
 from segbench.data.writing.writer import write_dataset
 
@@ -192,6 +194,14 @@ def seconds(load: Callable[[int], Any], position: int) -> float:
     return time.process_time() - started
 
 
+def stream(dataset: Dataset, split: Split, task: Task, augment: Augment) -> TrainingStream:
+    """Our loader."""
+    mean, std = dataset.info.mean, dataset.info.std
+    later = DeviceChanges(augment, mean, std) if augment.on_device else None
+    transform = training_transform(augment, mean, std)
+    return TrainingStream(SegmentationDataset(split, dataset.view(task), transform, later=later), seed=0)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("names", nargs="*", default=list(CASES))
@@ -202,30 +212,32 @@ def main() -> None:
     torch.set_num_threads(1)
     low, high = map(float, options.scale.split(","))
     augment = Augment(scale=(low, high), crop=(options.crop,) * 2, color_jitter=JITTER)
-    print("| Images | ours | theirs | theirs / ours | kept | kept / ours |")
-    print("| --- | ---: | ---: | ---: | ---: | ---: |")
+    later = augment.model_copy(update={"on_device": True})
+    print("| Images | ours | theirs | theirs / ours | later | theirs / later | kept | theirs / kept |")
+    print("| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: |")
     for name in [case for case in CASES if any(wanted in case for wanted in options.names)]:
         with tempfile.TemporaryDirectory() as folder:
             dataset = make(name, Path(folder))
             task, split = CASES[name][0], dataset.split("train")
-            transform = training_transform(augment, dataset.info.mean, dataset.info.std)
-            ours = TrainingStream(SegmentationDataset(split, dataset.view(task), transform), seed=0)
             theirs = Theirs(split, task, augment)
             decoded = dataset.split("train")
             decoded.kept = keep(decoded, dataset.view(task), Path(folder))
-            kept = TrainingStream(SegmentationDataset(decoded, dataset.view(task), transform), seed=0)
-            spent = np.zeros(3)
+            ours, kept, drawn = (
+                stream(dataset, images, task, how)
+                for images, how in ((split, augment), (decoded, augment), (split, later))
+            )
+            spent = np.zeros(4)
             for position in range(-1, options.repetitions * IMAGES):
-                mine = seconds(ours.__getitem__, max(0, position))
-                memory = seconds(kept.__getitem__, max(0, position))
+                place = max(0, position)
+                times = [seconds(one.__getitem__, place) for one in (ours, kept, drawn)]
                 torch.manual_seed(position)
-                other = seconds(theirs.__getitem__, max(0, position) % IMAGES)
+                times.append(seconds(theirs.__getitem__, place % IMAGES))
                 if position >= 0:  # the first opens files and imports modules
-                    spent += mine, other, memory
-            own, other, memory = 1000 * spent / (options.repetitions * IMAGES)
+                    spent += times
+            own, memory, device, other = 1000 * spent / (options.repetitions * IMAGES)
             print(
-                f"| {name} | {own:.1f} ms | {other:.1f} ms | {other / own:.2f} | {memory:.1f} ms"
-                f" | {memory / own:.2f} |",
+                f"| {name} | {own:.1f} ms | {other:.1f} ms | {other / own:.2f} | {device:.1f} ms"
+                f" | {other / device:.2f} | {memory:.1f} ms | {other / memory:.2f} |",
                 flush=True,
             )
 

@@ -215,6 +215,9 @@ class Augment(Strict):
     """Add Gaussian noise."""
     copy_paste: CopyPaste | None = None
     """Paste objects of another training image over the image. Instance and panoptic truth only."""
+    on_device: bool = False
+    """Change colours, blur and add noise on the device instead of in the loader, with the same random
+    numbers. Not with `copy_paste`."""
 
     @field_validator("scale", "horizontal_flip", "vertical_flip", "rotate90", "color_jitter", mode="before")
     @classmethod
@@ -233,6 +236,11 @@ class Augment(Strict):
             wrong.append("max_class_share needs crop; add it, or set max_class_share to null")
         if self.color_jitter and self.photometric is not None:
             wrong.append("color_jitter and photometric both change colours; set one of them to null")
+        if self.on_device and self.copy_paste is not None:
+            wrong.append(
+                "copy_paste joins two images whose colours are changed; set on_device to false, or copy_paste"
+                " to null"
+            )
         if wrong:
             raise ValueError("; ".join(wrong))
         return self

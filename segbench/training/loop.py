@@ -35,6 +35,7 @@ from segbench.data.loading.loader import (
     derived_seed,
     training_batches,
 )
+from segbench.data.loading.on_device import DeviceChanges
 from segbench.data.loading.selection import images_with_objects
 from segbench.data.loading.transforms import plain_transform, training_transform
 from segbench.errors import SegbenchError
@@ -121,6 +122,8 @@ class Training:
         if self.recipe.sync_batch_norm:
             network = parallel.synchronised(network, device)
         self.network = network
+        augment = self.recipe.augment
+        self.changes = DeviceChanges(augment, self.info.mean, self.info.std) if augment.on_device else None
         self._weight_pixels()
         if self.recipe.compile:
             compile_parts(self.network, self.recipe.compile, spec.class_path)
@@ -208,7 +211,7 @@ class Training:
         recipe = self.recipe
         transform = training_transform(recipe.augment, self.info.mean, self.info.std)
         images = Subset(
-            SegmentationDataset(self.train_split, self.view, transform, recipe.border_weights),
+            SegmentationDataset(self.train_split, self.view, transform, recipe.border_weights, self.changes),
             self.images,
         )
         paste = recipe.augment.copy_paste
@@ -281,6 +284,9 @@ class Training:
         }
 
     def _losses(self, compute: Compute, images: Tensor, targets: list[Target]) -> dict[str, Tensor]:
+        if "changes" in targets[0]:
+            assert self.changes is not None
+            images = self.changes(upload(images, self.precision.device), targets)
         images = self.precision.place(images)
         try:
             with self.precision.autocast():

@@ -74,6 +74,19 @@ def test_waits_of_a_step_and_of_a_validation(shapes, device, name, in_step):
     assert [wait.why for wait in waits] == ["item", *kept], Counter(map(str, waits))
 
 
+@pytest.mark.parametrize("colours", [{"color_jitter": 0.4}, {"blur": {"sigma": [1, 2], "probability": 1}}])
+def test_colours_are_changed_on_the_device_without_a_wait(shapes, device, colours):
+    augment = {"scale": [0.5, 1.5], "crop": [48, 48], **colours}
+    options = {"optimizer": {"name": "sgd", "lr": 0.05}, "accumulate": 2}
+    expected = trained(shapes, CPU, 3, augment=augment, **options)
+    own = trained(shapes, device, 2, augment={**augment, "on_device": True}, **options)
+    batches = own.batches(0)
+    with counted() as waits:
+        own.step(batches)
+    assert len(waits) == 1, Counter(map(str, waits))
+    assert close(own.network.state_dict(), expected.network.state_dict())
+
+
 @pytest.mark.parametrize("precision", ["bf16", "fp16"])
 def test_autocast(shapes, device, precision):
     training = Training(shapes, make_spec("Normalised", precision=precision), None, device)

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import torch
-from scipy.ndimage import gaussian_filter
+from scipy.ndimage import gaussian_filter, gaussian_filter1d
 from torch import Tensor
 from torchvision import tv_tensors
 from torchvision.transforms import v2
 from torchvision.transforms.v2 import functional as F
+
+from segbench.models.layers.transfer import upload
 
 VALUES = torch.arange(256, dtype=torch.uint8).reshape(1, 1, 256)
 """All values of 8 bits, as an image."""
@@ -18,29 +21,36 @@ HUES = 180
 
 
 class ValueTransform(v2.Transform):
-    """Base of transforms of image values, which are computed as float32 and end in the type of the image."""
+    """Base of transforms of image values. Their parameters are plain numbers."""
 
     _transformed_types = (tv_tensors.Image,)
 
     def transform(self, inpt: Any, params: dict[str, Any]) -> Any:
-        limit = 1.0 if inpt.is_floating_point() else 255.0
-        values = self.changed(inpt.as_subclass(Tensor).float() / limit, params) * limit
-        values = values if inpt.is_floating_point() else values.round()
-        return tv_tensors.wrap(values.to(inpt.dtype), like=inpt)
+        return tv_tensors.wrap(self.values(inpt.as_subclass(Tensor), params), like=inpt)
+
+    def values(self, image: Tensor, params: dict[str, Any]) -> Tensor:
+        """Return the changed image (C x H x W uint8, or float32 in 0..1), which is computed as float32."""
+        limit = 1.0 if image.is_floating_point() else 255.0
+        values = self.changed(image.float() / limit, params) * limit
+        values = values if image.is_floating_point() else values.round()
+        return values.to(image.dtype)
 
     def changed(self, values: Tensor, params: dict[str, Any]) -> Tensor:
         """Return the changed values (C x H x W float32 in 0..1), in 0..1."""
         raise NotImplementedError
 
 
-class ColorJitter(v2.ColorJitter):
-    """torchvision's, to the bit. Brightness and contrast of 8 bits are looked up by value."""
+class ColorJitter(ValueTransform, v2.ColorJitter):
+    """torchvision's, to the bit. On a processor, brightness and contrast of 8 bits are looked up by value."""
 
-    def transform(self, inpt: Any, params: dict[str, Any]) -> Any:
-        if not isinstance(inpt, tv_tensors.Image) or inpt.dtype != torch.uint8:
-            return super().transform(inpt, params)
-        image = inpt.as_subclass(Tensor)
-        for step in params["fn_idx"].tolist():
+    def make_params(self, flat_inputs: list[Any]) -> dict[str, Any]:
+        params = super().make_params(flat_inputs)
+        return {**params, "fn_idx": params["fn_idx"].tolist()}
+
+    def values(self, image: Tensor, params: dict[str, Any]) -> Tensor:
+        if image.dtype != torch.uint8 or image.device.type != "cpu":
+            return v2.ColorJitter.transform(self, image, params)
+        for step in params["fn_idx"]:
             if step == 0 and params["brightness_factor"] is not None:
                 image = looked_up(image, F.adjust_brightness_image(VALUES, params["brightness_factor"]))
             elif step == 1 and params["contrast_factor"] is not None:
@@ -50,7 +60,7 @@ class ColorJitter(v2.ColorJitter):
                 image = looked_up(image, table.to(torch.uint8))
             elif step == 2 and params["saturation_factor"] is not None:
                 image = resaturated(image, params["saturation_factor"])
-        return tv_tensors.wrap(image, like=inpt)
+        return image
 
 
 def looked_up(image: Tensor, table: Tensor) -> Tensor:
@@ -75,7 +85,7 @@ def resaturated(image: Tensor, factor: float) -> Tensor:
     return blend.clamp_(0, 255).to(torch.uint8)
 
 
-class BrightnessContrast(v2.Transform):
+class BrightnessContrast(ValueTransform):
     """Change brightness and contrast of images of any number of channels, in random order.
 
     All channels get the same factors; contrast changes around the mean of each channel.
@@ -95,17 +105,15 @@ class BrightnessContrast(v2.Transform):
             "first": int(torch.randint(2, ())),
         }
 
-    def transform(self, inpt: Any, params: dict[str, Any]) -> Any:
-        if not isinstance(inpt, tv_tensors.Image):
-            return inpt
-        limit = 1.0 if inpt.is_floating_point() else 255.0
-        values = inpt.as_subclass(torch.Tensor).float()
+    def values(self, image: Tensor, params: dict[str, Any]) -> Tensor:
+        limit = 1.0 if image.is_floating_point() else 255.0
+        values = image.float()
         names = ("brightness", "contrast")
         for name in names[:: -1 if params["first"] else 1]:
             origin = 0.0 if name == "brightness" else values.mean((-2, -1), keepdim=True)
             values = (origin + params["factors"][name] * (values - origin)).clamp(0, limit)
-        values = values if inpt.is_floating_point() else values.round()
-        return tv_tensors.wrap(values.to(inpt.dtype), like=inpt)
+        values = values if image.is_floating_point() else values.round()
+        return values.to(image.dtype)
 
 
 class Photometric(ValueTransform):
@@ -184,8 +192,20 @@ class Blur(ValueTransform):
 
     def changed(self, values: Tensor, params: dict[str, Any]) -> Tensor:
         # torchvision's kernel must be smaller than the image
-        blurred = gaussian_filter(values.numpy(), params["sigma"], axes=(1, 2), mode="reflect")
-        return torch.from_numpy(blurred).clamp(0, 1)
+        if values.device.type == "cpu":
+            blurred = gaussian_filter(values.numpy(), params["sigma"], axes=(1, 2), mode="reflect")
+            return torch.from_numpy(blurred).clamp(0, 1)
+        rows, columns = (
+            upload(blur_matrix(length, params["sigma"]), values.device) for length in values.shape[1:]
+        )
+        return (rows @ values @ columns.T).clamp(0, 1)
+
+
+def blur_matrix(length: int, sigma: float) -> Tensor:
+    """Return the matrix (N x N float32) that blurs columns of so many pixels, the same at each border."""
+    return torch.from_numpy(
+        gaussian_filter1d(np.eye(length, dtype=np.float32), sigma, axis=0, mode="reflect")
+    )
 
 
 class Noise(ValueTransform):
@@ -200,7 +220,10 @@ class Noise(ValueTransform):
         self.std = std
 
     def make_params(self, flat_inputs: list[Any]) -> dict[str, Any]:
-        return {"std": float(torch.empty(()).uniform_(*self.std))}
+        seed = int(torch.randint(2**63 - 1, ()))
+        return {"std": float(torch.empty(()).uniform_(*self.std)), "seed": seed}
 
     def changed(self, values: Tensor, params: dict[str, Any]) -> Tensor:
-        return (values + params["std"] * torch.randn_like(values)).clamp(0, 1)
+        generator = torch.Generator(values.device).manual_seed(params["seed"])
+        noise = torch.randn(values.shape, generator=generator, device=values.device)
+        return (values + params["std"] * noise).clamp(0, 1)

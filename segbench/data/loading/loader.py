@@ -26,6 +26,7 @@ from segbench.data.loading.borders import BorderReader, border_weights
 from segbench.data.loading.boxes import BoxReader, box_target
 from segbench.data.loading.decoding import read_pixels
 from segbench.data.loading.grid import Grid, check_size
+from segbench.data.loading.on_device import DeviceChanges, Drawn
 from segbench.data.loading.targets import LayerReader, build_target, layer_reader
 from segbench.data.loading.transforms import window_first
 from segbench.errors import SegbenchError
@@ -49,13 +50,20 @@ class SegmentationDataset(Dataset[Item]):
     """The images of a split in the order of their ids, as (C x H x W float32, `Target`).
 
     An item raises SegbenchError if its file is broken or its truth does not fit. With `borders`, targets of a
-    semantic view have `border`, see `border_weights`.
+    semantic view have `border`, see `border_weights`. With `later`, images have the type of their file, and
+    targets `changes`, see `DeviceChanges`.
     """
 
     def __init__(
-        self, split: Split, view: View, transform: v2.Transform, borders: BorderWeights | None = None
+        self,
+        split: Split,
+        view: View,
+        transform: v2.Transform,
+        borders: BorderWeights | None = None,
+        later: DeviceChanges | None = None,
     ) -> None:
         self.split, self.view, self.transform, self.borders = split, view, transform, borders
+        self.later = later
         self._window, self._rest = window_first(transform)
         self._records = split.images
         if view.task == "detection":
@@ -78,23 +86,23 @@ class SegmentationDataset(Dataset[Item]):
             check_size(boxes.canvas_size, size, record)
             if self._window and window:
                 boxes = self._window.transform(boxes, window)
-            changed, boxes = self._changed(image, boxes, labels.numpy(), window)
-            return changed, box_target(boxes, labels, record.id)
+            changed, boxes, drawn = self._changed(image, boxes, labels.numpy(), window)
+            return changed, box_target(boxes, labels, record.id) | drawn
         grid = Grid.of_window(size, window["window"], window["size"]) if window else Grid.whole(size)
         layers, numbers = self._layers(record, grid)
         truth = tv_tensors.Mask(torch.from_numpy(layers))
-        changed, masks = self._changed(image, truth, numbers, window)
+        changed, masks, drawn = self._changed(image, truth, numbers, window)
         labels = torch.from_numpy(numbers)
         masks = masks.as_subclass(Tensor)
         target = build_target(self.view.task, masks, labels, image_id=record.id)
         if self.borders:
             target["border"] = border_weights(masks[1:], self.borders)
-        return changed, target
+        return changed, target | drawn
 
     def _changed(
         self, image: tv_tensors.Image, truth: Truth, labels: np.ndarray, window: dict[str, Any] | None
-    ) -> tuple[Tensor, Truth]:
-        """Transform an image and its truth.
+    ) -> tuple[Tensor, Truth, dict[str, Drawn]]:
+        """Transform an image and its truth; with `later`, also return what the device will change.
 
         Args:
             image: the whole image.
@@ -105,7 +113,10 @@ class SegmentationDataset(Dataset[Item]):
         if self._window and window:
             image = self._window.transform(image, window)
         changed, truth, _ = self._rest(tv_tensors.wrap(image.contiguous(), like=image), truth, labels)
-        return changed.as_subclass(Tensor), truth
+        drawn = {}
+        if self.later:
+            changed, truth, drawn["changes"] = self.later.draw(changed, truth)
+        return changed.as_subclass(Tensor), truth, drawn
 
 
 class Images(Protocol):
@@ -221,7 +232,8 @@ def collate(items: list[Item | SegbenchError]) -> Batch | SegbenchError:
         good.append(item)
     height = max(image.shape[1] for image, _ in good)
     width = max(image.shape[2] for image, _ in good)
-    images = torch.zeros(len(good), good[0][0].shape[0], height, width)
+    first = good[0][0]
+    images = torch.zeros(len(good), first.shape[0], height, width, dtype=first.dtype)
     for slot, (image, _) in zip(images, good):
         slot[:, : image.shape[1], : image.shape[2]] = image
     return images, [_pad(target, height, width) for _, target in good]

@@ -28,6 +28,8 @@ def plain_transform(mean: Sequence[float], std: Sequence[float]) -> v2.Transform
 def training_transform(augment: Augment, mean: Sequence[float], std: Sequence[float]) -> v2.Transform:
     """Return the transform for training. Random numbers come from torch's global generator.
 
+    With `augment.on_device`, it ends before the changes of values and the padding, see `DeviceChanges`.
+
     Args:
         augment: the augmentation of the recipe.
         mean, std: statistics by channel, in 0..1.
@@ -45,8 +47,18 @@ def training_transform(augment: Augment, mean: Sequence[float], std: Sequence[fl
         steps.append(v2.RandomHorizontalFlip())
     if augment.vertical_flip:
         steps.append(v2.RandomVerticalFlip())
+    if not augment.on_device:
+        steps += [*value_changes(augment, len(mean)), plain_transform(mean, std)]
+        if augment.crop_size:
+            steps.append(PadTo(augment.crop_size))
+    return v2.Compose(steps)
+
+
+def value_changes(augment: Augment, channels: int) -> list[v2.Transform]:
+    """Return the changes of the values of images with so many channels, in their order."""
+    steps: list[v2.Transform] = []
     if strength := augment.color_jitter:
-        if len(mean) in (1, 3):
+        if channels in (1, 3):
             steps.append(ColorJitter(brightness=strength, contrast=strength, saturation=strength))
         else:  # no colours
             steps.append(BrightnessContrast(strength))
@@ -57,10 +69,7 @@ def training_transform(augment: Augment, mean: Sequence[float], std: Sequence[fl
         steps.append(v2.RandomApply([Blur(blur.sigma)], blur.probability))
     if (noise := augment.noise) is not None:
         steps.append(v2.RandomApply([Noise(noise.std)], noise.probability))
-    steps.append(plain_transform(mean, std))
-    if augment.crop_size:
-        steps.append(PadTo(augment.crop_size))
-    return v2.Compose(steps)
+    return steps
 
 
 def window_first(transform: v2.Transform) -> tuple[ResizeCrop | None, v2.Transform]:

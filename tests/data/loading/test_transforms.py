@@ -117,7 +117,7 @@ def test_jitter_of_many_channels_keeps_what_is_between_them(dtype: torch.dtype) 
     drawn = [jitter.make_params([])["factors"] for _ in range(200)]
     assert all(0.8 <= value <= 1.2 for params in drawn for value in params.values())
     mask = tv_tensors.Mask(torch.ones(1, 20, 30))
-    assert jitter.transform(mask, {"factors": factors, "first": 0}) is mask
+    assert jitter(tv_tensors.Image(image), mask)[1] is mask
 
 
 def test_channels_without_colours_get_no_saturation() -> None:
