@@ -30,7 +30,9 @@ def batch(root: Path, task: Task, augment: Augment) -> tuple[Batch, DeviceChange
     transform = training_transform(augment, mean, std)
     split, view = dataset.split("train"), dataset.view(task)
     stream = TrainingStream(SegmentationDataset(split, view, transform, later=later), seed=5)
-    return collate([stream[position] for position in range(8)]), later
+    found = collate([stream[position] for position in range(8)])
+    assert isinstance(found, tuple)
+    return found, later
 
 
 @pytest.mark.parametrize("task", ["semantic", "instance", "panoptic", "detection"])
