@@ -162,10 +162,15 @@ class ResolvedRun:
         return json.dumps({**spec, "limits": limits} if limits else spec)
 
     def as_yaml(self) -> str:
-        """Return the configuration as YAML, with every default and every recipe written out."""
+        """Return the configuration as YAML, with every default and every recipe written out.
+
+        A recipe that several datasets share is written once, and named by an alias of YAML for the others.
+        """
         recipes: dict[str, dict[str, Any]] = {}
+        written: dict[str, dict[str, Any]] = {}
         for cell in self.cells:
-            if cell.recipe:
-                recipes.setdefault(cell.model, {})[cell.dataset] = cell.recipe.model_dump(mode="json")
+            if cell.recipe and cell.dataset not in (own := recipes.setdefault(cell.model, {})):
+                recipe = cell.recipe.model_dump(mode="json")
+                own[cell.dataset] = written.setdefault(f"{cell.model} {json.dumps(recipe)}", recipe)
         whole = {"run": self.config.model_dump(mode="json"), "recipes": recipes}
         return yaml.dump(whole, Dumper=yaml.CSafeDumper, sort_keys=False, allow_unicode=True)
