@@ -24,7 +24,9 @@ def duration(seconds: float) -> str:
 
 
 def memory(size: float) -> str:
-    """Format bytes: 3 * 2**30 -> '3 GiB'. NaN gives a dash."""
+    """Format bytes: 3 * 2**30 -> '3 GiB', less than 0.1 GiB in MiB. NaN gives a dash."""
+    if size < 2**30 / 10:
+        return f"{size / 2**20:.2g} MiB"
     return NOTHING if math.isnan(size) else f"{size / 2**30:.2g} GiB"
 
 

@@ -12,5 +12,5 @@ def test_numbers_are_short():
         "2.24 h",
         "2.31 d",
     ]
-    assert memory(3 * 2**30) == "3 GiB"
+    assert [memory(size) for size in (3 * 2**30, 2**30 / 4, 3.3 * 2**20)] == ["3 GiB", "0.25 GiB", "3.3 MiB"]
     assert {count(math.nan), duration(math.nan), memory(math.nan)} == {NOTHING}
