@@ -51,10 +51,11 @@ class Trainings:
 
     Args:
         run: the run.
+        on_gpu: whether they use GPUs; None: unless the run has `device: cpu`.
     """
 
-    def __init__(self, run: ResolvedRun) -> None:
-        self._run, self._on_gpu = run, run.config.device != "cpu"
+    def __init__(self, run: ResolvedRun, on_gpu: bool | None = None) -> None:
+        self._run, self._on_gpu = run, run.config.device != "cpu" if on_gpu is None else on_gpu
         self._estimator = Estimator(run, _Known(self._on_gpu))
 
     def memory(self, cell: PlannedCell, attempt: int) -> int:
@@ -81,11 +82,15 @@ class Trainings:
             cell: cell of a network.
             attempt: number of the attempt, from 1.
         """
+        return _minutes(self.seconds(cell), attempt)
+
+    def seconds(self, cell: PlannedCell) -> float:
+        """Return the seconds that a training may take: the expected time and a margin."""
         with suppress(LookupError):
-            return _minutes(MARGIN * self._estimator.seconds(cell).training, attempt)
+            return MARGIN * self._estimator.seconds(cell).training
         figures = self._estimator.figures(cell)
         pixels = figures.work.pixels * figures.recipe.batch_size * figures.iterations / 1e6
-        return _minutes(pixels / (figures.recipe.gpus if self._on_gpu else 0.02 * cell.threads), attempt)
+        return pixels / (figures.recipe.gpus if self._on_gpu else 0.02 * cell.threads)
 
 
 class _Known:

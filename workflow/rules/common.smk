@@ -344,6 +344,22 @@ def requests(input):
     return trainings()
 
 
+GUESSES, PRIORITIES = demand.Trainings(RUN, on_gpu=False), {}
+
+
+def longest_first(wildcards):
+    """Priority of a training: its seconds on a slow core. A long one that is left for the end would let other
+    cores idle.
+
+    It is asked before the datasets are converted, so its estimates are kept apart from those of `requests`.
+    """
+    dataset, model = wildcards["dataset"], wildcards["model"]
+    if (dataset, model) not in PRIORITIES:  # seeds and folds share it
+        cell = RUN.by_key[dataset, model, wildcards["repetition"]]
+        PRIORITIES[dataset, model] = round(GUESSES.seconds(cell))
+    return PRIORITIES[dataset, model]
+
+
 @functools.cache
 def probed_works():
     """What to probe, by key: the cell of each network with the largest steps. Built when a probe is asked for."""

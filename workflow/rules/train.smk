@@ -10,6 +10,7 @@ rule train:
         f"{CELL}/training.json",
     log:
         f"{LOGS}/train/{CELL_LOG}",
+    priority: longest_first
     threads: lambda w: cell_of(w).threads
     resources:
         gpu=gpus_to_train,
