@@ -608,6 +608,10 @@ def bundle(
     out: Annotated[Path, typer.Option(help="Zip file to write.")],
     with_models: Annotated[bool, typer.Option("--with-models", help="Include the trained weights.")] = False,
     licence: Annotated[str, typer.Option(help="Licence of the archive: a name or an address.")] = "",
+    author: Annotated[
+        list[str], typer.Option(help="Who made it: 'Jo Doe', or 'Jo Doe <https://orcid.org/…>'; repeatable.")
+    ] = [],  # noqa: B006
+    publisher: Annotated[str, typer.Option(help="Organisation of the authors, like `--author`.")] = "",
     registry: Annotated[Path, typer.Option("--config", help="Folder of the registries.")] = Path("config"),
 ) -> None:
     """Write one archive of a run to publish: tables, statistics, page, origin, citations and licences."""
@@ -615,7 +619,16 @@ def bundle(
     from segbench.runs.bundle import bundle as write
     from segbench.runs.results import run_json
 
-    missing = write(RunDescription.read(run_json(run)), out, registry, models=with_models, licence=licence)
+    described = RunDescription.read(run_json(run))
+    missing = write(
+        described,
+        out,
+        registry,
+        models=with_models,
+        licence=licence,
+        authors=author,
+        publisher=publisher,
+    )
     print(f"{out}: {out.stat().st_size / 1e6:.1f} MB")
     for one in missing:
         print(f"missing: {one}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -40,7 +41,14 @@ Absolute paths are shortened, and names of machines are left out.
 
 
 def bundle(
-    run: RunDescription, out: Path, registry: Path, *, models: bool = False, licence: str = ""
+    run: RunDescription,
+    out: Path,
+    registry: Path,
+    *,
+    models: bool = False,
+    licence: str = "",
+    authors: Sequence[str] = (),
+    publisher: str | None = None,
 ) -> list[str]:
     """Write an archive of a run. Equal runs give equal bytes.
 
@@ -50,15 +58,19 @@ def bundle(
         registry: folder of the entries of datasets, networks and weights.
         models: include the trained weights.
         licence: licence of the archive: an address or a name.
+        authors: who made it, each `Name` or `Name <address>`.
+        publisher: organisation that publishes it, to which the authors belong, in the same form.
 
     Returns:
         What is missing in the archive.
 
     Raises:
-        SegbenchError: `out` is no zip file.
+        SegbenchError: `out` is no zip file, or an author or the publisher is in no such form.
     """
     if out.suffix != ".zip":
         raise SegbenchError("is no name of a zip file", where=out, remedy="end it with .zip")
+    people = [crate.Party.parse(one) for one in authors]
+    house = crate.Party.parse(publisher) if publisher else None
     found = gather(run, models=models)
     private = Private(folders(run))
     sources, unknown = cited(run, registry)
@@ -75,7 +87,7 @@ def bundle(
     )
     known = {name: facts(content) for name, content in found.members.items()}
     text = crate.crate(
-        run.name, description, _date(run), licence or NO_LICENCE, versions, sources, known
+        run.name, description, _date(run), licence or NO_LICENCE, people, house, versions, sources, known
     )  # fmt: skip
     members: dict[str, Content] = found.members | {crate.NAME: text.encode()}
     pack(members, out)

@@ -1,4 +1,4 @@
-"""Tables of a summary as LaTeX with the package booktabs."""
+"""Tables of a summary as LaTeX with the packages booktabs and graphicx."""
 
 from __future__ import annotations
 
@@ -15,6 +15,10 @@ SPECIAL = {
     "\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}",
     **{c: f"\\{c}" for c in "&%$#_{}"}, "†": r"\dag{}", "–": "--", "±": r"$\pm$",
 }  # fmt: skip
+
+
+SHRUNK = r"\resizebox{\ifdim\width>\linewidth\linewidth\else\width\fi}{!}"
+"""Command of the package graphicx that shrinks a table that is wider than the text."""
 
 
 def escaped(text: str) -> str:
@@ -82,9 +86,9 @@ def _float(
         lines.append(" & ".join(row) + r" \\")
     body = "\n".join(lines)
     return (
-        f"\\begin{{table}}\n\\centering\n\\caption{{{caption}}}\n\\label{{{label}}}\n"
+        f"\\begin{{table}}\n\\centering\n\\caption{{{caption}}}\n\\label{{{label}}}\n{SHRUNK}{{%\n"
         f"\\begin{{tabular}}{{l{'r' * (len(heads) - 1)}}}\n\\toprule\n{' & '.join(heads)} \\\\\n\\midrule\n"
-        f"{body}\n\\bottomrule\n\\end{{tabular}}\n\\end{{table}}\n"
+        f"{body}\n\\bottomrule\n\\end{{tabular}}}}\n\\end{{table}}\n"
     )
 
 
@@ -108,6 +112,6 @@ def document(names: Sequence[str]) -> str:
     inputs = "\n".join(f"\\input{{{name}}}" for name in names)
     return (
         "\\documentclass{article}\n\\usepackage[utf8]{inputenc}\n\\usepackage[T1]{fontenc}\n"
-        "\\usepackage{booktabs,url}\n\\usepackage[margin=2cm,landscape]{geometry}\n\\begin{document}\n"
+        "\\usepackage{booktabs,graphicx,url}\n\\usepackage[margin=2cm,landscape]{geometry}\n\\begin{document}\n"
         f"{inputs}\n\\bibliographystyle{{plain}}\n\\bibliography{{../citations}}\n\\end{{document}}\n"
     )

@@ -80,7 +80,14 @@ def test_the_bundle_is_verified_and_compared_like_the_run(
 
 def test_the_crate_describes_every_file(run: Path, tmp_path: Path) -> None:
     """RO-Crate 1.1: descriptor, root with name, description, date and licence; all links lead somewhere."""
-    found, _ = bundled(run, tmp_path / "a.zip", licence="https://creativecommons.org/licenses/by/4.0/")
+    orcid, home = "https://orcid.org/0000-0002-1825-0097", "https://www.example.org/"
+    found, _ = bundled(
+        run,
+        tmp_path / "a.zip",
+        licence="https://creativecommons.org/licenses/by/4.0/",
+        authors=[f"Josiah Carberry <{orcid}>", "Jo Doe"],
+        publisher=f"A university <{home}>",
+    )
     crate = json.loads(found["ro-crate-metadata.json"])
     assert crate["@context"][0] == "https://w3id.org/ro/crate/1.1/context"
     entities = {entity["@id"]: entity for entity in crate["@graph"]}
@@ -91,6 +98,15 @@ def test_the_crate_describes_every_file(run: Path, tmp_path: Path) -> None:
     assert root["@type"] == "Dataset" and root["name"] and root["description"]
     assert re.fullmatch(r"\d{4}-\d\d-\d\d", root["datePublished"])
     assert root["license"] == {"@id": "https://creativecommons.org/licenses/by/4.0/"}
+    assert root["author"] == [{"@id": orcid}, {"@id": "#Person-Jo%20Doe"}]
+    person = {"@id": orcid, "@type": "Person", "name": "Josiah Carberry", "url": orcid}
+    assert entities[orcid] == person | {"affiliation": {"@id": home}}
+    assert root["publisher"] == {"@id": home}
+    organisation = {"@id": home, "@type": "Organization", "name": "A university", "url": home}
+    assert entities[home] == organisation
+    assert not any(
+        isinstance(value, list) and len(value) == 1 for one in crate["@graph"] for value in one.values()
+    )
     links = [
         link["@id"]
         for entity in entities.values()
@@ -108,6 +124,13 @@ def test_the_crate_describes_every_file(run: Path, tmp_path: Path) -> None:
     scores = entities[f"{CELL}/scores.csv"]
     assert scores["contentSize"] == str(len(found[f"{CELL}/scores.csv"])) and len(scores["sha256"]) == 64
     assert entities["#dataset-bubbles"]["license"] == "CC0-1.0"
+
+
+@pytest.mark.parametrize("wrong", ["", "<https://a.org>", "Jo <a.org>", "Jo <https://a.org> x"])
+def test_an_author_has_a_name(run: Path, tmp_path: Path, wrong: str) -> None:
+    with pytest.raises(SegbenchError, match="is neither a name nor a name with an address"):
+        bundled(run, tmp_path / "a.zip", authors=[wrong])
+    assert not (tmp_path / "a.zip").exists()
 
 
 def test_citations_licences_and_tables(run: Path, tmp_path: Path) -> None:

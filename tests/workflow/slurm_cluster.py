@@ -117,8 +117,8 @@ def wait_until(condition: Callable[[], object], seconds: float = 900) -> None:
         time.sleep(0.2)
 
 
-def add_slow_network(project: Project, name: str, **options: object) -> None:
-    """A network of this name that trains for 40 iterations."""
+def add_slow_network(project: Project, name: str, iterations: int = 40, **options: object) -> None:
+    """A network of this name."""
     (project.root / "slow_network.py").write_text(SLOW_NETWORK)
     entry = {
         "title": name,
@@ -126,7 +126,7 @@ def add_slow_network(project: Project, name: str, **options: object) -> None:
         "tasks": ["semantic"],
         "options": options,
         "card": "A toy, for tests.",
-        "recipes": {"demo": {"iterations": 40, "batch_size": 1}},
+        "recipes": {"demo": {"iterations": iterations, "batch_size": 1}},
     }
     (project.root / f"config/models/{name}.yaml").write_text(yaml.safe_dump(entry))
 
@@ -184,11 +184,13 @@ def running_job(model: str) -> str:
     return table[table.state == "RUNNING"].id.item()
 
 
-def assert_same_training(project: Project, one: tuple[str, str], other: tuple[str, str]) -> None:
+def assert_same_training(
+    project: Project, one: tuple[str, str], other: tuple[str, str], iterations: int = 40
+) -> None:
     """Two cells (run, network) went through all iterations once, and ended in the same weights."""
     for run, model in (one, other):
         history = pd.read_csv(cell(project, run, model) / "history.csv")
-        assert list(history.iteration) == list(range(1, 41))
+        assert list(history.iteration) == list(range(1, iterations + 1))
     assert digest(project, *one) == digest(project, *other)
 
 

@@ -12,6 +12,7 @@ from slurm_cluster import (
     assert_same_training,
     cell,
     cluster,
+    control,
     finish,
     reach,
     submit,
@@ -50,3 +51,32 @@ def test_a_training_takes_as_many_jobs_as_it_needs_and_a_real_failure_one(tmp_pa
         assert list(segmented.memory) == sorted(segmented.memory, key=lambda text: int(text[:-1]))
         assert set(segmented.memory) == {"2000M", "4000M"}
         assert_same_training(project, ("run", "segmented"), ("run", "piece"))
+
+
+@pytest.mark.extensive
+def test_a_training_of_25_jobs_with_two_kills_and_a_lost_node(tmp_path: Path) -> None:
+    with cluster():
+        project = make_project(tmp_path)
+        add_slow_network(project, "piece", iterations=50)
+        add_slow_network(project, "long", iterations=50, seconds=0.5, limit=2)
+        project.config(
+            run="run", datasets=["toy"], models=["piece", "long"], controls=[], checkpoint_minutes=0.001
+        )
+        place = cell(project, "run", "long")
+        targets = [f"results/run/cells/toy/{model}/seed0/training.json" for model in ("piece", "long")]
+        call = submit(project, *targets)
+        for iteration in (8, 24):
+            reach(project, "run", "long", iteration)
+            wait_until(lambda: training_process(place))
+            os.kill(training_process(place) or 0, signal.SIGKILL)
+        reach(project, "run", "long", 34)
+        wait_until(lambda: "RUNNING" in set(trainings("long").state))
+        node = trainings("long").node.iloc[-1]
+        control("crash", node)
+        wait_until(lambda: "NODE_FAIL" in set(trainings("long").state))
+        control("boot", node)
+        assert finish(project, call) == 0
+        states = list(trainings("long").state)
+        assert len(states) >= 25 and states[-1] == "COMPLETED"
+        assert states.count("NODE_FAIL") == 1 and states.count("FAILED") == len(states) - 2
+        assert_same_training(project, ("run", "long"), ("run", "piece"), iterations=50)
