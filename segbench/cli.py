@@ -215,8 +215,9 @@ def train(
         measure = None
         if cell.recipe.validate_every and cell.recipe.validation_images:
             from segbench.evaluation.validation import PrimaryMetric
+            from segbench.report.validation_pictures import validation_pictures
 
-            measure = PrimaryMetric()
+            measure = PrimaryMetric(validation_pictures if tensorboard else None)
         run(
             data,
             cell,

@@ -305,7 +305,8 @@ class RunConfig(Strict):
     limit, and when it is told to stop, a training writes one anyway. It does not change the results."""
     tensorboard: bool = False
     """Write event files of each training for TensorBoard into `tensorboard/` of its cell: losses, learning
-    rate, validation, metric and throughput. It needs the package tensorboard, and does not change results."""
+    rate, validation, metric, throughput, and a few predictions. It needs the package tensorboard, and does
+    not change results."""
     max_hours: PositiveFloat | None = None
     """`segbench plan` refuses a run with more estimated hours of training, summed over the devices."""
     limits: Limits = Limits()

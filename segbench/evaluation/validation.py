@@ -5,11 +5,12 @@ Images are predicted and scored as by the steps after the training: same predict
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import TypeVar
 
+import numpy as np
 import pyarrow as pa
 
 from segbench.contract.evaluation import EvaluationOptions
@@ -29,13 +30,20 @@ from segbench.training.precision import Precision
 
 OPTIONS = EvaluationOptions(families=(), bootstrap_samples=0)
 T = TypeVar("T")
+Painter = Callable[[Split, Path, Task], Mapping[str, np.ndarray]]
 
 
 class PrimaryMetric:
     """Compute the primary metric of the task that a network is trained on.
 
     The images are divided among the processes of a training: each calls `count`, and one of them `value`.
+
+    Args:
+        painter: makes pictures of predictions, see `segbench.report.validation_pictures`; None: makes none.
     """
+
+    def __init__(self, painter: Painter | None = None) -> None:
+        self._painter = painter
 
     def count(
         self,
@@ -71,6 +79,10 @@ class PrimaryMetric:
         path = out / "per_image.parquet"
         write_statistics(split, predicted, settings, path, options=OPTIONS, spread=_one_by_one)
         return path
+
+    def pictures(self, split: Split, out: Path, task: Task) -> Mapping[str, np.ndarray]:
+        """Return pictures (H x W x 3 uint8) by name, of the predictions that `count` has written to `out`."""
+        return self._painter(split, out / "predictions", task) if self._painter else {}
 
     def value(self, paths: Sequence[Path], task: Task) -> tuple[str, float]:
         """Return the name and the value of the metric on all images of the files of `count`."""

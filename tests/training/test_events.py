@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import csv
 import sys
+from io import BytesIO
 from pathlib import Path
 
+import numpy as np
 import pytest
 from tiny_networks import make_spec
 
 from segbench.errors import SegbenchError
 from segbench.evaluation.validation import PrimaryMetric
+from segbench.report.validation_pictures import GAP, SIDE, validation_pictures
 from segbench.training.runner.events import events_in
 
 SPEC = {"iterations": 4, "validate_every": 2}
@@ -44,6 +47,28 @@ def test_the_curves_are_those_of_the_history(run, tmp_path: Path) -> None:
         expected = [(int(row["iteration"]), float(row[column])) for row in rows if row[column]]
         assert [step for step, _ in found[name]] == [step for step, _ in expected]
         assert [v for _, v in found[name]] == pytest.approx([v for _, v in expected], rel=1e-6), name
+
+
+@pytest.mark.parametrize(("network", "task"), [("Plain", "semantic"), ("Everything", "panoptic")])
+def test_pictures_of_each_validation(run, tmp_path: Path, network: str, task: str) -> None:
+    """Image, truth and prediction side by side."""
+    from PIL import Image
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    spec = make_spec(network, task=task, **SPEC)
+    run("a", spec, measure=PrimaryMetric(validation_pictures), tensorboard=True)
+    found = EventAccumulator(str(tmp_path / "a" / "tensorboard"))
+    found.Reload()
+    names = found.Tags()["images"]
+    assert 1 <= len(names) <= 4 and all(name.startswith("validation/") for name in names)
+    for name in names:
+        pictures = found.Images(name)
+        assert [one.step for one in pictures] == [2, 4]
+        first = np.asarray(Image.open(BytesIO(pictures[0].encoded_image_string)))
+        width = (first.shape[1] - 2 * GAP) // 3
+        assert width <= SIDE and first.shape[1] == 3 * width + 2 * GAP
+        truth = first[:, width + GAP : 2 * width + GAP]
+        assert (truth.max(2) > truth.min(2)).any()  # painted in colours over grey
 
 
 def test_a_training_that_continues_forgets_what_came_after_its_checkpoint(tmp_path: Path) -> None:

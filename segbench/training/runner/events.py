@@ -7,6 +7,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from segbench.errors import SegbenchError
 
 FOLDER = "tensorboard"
@@ -22,7 +24,7 @@ GROUPS = {
 
 
 class Events:
-    """Write the curves of a training. Without a writer, nothing is written."""
+    """Write the curves and pictures of a training. Without a writer, nothing is written."""
 
     def __init__(self, writer: Any = None) -> None:
         self._writer = writer
@@ -35,6 +37,11 @@ class Events:
                 name = f"loss/{column.removeprefix('loss_')}"
             if name and value is not None:
                 self._writer.add_scalar(name, value, row["iteration"])
+
+    def add_pictures(self, pictures: Mapping[str, np.ndarray], iteration: int) -> None:
+        """Add pictures (H x W x 3 uint8) by name."""
+        for name, picture in pictures.items() if self._writer else ():
+            self._writer.add_image(f"validation/{name}", picture, iteration, dataformats="HWC")
 
 
 @contextmanager

@@ -277,6 +277,8 @@ class Attempt:
                     else:
                         row["validation"] = found.loss
                         row |= {"validation_score": found.score} if self.score else {}
+                        if self.score:
+                            events.add_pictures(self.score.pictures, row["iteration"])
                 self.row = None
                 self.seconds = seconds_before + time.monotonic() - began
                 if history:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -33,6 +33,8 @@ class Measure(Protocol):
         precision: Precision,
         stopped: Callable[[], bool],
     ) -> Path | None: ...
+
+    def pictures(self, split: Split, out: Path, task: Task) -> Mapping[str, np.ndarray]: ...
 
     def value(self, paths: Sequence[Path], task: Task) -> tuple[str, float]: ...
 
@@ -68,6 +70,8 @@ class ValidationScore:
         self.images = spread_evenly(split.images, most)
         self.metric = ""
         """Name of the metric; known to process 0 after the first validation."""
+        self.pictures: Mapping[str, np.ndarray] = {}
+        """Pictures of the last validation by the name of their image; those of process 0."""
         self._inference, self._precision, self._place = inference, precision, place
         log.info(
             "each validation computes the primary metric on %d of %d images of the split %s",
@@ -97,5 +101,6 @@ class ValidationScore:
             if paths:  # process 0
                 known = [path for path in paths if path]
                 self.metric, value = self._measure.value(known, model.view.task)
+                self.pictures = self._measure.pictures(own, folder, model.view.task)
             found = torch.tensor(value, dtype=torch.float64, device=self._precision.device)
             return parallel.summed(found).item()  # the others keep their files until it is computed
