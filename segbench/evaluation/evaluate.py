@@ -173,11 +173,12 @@ def _read_maps(
 def _semantic(
     split: Split, predicted: PredictionFolder, settings: TaskSettings, options: EvaluationOptions
 ) -> Job:
-    bounds = boundary.settings(options)
+    bounds, skeletons = boundary.settings(options), "cldice" in options.families
     if settings.overlapping:
-        return partial(rows_of, "semantic", partial(_add_bits, split, predicted, settings, bounds))
+        add_bits = partial(_add_bits, split, predicted, settings, bounds, skeletons)
+        return partial(rows_of, "semantic", add_bits)
     index = _class_index(split, settings)
-    thin = centreline.thin(settings.classes) if "cldice" in options.families else ()
+    thin = centreline.thin(settings.classes) if skeletons else ()
 
     def add(rows: Rows, record: ImageRecord) -> None:
         true, guess = _read_maps(split, predicted, index, record)
@@ -191,6 +192,7 @@ def _add_bits(
     predicted: PredictionFolder,
     settings: TaskSettings,
     bounds: boundary.Settings | None,
+    thin: bool,
     rows: Rows,
     record: ImageRecord,
 ) -> None:
@@ -200,7 +202,7 @@ def _add_bits(
     true = overlapping.read_bits(read_labels(path), len(ids), void, path)
     labels = predicted.semantic(record, true.shape)
     guess = overlapping.read_bits(labels, len(ids), void, predicted.folder / record.stem)
-    overlapping.add_image(rows, record.id, record.stem, true, guess, ids, bounds)
+    overlapping.add_image(rows, record.id, record.stem, true, guess, ids, bounds, thin)
 
 
 def _cases(

@@ -16,7 +16,7 @@ from segbench.evaluation.bootstrap import units
 from segbench.evaluation.instance import ap as instance
 from segbench.evaluation.instance.resampled_ap import resampled_ap
 from segbench.evaluation.panoptic import quality as panoptic
-from segbench.evaluation.semantic import centreline
+from segbench.evaluation.semantic import boundary, centreline
 from segbench.evaluation.semantic import confusion as semantic
 from segbench.evaluation.statistics import Statistics, positions
 
@@ -51,7 +51,10 @@ def resampled(
     scores = semantic_scores(total, objects)
     if settings.overlapping:  # a pixel may have several classes, or none
         del scores["pixel_accuracy"]
-    elif "cldice" in statistics.metadata.options.families and only in ("", "cldice"):
+    families = statistics.metadata.options.families
+    if "boundary" in families and only in ("", "boundary_iou", "boundary_f1"):
+        scores |= {metric: mean(values) for metric, values in boundary.weighted(statistics, weights).items()}
+    if "cldice" in families and only in ("", "cldice"):
         scores["cldice"] = mean(centreline.weighted(statistics, weights))
     return scores
 

@@ -12,7 +12,7 @@ import typer
 
 from segbench.errors import SegbenchError
 from segbench.evaluation.pooling import document, pool
-from segbench.evaluation.runner.scored_files import score_instance, score_panoptic
+from segbench.evaluation.runner.scored_files import OPTIONS, score_instance, score_panoptic
 from segbench.evaluation.runner.scored_maps import score_semantic
 from segbench.evaluation.runner.show import show
 from segbench.evaluation.runner.workers import available
@@ -68,6 +68,12 @@ def semantic_command(
     mask: Annotated[
         Path | None, typer.Option(help="Folder of masks; only their non-zero pixels are scored.")
     ] = None,
+    cldice: Annotated[
+        bool,
+        typer.Option(
+            "--cldice", help="Also score centrelines, of all classes but one that is named background."
+        ),
+    ] = False,
     missing_as_empty: MissingEmpty = False,
     json: Json = None,
     per_image: PerImage = None,
@@ -80,6 +86,7 @@ def semantic_command(
         )
     names = BINARY if classes is None else class_names(classes)
     values = Values(names, ignore, parse_map(mapped or []), binary, threshold)
+    options = OPTIONS.model_copy(update={"families": (*OPTIONS.families, "cldice")}) if cldice else OPTIONS
     with statistics_file(per_image) as path:
         score_semantic(
             truth,
@@ -88,6 +95,7 @@ def semantic_command(
             path,
             mask=mask,
             missing_as_empty=missing_as_empty,
+            options=options,
             processes=threads or available(),
         )
         _present(path, json)

@@ -15,7 +15,7 @@ from segbench.contract.view import Category
 from segbench.data.images import IMAGE_SUFFIXES
 from segbench.errors import SegbenchError
 from segbench.evaluation.runner.scored_files import OPTIONS, check_images, write
-from segbench.evaluation.semantic import boundary
+from segbench.evaluation.semantic import boundary, centreline
 from segbench.evaluation.semantic import confusion as semantic
 from segbench.evaluation.semantic.maps import read_labels
 from segbench.evaluation.semantic.values import REMEDY, Values
@@ -58,6 +58,8 @@ def score_semantic(
         check_images(true_files, mask_files, mask, False)
     index = values.index
     bounds = boundary.settings(options)
+    classes = tuple(Category(id=i, name=values.names[i], isthing=False, color=(0, 0, 0)) for i in values.ids)
+    thin = centreline.thin(classes) if "cldice" in options.families else ()
 
     def add(rows: Rows, image: tuple[int, str]) -> None:
         image_id, stem = image
@@ -70,9 +72,8 @@ def score_semantic(
         if stem in predicted_files:
             path = predictions / f"{stem}{predicted_files[stem]}"
             guess = index.prediction(values.read(path, true.shape), path)
-        semantic.add_image(rows, image_id, stem, true, guess, index, bounds)
+        semantic.add_image(rows, image_id, stem, true, guess, index, bounds, thin)
 
-    classes = tuple(Category(id=i, name=values.names[i], isthing=False, color=(0, 0, 0)) for i in values.ids)
     images = dict(enumerate(true_files, 1))
     with atomic_path(path) as partly:
         job = partial(rows_of, "semantic", add)

@@ -99,6 +99,30 @@ def measure(
     }
 
 
+def weighted(statistics: Statistics, weights: np.ndarray) -> dict[str, np.ndarray]:
+    """Return boundary IoU and boundary F1 of each class on B resamples, B x K each; see `pooled`.
+
+    Args:
+        statistics: the file of a cell.
+        weights: B x images, how often each image is in each resample.
+    """
+    ids = [c.id for c in statistics.metadata.tasks["semantic"].classes]
+    total = np.zeros((4, len(weights), len(ids)))
+    for batch in statistics.batches("semantic", COLUMNS):
+        known = batch.class_ids >= 0  # the row of no class has only zeros
+        place = batch.image[known], positions(batch.class_ids[known], ids)
+        both, *bands_of, true, true_hit, guess, guess_hit = (batch.numbers(c)[known] for c in COLUMNS)
+        precision, recall = ratio(guess_hit, guess), ratio(true_hit, true)
+        f1 = np.nan_to_num(ratio(2 * precision * recall, precision + recall))
+        defined = true + guess > 0
+        own = weights[:, positions(batch.image_ids, statistics.metadata.image_ids)].astype(float)
+        for sums, values in zip(total, (both, sum(bands_of) - both, f1 * defined, defined)):
+            table = np.zeros((len(batch.image_ids), len(ids)))
+            table[place] = values
+            sums += own @ table
+    return {"boundary_iou": ratio(*total[:2]), "boundary_f1": ratio(*total[2:])}
+
+
 def pooled(statistics: Statistics, ids: list[int]) -> Iterator[tuple[str, np.ndarray, Contract]]:
     """Yield boundary IoU and boundary F1 as (metric, value of each class in 0..1, contract).
 

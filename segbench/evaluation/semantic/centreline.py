@@ -85,6 +85,11 @@ def scores(batch: Batch, ids: Sequence[int]) -> np.ndarray:
     return table
 
 
+def of_split(statistics: Statistics) -> np.ndarray:
+    """Return clDice of each class over all images; NaN without an image that has the class."""
+    return weighted(statistics, np.ones((1, len(statistics.metadata.image_ids))))[0]
+
+
 def weighted(statistics: Statistics, weights: np.ndarray) -> np.ndarray:
     """Return clDice of each class on B resamples, B x K; NaN without an image that has the class.
 

@@ -249,6 +249,6 @@ def pooled(statistics: Statistics) -> list[Score]:
         for metric, values, contract in boundary.pooled(statistics, ids):
             scores.add(metric, mean(values), values, contract)
     if "cldice" in statistics.metadata.options.families:
-        values = centreline.weighted(statistics, np.ones((1, len(statistics.metadata.image_ids))))[0]
+        values = centreline.of_split(statistics)
         scores.add("cldice", mean(values), values, centreline.CONTRACT)
     return scores.rows

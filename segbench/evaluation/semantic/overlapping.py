@@ -16,7 +16,7 @@ from segbench.contract.scores import Contract, Score, ScoreTable
 from segbench.contract.view import has_class
 from segbench.errors import SegbenchError
 from segbench.evaluation.averages import mean, ratio
-from segbench.evaluation.semantic import boundary
+from segbench.evaluation.semantic import boundary, centreline
 from segbench.evaluation.semantic.confusion import COLUMNS, class_scores, confusion, summed
 from segbench.evaluation.semantic.maps import regions
 from segbench.evaluation.statistics import NONE, Rows, Statistics
@@ -60,6 +60,7 @@ def add_image(
     predicted: np.ndarray,
     ids: Sequence[int],
     bounds: boundary.Settings | None,
+    thin: bool = False,
 ) -> None:
     """Add the statistics of one image.
 
@@ -69,6 +70,7 @@ def add_image(
         truth, predicted: H x W maps from `read_bits`.
         ids: category ids of the classes.
         bounds: distances of the boundary metrics; None skips these.
+        thin: whether classes have a clDice.
     """
     void = truth < 0
     matrices, edges = [], []
@@ -79,8 +81,9 @@ def add_image(
         found = regions(true, guess)
         matrix = confusion(found, 2)
         matrices.append(matrix)
-        if bounds:
-            edges.append(boundary.measure(true, guess, found, matrix, bounds))
+        edges.append(boundary.measure(true, guess, found, matrix, bounds) if bounds else {})
+        if thin:
+            edges[-1] |= centreline.measure(true, guess, 2, [1])
     counts = np.array(matrices)  # class x truth x prediction
     pixels = np.append(counts[:, 1, 1::-1].ravel(), counts[:, 0, 1])
     predictions = np.append(np.array([[i, NONE] for i in ids]).ravel(), ids)
@@ -89,8 +92,8 @@ def add_image(
         "predicted": (np.append(predictions, NONE), lengths),
         "pixels": (np.append(pixels, np.count_nonzero(~void)), lengths),
     }
-    # the further row has no boundary
-    numbers = {name: [*(int(e[name][1]) for e in edges), 0] for name in (edges[0] if edges else ())}
+    # the further row has neither boundary nor skeleton
+    numbers = {name: [*(int(e[name][1]) for e in edges), 0] for name in edges[0]}
     rows.extend(image_id, image, [*ids, NONE], **entries, **numbers)
 
 
@@ -126,4 +129,7 @@ def pooled(statistics: Statistics) -> list[Score]:
     if "boundary" in statistics.metadata.options.families:
         for metric, by_class, contract in boundary.pooled(statistics, [c.id for c in settings.classes]):
             scores.add(metric, mean(by_class), by_class, contract)
+    if "cldice" in statistics.metadata.options.families:
+        by_class = centreline.of_split(statistics)
+        scores.add("cldice", mean(by_class), by_class, centreline.CONTRACT)
     return scores.rows

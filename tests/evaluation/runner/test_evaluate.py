@@ -22,6 +22,7 @@ from segbench.evaluation.intervals import difference
 from segbench.evaluation.pooling import pool
 from segbench.evaluation.resampled import resampled
 from segbench.evaluation.runner.evaluate import evaluate
+from segbench.evaluation.semantic import boundary
 from segbench.evaluation.statistics import Statistics
 from segbench.evaluation.worst import image_scores, worst
 from segbench.files import read_json
@@ -216,6 +217,34 @@ def test_unit_weights_give_the_scores_themselves(scored):
         for metric, (value,) in found.items():
             expected = float(rows[task, metric, ""]["value"] or "nan")
             assert value == pytest.approx(expected, abs=1e-6, nan_ok=True), metric
+
+
+def test_boundaries_of_the_images_that_are_drawn(scored):
+    """Against loops over the rows of the statistics."""
+    _, out = scored("semantic", "instances", "panoptic", shift=2)
+    statistics = Statistics(out / "per_image.parquet")
+    ids = [c.id for c in statistics.metadata.tasks["semantic"].classes]
+    weights = draws(5, 10, 3)
+    found = resampled(statistics, "semantic", weights)
+    (batch,) = statistics.batches("semantic", boundary.COLUMNS)
+    numbers = np.array([batch.numbers(column) for column in boundary.COLUMNS]).T
+    for drawn, iou, f1 in zip(weights, found["boundary_iou"], found["boundary_f1"]):
+        ious, f1s = [], []
+        for category in ids:
+            both = union = times = total = 0.0
+            for place, own, (b, t, p, true, true_hit, guess, hit) in zip(
+                batch.image, batch.class_ids, numbers
+            ):
+                if own != category:
+                    continue
+                image = statistics.metadata.image_ids.index(batch.image_ids[place])
+                both, union = both + drawn[image] * b, union + drawn[image] * (t + p - b)
+                if true + guess:
+                    times += drawn[image]
+                    total += drawn[image] * 2 * (true_hit * hit) / max(1, true_hit * guess + hit * true)
+            ious += [both / union] if union else []
+            f1s += [total / times] if times else []
+        assert iou == pytest.approx(np.mean(ious)) and f1 == pytest.approx(np.mean(f1s))
 
 
 def test_paired_difference(scored):

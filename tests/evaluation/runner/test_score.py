@@ -42,6 +42,22 @@ def semantic(folder, *more):
     )
 
 
+def test_centrelines(tmp_path):
+    """A line of 9 pixels, of which 6 are found, and a false branch of one: 2 x 6/7 x 6/9 / (6/7 + 6/9)."""
+    truth, guess = np.zeros((5, 9), np.uint8), np.zeros((5, 9), np.uint8)
+    truth[2], guess[2, :6], guess[0, 0] = 255, 255, 255
+    for name, values in (("truth", truth), ("predicted", guess)):
+        (tmp_path / name).mkdir()
+        Image.fromarray(values).save(tmp_path / name / "a.png")
+    out = tmp_path / "scores.json"
+    folders = ("--truth", tmp_path / "truth", "--predictions", tmp_path / "predicted", "--binary")
+    assert "cldice" not in score("semantic", *folders)
+    shown = score("semantic", *folders, "--cldice", "--json", out)
+    scores = {(s["metric"], s["class"]): s["value"] for s in json.loads(out.read_text())["scores"]}
+    assert scores["cldice", ""] == scores["cldice", "foreground"] == pytest.approx(0.75)
+    assert "cldice" in shown and "0.7500" in shown
+
+
 def test_semantic(maps):
     (maps / "names.txt").write_text("background\nvessel\n")
     out, per_image = maps / "scores.json", maps / "per_image.parquet"

@@ -6,12 +6,14 @@ import pytest
 from overlapping_data import EMPTY, PREDICTED, TRUTH, layers, predict
 
 from segbench.contract.evaluation import EvaluationOptions
+from segbench.contract.view import has_class
 from segbench.data.dataset import Dataset
 from segbench.data.writing.writer import write_dataset
 from segbench.errors import SegbenchError
 from segbench.evaluation.bootstrap import draws
 from segbench.evaluation.resampled import resampled
 from segbench.evaluation.runner.evaluate import evaluate
+from segbench.evaluation.semantic.centreline import COLUMNS, measure
 from segbench.evaluation.semantic.overlapping import read_bits
 from segbench.evaluation.statistics import Statistics
 from segbench.evaluation.worst import image_scores
@@ -83,6 +85,27 @@ def test_images_and_resamples_have_the_mean_over_the_classes(scored):
     weights = draws(2, 20, 0)
     expected = [by_draw[tuple(w)] for w in weights.tolist()]
     assert resampled(statistics, "semantic", weights)["miou"] == pytest.approx(expected)
+
+
+def test_skeletons_are_of_each_class_by_itself(scored, tmp_path):
+    _, folder = scored(PREDICTED, ONE_MORE)
+    options = EvaluationOptions(families=("cldice",), bootstrap_samples=0)
+    evaluate(tmp_path / "data", tmp_path / "predictions", folder, options=options)
+    rows = json.loads((folder / "scores.json").read_text())["scores"]
+    found = {row["class"]: row["value"] for row in rows if row["metric"] == "cldice"}
+    for index, name in enumerate(("left", "right")):
+        single = []
+        for truth, guess in ((TRUTH, PREDICTED), (EMPTY, ONE_MORE)):
+            true = np.where(truth < 0, 2, has_class(truth, index))
+            counted = measure(true, has_class(guess, index).astype(int), 2, [1])
+            t, th, p, ph = (int(counted[column][1]) for column in COLUMNS)
+            if t + p:
+                sensitivity, precision = th / max(t, 1), ph / max(p, 1)
+                single.append(2 * sensitivity * precision / max(sensitivity + precision, 1e-9))
+        assert 0 < np.mean(single) < 1 or name == "right"
+        assert found[name] == pytest.approx(np.mean(single))
+    statistics = Statistics(folder / "per_image.parquet")
+    assert resampled(statistics, "semantic", np.ones((1, 2)))["cldice"] == pytest.approx([found[""]])
 
 
 def test_values_beyond_the_classes_are_refused():
