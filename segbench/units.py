@@ -23,6 +23,13 @@ def duration(seconds: float) -> str:
     return NOTHING if math.isnan(seconds) else f"{seconds * 1000:.3g} ms"
 
 
+def energy(watt_hours: float) -> str:
+    """Format an energy: 1500 -> '1.5 kWh', 0.02 -> '0.02 Wh'. NaN gives a dash."""
+    if math.isnan(watt_hours):
+        return NOTHING
+    return f"{watt_hours / 1000:.3g} kWh" if watt_hours >= 1000 else f"{watt_hours:.2g} Wh"
+
+
 def memory(size: float) -> str:
     """Format bytes: 3 * 2**30 -> '3 GiB', less than 0.1 GiB in MiB. NaN gives a dash."""
     if size < 2**30 / 10:

@@ -1,6 +1,6 @@
 import math
 
-from segbench.units import NOTHING, count, duration, memory
+from segbench.units import NOTHING, count, duration, energy, memory
 
 
 def test_numbers_are_short():
@@ -12,5 +12,6 @@ def test_numbers_are_short():
         "2.24 h",
         "2.31 d",
     ]
+    assert [energy(used) for used in (0.0234, 1500)] == ["0.023 Wh", "1.5 kWh"]
     assert [memory(size) for size in (3 * 2**30, 2**30 / 4, 3.3 * 2**20)] == ["3 GiB", "0.25 GiB", "3.3 MiB"]
     assert {count(math.nan), duration(math.nan), memory(math.nan)} == {NOTHING}

@@ -13,7 +13,7 @@ import pandas as pd
 from segbench.contract.run import RunDescription
 from segbench.contract.view import TASKS, Task
 from segbench.report.tables import DERIVED, header, metrics_of, score
-from segbench.units import count, duration, memory
+from segbench.units import count, duration, energy, memory
 
 Tables = Mapping[tuple[str, Task], pd.DataFrame]
 
@@ -33,6 +33,7 @@ COSTS = {
     "predict_flops": Cost("FLOPs per image", count, (1e9, 10e9, 100e9, 1e12)),
     "predict_latency_median": Cost("Latency per image", duration, (0.01, 0.1, 1, 10)),
     "train_seconds": Cost("Training", duration, (60, 600, 3600, 8 * 3600, 86400, 7 * 86400)),
+    "train_energy_wh": Cost("Energy of the training", energy, (1, 10, 100, 1000, 10_000, 100_000)),
     "train_peak_memory": Cost("Peak memory", memory, tuple(2**30 * n for n in (2, 4, 8, 16, 24, 48))),
 }
 """By their columns in cells.csv."""

@@ -51,6 +51,7 @@ from segbench.training.runner.checkpoint import (
     save_checkpoint,
     weights_digest,
 )
+from segbench.training.runner.energy import energy_meter
 from segbench.training.runner.events import events_in
 from segbench.training.runner.history import History
 from segbench.training.runner.lease import leased
@@ -240,6 +241,8 @@ class Attempt:
         self.sources = sources
         self.identity = identity(training.stated, sources, training.precision.name)
         self.seconds, self.memory = 0.0, 0
+        self.energy: float | None = 0.0  # Wh; None if a part of the training was not measured
+        self.energy_source: str | None = None
         self.row: dict[str, Any] | None = None  # row of the last iteration until its validation is done
         self.saving = 0.0  # seconds that the last checkpoint took
         self._resume()
@@ -255,7 +258,7 @@ class Attempt:
         began = time.monotonic()
         # trainings that start together do not write together
         saved = began - random.Random().uniform(0, checkpoint_every)
-        seconds_before = self.seconds
+        seconds_before, energy_before = self.seconds, self.energy
         training.train_mode()
         writes = parallel.rank() == 0
         with (
@@ -263,7 +266,9 @@ class Attempt:
             closing(History(self.history_path, training.iteration)) if writes else nullcontext() as history,
             events_in(self.out, training.iteration, self.tensorboard and writes) as events,
             TrainingProgress(training.iteration, iterations) as progress,
+            closing(energy_meter(training.precision.device)) as meter,
         ):
+            self.energy_source = meter.source
             batches = Waiting(copied, workers)
             while self.row or not training.done:
                 started = time.monotonic()
@@ -281,6 +286,8 @@ class Attempt:
                             events.add_pictures(self.score.pictures, row["iteration"])
                 self.row = None
                 self.seconds = seconds_before + time.monotonic() - began
+                used = meter.watt_hours()
+                self.energy = None if energy_before is None or used is None else energy_before + used
                 if history:
                     history.append(row | {"seconds": round(self.seconds, 3)})
                     events.add(row, self.score.metric if self.score else "")
@@ -314,6 +321,8 @@ class Attempt:
                 "selected_iteration": training.best["iteration"] if training.best else training.iteration,
                 "seconds": self.seconds if trained else None,
                 "images_per_second": images / self.seconds if trained else None,
+                "energy_wh": self.energy if trained else None,
+                "energy_source": self.energy_source if trained and self.energy is not None else None,
                 "peak_memory": self._peak_memory(),
                 "precision": training.precision.name,
                 "weights_digest": weights_digest(training.weights),
@@ -362,6 +371,7 @@ class Attempt:
                 "identity": self.identity,
                 "precision": self.training.precision.name,
                 "seconds": self.seconds,
+                "energy": self.energy,
                 "memory": self._peak_memory(),
                 "row": self.row,
                 "metric": self.score.metric if self.score else "",
@@ -378,6 +388,7 @@ class Attempt:
         try:
             self.training.load_state({"optimizer": self.training.optimizer.state_dict()} | state)
             self.memory, self.seconds = operator.index(state["memory"]), float(state["seconds"])
+            self.energy = None if state["energy"] is None else float(state["energy"])
             self.row = state["row"] and {**state["row"]}
             if self.score:
                 self.score.metric = str(state["metric"])
