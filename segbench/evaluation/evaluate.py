@@ -97,6 +97,7 @@ def evaluate(
             tolerance=options.surface_tolerance,
         )
         figures["cases"] = cases.by_case(scores)
+        figures["case_images"] = {one.case: [r.id for r in one.records.values()] for one in found}
     if predicted.boxes_only and "instance" in tasks:
         figures["not_applicable"] = "boxes without masks: no AP of masks"
     of_objects: tuple[Task, ...] = ("instance", "detection")

@@ -16,7 +16,7 @@ from segbench.evaluation.bootstrap import units
 from segbench.evaluation.instance import ap as instance
 from segbench.evaluation.instance.resampled_ap import resampled_ap
 from segbench.evaluation.panoptic import quality as panoptic
-from segbench.evaluation.semantic import boundary, centreline
+from segbench.evaluation.semantic import boundary, cases, centreline
 from segbench.evaluation.semantic import confusion as semantic
 from segbench.evaluation.statistics import Statistics, positions
 
@@ -56,6 +56,8 @@ def resampled(
         scores |= {metric: mean(values) for metric, values in boundary.weighted(statistics, weights).items()}
     if "cldice" in families and only in ("", "cldice"):
         scores["cldice"] = mean(centreline.weighted(statistics, weights))
+    if "cases" in families and only in ("", *cases.IN_UNIT_RANGE):
+        scores |= cases.weighted(statistics, weights)
     return scores
 
 

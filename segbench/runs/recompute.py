@@ -92,6 +92,6 @@ def _write(statistics: Statistics, recorded: pd.DataFrame, old: dict[str, Any], 
     further = recorded[[row not in known for row in map(tuple, recorded[KEY].to_numpy())]]
     by_case = further[further["metric"].str.startswith("case_")][list(SCORE_COLUMNS)]
     pd.concat([frame, by_case] if len(by_case) else [frame]).to_csv(out / "scores.csv", index=False)
-    apart = {key: old[key] for key in ("not_applicable",) if key in old}
+    apart = {key: old[key] for key in ("not_applicable", "cases", "case_images") if key in old}
     write_json(out / "scores.json", document(statistics, scores, **apart))
     return set(by_case["metric"])

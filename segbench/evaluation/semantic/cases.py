@@ -18,8 +18,10 @@ from segbench.contract.scores import Contract, Score, ScoreTable
 from segbench.contract.view import BACKGROUND, Category
 from segbench.data.cases import read_slices
 from segbench.data.dataset import ImageRecord, Split
-from segbench.evaluation.averages import mean
+from segbench.evaluation.averages import mean, ratio
 from segbench.evaluation.semantic.surfaces import diagonal, distances, hd95, surface, surface_dice
+from segbench.evaluation.statistics import Statistics, positions
+from segbench.files import read_json
 
 log = logging.getLogger(__name__)
 Read = Callable[[ImageRecord], tuple[np.ndarray, np.ndarray]]
@@ -160,6 +162,37 @@ def case_means(
         contract = Contract("case", ignored="void", absent="class skipped in that case", match=match)
         table.add(metric, mean(by_class), by_class, contract)
     return table.rows
+
+
+IN_UNIT_RANGE = ("case_dice", "case_nsd")
+"""Scores in 0..1. HD95 is a distance, for which intervals of shares would be wrong."""
+
+
+def weighted(statistics: Statistics, weights: np.ndarray) -> dict[str, np.ndarray]:
+    """Return the scores of `IN_UNIT_RANGE` on B resamples, as B floats by metric.
+
+    There are none if no cases were scored, or if the slices of a case are not drawn together.
+
+    Args:
+        statistics: the file of a cell; scores.json beside it has the scores of each case.
+        weights: B x images, how often each image is in each resample.
+    """
+    path = statistics.path.with_name("scores.json")
+    found = read_json(path) if path.exists() else {}
+    ids = statistics.metadata.image_ids
+    if not found.get("cases") or found["images"] != len(ids):  # or it is that of one of several folds
+        return {}
+    slices = [positions(np.array(found["case_images"][case]), ids) for case in found["cases"]]
+    if any((weights[:, one] != weights[:, one[:1]]).any() for one in slices):
+        return {}
+    own = weights[:, [one[0] for one in slices]].astype(float)
+    result = {}
+    for metric in IN_UNIT_RANGE:
+        rows = [[of[metric] for of in classes.values()] for classes in found["cases"].values()]
+        values = np.array(rows, float)  # None becomes NaN
+        sums = own @ np.nan_to_num(values), own @ (~np.isnan(values)).astype(float)
+        result[metric] = mean(ratio(*sums))
+    return result
 
 
 def by_case(cases: Sequence[CaseScores]) -> dict[str, Any]:

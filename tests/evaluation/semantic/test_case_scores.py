@@ -18,7 +18,10 @@ from segbench.contract.view import Category
 from segbench.data.cases import Slice
 from segbench.data.dataset import Converted, Dataset, Sample
 from segbench.data.writing.writer import write_dataset
+from segbench.evaluation.jackknife import left_out
+from segbench.evaluation.resampled import resampled
 from segbench.evaluation.runner.evaluate import evaluate
+from segbench.evaluation.statistics import Statistics
 from segbench.files import read_json
 from segbench.prediction.writer import PredictionWriter
 
@@ -46,7 +49,7 @@ DIAGONAL = math.sqrt(25**2 + 7**2 + 14**2)
 def scored(tmp_path: Path) -> Callable[..., tuple[dict, dict]]:
     """Writes truth and predictions of volumes, and scores them: {(metric, class): row}, scores.json."""
 
-    def run(truth, guess, *, options=OPTIONS, spacing=SPACING, skip=(), processes=1):
+    def run(truth, guess, *, options=OPTIONS, spacing=SPACING, skip=(), processes=1, grouped=False):
         png = io.BytesIO()
         Image.new("L", SHAPE[:0:-1]).save(png, "PNG")
         samples = [
@@ -56,6 +59,7 @@ def scored(tmp_path: Path) -> Callable[..., tuple[dict, dict]]:
                 png.getvalue(),
                 suffix=".png",
                 semantic=ids,
+                group=case if grouped else None,
                 slice=Slice(case=case, index=i, slices=SHAPE[0], spacing=spacing),
             )
             for split in ("train", "test")
@@ -113,6 +117,24 @@ def test_means_over_cases(scored) -> None:
             "edema": dict.fromkeys(("case_dice", "case_hd95", "case_nsd")),
         },
     }
+
+
+def test_cases_can_be_left_out_as_groups(scored, tmp_path: Path) -> None:
+    """core: .5 in a, undefined in b, 0 in c. edema: 1 in b, undefined elsewhere."""
+    scored(TRUTH, GUESS, grouped=True)
+    statistics = Statistics(tmp_path / "cell" / "per_image.parquet")
+    found = resampled(statistics, "semantic", left_out(statistics.metadata))
+    assert sorted(found["case_dice"].tolist()) == pytest.approx([0.25, 0.5, 0.75])
+    assert sorted(found["case_nsd"].tolist()) == sorted(found["case_dice"].tolist())
+    assert "case_hd95" not in found
+    ones = np.ones((1, len(statistics.metadata.image_ids)))
+    assert resampled(statistics, "semantic", ones, "case_dice")["case_dice"].tolist() == [0.625]
+
+
+def test_slices_that_are_drawn_one_by_one_make_no_cases(scored, tmp_path: Path) -> None:
+    scored(TRUTH, GUESS)
+    statistics = Statistics(tmp_path / "cell" / "per_image.parquet")
+    assert "case_dice" not in resampled(statistics, "semantic", left_out(statistics.metadata))
 
 
 def test_contract(scored) -> None:
