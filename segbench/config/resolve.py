@@ -138,6 +138,10 @@ def _cells_and_skipped(
             reason = "excluded by the configuration"
         elif not shared:
             reason = f"needs {', '.join(needs)} truth; the dataset has {', '.join(has)}"
+        elif models[model].second and not datasets[dataset].second:
+            reason = "needs the annotation of a second person; the dataset has none (no option `second`)"
+        elif models[model].second and config.folds_of(dataset):
+            reason = "the annotation of a second person is not scored in a cross-validation"
         else:
             entries = datasets[dataset], models[model]
             cells += _cells(config, protocol, dataset, model, *entries, shared[0], registry, problems)

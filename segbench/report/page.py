@@ -41,6 +41,7 @@ from segbench.report.tables import (
     header,
     main_scores,
     metrics_of,
+    part_of,
     repetitions,
     to_html,
 )
@@ -48,7 +49,8 @@ from segbench.report.tables import (
 logger = logging.getLogger(__name__)
 
 Tables = Mapping[tuple[str, Task], pd.DataFrame]
-TRUTH = "control_truth"
+ABOVE = ["control_human", "control_truth"]
+"""Controls that networks need not beat."""
 CONTRACT_WORDS = {
     "pooling": "Pooling",
     "ignored": "Ignored",
@@ -271,13 +273,13 @@ def _gaps(run: RunDescription, gaps: pd.DataFrame | None) -> list[dict[str, Any]
 def _controls(run: RunDescription, tables: Tables) -> list[dict[str, Any]]:
     """Return the primary score of each control, and the networks that do not beat the controls.
 
-    `control_truth`, which copies the truth, is not among the controls to beat.
+    A second person, and the copy of the truth, are not among the controls to beat.
     """
     found = []
     for (dataset, task), table in tables.items():
         metric = metrics_of(table)[0]
         controls = table[table["control"]].set_index("model")[metric]
-        floor = controls.drop(TRUTH, errors="ignore").max()
+        floor = controls.drop(ABOVE, errors="ignore").max()
         networks = table[~table["control"] & table[metric].notna()]
         beaten = networks[~(networks[metric] > floor)] if not math.isnan(floor) else networks[:0]
         found.append(
@@ -287,6 +289,7 @@ def _controls(run: RunDescription, tables: Tables) -> list[dict[str, Any]]:
                 "task": task,
                 "metric": header(metric),
                 "scores": {m: controls.get(m, math.nan) for m in run.controls},
+                "parts": {row["model"]: part_of(row) for _, row in table.iterrows()},
                 "networks": len(networks),
                 "not_better": [run.title(m) for m in beaten["model"]] if len(networks) else [],
             }

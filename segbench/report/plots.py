@@ -21,7 +21,7 @@ from matplotlib.figure import Figure
 from segbench.contract.run import RunDescription
 from segbench.contract.view import Task
 from segbench.report.panels import FAINT, INK, RULE, Panel, canvas, round_ticks
-from segbench.report.tables import DERIVED, header, main_scores, metrics_of, repetitions
+from segbench.report.tables import DERIVED, header, main_scores, metrics_of, part_of, repetitions
 
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#7F6A55")
 """Okabe and Ito's colours, safe for all kinds of colour vision, without yellow, which is too light on white.
@@ -147,7 +147,7 @@ def _figures(
             & (scores["task"] == task)
             & (scores["metric"] == run.primary(task))
             & (scores["class"] != "")
-            & scores["model"].isin(table["model"])
+            & scores["model"].isin([row["model"] for _, row in table.iterrows() if not part_of(row)])
         ]
         if classes["class"].nunique() > 1:
             yield (
@@ -178,7 +178,9 @@ def by_model(
 ) -> Figure:
     """Plot scores on x, one row for each network, the best on top."""
     networks = table[~table["control"] & table[metric].notna()].iloc[::-1]
-    controls = table[table["control"] & table[metric].notna()].set_index("model")[metric].sort_values()
+    lines = table[table["control"] & table[metric].notna()]
+    labels = [_label(row) for _, row in lines.iterrows()]
+    controls = lines.set_axis(labels, axis="index")[metric].sort_values()
     names = [_name(run, model, derived) for model, derived in zip(networks["model"], networks["derived"])]
     left, step, count = 16 + 6.2 * max(map(len, names)), 26.0, len(networks)
     levels = _levels(controls)
@@ -211,20 +213,25 @@ def by_model(
             color=style.color,
         )
         ax.text(left - 8, place, name, ha="right", va="center")
-    for (model, value), level in zip(controls.items(), levels):
+    for (name, value), level in zip(controls.items(), levels):
         x, top = float(panel.x(value)), panel.bottom + panel.height
         ax.plot([x, x], [panel.bottom, top], color=FAINT, lw=1, ls=(0, (4, 3)), zorder=0.5)
         align = "right" if value > 0.9 else "left" if value < 0.05 else "center"
-        name = str(model).removeprefix("control_")
         ax.text(x, top + 4 + 12 * level, name, ha=align, color=FAINT, size=9)
     return figure
+
+
+def _label(row: pd.Series) -> str:
+    """Return the name of a control, and on how many images it was scored if not on all."""
+    name = str(row["model"]).removeprefix("control_")
+    return f"{name} ({part})" if (part := part_of(row)) else name
 
 
 def _levels(controls: pd.Series) -> list[int]:
     """Return in which line the name of each control stands, so that names do not overlap."""
     last, level, found = -1.0, 0, []
-    for model, value in controls.items():
-        level = level + 1 if value - last < 0.03 + 0.011 * len(str(model).removeprefix("control_")) else 0
+    for name, value in controls.items():
+        level = level + 1 if value - last < 0.03 + 0.011 * len(str(name)) else 0
         last = value
         found.append(level)
     return found

@@ -81,7 +81,7 @@ def collect(run: RunDescription) -> tuple[pd.DataFrame, pd.DataFrame]:
     split = ["split"] if "train" in run.score_splits else []
     for cell in run.cells:
         status, reason, scores = _status_and_scores(run, cell)
-        costs = _costs(run, cell) if status == "ok" else {}
+        costs = _costs(run, cell) | _part(run, cell) if status == "ok" else {}
         cells.append({**cell.model_dump(exclude={"trained"}), "status": status, "reason": reason, **costs})
         if scores is not None:
             own = cell.model_dump(include={*key, "control"})
@@ -207,6 +207,7 @@ def read_summary(folder: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Read the cells and the scores on the evaluation splits that `summarise` wrote to a folder."""
     text = ["dataset", "model", "task", "status", "reason"]
     cells = pd.read_csv(folder / "cells.csv", dtype=dict.fromkeys(text, "str"), low_memory=False)
+    text += ["part"] if "part" in cells else []
     cells[text] = cells[text].fillna("")
     scores = of_evaluation_splits(read_scores(folder / "scores.csv")).astype({"seed": int})
     cells["seed"] = cells["seed"].astype("Int64")
@@ -259,6 +260,15 @@ def _intervals(found: dict[str, Any], scores: pd.DataFrame) -> dict[str, list[fl
     whole = zip(scores["task"], scores["metric"], scores["class"] == "")
     bounds = [(found.get(t, {}).get(m) if mean else None) or (math.nan, math.nan) for t, m, mean in whole]
     return {"low": [low for low, _ in bounds], "high": [high for _, high in bounds]}
+
+
+def _part(run: RunDescription, cell: CellDescription) -> dict[str, str]:
+    """Return `part`, such as `12 of 20 images`, for a control that could be scored on these only."""
+    path = run.folder(cell) / "scores.json"
+    if not cell.control or not path.exists():
+        return {}
+    found = read_json(path)
+    return {"part": f"{found['images']} of {found['of_images']} images"} if "of_images" in found else {}
 
 
 def _costs(run: RunDescription, cell: CellDescription) -> dict[str, Any]:

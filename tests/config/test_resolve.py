@@ -267,3 +267,36 @@ def test_papers_name_known_datasets_and_need_the_recipe(registry: Path) -> None:
     (registry / "models" / "unet.yaml").write_text(yaml.safe_dump(entry))
     with pytest.raises(SegbenchError, match=r"unet.yaml: papers: needs a recipe 'paper'"):
         resolve(config(models=["unet"]), registry)
+
+
+def test_a_second_person_is_scored_where_the_options_name_one(registry: Path) -> None:
+    human = model(["semantic", "instance"], trained=False, recipes={}, second=True)
+    (registry / "models" / "control_human.yaml").write_text(yaml.safe_dump(human))
+    splits = {"train": {"second": "a/{name}.png"}, "test": {"image": "i/{name}.png"}}
+    for name, options in (("vessels", {"second": True}), ("cells", {"splits": splits}), ("street", {})):
+        entry = dataset(["semantic", "instance"], options=options)
+        (registry / "datasets" / f"{name}.yaml").write_text(yaml.safe_dump(entry))
+    names = ["vessels", "cells", "street"]
+    raw = config(datasets=names, models=["unet"], controls=["control_human"])
+    run = resolve(raw, registry, check_code=False)
+    assert [(c.dataset, c.task) for c in run.cells if c.control] == [("vessels", "instance")]
+    skipped = {(p.dataset, p.model): p.reason for p in run.skipped}
+    for name in ("cells", "street"):  # the training split alone does not count
+        assert "annotation of a second person" in skipped[name, "control_human"]
+    folded = resolve({**raw, "folds": {"vessels": 3}}, registry, check_code=False)
+    assert "cross-validation" in next(p.reason for p in folded.skipped if p.dataset == "vessels")
+
+
+def test_the_human_control_changes_no_other_cell() -> None:
+    raw = {"datasets": ["drive"], "models": ["unet_mini"]}
+    with_human = resolve(raw, ROOT / "config")
+    without = resolve(
+        {**raw, "controls": ["control_constant", "control_random", "control_truth"]}, ROOT / "config"
+    )
+    assert {c.key for c in with_human.cells} - {c.key for c in without.cells} == {
+        ("drive", "control_human", "seed0")
+    }
+    for cell in without.cells:
+        same = with_human.by_key[cell.key]
+        assert (same.control_keys, same.recipe) == (cell.control_keys, cell.recipe)
+        assert cell.control or same.spec == cell.spec
