@@ -74,6 +74,7 @@ def resolve(
     problems += checks.unfit_changes(cells)
     if check_code:
         problems += checks.missing_code(datasets, models, weights, registry)
+        problems += checks.unreadable_columns(datasets, registry)
         problems += checks.missing_packages(config, datasets, models, registry)
         problems += checks.missing_predictions(cells, registry)
         problems += checks.exclusive_classes(cells, datasets)

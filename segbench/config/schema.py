@@ -17,11 +17,13 @@ from pydantic import (
     NonNegativeInt,
     PositiveFloat,
     PositiveInt,
+    ValidationError,
     model_validator,
 )
 
 from segbench.contract.card import Card, Published, Size
 from segbench.contract.channels import Channels, Window, window_by_channel
+from segbench.contract.columns import Columns
 from segbench.contract.evaluation import EvaluationOptions, Family
 from segbench.contract.external import TASKS_OF, External
 from segbench.contract.limits import Limits
@@ -125,6 +127,17 @@ class DatasetEntry(Strict):
             scored = splits.get("test" if "test" in splits else "val")
             return isinstance(scored, dict) and bool(scored.get("second"))
         return bool(self.options.get("second"))
+
+    @property
+    def columns(self) -> Columns | None:
+        """The option `metadata`, with the path of its file; None without it, or if it is not valid."""
+        try:
+            found = Columns.model_validate(self.options.get("metadata"))
+        except ValidationError:
+            return None
+        folder = self.options.get("folder")
+        top = Path(folder) if isinstance(folder, str) else Path()
+        return found.model_copy(update={"file": top / found.file.expanduser()})
 
     @model_validator(mode="after")
     def _window_fits(self) -> DatasetEntry:

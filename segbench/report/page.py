@@ -20,6 +20,7 @@ from segbench.contract.view import TASKS, Task
 from segbench.data.dataset import Dataset
 from segbench.errors import SegbenchError
 from segbench.files import atomic_folder, read_json, write_text
+from segbench.report.by_column import column_tables, read_columns
 from segbench.report.comparison_plots import comparison_figures
 from segbench.report.condition_plots import condition_figures
 from segbench.report.confusions import Confusions, confusions
@@ -84,6 +85,7 @@ def report(run_json: Path, summary: Path, out: Path) -> None:
         plots += draw_figures(run, comparison_figures(run, tables, compared), folder / "plots")
         found = read_conditions(summary)
         plots += draw_figures(run, condition_figures(run, tables, found), folder / "plots")
+        by_column = read_columns(summary)
         galleries = draw_galleries(run, tables, summary, folder / "pictures")
         confused = confusions(run, tables, cells)
         script, digest = _script()
@@ -91,7 +93,7 @@ def report(run_json: Path, summary: Path, out: Path) -> None:
             run=run,
             title=run.options.title or f"Run {run.name}",
             datasets=[
-                _dataset(run, d, tables, plots, galleries, confused.get(d), folder, compared)
+                _dataset(run, d, tables, plots, galleries, confused.get(d), folder, compared, by_column)
                 | {"made": made(run, cells, d, out)}
                 for d in run.datasets
             ],
@@ -167,6 +169,7 @@ def _dataset(
     confused: Confusions | None,
     folder: Path,
     compared: Comparison,
+    by_column: pd.DataFrame,
 ) -> dict[str, Any]:
     """Return everything that the page shows about one dataset."""
     try:
@@ -193,6 +196,7 @@ def _dataset(
                 "plots": embedded("scores", task) + embedded("cost", task),
                 "classes": embedded("classes", task),
                 "conditions": embedded("conditions", task),
+                "columns": column_tables(run, by_column, dataset, task, table),
                 "confusions": confused if task == "semantic" else None,
                 "gallery": galleries.get((name, task)),
             }

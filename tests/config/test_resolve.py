@@ -7,6 +7,7 @@ import yaml
 from small_registry import MODULE, config, dataset, forget_sources, model, recipe_of_unet, staged
 
 from segbench.config.resolve import resolve
+from segbench.config.resolved_run import ResolvedRun
 from segbench.contract.run import SkippedPair
 from segbench.errors import SegbenchError
 
@@ -300,3 +301,34 @@ def test_the_human_control_changes_no_other_cell() -> None:
         same = with_human.by_key[cell.key]
         assert (same.control_keys, same.recipe) == (cell.control_keys, cell.recipe)
         assert cell.control or same.spec == cell.spec
+
+
+def test_columns_are_checked_at_once_and_repeat_no_conversion(registry: Path, tmp_path: Path) -> None:
+    (tmp_path / "own").mkdir()
+    (tmp_path / "own/cases.csv").write_text("image,scanner\na,A\n")
+    options = {
+        "folder": str(tmp_path / "own"),
+        "image": "{name}.png",
+        "mask": "{name}_m.png",
+        "classes": ["a"],
+    }
+    wanted = {"file": "cases.csv", "columns": ["scanner"]}
+    converter = {"convert": "segbench.data.converters.pairs:convert"}
+
+    def run(**metadata: object) -> ResolvedRun:
+        entry = dataset(["semantic"], options={**options, **metadata}, **converter)
+        (registry / "datasets" / "vessels.yaml").write_text(yaml.safe_dump(entry))
+        return resolve(config(datasets=["vessels"], models=["unet"]), registry)
+
+    found = run(metadata=wanted)
+    assert found.convert_spec("vessels") == run().convert_spec("vessels")
+    columns = found.datasets["vessels"].columns
+    assert columns and columns.file == tmp_path / "own/cases.csv"
+    with pytest.raises(SegbenchError) as error:
+        run(metadata={"file": "cases.csv", "columns": ["scaner", "site"], "image": "name"})
+    for part in ("no column 'name', 'scaner', 'site'", "vessels.yaml: options.metadata"):
+        assert part in str(error.value)
+    with pytest.raises(SegbenchError, match=r"gone.csv: cannot be read"):
+        run(metadata={**wanted, "file": "gone.csv"})
+    with pytest.raises(SegbenchError, match=r"vessels.yaml: options.metadata"):
+        run(metadata={"file": "cases.csv", "column": "scanner"})
