@@ -44,9 +44,8 @@ def values_of_images(dataset: Dataset, spec: Columns) -> dict[Image, list[str]]:
     unlike: list[str] = []
     found: dict[Image, list[str]] = {}
     for image, names in _wanted(dataset):
-        places = next((places for name in names if (places := by_name.get(name))), [])
-        whole = [place for place, is_whole in places if is_whole]
-        chosen = whole or [place for place, _ in places]
+        found_as = next((by_name[name] for name in names if name in by_name), [])
+        chosen = [place for place, whole in found_as if whole] or [place for place, _ in found_as]
         used.update(chosen)
         values = {tuple(rows[place].values) for place in chosen}
         if len(values) > 1:

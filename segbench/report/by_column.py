@@ -81,7 +81,7 @@ def scores_by_column(
     parts = []
     for place, column in enumerate(described.columns if described else ()):
         own = rows.assign(value=[known[name].values[place] for name in rows["image"]])
-        counts = own.drop_duplicates("image").groupby("value").size()
+        counts = own.drop_duplicates("image")["value"].value_counts().to_dict()
         found = pd.DataFrame(
             [
                 {"value": value, "model": model, "count": counts[value], **_mean(scored)}
@@ -89,7 +89,7 @@ def scores_by_column(
             ],
             columns=["value", "model", "count", "score", "low", "high"],
         )
-        last = {value: (not value, value) for value in counts.index}  # without a value
+        last = {value: (not value, value) for value in counts}  # without a value
         found = found.sort_values("value", key=lambda value: value.map(last), kind="stable")
         parts.append(found.assign(dataset=dataset, task=task, column=column))
     return pd.concat(parts, ignore_index=True)[COLUMNS] if parts else pd.DataFrame(columns=COLUMNS)
@@ -153,7 +153,7 @@ def column_tables(
     return shown
 
 
-def _cell(row: dict[str, Any] | None) -> dict[str, str]:
+def _cell(row: Mapping[Any, Any] | None) -> dict[str, str]:
     """Return a score and its interval as text."""
     if row is None:
         return {"score": score(math.nan), "interval": ""}

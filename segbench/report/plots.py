@@ -213,11 +213,11 @@ def by_model(
             color=style.color,
         )
         ax.text(left - 8, place, name, ha="right", va="center")
-    for (name, value), level in zip(controls.items(), levels):
+    for (line, value), level in zip(controls.items(), levels):
         x, top = float(panel.x(value)), panel.bottom + panel.height
         ax.plot([x, x], [panel.bottom, top], color=FAINT, lw=1, ls=(0, (4, 3)), zorder=0.5)
         align = "right" if value > 0.9 else "left" if value < 0.05 else "center"
-        ax.text(x, top + 4 + 12 * level, name, ha=align, color=FAINT, size=9)
+        ax.text(x, top + 4 + 12 * level, str(line), ha=align, color=FAINT, size=9)
     return figure
 
 

@@ -72,6 +72,6 @@ class Journal:
     def read(self, position: int) -> Written:
         """Return the image at a position."""
         self._file.seek(position)
-        head, *texts = self._file.readline()[:-1].split(b"\t")
-        whole, instances = texts[:5], texts[5:]
-        return Written(from_json(head), Texts(*whole, instances))
+        line = self._file.readline()[:-1].split(b"\t")
+        head, image, statistics, place, segments, second, *instances = line
+        return Written(from_json(head), Texts(image, statistics, place, segments, second, instances))
