@@ -21,9 +21,9 @@ from segbench.config.signature import (
     model_options,
     needs,
 )
+from segbench.contract.image_table import read_header
 from segbench.contract.sources import Archive, WeightsEntry
 from segbench.contract.view import Task, offered
-from segbench.data.image_table import read_header
 from segbench.errors import SegbenchError
 from segbench.importing import install, missing
 

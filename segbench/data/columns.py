@@ -7,10 +7,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from segbench.contract.columns import Columns
+from segbench.contract.image_table import Row, read_rows
 from segbench.data.cases import read_slices
 from segbench.data.dataset import Dataset
 from segbench.data.faults import Faults
-from segbench.data.image_table import Row, read_rows
 from segbench.data.images import IMAGE_SUFFIXES
 from segbench.errors import SegbenchError
 

@@ -27,6 +27,8 @@ PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#7
 """Okabe and Ito's colours, safe for all kinds of colour vision, without yellow, which is too light on white.
 """
 MARKERS = "osD^vPX"
+LETTER = 0.017
+"""Width of a letter above a plot of scores, of which 1 is the width."""
 RC: dict[Any, Any] = {
     "font.family": "sans-serif",
     "font.sans-serif": ["DejaVu Sans"],
@@ -216,7 +218,7 @@ def by_model(
     for (line, value), level in zip(controls.items(), levels):
         x, top = float(panel.x(value)), panel.bottom + panel.height
         ax.plot([x, x], [panel.bottom, top], color=FAINT, lw=1, ls=(0, (4, 3)), zorder=0.5)
-        align = "right" if value > 0.9 else "left" if value < 0.05 else "center"
+        align = _align(str(line), value)
         ax.text(x, top + 4 + 12 * level, str(line), ha=align, color=FAINT, size=9)
     return figure
 
@@ -227,12 +229,21 @@ def _label(row: pd.Series) -> str:
     return f"{name} ({part})" if (part := part_of(row)) else name
 
 
+def _align(name: str, value: float) -> str:
+    """Return on which side of its line the name of a control stands, so that it stays within the plot."""
+    half = LETTER * len(name) / 2
+    return "right" if value + half > 1.03 or value > 0.9 else "left" if value < 0.05 else "center"
+
+
 def _levels(controls: pd.Series) -> list[int]:
     """Return in which line the name of each control stands, so that names do not overlap."""
-    last, level, found = -1.0, 0, []
+    ends: list[float] = []
+    found = []
     for name, value in controls.items():
-        level = level + 1 if value - last < 0.03 + 0.011 * len(str(name)) else 0
-        last = value
+        width = LETTER * len(str(name))
+        start = value - {"right": width, "center": width / 2, "left": 0}[_align(str(name), value)]
+        level = next((k for k, end in enumerate(ends) if end < start), len(ends))
+        ends[level : level + 1] = [start + width + LETTER]
         found.append(level)
     return found
 

@@ -7,8 +7,8 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict
 
+from segbench.contract.image_table import read_rows
 from segbench.data.faults import Faults
-from segbench.data.image_table import read_rows
 from segbench.data.images import IMAGE_SUFFIXES
 from segbench.errors import SegbenchError
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from segbench.data.image_table import Row, read_header, read_rows
+from segbench.contract.image_table import Row, read_header, read_rows
 from segbench.errors import SegbenchError
 
 
