@@ -136,6 +136,10 @@ def convert(
 def lint(
     data: Annotated[Path, typer.Argument(help="Folder of the converted dataset.")],
     out: Out,
+    metadata: Annotated[
+        str,
+        typer.Option(help="JSON of columns of a CSV file that must fit the images."),
+    ] = "null",
     state: Annotated[Path | None, typer.Option(help="Folder for state.json.")] = None,
     log: Log = None,
 ) -> None:
@@ -146,6 +150,12 @@ def lint(
         from segbench.data.lint.dataset import lint_dataset
         from segbench.files import write_json
 
+        if metadata != "null":
+            from segbench.contract.columns import Columns
+            from segbench.data.columns import values_of_images
+            from segbench.data.dataset import Dataset
+
+            values_of_images(Dataset(data), _parsed(Columns, metadata, "--metadata"))
         report = lint_dataset(data)
         from segbench.data.lint.drawing import draw_pairs, draw_summary  # imports matplotlib
 

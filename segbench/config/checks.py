@@ -21,6 +21,7 @@ from segbench.config.signature import (
     model_options,
     needs,
 )
+from segbench.contract.image_table import read_header
 from segbench.contract.sources import Archive, WeightsEntry
 from segbench.contract.view import Task, offered
 from segbench.errors import SegbenchError
@@ -257,6 +258,22 @@ def unfit_weights_of_pixels(
             else:
                 continue
             yield Problem(where, f"{what}; remove {key} from the recipe of the pair")
+
+
+def unreadable_columns(datasets: Mapping[str, DatasetEntry], registry: Path) -> Iterator[Problem]:
+    """Find files of `metadata` that cannot be read or lack columns."""
+    for name, entry in datasets.items():
+        given, where = entry.options.get("metadata"), f"{registry}/datasets/{name}.yaml: options.metadata"
+        if (spec := entry.columns) is None:
+            if given is not None and entry.convert.startswith("segbench."):
+                what = f"is {given!r}; write it as {{file: cases.csv, columns: [scanner], image: image}}"
+                yield Problem(where, what)
+            continue
+        try:
+            read_header(spec.file, [spec.image, *spec.columns], "metadata")
+        except SegbenchError as error:
+            what = f"{error.where or spec.file}: {error.what}" + (f"; {error.remedy}" if error.remedy else "")
+            yield Problem(where, what)
 
 
 def missing_code(

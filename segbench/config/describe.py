@@ -38,6 +38,7 @@ def describe(run: ResolvedRun) -> RunDescription:
                 folds=config.folds_of(name),
                 images=entry.images,
                 state=Path(config.results, config.run, "datasets", name),
+                columns=entry.columns,
             )
             for name, entry in run.datasets.items()
         },

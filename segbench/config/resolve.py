@@ -74,6 +74,7 @@ def resolve(
     problems += checks.unfit_changes(cells)
     if check_code:
         problems += checks.missing_code(datasets, models, weights, registry)
+        problems += checks.unreadable_columns(datasets, registry)
         problems += checks.missing_packages(config, datasets, models, registry)
         problems += checks.missing_predictions(cells, registry)
         problems += checks.exclusive_classes(cells, datasets)
@@ -138,6 +139,10 @@ def _cells_and_skipped(
             reason = "excluded by the configuration"
         elif not shared:
             reason = f"needs {', '.join(needs)} truth; the dataset has {', '.join(has)}"
+        elif models[model].second and not datasets[dataset].second:
+            reason = "needs the annotation of a second person; the dataset has none (no option `second`)"
+        elif models[model].second and config.folds_of(dataset):
+            reason = "the annotation of a second person is not scored in a cross-validation"
         else:
             entries = datasets[dataset], models[model]
             cells += _cells(config, protocol, dataset, model, *entries, shared[0], registry, problems)

@@ -156,7 +156,11 @@ class ResolvedRun:
 
     def convert_spec(self, dataset: str) -> str:
         """Return the JSON for `segbench convert`. A change of it converts the dataset again."""
-        apart = {"archives", "disk", "families", "images", "address", "recipe", "recipes"}
+        apart: dict[str, Any] = dict.fromkeys(
+            ("archives", "disk", "families", "images", "address", "recipe", "recipes"), True
+        )
+        if self.datasets[dataset].columns:
+            apart["options"] = {"metadata"}
         spec = self.datasets[dataset].model_dump(mode="json", exclude=apart)
         limits = self.config.limits.model_dump(mode="json", exclude_defaults=True)
         return json.dumps({**spec, "limits": limits} if limits else spec)

@@ -17,11 +17,13 @@ from pydantic import (
     NonNegativeInt,
     PositiveFloat,
     PositiveInt,
+    ValidationError,
     model_validator,
 )
 
 from segbench.contract.card import Card, Published, Size
 from segbench.contract.channels import Channels, Window, window_by_channel
+from segbench.contract.columns import Columns
 from segbench.contract.evaluation import EvaluationOptions, Family
 from segbench.contract.external import TASKS_OF, External
 from segbench.contract.limits import Limits
@@ -117,6 +119,26 @@ class DatasetEntry(Strict):
     """The dataset's share of a protocol of `config/recipes/`, by name: keys such as the crop and the number
     of iterations. They override the protocol and the recipes of all networks."""
 
+    @property
+    def second(self) -> bool:
+        """Whether images of the scored split have the annotation of a second person, by the options."""
+        splits = self.options.get("splits")
+        if isinstance(splits, dict) and splits:
+            scored = splits.get("test" if "test" in splits else "val")
+            return isinstance(scored, dict) and bool(scored.get("second"))
+        return bool(self.options.get("second"))
+
+    @property
+    def columns(self) -> Columns | None:
+        """The option `metadata`, with the path of its file; None without it, or if it is not valid."""
+        try:
+            found = Columns.model_validate(self.options.get("metadata"))
+        except ValidationError:
+            return None
+        folder = self.options.get("folder")
+        top = Path(folder) if isinstance(folder, str) else Path()
+        return found.model_copy(update={"file": top / found.file.expanduser()})
+
     @model_validator(mode="after")
     def _window_fits(self) -> DatasetEntry:
         if self.window is not None:
@@ -142,6 +164,8 @@ class ModelEntry(Strict):
     trained: bool = True
     """False for controls and for methods without training: classes like those in
     `segbench.prediction.controls`, without recipes."""
+    second: bool = False
+    """Whether it needs the annotation of a second person: the option `second` of a dataset."""
     card: Card | str
     """Paper and notes, shown by `segbench models`. One line of text for controls and networks without a
     paper."""
@@ -262,7 +286,7 @@ class RunConfig(Strict):
     """Names of networks in `config/models/`, or `all`: every network with the run's recipe. A network runs
     on each dataset with which it shares a task. With `recipe: paper`, `all` stands for the pairs of `papers`
     that have a published score."""
-    controls: list[Name] = ["control_constant", "control_random", "control_truth"]
+    controls: list[Name] = ["control_constant", "control_random", "control_human", "control_truth"]
     """Names of controls in `config/models/`. They run like networks, but are neither trained nor ranked. A
     method without training, such as `classical_otsu`, is ranked if `models` names it."""
     seeds: Annotated[list[NonNegativeInt], Field(min_length=1)] = [0]

@@ -9,6 +9,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from segbench.contract.card import Published
+from segbench.contract.columns import Columns
 from segbench.contract.needs import Needs
 from segbench.contract.report import ReportOptions
 from segbench.contract.scores import PRIMARY
@@ -88,6 +89,8 @@ class DatasetDescription(BaseModel):
     """Number of folds of its cross-validation."""
     images: dict[str, int] = Field(default={}, exclude_if=lambda images: not images)
     """Number of images in each split of the full dataset, if the entry states them."""
+    columns: Columns | None = Field(default=None, exclude_if=_is_none)
+    """Categories of the images by which scores are compared."""
     state: Path | None = None
     """Folder with the `state.json` of fetch, convert and lint."""
 

@@ -138,18 +138,19 @@ def _opened(path: Path, folder: Path, limits: Limits) -> Path:
 def _input(name: str, spec: ConvertSpec) -> str:
     """Return a digest of all that decides the dataset but its archives: entry, own folder, and the code."""
     code = fingerprint(__name__, spec.convert.partition(":")[0])
-    return _digest([name, spec.model_dump_json(), _own_files(spec.options.get("folder")), code])
+    return _digest([name, spec.model_dump_json(), _own_files(spec), code])
 
 
 def _digest(parts: list[Any]) -> str:
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:16]
 
 
-def _own_files(folder: Any) -> str:
+def _own_files(spec: ConvertSpec) -> str:
     """Return a digest of the folder in a dataset's options. The converter checks the option."""
-    with suppress(TypeError, RuntimeError):  # no path, or the home of an unknown user
-        path = Path(folder).expanduser()
-        return own_folder.digest(path) if path.is_dir() else ""
+    with suppress(KeyError, TypeError, RuntimeError):  # no path, or the home of an unknown user
+        path = Path(spec.options["folder"]).expanduser()
+        counts = own_folder.read_by(spec.convert, spec.options)
+        return own_folder.digest(path, counts=counts) if path.is_dir() else ""
     return ""
 
 

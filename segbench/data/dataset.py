@@ -14,6 +14,8 @@ One folder per dataset:
     <split>/*.index.npz                 where each image's annotations are in the JSON file (`coco.index`)
     <split>/cases.json                  volumes whose slices are the images, and their spacing; only for these
     <split>/groups.json                 group by stem, such as the patient, if images have groups
+    <split>/second/...                  the annotation of a second person, in the same files, of the images
+                                        that have one
 
 Every dataset has semantic maps, unless its objects have only boxes. The maps are annotated, or derived from
 instances (painted from large to small, crowds as void) or from panoptic segments. A panoptic dataset has all
@@ -30,14 +32,14 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from segbench.contract.channels import Channels
 from segbench.contract.statistics import DatasetStatistics
 from segbench.contract.view import BACKGROUND, Category, Task, View, void_value
 from segbench.data.cases import Slice
 from segbench.data.images import IMAGE_SUFFIXES, allow_pixels, read_image, read_label_map
-from segbench.data.junk import is_junk
+from segbench.data.junk import is_junk, listed
 from segbench.data.levels import Levels
 from segbench.errors import SegbenchError, first_fault, nearest
 from segbench.files import read_json
@@ -86,6 +88,8 @@ class DatasetInfo(BaseModel):
     """Largest number of objects (without crowds) in an image, over all splits; 0 without instances."""
     division: Division = "given"
     """Who divided the images into splits."""
+    twice: dict[str, int] = Field(default={}, exclude_if=lambda twice: not twice)
+    """Number of images of each split that a second person has annotated, too; splits without are missing."""
     statistics: DatasetStatistics
     """Sizes, objects and classes of the training images."""
     digest: str
@@ -108,6 +112,16 @@ Orientation = Literal["stored", "upright"]
 
 
 @dataclass
+class Annotation:
+    """A further annotation of an image, with the parts of the first: see `Sample`."""
+
+    semantic: np.ndarray | None = None
+    instances: list[dict[str, Any]] | None = None
+    source: Path | None = None
+    """The annotation file, which messages name."""
+
+
+@dataclass
 class Sample:
     """One annotated image from a converter. Give only what the source annotates.
 
@@ -126,6 +140,7 @@ class Sample:
         size: width and height of the annotated image, if the source states them.
         group: what the image belongs to, such as a patient or a video; None: only to itself.
         slice: the place of the image in a volume, if it is a slice of one.
+        second: the annotation of a second person, which is scored like a prediction, and never trained.
         source: the annotation file, which messages name; None: they name the image.
         facts: numbers for `Converted.finish`, by name.
         faults: errors of the annotation. Those of all samples are reported together.
@@ -144,6 +159,7 @@ class Sample:
     size: tuple[int, int] | None = None
     group: str | None = None
     slice: Slice | None = None
+    second: Annotation | None = None
     source: Path | None = None
     facts: dict[str, float] = field(default_factory=dict)
     faults: list[SegbenchError] = field(default_factory=list)
@@ -263,6 +279,14 @@ class Split:
         """Return the split with some of its images only, which keep their ids."""
         part = Split(self.dataset, self.name)
         part.images = images
+        return part
+
+    def second(self) -> Split:
+        """Return the images that a second person has annotated, too, with that annotation as their truth."""
+        folder = self.root / "second"
+        annotated = {path.stem for path in listed(folder / "semantic")}
+        part = self.part([record for record in self.images if record.stem in annotated])
+        part.root = folder
         return part
 
     def __len__(self) -> int:

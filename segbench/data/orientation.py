@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 
@@ -60,10 +61,19 @@ def _stated(sample: Sample) -> Iterator[tuple[str, Size]]:
     for kind, array in maps.items():
         if array is not None and array.ndim == 2:
             yield f"the {kind} mask has", array.shape[::-1]
-    for number, annotation in enumerate(sample.instances or [], 1):
+    yield from _of_objects(sample.instances, "")
+    if sample.second is not None:
+        of = f" of the second annotation{f' ({file})' if (file := sample.second.source) else ''}"
+        if sample.second.semantic is not None:
+            yield f"the semantic mask{of} has", sample.second.semantic.shape[::-1]
+        yield from _of_objects(sample.second.instances, of)
+
+
+def _of_objects(objects: list[dict[str, Any]] | None, of: str) -> Iterator[tuple[str, Size]]:
+    for number, annotation in enumerate(objects or [], 1):
         mask = annotation.get("segmentation")
         if isinstance(mask, np.ndarray) and mask.ndim == 2:
-            yield f"the mask of object {number} has", mask.shape[::-1]
+            yield f"the mask of object {number}{of} has", mask.shape[::-1]
 
 
 def _times(size: Size) -> str:

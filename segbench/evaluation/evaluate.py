@@ -59,6 +59,9 @@ def evaluate(
     per_image.parquet (see `segbench.evaluation.statistics`), scores.csv (one row for each score) and
     scores.json (scores, confusion matrix, intervals, conversions, and what could not be scored and why).
 
+    If the predictions are of a part of the split, as `only` in predictions.json says, that part is scored,
+    and `of_images` in scores.json is the number of images of the split.
+
     Args:
         dataset_root: folder of the canonical dataset.
         predictions: folder with predictions.json and the files that it lists.
@@ -75,7 +78,8 @@ def evaluate(
         raise SegbenchError(
             f"predictions of dataset '{index['dataset']}', not '{dataset.info.name}'", where=predictions
         )
-    split = dataset.split(index["split"])
+    whole = dataset.split(index["split"])
+    split = part_of(whole, index)
     predicted = PredictionFolder(split, predictions, index["parts"], index["task"], options.min_score)
     tasks = {task: settings_of(dataset, task, predicted, options) for task in predicted.sources}
     for task, settings in tasks.items():
@@ -102,11 +106,21 @@ def evaluate(
         figures["not_applicable"] = "boxes without masks: no AP of masks"
     of_objects: tuple[Task, ...] = ("instance", "detection")
     scored = next((t for t in of_objects if predicted.sources.get(t) == "instance"), None)
-    if scored and "tide" in options.families:
+    if len(split) < len(whole):
+        figures["of_images"] = len(whole)
+    elif scored and "tide" in options.families:  # compares whole files
         results, last = predictions / "instances.json", tasks[scored].max_detections[-1]
         boxes = "mask" not in tasks[scored].kinds
         figures["tide"] = tide.errors(split.instances_json, results, boxes=boxes, max_detections=last)
     write_scores(Statistics(out / "per_image.parquet"), out, further, **figures)
+
+
+def part_of(split: Split, index: dict[str, Any]) -> Split:
+    """Return the images of a split that are predicted. `index`: contents of predictions.json."""
+    if "only" not in index:
+        return split
+    only = set(index["only"])
+    return split.part([record for record in split if record.stem in only])
 
 
 def write_statistics(

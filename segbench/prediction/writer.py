@@ -1,6 +1,7 @@
 """Write the predictions of one network on one split, in the formats of the truth.
 
-    predictions.json                    dataset, split, task (of the view), parts (see below), images, digest
+    predictions.json                    dataset, split, task (of the view), parts (see below), images, digest;
+                                        `only`, the names of the images, if they are a part of the split
     semantic/<stem>.png                 category ids, one channel; 8 bit, or 16 bit if the truth has 16;
                                         if classes overlap, the sum of 2 ** (id - 1) over a pixel's classes
     instances.json                      COCO results: image_id, category_id, score, segmentation (RLE), bbox;
@@ -50,7 +51,8 @@ class PredictionWriter:
         if split.dataset.info.overlapping:  # category ids count from 1, and indices from 0
             self._semantic_ids = np.arange(2 ** len(split.dataset.info.categories), dtype=dtype)
         else:
-            self._semantic_ids = np.array([c.id for c in (semantic_view or view).classes], dtype)
+            ids = [c.id for c in (semantic_view or view).classes]
+            self._semantic_ids = np.array([*ids, split.dataset.info.void], dtype)  # -1 is no class
         self._stack = ExitStack()
         self._parts: tuple[str, ...] | None = None
         self._images: list[dict[str, Any]] = []
@@ -160,6 +162,8 @@ class PredictionWriter:
             "images": len(self._images),
             "digest": self._digest.hexdigest(),
         }
+        if len(self._split) < self._split.dataset.info.splits[self._split.name]:
+            index["only"] = [record.stem for record in self._split]
         write_json(self._partial / "predictions.json", index)
 
 

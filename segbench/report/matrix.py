@@ -10,7 +10,7 @@ import pandas as pd
 
 from segbench.contract.run import RunDescription
 from segbench.contract.view import Task
-from segbench.report.tables import DERIVED, best_of, header, interval, metrics_of, ranked, score
+from segbench.report.tables import DERIVED, best_of, header, interval, metrics_of, part_of, ranked, score
 from segbench.units import NOTHING
 
 Tables = Mapping[tuple[str, Task], pd.DataFrame]
@@ -64,6 +64,7 @@ def _column(own: pd.DataFrame, table: pd.DataFrame, metric: str, primary: bool) 
         cells[str(model)] = {
             "text": score(row[metric]) if ok else row["status"],
             "failed": not ok,
+            "part": part_of(row),
             "known": ok and score(row[metric]) != NOTHING,
             "mark": DERIVED if primary and ok and row["derived"] else "",
             "best": ok and model in best,

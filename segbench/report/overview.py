@@ -21,6 +21,7 @@ from segbench.report.tables import (
     header,
     interval,
     metrics_of,
+    part_of,
     score,
 )
 from segbench.units import NOTHING, markdown_text
@@ -53,7 +54,8 @@ def overview(run: RunDescription) -> pd.DataFrame:
     frame["title"] = frame["model"].map(run.title)
     order = [*run.networks, *run.controls]
     frame = frame.sort_values("model", key=lambda m: m.map(order.index), kind="stable", ignore_index=True)
-    last = [*COSTS, "reason"]
+    frame = frame.fillna({"part": ""})
+    last = [*COSTS, *(["part"] if "part" in frame else []), "reason"]
     shown = frame.columns[~(frame.columns.str.endswith("_sd") & frame.isna().all())]
     scores = [column for column in shown if column not in KEYS + last]
     return frame[[*KEYS, *scores, *last]]
@@ -108,5 +110,6 @@ def _shown(row: pd.Series, metric: str, best: bool) -> str:
     if text == NOTHING:
         return text
     bounds = interval(row.get(f"{metric}_low", math.nan), row.get(f"{metric}_high", math.nan))
-    parts = [f"**{text}**" if best else text, bounds, DERIVED if row["derived"] else ""]
+    part = part_of(row)
+    parts = [f"**{text}**" if best else text, bounds, part and f"({part})", DERIVED if row["derived"] else ""]
     return " ".join(part for part in parts if part)

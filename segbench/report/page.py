@@ -20,6 +20,7 @@ from segbench.contract.view import TASKS, Task
 from segbench.data.dataset import Dataset
 from segbench.errors import SegbenchError
 from segbench.files import atomic_folder, read_json, write_text
+from segbench.report.by_column import column_tables, read_columns
 from segbench.report.comparison_plots import comparison_figures
 from segbench.report.condition_plots import condition_figures
 from segbench.report.confusions import Confusions, confusions
@@ -41,6 +42,7 @@ from segbench.report.tables import (
     header,
     main_scores,
     metrics_of,
+    part_of,
     repetitions,
     to_html,
 )
@@ -48,7 +50,8 @@ from segbench.report.tables import (
 logger = logging.getLogger(__name__)
 
 Tables = Mapping[tuple[str, Task], pd.DataFrame]
-TRUTH = "control_truth"
+ABOVE = ["control_human", "control_truth"]
+"""Controls that networks need not beat."""
 CONTRACT_WORDS = {
     "pooling": "Pooling",
     "ignored": "Ignored",
@@ -82,6 +85,7 @@ def report(run_json: Path, summary: Path, out: Path) -> None:
         plots += draw_figures(run, comparison_figures(run, tables, compared), folder / "plots")
         found = read_conditions(summary)
         plots += draw_figures(run, condition_figures(run, tables, found), folder / "plots")
+        by_column = read_columns(summary)
         galleries = draw_galleries(run, tables, summary, folder / "pictures")
         confused = confusions(run, tables, cells)
         script, digest = _script()
@@ -89,7 +93,7 @@ def report(run_json: Path, summary: Path, out: Path) -> None:
             run=run,
             title=run.options.title or f"Run {run.name}",
             datasets=[
-                _dataset(run, d, tables, plots, galleries, confused.get(d), folder, compared)
+                _dataset(run, d, tables, plots, galleries, confused.get(d), folder, compared, by_column)
                 | {"made": made(run, cells, d, out)}
                 for d in run.datasets
             ],
@@ -165,6 +169,7 @@ def _dataset(
     confused: Confusions | None,
     folder: Path,
     compared: Comparison,
+    by_column: pd.DataFrame,
 ) -> dict[str, Any]:
     """Return everything that the page shows about one dataset."""
     try:
@@ -191,6 +196,7 @@ def _dataset(
                 "plots": embedded("scores", task) + embedded("cost", task),
                 "classes": embedded("classes", task),
                 "conditions": embedded("conditions", task),
+                "columns": column_tables(run, by_column, dataset, task, table),
                 "confusions": confused if task == "semantic" else None,
                 "gallery": galleries.get((name, task)),
             }
@@ -271,13 +277,13 @@ def _gaps(run: RunDescription, gaps: pd.DataFrame | None) -> list[dict[str, Any]
 def _controls(run: RunDescription, tables: Tables) -> list[dict[str, Any]]:
     """Return the primary score of each control, and the networks that do not beat the controls.
 
-    `control_truth`, which copies the truth, is not among the controls to beat.
+    A second person, and the copy of the truth, are not among the controls to beat.
     """
     found = []
     for (dataset, task), table in tables.items():
         metric = metrics_of(table)[0]
         controls = table[table["control"]].set_index("model")[metric]
-        floor = controls.drop(TRUTH, errors="ignore").max()
+        floor = controls.drop(ABOVE, errors="ignore").max()
         networks = table[~table["control"] & table[metric].notna()]
         beaten = networks[~(networks[metric] > floor)] if not math.isnan(floor) else networks[:0]
         found.append(
@@ -287,6 +293,7 @@ def _controls(run: RunDescription, tables: Tables) -> list[dict[str, Any]]:
                 "task": task,
                 "metric": header(metric),
                 "scores": {m: controls.get(m, math.nan) for m in run.controls},
+                "parts": {row["model"]: part_of(row) for _, row in table.iterrows()},
                 "networks": len(networks),
                 "not_better": [run.title(m) for m in beaten["model"]] if len(networks) else [],
             }

@@ -21,12 +21,14 @@ from matplotlib.figure import Figure
 from segbench.contract.run import RunDescription
 from segbench.contract.view import Task
 from segbench.report.panels import FAINT, INK, RULE, Panel, canvas, round_ticks
-from segbench.report.tables import DERIVED, header, main_scores, metrics_of, repetitions
+from segbench.report.tables import DERIVED, header, main_scores, metrics_of, part_of, repetitions
 
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#7F6A55")
 """Okabe and Ito's colours, safe for all kinds of colour vision, without yellow, which is too light on white.
 """
 MARKERS = "osD^vPX"
+LETTER = 0.017
+"""Width of a letter above a plot of scores, of which 1 is the width."""
 RC: dict[Any, Any] = {
     "font.family": "sans-serif",
     "font.sans-serif": ["DejaVu Sans"],
@@ -147,7 +149,7 @@ def _figures(
             & (scores["task"] == task)
             & (scores["metric"] == run.primary(task))
             & (scores["class"] != "")
-            & scores["model"].isin(table["model"])
+            & scores["model"].isin([row["model"] for _, row in table.iterrows() if not part_of(row)])
         ]
         if classes["class"].nunique() > 1:
             yield (
@@ -178,7 +180,9 @@ def by_model(
 ) -> Figure:
     """Plot scores on x, one row for each network, the best on top."""
     networks = table[~table["control"] & table[metric].notna()].iloc[::-1]
-    controls = table[table["control"] & table[metric].notna()].set_index("model")[metric].sort_values()
+    lines = table[table["control"] & table[metric].notna()]
+    labels = [_label(row) for _, row in lines.iterrows()]
+    controls = lines.set_axis(labels, axis="index")[metric].sort_values()
     names = [_name(run, model, derived) for model, derived in zip(networks["model"], networks["derived"])]
     left, step, count = 16 + 6.2 * max(map(len, names)), 26.0, len(networks)
     levels = _levels(controls)
@@ -211,21 +215,35 @@ def by_model(
             color=style.color,
         )
         ax.text(left - 8, place, name, ha="right", va="center")
-    for (model, value), level in zip(controls.items(), levels):
+    for (line, value), level in zip(controls.items(), levels):
         x, top = float(panel.x(value)), panel.bottom + panel.height
         ax.plot([x, x], [panel.bottom, top], color=FAINT, lw=1, ls=(0, (4, 3)), zorder=0.5)
-        align = "right" if value > 0.9 else "left" if value < 0.05 else "center"
-        name = str(model).removeprefix("control_")
-        ax.text(x, top + 4 + 12 * level, name, ha=align, color=FAINT, size=9)
+        align = _align(str(line), value)
+        ax.text(x, top + 4 + 12 * level, str(line), ha=align, color=FAINT, size=9)
     return figure
+
+
+def _label(row: pd.Series) -> str:
+    """Return the name of a control, and on how many images it was scored if not on all."""
+    name = str(row["model"]).removeprefix("control_")
+    return f"{name} ({part})" if (part := part_of(row)) else name
+
+
+def _align(name: str, value: float) -> str:
+    """Return on which side of its line the name of a control stands, so that it stays within the plot."""
+    half = LETTER * len(name) / 2
+    return "right" if value + half > 1.03 or value > 0.9 else "left" if value < 0.05 else "center"
 
 
 def _levels(controls: pd.Series) -> list[int]:
     """Return in which line the name of each control stands, so that names do not overlap."""
-    last, level, found = -1.0, 0, []
-    for model, value in controls.items():
-        level = level + 1 if value - last < 0.03 + 0.011 * len(str(model).removeprefix("control_")) else 0
-        last = value
+    ends: list[float] = []
+    found = []
+    for name, value in controls.items():
+        width = LETTER * len(str(name))
+        start = value - {"right": width, "center": width / 2, "left": 0}[_align(str(name), value)]
+        level = next((k for k, end in enumerate(ends) if end < start), len(ends))
+        ends[level : level + 1] = [start + width + LETTER]
         found.append(level)
     return found
 

@@ -16,6 +16,8 @@ from segbench.contract.scores import SCORE_COLUMNS
 from segbench.contract.view import TASKS, Task
 from segbench.errors import SegbenchError
 from segbench.files import atomic_folder, read_json, write_text
+from segbench.report.by_column import FILE as BY_COLUMN
+from segbench.report.by_column import scores_by_column, values_by_name
 from segbench.report.cell_status import cell_status
 from segbench.report.conditions import COLUMNS, conditions
 from segbench.report.contests import contests, primary_scores
@@ -39,9 +41,13 @@ def summarise(run_json: Path, out: Path) -> None:
     comparison/*.csv: intervals, tests and ranks; see `segbench.comparison.compare.Comparison`.
     images/<dataset>_<task>.csv: scores of single images.
     conditions.csv: scores by properties of objects, classes and images; see `segbench.report.conditions`.
+    columns.csv: scores by the categories of the images that a dataset's `metadata` names, if one does.
     gaps.csv: scores on the training split and on the evaluation split, if both are scored.
 
     A cell that failed, is missing or cannot be read becomes a row of the tables, not an error.
+
+    Raises:
+        SegbenchError: a file of `metadata` does not fit its dataset.
     """
     run = RunDescription.read(run_json)
     scores, cells = collect(run)
@@ -81,7 +87,7 @@ def collect(run: RunDescription) -> tuple[pd.DataFrame, pd.DataFrame]:
     split = ["split"] if "train" in run.score_splits else []
     for cell in run.cells:
         status, reason, scores = _status_and_scores(run, cell)
-        costs = _costs(run, cell) if status == "ok" else {}
+        costs = _costs(run, cell) | _part(run, cell) if status == "ok" else {}
         cells.append({**cell.model_dump(exclude={"trained"}), "status": status, "reason": reason, **costs})
         if scores is not None:
             own = cell.model_dump(include={*key, "control"})
@@ -176,7 +182,8 @@ def _write_images(
     """Write the scores of single images, and those by their properties."""
     (folder / FOLDER).mkdir()
     scores = of_evaluation_splits(scores)
-    found = []
+    found, by_column = [], []
+    known = {dataset: values_by_name(run, dataset) for dataset in run.datasets if _is_scored(cells, dataset)}
     for (dataset, task), table in tables.items():
         models = table.loc[~table["control"] & (table["status"] == "ok"), "model"].tolist()
         try:
@@ -187,9 +194,17 @@ def _write_images(
         images.to_csv(path_of(folder, dataset, task), index=False, float_format="%.6g")
         of_class = (scores["dataset"] == dataset) & (scores["task"] == task) & (scores["class"] != "")
         classes = scores[of_class & (scores["metric"] == run.primary(task)) & scores["model"].isin(models)]
+        if known.get(dataset):
+            by_column.append(scores_by_column(run, known[dataset], dataset, task, images))
         found.append(conditions(run, cells, dataset, task, images=images, classes=classes))
     whole = pd.concat(found, ignore_index=True) if found else pd.DataFrame(columns=COLUMNS)
     whole.to_csv(folder / "conditions.csv", index=False)
+    if by_column:
+        pd.concat(by_column, ignore_index=True).to_csv(folder / BY_COLUMN, index=False)
+
+
+def _is_scored(cells: pd.DataFrame, dataset: str) -> bool:
+    return bool(((cells["dataset"] == dataset) & (cells["status"] == "ok")).any())
 
 
 def read_conditions(folder: Path) -> pd.DataFrame:
@@ -207,6 +222,7 @@ def read_summary(folder: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Read the cells and the scores on the evaluation splits that `summarise` wrote to a folder."""
     text = ["dataset", "model", "task", "status", "reason"]
     cells = pd.read_csv(folder / "cells.csv", dtype=dict.fromkeys(text, "str"), low_memory=False)
+    text += ["part"] if "part" in cells else []
     cells[text] = cells[text].fillna("")
     scores = of_evaluation_splits(read_scores(folder / "scores.csv")).astype({"seed": int})
     cells["seed"] = cells["seed"].astype("Int64")
@@ -259,6 +275,15 @@ def _intervals(found: dict[str, Any], scores: pd.DataFrame) -> dict[str, list[fl
     whole = zip(scores["task"], scores["metric"], scores["class"] == "")
     bounds = [(found.get(t, {}).get(m) if mean else None) or (math.nan, math.nan) for t, m, mean in whole]
     return {"low": [low for low, _ in bounds], "high": [high for _, high in bounds]}
+
+
+def _part(run: RunDescription, cell: CellDescription) -> dict[str, str]:
+    """Return `part`, such as `12 of 20 images`, for a control that could be scored on these only."""
+    path = run.folder(cell) / "scores.json"
+    if not cell.control or not path.exists():
+        return {}
+    found = read_json(path)
+    return {"part": f"{found['images']} of {found['of_images']} images"} if "of_images" in found else {}
 
 
 def _costs(run: RunDescription, cell: CellDescription) -> dict[str, Any]:

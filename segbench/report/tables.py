@@ -29,6 +29,10 @@ RANK_NOTE = (
 )
 INTERVAL_NOTE = "In brackets: the interval of 95 % over the test images{}."
 DERIVED_NOTE = f"{DERIVED} derived: converted from the network's output for another task."
+PART_NOTE = (
+    "Scored on a part of the images, since a second person has not annotated the others: {}. "
+    "Do not compare it with scores on all images."
+)
 EXTERNAL_NOTE = "External: predictions of another program, scored alike; their costs are as stated."
 
 
@@ -71,7 +75,8 @@ def compare(
 
     Columns: model, control, derived, status ("ok" if any seed has a score), seeds (number with a score),
     planned (number of seeds), for each metric its mean and `<metric>_sd` (sample standard deviation over the
-    seeds), means of `COSTS`, precision (bf16, fp32 or both), reason.
+    seeds), means of `COSTS`, precision (bf16, fp32 or both), reason; `part` if a control of the run was
+    scored on a part of the images only, such as `12 of 20 images`.
 
     With cross-validation, each fold of a seed counts like a seed, and each metric also has `<metric>_pooled`,
     the mean over the seeds of its score over all folds.
@@ -82,7 +87,7 @@ def compare(
     rows = main_scores(run, scores, dataset, task)
     columns = list(dict.fromkeys(rows["column"])) or [run.primary(task)]
     planned = cells[(cells["dataset"] == dataset) & (cells["status"] != "not-applicable")]
-    needed = {"model", "seed", "fold", "control", "status", "reason", *COSTS, *PRECISIONS}
+    needed = {"model", "seed", "fold", "control", "status", "reason", "part", *COSTS, *PRECISIONS}
     planned = planned[[column for column in planned if column in needed]]  # a table may have fifty
     rows, planned = (frame.assign(repetition=repetitions(frame)) for frame in (rows, planned))
     over_folds = None
@@ -122,11 +127,14 @@ def compare(
             f"seed {', '.join(same['repetition'])}: {reason or status}"
             for (status, reason), same in noted.groupby(["status", "reason"], sort=False)
         )
+        if "part" in seeds:
+            row["part"] = next(iter(seeds["part"].dropna()), "")
         table.append(row)
     names = ["model", "control", "derived", "status", "seeds", "planned"]
     suffixes = ("", "_sd") if over_folds is None else ("", "_sd", "_pooled")
     names += [c + suffix for c in columns for suffix in suffixes]
-    frame = pd.DataFrame(table, columns=[*names, *COSTS, "precision", "reason"])
+    last = ["precision", "reason", *(["part"] if "part" in planned else [])]
+    frame = pd.DataFrame(table, columns=[*names, *COSTS, *last])
     return frame.sort_values(
         ["control", columns[0]],
         ascending=[True, False],
@@ -154,6 +162,18 @@ def precision_note(run: RunDescription, table: pd.DataFrame) -> str:
 def external_note(run: RunDescription, table: pd.DataFrame) -> str:
     """Return what external rows are; empty without any."""
     return EXTERNAL_NOTE if run.externals.intersection(table["model"]) else ""
+
+
+def part_of(row: pd.Series) -> str:
+    """Return on how many images a model was scored, such as `12 of 20 images`; empty if on all."""
+    part = row.get("part")
+    return part if isinstance(part, str) else ""
+
+
+def part_note(run: RunDescription, table: pd.DataFrame) -> str:
+    """Return which rows are scores of a part of the images; empty without any."""
+    named = [f"{run.title(row['model'])}: {part}" for _, row in table.iterrows() if (part := part_of(row))]
+    return PART_NOTE.format("; ".join(named)) if named else ""
 
 
 def metrics_of(table: pd.DataFrame) -> list[str]:
@@ -247,6 +267,7 @@ def _shown(run: RunDescription, table: pd.DataFrame) -> list[dict[str, Any]]:
     return [
         {
             "title": run.title(row["model"]),
+            "part": part_of(row),
             "row": row,
             "mark": DERIVED if row["derived"] else "",
             "rank": rank(row),
@@ -285,6 +306,7 @@ def notes(run: RunDescription, table: pd.DataFrame) -> list[str]:
         DERIVED_NOTE if table["derived"].any() else "",
         precision_note(run, table),
         external_note(run, table),
+        part_note(run, table),
     ]
     reasons = [f"{run.title(m)}: {reason}" for m, reason in zip(table["model"], table["reason"]) if reason]
     return [note for note in [*found, *reasons] if note]
@@ -307,7 +329,7 @@ def to_markdown(run: RunDescription, table: pd.DataFrame) -> str:
     for shown in _shown(run, table):
         row = shown["row"]
         name = markdown_text(shown["title"]) + (f" {DERIVED}" if row["derived"] else "")
-        name = f"*{name}* (control)" if row["control"] else name
+        name = f"*{name}* (control{shown['part'] and ', ' + shown['part']})" if row["control"] else name
         if row["status"] != "ok":
             scores = [f"{row['status']}: {markdown_text(row['reason'])}", *[""] * (len(metrics) - 1)]
         else:
@@ -325,7 +347,8 @@ def to_markdown(run: RunDescription, table: pd.DataFrame) -> str:
     text += f"\n{RANK_NOTE}\n" if tested else ""
     if note := interval_note(table):
         text += f"\n{note}\n"
-    for note in filter(None, (precision_note(run, table), external_note(run, table))):
+    further = precision_note(run, table), external_note(run, table), part_note(run, table)
+    for note in filter(None, further):
         text += f"\n{markdown_text(note)}\n"
     noted = table[(table["status"] == "ok") & (table["reason"] != "")]
     return text + "".join(

@@ -9,7 +9,7 @@ from pathlib import Path
 import pandas as pd
 
 from segbench.contract.run import RunDescription
-from segbench.report.tables import best_of, header, interval, metrics_of
+from segbench.report.tables import best_of, header, interval, metrics_of, part_of
 
 SPECIAL = {
     "\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}",
@@ -51,6 +51,7 @@ def latex(run: RunDescription, name: str, table: pd.DataFrame, keys: Mapping[str
         if row["model"] in keys:
             title += f"~\\cite{{{keys[row['model']]}}}"
         title = f"\\emph{{{title}}}" if row["control"] else title
+        title += f" ({escaped(part)})" if (part := part_of(row)) else ""
         scores = [_score(row, metric, place in best[metric]) for metric in metrics]
         if row["status"] != "ok":
             scores = [escaped(row["status"]), *[""] * (len(metrics) - 1)]
@@ -102,7 +103,9 @@ def overview(run: RunDescription, tables: Mapping[str, pd.DataFrame]) -> str:
         best = set(best_of(table, metric)["model"]) if (~table["control"]).sum() > 1 else set()
         heads.append(escaped(f"{run.dataset_title(dataset)}, {header(metric)}"))
         found = {m: v for m, v in zip(table["model"], table[metric]) if not math.isnan(v)}
-        columns.append({m: rf"\textbf{{{v:.3f}}}" if m in best else f"{v:.3f}" for m, v in found.items()})
+        shown = {m: rf"\textbf{{{v:.3f}}}" if m in best else f"{v:.3f}" for m, v in found.items()}
+        parts = {row["model"]: escaped(part) for _, row in table.iterrows() if (part := part_of(row))}
+        columns.append({m: f"{text} ({parts[m]})" if m in parts else text for m, text in shown.items()})
     rows = [[escaped(run.title(m)), *(column.get(m, "--") for column in columns)] for m in models]
     return _float("Primary scores.", "tab:overview", heads, rows, ruled=[len(run.networks)])
 

@@ -41,7 +41,10 @@ def recompute(run: RunDescription, out: Path) -> Recomputed:
     """Write run.json, cells/ and summary/ of a run into the folder `out`, from its per-image statistics."""
     found = Recomputed()
     out.mkdir(parents=True, exist_ok=True)
-    shutil.copyfile(run.root / "run.json", out / "run.json")
+    described = read_json(run.root / "run.json")
+    for dataset in described["datasets"].values():
+        dataset.pop("columns", None)  # the user's file may be elsewhere
+    write_json(out / "run.json", described)
     for folder, parts in _folders(run):
         target = out / "cells" / folder
         target.mkdir(parents=True, exist_ok=True)
@@ -92,6 +95,7 @@ def _write(statistics: Statistics, recorded: pd.DataFrame, old: dict[str, Any], 
     further = recorded[[row not in known for row in map(tuple, recorded[KEY].to_numpy())]]
     by_case = further[further["metric"].str.startswith("case_")][list(SCORE_COLUMNS)]
     pd.concat([frame, by_case] if len(by_case) else [frame]).to_csv(out / "scores.csv", index=False)
-    apart = {key: old[key] for key in ("not_applicable", "cases", "case_images") if key in old}
+    kept = ("not_applicable", "of_images", "cases", "case_images")
+    apart = {key: old[key] for key in kept if key in old}
     write_json(out / "scores.json", document(statistics, scores, **apart))
     return set(by_case["metric"])

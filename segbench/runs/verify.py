@@ -48,8 +48,10 @@ def verify(run: RunDescription) -> Verified:
             found.missing.append("summary: there is none; call segbench summarise")
         elif found.again.cells:
             files = {p.relative_to(top) for top in (run.root, folder) for p in (top / "summary").rglob("*.*")}
-            # scores by brightness follow from the images, which are not in the folder of a run
-            for path in sorted(files - {Path("summary/conditions.csv")}):
+            # scores by brightness follow from the images, those by columns from a file of the user, and
+            # neither is in the folder of a run
+            apart = {Path("summary/conditions.csv"), Path("summary/columns.csv")}
+            for path in sorted(files - apart):
                 found.deviations.add_files(str(path), run.root / path, folder / path)
     found.inputs = list(inputs(run))
     return found

@@ -7,6 +7,7 @@ import yaml
 from small_registry import MODULE, config, dataset, forget_sources, model, recipe_of_unet, staged
 
 from segbench.config.resolve import resolve
+from segbench.config.resolved_run import ResolvedRun
 from segbench.contract.run import SkippedPair
 from segbench.errors import SegbenchError
 
@@ -267,3 +268,67 @@ def test_papers_name_known_datasets_and_need_the_recipe(registry: Path) -> None:
     (registry / "models" / "unet.yaml").write_text(yaml.safe_dump(entry))
     with pytest.raises(SegbenchError, match=r"unet.yaml: papers: needs a recipe 'paper'"):
         resolve(config(models=["unet"]), registry)
+
+
+def test_a_second_person_is_scored_where_the_options_name_one(registry: Path) -> None:
+    human = model(["semantic", "instance"], trained=False, recipes={}, second=True)
+    (registry / "models" / "control_human.yaml").write_text(yaml.safe_dump(human))
+    splits = {"train": {"second": "a/{name}.png"}, "test": {"image": "i/{name}.png"}}
+    for name, options in (("vessels", {"second": True}), ("cells", {"splits": splits}), ("street", {})):
+        entry = dataset(["semantic", "instance"], options=options)
+        (registry / "datasets" / f"{name}.yaml").write_text(yaml.safe_dump(entry))
+    names = ["vessels", "cells", "street"]
+    raw = config(datasets=names, models=["unet"], controls=["control_human"])
+    run = resolve(raw, registry, check_code=False)
+    assert [(c.dataset, c.task) for c in run.cells if c.control] == [("vessels", "instance")]
+    skipped = {(p.dataset, p.model): p.reason for p in run.skipped}
+    for name in ("cells", "street"):  # the training split alone does not count
+        assert "annotation of a second person" in skipped[name, "control_human"]
+    folded = resolve({**raw, "folds": {"vessels": 3}}, registry, check_code=False)
+    assert "cross-validation" in next(p.reason for p in folded.skipped if p.dataset == "vessels")
+
+
+def test_the_human_control_changes_no_other_cell() -> None:
+    raw = {"datasets": ["drive"], "models": ["unet_mini"]}
+    with_human = resolve(raw, ROOT / "config")
+    without = resolve(
+        {**raw, "controls": ["control_constant", "control_random", "control_truth"]}, ROOT / "config"
+    )
+    assert {c.key for c in with_human.cells} - {c.key for c in without.cells} == {
+        ("drive", "control_human", "seed0")
+    }
+    for cell in without.cells:
+        same = with_human.by_key[cell.key]
+        assert (same.control_keys, same.recipe) == (cell.control_keys, cell.recipe)
+        assert cell.control or same.spec == cell.spec
+
+
+def test_columns_are_checked_at_once_and_repeat_no_conversion(registry: Path, tmp_path: Path) -> None:
+    (tmp_path / "own").mkdir()
+    (tmp_path / "own/cases.csv").write_text("image,scanner\na,A\n")
+    options = {
+        "folder": str(tmp_path / "own"),
+        "image": "{name}.png",
+        "mask": "{name}_m.png",
+        "classes": ["a"],
+    }
+    wanted = {"file": "cases.csv", "columns": ["scanner"]}
+    converter = {"convert": "segbench.data.converters.pairs:convert"}
+
+    def run(**metadata: object) -> ResolvedRun:
+        entry = dataset(["semantic"], options={**options, **metadata}, **converter)
+        (registry / "datasets" / "vessels.yaml").write_text(yaml.safe_dump(entry))
+        return resolve(config(datasets=["vessels"], models=["unet"]), registry)
+
+    found = run(metadata=wanted)
+    assert found.convert_spec("vessels") == run().convert_spec("vessels")
+    columns = found.datasets["vessels"].columns
+    assert columns and columns.file == tmp_path / "own/cases.csv"
+    with pytest.raises(SegbenchError) as error:
+        run(metadata={"file": "cases.csv", "columns": ["scaner", "site"], "image": "name"})
+    for part in ("no column 'name', 'scaner', 'site'", "vessels.yaml: options.metadata"):
+        assert part in str(error.value)
+    with pytest.raises(SegbenchError, match=r"gone.csv: cannot be read"):
+        run(metadata={**wanted, "file": "gone.csv"})
+    with pytest.raises(SegbenchError, match=r"vessels.yaml: options.metadata"):
+        run(metadata={"file": "cases.csv", "column": "scanner"})

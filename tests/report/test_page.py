@@ -2,12 +2,13 @@ import base64
 import hashlib
 import json
 import re
+import shutil
 from html.parser import HTMLParser
 from pathlib import Path
 from urllib.parse import unquote
 
 import pytest
-from fake_run import make_run
+from fake_run import make_run, make_scores, write
 
 from segbench.report.page import report
 from segbench.report.summarise import summarise
@@ -216,3 +217,32 @@ def test_without_gallery_images_there_is_no_gallery(tmp_path):
     page = build(path)
     assert not any(link.startswith("data:image/webp") for link in page.links)
     assert any(link.startswith("data:image/png") for link in page.links)
+
+
+def test_a_human_score_of_a_part_of_the_images_says_so(tmp_path):
+    run_json = make_run(tmp_path, ("vessels",), (0,), images=4, size=(40, 60))
+    content = json.loads(run_json.read_text())
+    cells = run_json.parent / "cells/vessels"
+    shutil.copytree(cells / "control_truth", cells / "control_human")
+    truth = next(c for c in content["cells"] if c["model"] == "control_truth")
+    content["cells"].append(truth | {"model": "control_human"})
+    content["models"]["control_human"] = {"title": "Control (human)"}
+    run_json.write_text(json.dumps(content))
+    make_scores(cells / "control_human/seed0", "vessels", "semantic", 0.9, 0)
+    summary, out = tmp_path / "summary", tmp_path / "report"
+
+    def page() -> str:
+        summarise(run_json, summary)
+        report(run_json, summary, out)
+        return (out / "index.html").read_text()
+
+    whole = page()
+    assert "Control (human)" in whole and "of 4 images" not in whole
+    assert "all 3</span>" in whole, "networks need not beat a person"
+    scores = json.loads((cells / "control_human/seed0/scores.json").read_text())
+    write(cells / "control_human/seed0/scores.json", scores | {"images": 3, "of_images": 4})
+    part = page()
+    # matrix, table, its note, and the section on controls
+    assert part.count("3 of 4 images") >= 4 and "Do not compare it with scores on all images" in part
+    assert "human (3 of 4 images)" in (out / "plots/scores_vessels_semantic.svg").read_text()
+    assert "(control, 3 of 4 images)" in (summary / "tables/vessels_semantic.md").read_text()

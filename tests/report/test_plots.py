@@ -114,3 +114,10 @@ def test_the_validation_score_is_beside_the_loss(tmp_path):
     caption = next(p.caption for p in drawn if p.kind == "learning")
     text = (tmp_path / "plots/learning_vessels.svg").read_text()
     assert caption.endswith(plots.VALIDATION_NOTE) and text.count("validation score") == 1
+
+
+def test_names_of_controls_do_not_overlap():
+    values = pd.Series({"random": 0.29, "constant": 0.31, "human (10 of 16 images)": 0.89, "truth": 1.0})
+    assert plots._levels(values) == [0, 1, 0, 0], "the third ends at its line, left of the fourth"
+    assert plots._levels(values.replace(0.89, 0.95)) == [0, 1, 0, 1]
+    assert plots._levels(pd.Series({"random": 0.1, "constant": 0.5, "truth": 1.0})) == [0, 0, 0]

@@ -258,13 +258,31 @@ def split_arguments(wildcards):
 @functools.cache
 def own_files_of(dataset):
     """Digest of the source folder of a user's own dataset; empty for other datasets."""
-    folder = RUN.datasets[dataset].options.get("folder")
+    entry = RUN.datasets[dataset]
+    folder = entry.options.get("folder")
     if workflow.remote_exec or not isinstance(folder, str):
         return ""  # the submitting process has compared it
     try:
-        return own_folder.digest(Path(folder), Path(".snakemake/segbench"))
+        counts = own_folder.read_by(entry.convert, entry.options)
+        cache = Path(".snakemake/segbench")
+        return own_folder.digest(Path(folder), cache, counts=counts)
     except SegbenchError as error:
         raise WorkflowError(str(error)) from None
+
+
+def columns_arguments(wildcards):
+    """JSON of the columns of a user's file that the check of a dataset compares with its images."""
+    columns = RUN.datasets[wildcards.dataset].columns
+    return columns.model_dump_json() if columns else "null"
+
+
+def digest_of_columns():
+    """Digest of the files with columns of the images, which the summary reads."""
+    files = [entry.columns.file for entry in RUN.datasets.values() if entry.columns]
+    if workflow.remote_exec or not files:
+        return ""  # the submitting process has compared it
+    content = [file.read_bytes() for file in files if file.is_file()]
+    return hashlib.sha256(b"\0".join(content)).hexdigest()[:16]
 
 
 @functools.cache

@@ -56,6 +56,8 @@ rule convert_dataset:
         # not a param: another run with the same data must not repeat the job
         state=lambda w: f"{RESULTS}/datasets/{w.dataset}",
         preparing=int(not CONFIG.keep_archives),
+        # not a param: what only the report reads must not repeat the job
+        metadata=columns_arguments,
     params:
         spec=lambda w: RUN.convert_spec(w.dataset),
         # with `input`, which hides it from the comparison of params: where archives lie does not repeat the job
@@ -66,7 +68,7 @@ rule convert_dataset:
     shell:
         "segbench convert {wildcards.dataset:q} --out {params.out:q} --spec {params.spec:q} {params.archives:q}"
         " --threads {threads} --state {resources.state:q} --log {log.convert:q}"
-        " && segbench lint {params.out:q} --out {output.lint:q} --state {resources.state:q} --log {log.lint:q}"
+        " && segbench lint {params.out:q} --out {output.lint:q} --metadata {resources.metadata:q} --state {resources.state:q} --log {log.lint:q}"
 
 
 rule fold_dataset:

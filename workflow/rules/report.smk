@@ -23,6 +23,7 @@ rule summarise:
         compared=CONFIG.report.model_dump_json(
             include={"primary", "equivalent", "baseline"}
         ),
+        columns=digest_of_columns(),
         code=code_of("segbench.report.summarise"),
     shell:
         "segbench summarise {params.run:q} --out {params.out:q} --log {log:q}"

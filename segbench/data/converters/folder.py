@@ -47,6 +47,12 @@ class SourceOptions(SplitOptions):
     encoding: Annotated[str, AfterValidator(_known_encoding)] = "utf-8"
     """Encoding of annotation files that are not in UTF-8, such as `gbk`."""
 
+    @model_validator(mode="after")
+    def _groups_are_in_the_folder(self) -> Self:
+        if self.folder and isinstance(self.group, GroupColumn):
+            self.group = self.group.model_copy(update={"file": self.folder / self.group.file.expanduser()})
+        return self
+
 
 class FolderOptions(SourceOptions):
     """Options of converters that find the classes in the annotations."""
@@ -55,12 +61,6 @@ class FolderOptions(SourceOptions):
     """The classes, in order. null: all labels in the annotations, sorted."""
     unannotated: Literal["skip", "empty"] = "skip"
     """Images without an annotation are skipped (skip), or images without objects (empty)."""
-
-    @model_validator(mode="after")
-    def _groups_are_in_the_folder(self) -> Self:
-        if self.folder and isinstance(self.group, GroupColumn):
-            self.group = self.group.model_copy(update={"file": self.folder / self.group.file.expanduser()})
-        return self
 
 
 def root_of(archives: Archives, options: SourceOptions) -> Path:

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import csv
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict
 
+from segbench.contract.image_table import read_rows
 from segbench.data.faults import Faults
 from segbench.data.images import IMAGE_SUFFIXES
-from segbench.errors import SegbenchError, nearest
-
-DELIMITERS = ",;\t"
+from segbench.errors import SegbenchError
 
 
 class GroupColumn(BaseModel):
@@ -42,7 +40,7 @@ def group_of_each(names: Sequence[str], options: GroupColumn) -> dict[str, str]:
     groups: dict[str, str] = {}
     unlike: dict[str, None] = {}
     empty: list[str] = []
-    for line, image, group in _rows(options):
+    for line, image, (group,) in read_rows(options.file, options.image, [options.column], "group"):
         if not group:
             empty.append(f"line {line} ({image})")
         for name in _names_of(image) if group else ():
@@ -66,32 +64,6 @@ def group_of_each(names: Sequence[str], options: GroupColumn) -> dict[str, str]:
     )
     faults.raise_if_any()
     return {name: groups[name] for name in names}
-
-
-def _rows(options: GroupColumn) -> Iterator[tuple[int, str, str]]:
-    """Yield line number, image and group of each row."""
-    try:
-        with options.file.expanduser().open(encoding="utf-8-sig", newline="") as file:
-            head = file.readline()
-            file.seek(0)
-            reader = csv.DictReader(file, delimiter=max(DELIMITERS, key=head.count))
-            for column in (options.image, options.column):
-                if column not in (known := reader.fieldnames or []):
-                    hint = nearest(column, known)
-                    raise SegbenchError(
-                        f"has no column '{column}' (has: {', '.join(known)})",
-                        where=options.file,
-                        remedy=f"did you mean '{hint}'?"
-                        if hint
-                        else "check `group` in the dataset's options",
-                    )
-            for row in reader:
-                yield reader.line_num, (row[options.image] or "").strip(), (row[options.column] or "").strip()
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        why = error.strerror if isinstance(error, OSError) else error
-        raise SegbenchError(
-            f"cannot be read ({why})", where=options.file, remedy="save it as CSV in UTF-8"
-        ) from error
 
 
 def _names_of(image: str) -> set[str]:

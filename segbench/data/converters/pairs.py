@@ -14,7 +14,7 @@ Masks are as large as the pixels of the image as they are stored. They hold valu
 (`classes`, `labelmap`), or number objects (`objects`). Masks of one image in several files, as
 `masks/{name}/*.png` or `{name}_{class}.png` finds them, are united: in maps of classes, void covers
 background, and a class covers those before it in `classes`. With `overlap: keep`, a pixel keeps all its
-classes. Objects keep their whole masks.
+classes. Objects keep their whole masks. Masks of a second person (`second`) are read in the same way.
 
 Splits: patterns for each (`splits`); else `test` or `test_fraction`.
 """
@@ -56,7 +56,7 @@ from segbench.data.converters.patterns import (
 )
 from segbench.data.converters.splits import divided
 from segbench.data.converters.stacking import further_paths, stacked
-from segbench.data.dataset import Archives, Converted, Sample
+from segbench.data.dataset import Annotation, Archives, Converted, Sample
 from segbench.data.images import image_size
 from segbench.errors import SegbenchError
 
@@ -87,6 +87,8 @@ class Split(BaseModel):
     """Pattern of its images, or several."""
     mask: Patterns
     """Pattern of its masks, or several."""
+    second: Patterns | None = None
+    """Pattern of the masks of a second person, or several."""
 
 
 class Options(SourceOptions):
@@ -96,6 +98,10 @@ class Options(SourceOptions):
     mask: Patterns | None = None
     """Pattern of the masks, such as `masks/{name}_mask.png`, or several. `{class}` stands for the class of a
     file. If it finds several masks of an image, they are united."""
+    second: Patterns | None = None
+    """Pattern of the masks of a second person, such as `masks_b/{name}.png`, or several. They mean what the
+    others mean, are never trained, and are scored like a prediction: `control_human`. Not every image needs
+    one."""
     channels: list[str] = []
     """Further files of each image, such as `["{name}_MTT.tif", "{name}_CBV.tif"]`, stacked behind its own
     channels in this order. The fields are those of `image`. The entry's `channels` counts all."""
@@ -141,6 +147,10 @@ def convert(archives: Archives, options: dict[str, Any]) -> Converted:
     meaning = _meaning(chosen, by_file, files)
     require_matches(files, patterns.values())
     found = {split: matched(files, *sides) for split, sides in patterns.items()}
+    seconds = _seconds(chosen, patterns, root, outer)
+    require_matches(files, [(patterns[split][0], masks) for split, masks in seconds.items()])
+    again = {split: matched(files, patterns[split][0], masks) for split, masks in seconds.items()}
+    _drop_seconds(found, again)
     further: dict[Path, list[str]] = {}
     if chosen.channels:
         texts = [_below(text, root, outer) for text in chosen.channels]
@@ -148,6 +158,7 @@ def convert(archives: Archives, options: dict[str, Any]) -> Converted:
         _drop_channels(found, files, further)
     images = _divided(found, chosen)
     _find_channels(images, files, further)
+    _find_seconds(images, again)
     reader = _Reader(meaning, chosen.key, chosen.overlap == "keep")
     return Converted(
         categories=meaning.categories,
@@ -156,9 +167,33 @@ def convert(archives: Archives, options: dict[str, Any]) -> Converted:
         evaluation_split=evaluation_split([i.split for i in images]),
         orientation="stored",
         division="given" if chosen.splits else "own",
-        samples=_samples(images, _faults(found), reader),
+        samples=_samples(images, _faults(found, again), reader),
         finish=reader.finish,
     )
+
+
+def _seconds(
+    options: Options, patterns: Mapping[str, tuple[list[Pattern], list[Pattern]]], root: Path, outer: str
+) -> dict[str, list[Pattern]]:
+    """Return the patterns of the masks of a second person, by split; only of splits that have some."""
+    given = {"": options.second} | {split: both.second for split, both in options.splits.items()}
+    if options.splits and options.second:
+        raise SegbenchError(
+            "is given beside `splits`", where="options.second", remedy="write it in each split that has some"
+        )
+    found = {}
+    for split, side in given.items():
+        where = f"options.splits.{split}.second" if split else "options.second"
+        texts = [side] if isinstance(side, str) else side or []
+        if texts:
+            found[split] = [Pattern(_below(text, root, outer), where) for text in texts]
+            if len({CLASS in p.fields for p in (*found[split], *patterns[split][1])}) > 1:
+                raise SegbenchError(
+                    f"the field {{{CLASS}}} must be in the patterns of both persons or in none",
+                    where=where,
+                    remedy="name the masks of both in the same way",
+                )
+    return found
 
 
 def _patterns(options: Options, root: Path, outer: str) -> dict[str, tuple[list[Pattern], list[Pattern]]]:
@@ -266,8 +301,13 @@ def _meaning(options: Options, by_file: bool, files: Files) -> Meaning:
     return meaning
 
 
-def _faults(found: Mapping[str, Matches]) -> list[SegbenchError]:
-    """Return what is wrong with single files. Splits may share a folder of masks."""
+def _faults(*found_by: Mapping[str, Matches]) -> list[SegbenchError]:
+    """Return what is wrong with single files, of each person. Splits may share a folder of masks."""
+    faults = [fault for found in found_by for fault in _faults_of(found)]
+    return list({str(fault): fault for fault in faults}.values())
+
+
+def _faults_of(found: Mapping[str, Matches]) -> list[SegbenchError]:
     faults = [fault for matches in found.values() for fault in matches.faults]
     used = {path for matches in found.values() for pair in matches.pairs for path, _ in pair.masks}
     orphans = {path: name for matches in found.values() for path, name in matches.orphans.items()}
@@ -289,6 +329,7 @@ class _Image:
     group: str | None = None
     further: list[Path] = field(default_factory=list)
     faults: list[SegbenchError] = field(default_factory=list)
+    second: Pair | None = None
 
 
 def _divided(found: Mapping[str, Matches], options: Options) -> list[_Image]:
@@ -349,6 +390,29 @@ def _drop_channels(found: Mapping[str, Matches], files: Files, further: Mapping[
         matches.unannotated = {n: p for n, p in matches.unannotated.items() if p not in channels}
 
 
+def _drop_seconds(found: Mapping[str, Matches], again: Mapping[str, Matches]) -> None:
+    """Remove masks of a second person from what the patterns of images and masks match, too."""
+    theirs = {path for matches in again.values() for pair in matches.pairs for path, _ in pair.masks}
+    for matches in found.values():
+        matches.orphans = {p: n for p, n in matches.orphans.items() if p not in theirs}
+        matches.unannotated = {n: p for n, p in matches.unannotated.items() if p not in theirs}
+
+
+def _find_seconds(images: Sequence[_Image], again: Mapping[str, Matches]) -> None:
+    """Set the masks of a second person, which not every image has."""
+    pair_of = {pair.image: pair for matches in again.values() for pair in matches.pairs}
+    for image in images:
+        image.second = pair_of.get(image.pair.image)
+        if image.second and {p for p, _ in image.second.masks} & {p for p, _ in image.pair.masks}:
+            image.faults.append(
+                SegbenchError(
+                    f"is matched by the patterns of both persons: {image.second.masks[0][0].name}",
+                    where=image.pair.image,
+                    remedy="write `mask` and `second` so that they match different files",
+                )
+            )
+
+
 def _find_channels(images: Sequence[_Image], files: Files, further: Mapping[Path, Sequence[str]]) -> None:
     """Set the further channels of each image. Missing ones are faults of the image."""
     for image in images:
@@ -390,7 +454,7 @@ def _samples(images: Sequence[_Image], faults: Sequence[SegbenchError], reader: 
             group=image.group,
             source=pair.masks[0][0] if pair.masks else None,
             faults=image.faults,
-            load=partial(reader.truth, pair, image.further),
+            load=partial(reader.truth, pair, image.further, image.second),
         )
 
 
@@ -403,8 +467,24 @@ class _Reader:
     keep: bool
     """Whether a pixel keeps all its classes."""
 
-    def truth(self, pair: Pair, further: Sequence[Path]) -> dict[str, Any]:
-        """Return the truth of an image, or what is wrong with its masks. `further`: files of its channels."""
+    def truth(self, pair: Pair, further: Sequence[Path], second: Pair | None = None) -> dict[str, Any]:
+        """Return the truth of an image, or what is wrong with its masks.
+
+        Args:
+            pair: the image and its masks.
+            further: files of its channels.
+            second: the image and the masks of a second person.
+        """
+        found = self._truth(pair, further)
+        if second is not None:
+            theirs = self._truth(second, [])
+            if faults := [*found.get("faults", ()), *theirs.get("faults", ())]:
+                return {"faults": faults}
+            source = second.masks[0][0]
+            found["second"] = Annotation(theirs.get("semantic"), theirs.get("instances"), source)
+        return found
+
+    def _truth(self, pair: Pair, further: Sequence[Path]) -> dict[str, Any]:
         faults: list[SegbenchError] = []
         facts: dict[str, float] = {}
         arrays: list[tuple[np.ndarray, Path]] = []

@@ -11,6 +11,7 @@ from typing import Annotated, NamedTuple
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
+from segbench.contract.columns import Columns
 from segbench.data.converters.group_table import GroupColumn, group_of_each
 from segbench.errors import SegbenchError
 
@@ -41,6 +42,9 @@ class SplitOptions(BaseModel):
     """Regular expression that finds the group in an image's name, such as `(patient\\d+)_`: its first
     parentheses, or the whole match. Or a column of a CSV file, `{file: cases.csv, column: patient}`, whose
     rows name the images in the column `image`. A group stays in one split, and in one fold."""
+    metadata: Columns | None = None
+    """Categories of the images, such as the scanner, by which the report compares scores:
+    `{file: cases.csv, columns: [scanner, site]}`. The conversion does not depend on it."""
 
 
 def groups_of(names: Sequence[str], options: SplitOptions) -> dict[str, str] | None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -20,13 +20,20 @@ from segbench.errors import SegbenchError
 from segbench.files import read_json, write_json
 
 
-def digest(folder: Path, cache: Path | None = None, files: Iterable[Path] | None = None) -> str:
+def digest(
+    folder: Path,
+    cache: Path | None = None,
+    files: Iterable[Path] | None = None,
+    *,
+    counts: Callable[[Path], bool] = lambda path: True,
+) -> str:
     """Return a hash of the names and contents of the files below `folder`, without junk.
 
     Args:
         folder: the folder.
         cache: folder that stores the hashes of files that were read before; None: all files are read.
         files: the files that count, most of them in `folder`; None: all below it.
+        counts: whether a file counts, by its absolute path.
 
     Raises:
         SegbenchError: a file cannot be read.
@@ -40,7 +47,7 @@ def digest(folder: Path, cache: Path | None = None, files: Iterable[Path] | None
         before = read_json(remembered) if remembered and remembered.exists() else {}
     before = before if isinstance(before, dict) else {}
     found: dict[str, list[Any]] = {}
-    for path in _all_below(root) if files is None else files:
+    for path in filter(counts, _all_below(root) if files is None else files):
         inner = str(path).removeprefix(f"{folder}{os.sep}").removeprefix(f"{root}{os.sep}")
         stat = path.stat()
         seen = [stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns]
@@ -52,6 +59,31 @@ def digest(folder: Path, cache: Path | None = None, files: Iterable[Path] | None
             write_json(remembered, found, indent=None)
     content = json.dumps({name: of[3] for name, of in found.items()})
     return hashlib.sha256(content.encode()).hexdigest()[:16]
+
+
+def read_by(convert: str, options: Mapping[str, Any]) -> Callable[[Path], bool]:
+    """Return a function that says whether a conversion may read a file of the dataset's folder.
+
+    Our converters read no CSV file but those that an option names, such as that of `group`. That of
+    `metadata` is for the report, and so may be others; a change of them converts nothing again.
+
+    Args:
+        convert: Python path of the converter.
+        options: its options.
+    """
+    if not convert.startswith("segbench.data.converters."):
+        return lambda path: True
+    folder = Path(str(options.get("folder"))).expanduser().absolute()
+    named = {folder / text for text in _texts({k: v for k, v in options.items() if k != "metadata"})}
+    return lambda path: path.suffix.lower() != ".csv" or path in named
+
+
+def _texts(value: Any) -> Iterator[str]:
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, Mapping | list):
+        for one in value.values() if isinstance(value, Mapping) else value:
+            yield from _texts(one)
 
 
 def _all_below(root: Path) -> Iterator[Path]:

@@ -7,7 +7,7 @@ import json
 import os
 import shutil
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -80,7 +80,10 @@ class ImageWriter:
         )
         stored = None if truth.semantic is None else self._stored(truth.semantic)
         maps = self.add_truth(sample.split, path.stem, truth, stored)
-        texts = self._texts({"file_name": path.name, "width": width, "height": height}, truth, array, sample)
+        second = self._second(sample, height, width)
+        texts = self._texts(
+            {"file_name": path.name, "width": width, "height": height}, truth, second, array, sample
+        )
         head: dict[str, Any] = {
             "number": number,
             "split": sample.split,
@@ -95,9 +98,33 @@ class ImageWriter:
             "digest": _digest(path, truth, stored, texts, sample.group),
             "sizes": {"/".join(p.parts[-3:]): p.stat().st_size for p in (path, *maps)},
         }
+        if second is not None:
+            assert second.semantic is not None
+            map_ = self._stored(second.semantic)
+            file = self._save_png(map_, f"{sample.split}/second", "semantic", path.stem)
+            head["sizes"]["/".join(file.parts[-4:])] = file.stat().st_size
+            head["digest"] = _with_second(head["digest"], map_, texts.second)
+            head |= {"twice": True, "dropped": truth.dropped + second.dropped}
         if sample.split == "train":
             head["measures"] = self._measures(truth)
         return Written(head, texts)
+
+    def _second(self, sample: Sample, height: int, width: int) -> Truth | None:
+        """Check the annotation of a second person, and complete it as the truth. None if there is none."""
+        if sample.second is None:
+            return None
+        theirs = sample.second
+        other = replace(
+            sample,
+            semantic=theirs.semantic,
+            instances=theirs.instances,
+            source=theirs.source or sample.source,
+        )
+        if self.boxes or sample.panoptic is not None or given(other, False) != given(sample, False):
+            raise ValueError(f"sample {sample.stem}: the second annotation has other parts than the first")
+        return complete_truth(
+            other, height, width, self.categories, self.background, overlapping=self.overlapping
+        )
 
     def add_image(self, sample: Sample) -> tuple[Path, np.ndarray]:
         """Write an image. Return its path in the dataset, and its pixels in the orientation of its truth.
@@ -165,7 +192,14 @@ class ImageWriter:
         path.unlink(missing_ok=True)
         return path
 
-    def _texts(self, image: dict[str, Any], truth: Truth, array: np.ndarray, sample: Sample) -> Texts:
+    def _texts(
+        self,
+        image: dict[str, Any],
+        truth: Truth,
+        second: Truth | None,
+        array: np.ndarray,
+        sample: Sample,
+    ) -> Texts:
         statistics = None
         if sample.split == "train":
             statistics = ChannelStatistics(self.channels, self.name, self.window)
@@ -175,6 +209,7 @@ class ImageWriter:
             statistics=_json(statistics.state()) if statistics else b"",
             slice=_json(sample.slice.model_dump()) if sample.slice else b"",
             segments=b"" if truth.panoptic is None else _json(truth.panoptic[1]),
+            second=_json(second.instances) if second and second.instances is not None else b"",
             instances=[_json(annotation) for annotation in truth.instances or ()],
         )
 
@@ -201,6 +236,11 @@ def _digest(path: Path, truth: Truth, semantic: np.ndarray | None, texts: Texts,
     if group is not None:
         digest.update(group.encode())
     return digest.hexdigest()
+
+
+def _with_second(digest: str, semantic: np.ndarray, objects: bytes) -> str:
+    """Return the SHA-256 of an image with a second annotation, of which `digest` is without it."""
+    return hashlib.sha256(digest.encode() + semantic.tobytes() + objects).hexdigest()
 
 
 def given(sample: Sample, boxes: bool) -> set[Task]:

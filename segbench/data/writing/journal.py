@@ -20,6 +20,8 @@ class Texts(NamedTuple):
     slice: bytes
     segments: bytes
     """Its `segments_info`."""
+    second: bytes
+    """List of the objects of a second annotation, each without ids."""
     instances: Sequence[bytes]
     """Its annotations, each without ids."""
 
@@ -70,5 +72,6 @@ class Journal:
     def read(self, position: int) -> Written:
         """Return the image at a position."""
         self._file.seek(position)
-        head, image, statistics, place, segments, *instances = self._file.readline()[:-1].split(b"\t")
-        return Written(from_json(head), Texts(image, statistics, place, segments, instances))
+        line = self._file.readline()[:-1].split(b"\t")
+        head, image, statistics, place, segments, second, *instances = line
+        return Written(from_json(head), Texts(image, statistics, place, segments, second, instances))

@@ -6,7 +6,7 @@ import hashlib
 import json
 import logging
 from array import array
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Generator, Iterable, Iterator
 from contextlib import ExitStack, closing, nullcontext
 from dataclasses import dataclass, field
@@ -141,6 +141,7 @@ def write_dataset(
             max_pixels=max_pixels,
             max_instances=summary.max_instances,
             division=converted.division,
+            twice=dict(sorted(summary.twice.items())),
             statistics=measures.result(),
             digest=summary.digest(),
         )
@@ -159,6 +160,8 @@ class _Summary:
     dropped: int = 0
     clipped: int = 0
     max_instances: int = 0
+    twice: Counter[str] = field(default_factory=Counter)
+    """Number of images with a second annotation, by split."""
     facts: defaultdict[str, array[float]] = field(default_factory=lambda: defaultdict(lambda: array("d")))
     """Values of `Sample.facts` by name."""
 
@@ -172,6 +175,8 @@ class _Summary:
         self.dropped += head["dropped"]
         self.clipped += head["clipped"]
         self.max_instances = max(self.max_instances, head["objects"])
+        if head.get("twice"):
+            self.twice[head["split"]] += 1
         for key, value in head["facts"].items():
             self.facts[key].append(value)
 
@@ -319,15 +324,17 @@ def _write_listings(
     assert summary.given is not None
     images = summary.splits[folder.name]
     with ExitStack() as stack:
-        instances = panoptic = None
+        instances = panoptic = second = None
         if summary.given & {"detection", "instance", "panoptic"}:
             things = [c for c in categories if c.isthing]
             instances = stack.enter_context(json_file(folder / "instances.json", things))
+            if summary.twice[folder.name]:
+                second = stack.enter_context(json_file(folder / "second" / "instances.json", things))
         if "panoptic" in summary.given:
             panoptic = stack.enter_context(json_file(folder / "panoptic.json", categories))
         slices: list[tuple[str, Slice]] = []
         groups: dict[str, str] = {}
-        numbers = count(1)
+        numbers, further = count(1), count(1)
         for image_id, name in enumerate(sorted(images), 1):  # the ids of `Split.images`
             head, texts = journal.read(images[name][0])
             if texts.statistics:
@@ -345,6 +352,11 @@ def _write_listings(
                 for text in texts.instances:
                     ids = b'{"id": %d, "image_id": %d, ' % (next(numbers), image_id)
                     instances.add_annotation(image_id, ids + text[1:])
+            if second and head.get("twice"):
+                second.images.add(image)
+                for one in from_json(texts.second):
+                    entry = {"id": next(further), "image_id": image_id, **one}
+                    second.add_annotation(image_id, json.dumps(entry).encode())
             if panoptic:
                 panoptic.images.add(image)
                 file = json.dumps(f"{Path(name).stem}.png").encode()

@@ -51,3 +51,24 @@ def test_unknown_option():
         convert({}, {"observers": 2})
     with pytest.raises(SegbenchError, match=r"options\.observer: .*3"):
         convert({}, {"observer": 3})
+
+
+def test_second_observer_is_kept_beside_the_truth(archives, write):
+    dataset = write(convert(archives, {"second": True}))
+    assert dataset.info.twice == {"test": 5}
+    other = write(convert(archives, {"observer": 2, "second": True}), name="other").split("test")
+    first, second = dataset.split("test"), dataset.split("test").second()
+    assert [r.stem for r in second] == [r.stem for r in first]
+    for stem in ("01_test", "02_test"):
+        assert (second.read_semantic(stem) == other.read_semantic(stem)).all()
+        assert (first.read_semantic(stem) == other.second().read_semantic(stem)).all()
+
+
+def test_release_without_the_second_observer_is_named(tmp_path: Path, save):
+    root = tmp_path / "DRIVE"
+    for folder in ("training", "test"):
+        save(root / folder / "images" / f"01_{folder}.tif")
+        save(root / folder / "mask" / f"01_{folder}_mask.gif", np.full((8, 8), 255))
+        save(root / folder / "1st_manual" / "01_manual1.gif", np.zeros((8, 8)))
+    with pytest.raises(SegbenchError, match=r"test/2nd_manual: is missing\n  remedy: .*`second: false`"):
+        list(convert({"DRIVE.zip": tmp_path}, {"second": True}).samples)

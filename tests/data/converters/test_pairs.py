@@ -521,3 +521,65 @@ def test_objects_need_no_overlap(folder: Path):
     with pytest.raises(SegbenchError, match="is `keep`, but masks number objects") as error:
         convert({}, options)
     assert error.value.where == "options.overlap"
+
+
+def test_masks_of_a_second_person_are_kept_beside_the_truth(folder: Path, save, write):
+    for name in "ac":
+        save(folder / "m_b" / f"{name}.png", HALF[:, ::-1])
+    options = {**LUNG, "folder": folder, "test": ["a", "b"], "second": "m_b/{name}.png"}
+    dataset = write(convert({}, options))
+    assert dataset.info.twice == {"test": 1, "train": 1}
+    split = dataset.split("test")
+    assert [r.stem for r in split] == ["a", "b"] and [(r.id, r.stem) for r in split.second()] == [(1, "a")]
+    assert (split.read_semantic("a") == (HALF > 0)).all()
+    assert (split.second().read_semantic("a") == (HALF[:, ::-1] > 0)).all()
+    plain = write(convert({}, {**LUNG, "folder": folder, "test": ["a", "b"]}), name="plain")
+    assert not plain.info.twice and not (plain.root / "test/second").exists()
+
+
+def test_masks_of_a_second_person_may_lie_beside_the_others(folder: Path, save):
+    for name in "abc":
+        save(folder / "m" / f"{name}_second.png", HALF[:, ::-1])
+    options = {**LUNG, "folder": folder, "second": "m/{name}_second.png"}
+    found = {s.stem: s for s in convert({}, options).samples}
+    assert sorted(found) == ["a", "b", "c", "d"]
+    assert {name for name, s in found.items() if s.second is None} == {"d"}
+    assert (found["a"].second.semantic == (HALF[:, ::-1] > 0)).all()
+
+
+def test_objects_of_a_second_person_by_split(tmp_path: Path, save, write):
+    for split in ("train", "test"):
+        save(tmp_path / split / "a.png", np.full((8, 8, 3), len(split)))
+        save(tmp_path / split / "a_1.png", HALF // 255)
+    save(tmp_path / "test" / "a_2.png", np.repeat([[1, 2]], 4, axis=1).repeat(8, axis=0))
+    splits = {
+        split: {"image": f"{split}/{{name}}.png", "mask": f"{split}/{{name}}_1.png"}
+        for split in ("train", "test")
+    }
+    splits["test"]["second"] = "test/{name}_2.png"
+    dataset = write(convert({}, {"folder": tmp_path, "splits": splits, "objects": "cell"}))
+    assert dataset.info.twice == {"test": 1}
+    split = dataset.split("test")
+    first, second = (json.loads(s.instances_json.read_text())["annotations"] for s in (split, split.second()))
+    assert (len(first), len(second)) == (1, 2)
+    with pytest.raises(SegbenchError, match=r"options.second: is given beside `splits`"):
+        convert({}, {"folder": tmp_path, "splits": splits, "objects": "cell", "second": "x/{name}.png"})
+
+
+def test_faults_of_the_second_person_are_listed_with_the_others(folder: Path, save, write):
+    save(folder / "m_b" / "a.png", np.full((8, 8), 7))  # no class
+    save(folder / "m_b" / "b.png", HALF[:4])  # another size
+    save(folder / "m_b" / "x.png", HALF)  # no image
+    save(folder / "m" / "c.png", np.full((8, 8), 9))
+    with pytest.raises(SegbenchError) as error:
+        write(convert({}, {**LUNG, "folder": folder, "second": "m_b/{name}.png"}))
+    text = str(error.value)
+    for part in ("m_b/a.png", "m_b/b.png", "8x4", "m_b/x.png: is a mask of 'x', but", "m/c.png"):
+        assert part in text, part
+    with pytest.raises(SegbenchError, match=r"options.second: 'm_c/\{name\}.png' matches no file"):
+        convert({}, {**LUNG, "folder": folder, "second": "m_c/{name}.png"})
+
+
+def test_one_mask_is_not_of_both_persons(folder: Path, write):
+    with pytest.raises(SegbenchError, match=r"a.png: is matched by the patterns of both persons"):
+        write(convert({}, {**LUNG, "folder": folder, "second": "m/{name}.png"}))

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from segbench.data.sources import own_folder
-from segbench.data.sources.own_folder import digest
+from segbench.data.sources.own_folder import digest, read_by
 
 
 @pytest.fixture
@@ -60,3 +60,25 @@ def test_a_damaged_cache_and_an_empty_folder(folder: Path, tmp_path: Path) -> No
         cache.write_text(damage)
         assert digest(folder, tmp_path / "cache") == first
     assert digest(tmp_path / "nothing", tmp_path / "cache") != first
+
+
+def test_csv_files_count_where_an_option_of_the_conversion_names_them(tmp_path: Path) -> None:
+    folder = tmp_path / "own"
+    (folder / "tables").mkdir(parents=True)
+    cases, patients = folder / "tables/cases.csv", folder / "patients.CSV"
+    columns = {"file": "tables/cases.csv", "columns": ["scanner"]}
+    options = {"folder": str(folder), "metadata": columns}
+    pairs = "segbench.data.converters.pairs:convert"
+
+    def seen(convert: str, options: dict) -> str:
+        return digest(folder, tmp_path / "cache", counts=read_by(convert, options))
+
+    grouped = options | {"group": {"file": "tables/cases.csv", "column": "patient"}}
+    before = seen(pairs, options), seen(pairs, grouped), seen("mine:convert", options)
+    cases.write_text("image,scanner\n")
+    patients.write_text("image\n")
+    after = seen(pairs, options), seen(pairs, grouped), seen("mine:convert", options)
+    assert [a == b for a, b in zip(before, after)] == [True, False, False]
+    assert seen(pairs, {"folder": str(folder)}) == before[0]
+    (folder / "a.png").write_text("image")
+    assert seen(pairs, options) != before[0]
