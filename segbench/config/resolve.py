@@ -133,14 +133,14 @@ def _cells_and_skipped(
         compared = not models[model].trained or dataset in published_papers(models[model])
         if open_pairs and config.recipe == PAPER and not compared:
             continue
+        if models[model].second and not datasets[dataset].second:  # most datasets
+            continue
         has, needs = offered(datasets[dataset].tasks), models[model].tasks
         shared = [task for task in reversed(TASKS) if task in has and task in needs]
         if (dataset, model) in excluded:
             reason = "excluded by the configuration"
         elif not shared:
             reason = f"needs {', '.join(needs)} truth; the dataset has {', '.join(has)}"
-        elif models[model].second and not datasets[dataset].second:
-            reason = "needs the annotation of a second person; the dataset has none (no option `second`)"
         elif models[model].second and config.folds_of(dataset):
             reason = "the annotation of a second person is not scored in a cross-validation"
         else:

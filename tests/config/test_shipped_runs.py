@@ -62,7 +62,7 @@ def test_the_papers_are_the_pairs_with_a_published_score() -> None:
     }
     found = run("paper")
     assert {(c.dataset, c.model) for c in found.cells if not c.control} == pairs and len(pairs) > 15
-    assert found.config.recipe == "paper" and {s.model for s in found.skipped} == {"control_human"}
+    assert found.config.recipe == "paper" and not found.skipped
     recipe = found.by_key["coco2017", "mask_rcnn_resnet50_fpn", "seed0"].recipe
     assert recipe and recipe.gpus == 8, "as published"
 
