@@ -18,6 +18,7 @@ from segbench.contract.view import Category
 from segbench.data.cases import Slice
 from segbench.data.dataset import Converted, Dataset, Sample
 from segbench.data.writing.writer import write_dataset
+from segbench.evaluation.bootstrap import image_draws
 from segbench.evaluation.jackknife import left_out
 from segbench.evaluation.resampled import resampled
 from segbench.evaluation.runner.evaluate import evaluate
@@ -129,6 +130,28 @@ def test_cases_can_be_left_out_as_groups(scored, tmp_path: Path) -> None:
     assert "case_hd95" not in found
     ones = np.ones((1, len(statistics.metadata.image_ids)))
     assert resampled(statistics, "semantic", ones, "case_dice")["case_dice"].tolist() == [0.625]
+
+
+def test_cases_that_are_drawn_as_groups(scored, tmp_path: Path) -> None:
+    """Against a plain bootstrap: a list of the drawn cases, a mean for each class, their mean."""
+    scored(TRUTH, GUESS, grouped=True)
+    statistics = Statistics(tmp_path / "cell" / "per_image.parquet")
+    weights = image_draws(statistics.metadata, 30, 5)
+    found = resampled(statistics, "semantic", weights)
+    saved = read_json(tmp_path / "cell" / "scores.json")
+    for metric in ("case_dice", "case_nsd"):
+        expected = []
+        for drawn in weights:
+            values: dict[str, list[float]] = {}
+            for case, classes in saved["cases"].items():
+                times = drawn[statistics.metadata.image_ids.index(saved["case_images"][case][0])]
+                for name, scores in classes.items():
+                    if scores[metric] is not None:
+                        values.setdefault(name, []).extend([scores[metric]] * int(times))
+            means = [np.mean(of) for of in values.values() if of]
+            expected.append(np.mean(means) if means else np.nan)
+        assert len(set(expected)) > 3  # the draws differ
+        assert found[metric] == pytest.approx(expected, nan_ok=True), metric
 
 
 def test_slices_that_are_drawn_one_by_one_make_no_cases(scored, tmp_path: Path) -> None:
