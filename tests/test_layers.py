@@ -10,7 +10,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1] / "segbench"
 LAYERS = [
-    {"errors", "files", "importing", "quota", "units", "__init__"},
+    {"copying", "errors", "files", "importing", "quota", "units", "__init__"},
     {"contract"},
     {"fitting"},
     {"config"},

@@ -106,9 +106,9 @@ def _add(
     by_seed = []
     for one in opened:
         found = resampled(one, contest.task, weights, contest.metric)
-        if contest.task == "instance":  # the other kind of shapes
+        if contest.task in ("instance", "semantic"):  # the other kind of shapes, the other families
             other = "ap" if contest.metric.startswith("box_") else "box_ap"
-            found = resampled(one, contest.task, jack, other) | found
+            found = resampled(one, contest.task, jack, other if contest.task == "instance" else "") | found
         by_seed.append(found)
     for metric in by_seed[0]:
         scores = np.array([values[metric] for values in by_seed])

@@ -15,6 +15,7 @@ from torchvision.ops import Conv2dNormActivation, clip_boxes_to_image, masks_to_
 
 from segbench.contract.prediction import IGNORE, Instances, Panoptic, Prediction, Target
 from segbench.contract.view import View
+from segbench.copying import upload
 from segbench.models.bases.rcnn import RCNN, to_torchvision
 from segbench.models.bases.regions import Regions
 from segbench.models.layers.box_masks import instances
@@ -22,7 +23,6 @@ from segbench.models.layers.full_precision import keep_float
 from segbench.models.layers.mask_prediction import enlarged
 from segbench.models.layers.roi_align import PyramidAlign
 from segbench.models.layers.selection import first, indices
-from segbench.models.layers.transfer import upload
 from segbench.models.layers.weight_decay import backbone_tables
 from segbench.models.losses.semantic import cross_entropy
 from segbench.models.whole_batch import divided, part_of_mean, total

@@ -14,11 +14,11 @@ from torchvision.ops import box_convert
 
 from segbench.contract.prediction import Instances, Prediction, Target
 from segbench.contract.view import View
+from segbench.copying import upload
 from segbench.errors import SegbenchError
 from segbench.models.bases.transformers import build
 from segbench.models.layers.mask_prediction import enlarged
 from segbench.models.layers.selection import indices
-from segbench.models.layers.transfer import upload
 from segbench.models.network import Network
 from segbench.models.whole_batch import across_processes, divided, only_counts, total
 

@@ -10,11 +10,11 @@ from torch.nn import functional as F
 
 from segbench.contract.prediction import Prediction, Target
 from segbench.contract.view import View
+from segbench.copying import upload
 from segbench.errors import SegbenchError
 from segbench.models.bases.mask_classifier import MaskNetwork
 from segbench.models.bases.transformers import Framed, build, framed, timm_backbone
 from segbench.models.layers.backbones import Backbone
-from segbench.models.layers.transfer import upload
 from segbench.models.losses.segments import Segments, segments_of
 from segbench.models.whole_batch import divided, only_counts, total
 

@@ -20,7 +20,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
-from segbench.models.layers.transfer import upload
+from segbench.copying import upload
 
 Known = list[Tensor]
 """What all parts of a step have counted, in the order of the calls of `total` and `gathered`."""

@@ -7,7 +7,7 @@ from typing import Any
 from torch import Tensor
 
 from segbench.contract.prediction import Instances, Panoptic, Prediction
-from segbench.models.layers.transfer import download
+from segbench.copying import download
 
 
 def on_host(found: Prediction[Tensor]) -> Prediction[Tensor]:

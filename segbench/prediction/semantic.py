@@ -16,8 +16,8 @@ from torch import Tensor
 from torchvision.transforms.v2 import functional as resizing
 
 from segbench.contract.recipe import Inference
+from segbench.copying import upload
 from segbench.models.layers.mask_prediction import taps
-from segbench.models.layers.transfer import upload
 from segbench.models.network import SemanticNetwork
 from segbench.prediction.windows import input_size, window_spans, window_weights
 

@@ -11,8 +11,8 @@ from segbench.contract.report import ReportOptions
 from segbench.contract.view import Task
 from segbench.data.dataset import Split
 from segbench.data.painting import paint, shown
+from segbench.data.spread import spread_evenly
 from segbench.report.regions import prediction_reader, truth_reader
-from segbench.training.runner.validation import spread_evenly
 
 MOST = 4
 """Largest number of images."""

@@ -23,6 +23,7 @@ from torch.utils.data import Subset
 
 from segbench.contract.cell import CellSpec
 from segbench.contract.prediction import Target
+from segbench.copying import download, upload
 from segbench.data.dataset import Dataset
 from segbench.data.loading.class_weights import class_weights
 from segbench.data.loading.copy_paste import PastedObjects
@@ -41,7 +42,6 @@ from segbench.data.loading.transforms import plain_transform, training_transform
 from segbench.errors import SegbenchError
 from segbench.fitting.fit import fitted
 from segbench.fitting.situation import Derived
-from segbench.models.layers.transfer import download, upload
 from segbench.models.network import Network, SemanticNetwork
 from segbench.models.saved import Model, build_network, load_backbone_weights
 from segbench.models.weights.public import (

@@ -13,8 +13,8 @@ from torch import Tensor, nn
 
 from segbench.contract.prediction import Target
 from segbench.contract.recipe import NumberFormat
+from segbench.copying import upload
 from segbench.errors import DeviceOutOfMemory, OutOfMemory, SegbenchError
-from segbench.models.layers.transfer import upload
 from segbench.models.network import Network
 
 log = logging.getLogger(__name__)

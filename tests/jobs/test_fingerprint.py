@@ -94,13 +94,13 @@ data.cases data.coco.checks data.coco.index data.coco.jsonstream data.coco.masks
 data.dataset data.deep_png data.images data.junk data.levels data.tiff
 """
 TRAINING = f"""
-{DATA} contract.cell contract.needs contract.recipe
+{DATA} copying contract.cell contract.needs contract.recipe
 data.loading.borders data.loading.boxes data.loading.class_weights data.loading.colour
-data.loading.copy_paste data.loading.decoding data.loading.grid data.loading.loader
+data.loading.copy_paste data.loading.decoding data.loading.grid data.loading.loader data.loading.on_device
 data.loading.resizing data.loading.selection data.loading.targets data.loading.transforms data.loading.warping
 fitting.accumulate fitting.crop fitting.dice fitting.fit fitting.iterations fitting.objects
 fitting.scale fitting.situation fitting.window
-models.layers.backbones models.layers.dilation models.layers.swin models.layers.transfer
+models.layers.backbones models.layers.dilation models.layers.swin
 models.layers.weight_decay
 models.losses.binary models.losses.semantic models.whole_batch
 models.network models.saved models.weights.public models.weights.transfer

@@ -8,9 +8,9 @@ import torch
 from pretend_accelerator import counted
 from torchvision.ops import batched_nms
 
+from segbench.copying import download, upload
 from segbench.models.layers.mask_prediction import histogram
 from segbench.models.layers.selection import indices, suppressed
-from segbench.models.layers.transfer import download, upload
 
 CPU = torch.device("cpu")
 

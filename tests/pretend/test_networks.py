@@ -20,8 +20,8 @@ from network_tester import NetworkTester, batch
 from torch import Tensor
 
 from segbench.contract.prediction import Instances, Prediction
+from segbench.copying import upload
 from segbench.models import htc
-from segbench.models.layers.transfer import upload
 from segbench.models.network import Network
 from segbench.models.panoptic_deeplab.network import PanopticDeepLab
 from segbench.models.solo import SOLO

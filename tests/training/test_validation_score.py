@@ -6,20 +6,17 @@ import csv
 import json
 import math
 import signal
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
 from pydantic import ValidationError
 from tiny_networks import make_spec
 
 from segbench.contract.evaluation import EvaluationOptions
 from segbench.contract.recipe import Inference
-from segbench.data.dataset import Dataset, ImageRecord
+from segbench.data.dataset import Dataset
 from segbench.evaluation.runner.evaluate import evaluate
 from segbench.evaluation.validation import PrimaryMetric
 from segbench.jobs.fingerprint import covered
@@ -29,7 +26,7 @@ from segbench.prediction.runner.predict import predict
 from segbench.training import parallel
 from segbench.training.precision import Precision
 from segbench.training.runner.train import train
-from segbench.training.runner.validation import ValidationScore, spread_evenly
+from segbench.training.runner.validation import ValidationScore
 
 CPU = torch.device("cpu")
 
@@ -136,16 +133,6 @@ def test_a_process_without_an_image_only_waits(shapes: Path, tmp_path: Path, mon
     assert score(Any, lambda: False) == 0.0  # its share of the sum over the processes
     assert score(Any, lambda: True) is None
     assert measure.calls == 0 and not [*tmp_path.iterdir()]
-
-
-@given(count=st.integers(1, 300), most=st.integers(1, 300))
-def test_images_are_spread_over_the_split(count: int, most: int) -> None:
-    images = [ImageRecord(i, Path(), str(i), ".png") for i in range(1, count + 1)]
-    found = [record.id for record in spread_evenly(images, most)]
-    assert len(found) == min(count, most) and found == sorted(set(found)) and found[0] == 1
-    assert most == 1 or found[-1] == count
-    steps = [b - a for a, b in pairwise(found)]
-    assert not steps or max(steps) - min(steps) <= 1
 
 
 @pytest.mark.parametrize("recipe", [{}, {"validate_every": 2, "validation_images": 0}])

@@ -12,7 +12,7 @@ from torchvision import tv_tensors
 from torchvision.transforms import v2
 from torchvision.transforms.v2 import functional as F
 
-from segbench.models.layers.transfer import upload
+from segbench.copying import upload
 
 VALUES = torch.arange(256, dtype=torch.uint8).reshape(1, 1, 256)
 """All values of 8 bits, as an image."""

@@ -12,10 +12,10 @@ from torchvision.transforms.v2 import functional as F
 
 from segbench.contract.prediction import Target
 from segbench.contract.recipe import Augment
+from segbench.copying import upload
 from segbench.data.loading.colour import ValueTransform
 from segbench.data.loading.resizing import PadTo
 from segbench.data.loading.transforms import value_changes
-from segbench.models.layers.transfer import upload
 
 Drawn = tuple[tuple[int, int], list[tuple[int, dict[str, Any]]]]
 """Height and width of an image without padding; number of each change that is made, and its parameters, which

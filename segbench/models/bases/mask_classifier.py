@@ -9,11 +9,11 @@ from torch import Tensor, nn
 
 from segbench.contract.prediction import Prediction, Target
 from segbench.contract.view import View
+from segbench.copying import upload
 from segbench.models.layers.backbones import Backbone, pad_to_multiple
 from segbench.models.layers.mask_prediction import best_objects, enlarged, instances, panoptic, semantic_map
 from segbench.models.layers.mask_queries import MaskQueries
 from segbench.models.layers.selection import indices
-from segbench.models.layers.transfer import upload
 from segbench.models.layers.weight_decay import backbone_tables, norm_parameters
 from segbench.models.losses.segments import segments_of
 from segbench.models.losses.set_criterion import SetCriterion

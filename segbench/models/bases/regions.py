@@ -18,8 +18,8 @@ from torchvision.models.detection.roi_heads import RoIHeads, maskrcnn_inference,
 from torchvision.models.detection.rpn import RegionProposalNetwork
 from torchvision.ops import clip_boxes_to_image
 
+from segbench.copying import upload
 from segbench.models.layers.selection import first, indices, suppressed
-from segbench.models.layers.transfer import upload
 from segbench.models.losses.sampling import Sampler
 
 SMALLEST_PROPOSAL, SMALLEST_OBJECT = 1e-3, 1e-2

@@ -13,9 +13,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torchvision.models.detection.fcos import FCOSClassificationHead, FCOSRegressionHead
 
+from segbench.copying import upload
 from segbench.models.layers.heads import group_norm, initialise, rows
 from segbench.models.layers.selection import indices, suppressed
-from segbench.models.layers.transfer import upload
 from segbench.models.losses.detection import class_focal, side_giou
 from segbench.models.whole_batch import divided, total
 

@@ -12,8 +12,8 @@ import torch
 from torch import Tensor
 
 from segbench.contract.prediction import Instances, Panoptic
+from segbench.copying import upload
 from segbench.models.layers.selection import indices
-from segbench.models.layers.transfer import upload
 
 STRIP = 2**24
 """Maximum number of mask values at full size held in memory at once."""

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from segbench.models.layers.transfer import upload
+from segbench.copying import upload
 from segbench.models.whole_batch import uniform
 
 

@@ -7,7 +7,7 @@ import torch
 from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 
-from segbench.models.layers.transfer import upload
+from segbench.copying import upload
 
 LARGE = 1e9
 """Replaces costs that are not finite: such a pair is chosen only if no other remains."""

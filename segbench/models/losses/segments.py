@@ -10,7 +10,7 @@ from torch import Tensor
 
 from segbench.contract.prediction import IGNORE, Target
 from segbench.contract.view import Task
-from segbench.models.layers.transfer import upload
+from segbench.copying import upload
 
 
 @dataclass

@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from segbench.contract.prediction import IGNORE
-from segbench.models.layers.transfer import upload
+from segbench.copying import upload
 from segbench.models.whole_batch import divided, gathered, total
 
 

@@ -7,8 +7,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from segbench.copying import upload
 from segbench.models.layers.mask_queries import MaskQueries
-from segbench.models.layers.transfer import upload
 from segbench.models.losses.masks import mask_dice, pairwise_dice, set_cross_entropy
 from segbench.models.losses.matching import assign
 from segbench.models.losses.segments import Segments

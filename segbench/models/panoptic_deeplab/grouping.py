@@ -7,9 +7,9 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from segbench.contract.prediction import Panoptic
+from segbench.copying import upload
 from segbench.models.layers.mask_prediction import histogram
 from segbench.models.layers.selection import indices
-from segbench.models.layers.transfer import upload
 
 PAIRS = 2**24
 """Maximum number of distances between pixels and centres held in memory at once."""

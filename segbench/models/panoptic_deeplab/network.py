@@ -19,10 +19,10 @@ from torchvision.ops import Conv2dNormActivation
 
 from segbench.contract.prediction import IGNORE, Instances, Prediction, Target
 from segbench.contract.view import View
+from segbench.copying import upload
 from segbench.models.layers.aspp import ASPP, scaled_rates, separable_conv
 from segbench.models.layers.backbones import Backbone
 from segbench.models.layers.selection import indices
-from segbench.models.layers.transfer import upload
 from segbench.models.losses.segments import segments_of
 from segbench.models.losses.semantic import ohem_cross_entropy
 from segbench.models.network import Network

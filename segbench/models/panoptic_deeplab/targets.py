@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 
 from segbench.contract.prediction import IGNORE
+from segbench.copying import upload
 from segbench.models.layers.selection import indices
-from segbench.models.layers.transfer import upload
 from segbench.models.losses.segments import Segments
 
 

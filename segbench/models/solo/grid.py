@@ -9,10 +9,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from segbench.copying import upload
 from segbench.models.bases.pyramid import STRIDE
 from segbench.models.layers.backbones import pad_to_multiple
 from segbench.models.layers.selection import indices
-from segbench.models.layers.transfer import upload
 from segbench.models.losses.segments import Segments
 
 

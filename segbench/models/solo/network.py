@@ -13,12 +13,12 @@ from torchvision.ops import Conv2dNormActivation
 
 from segbench.contract.prediction import Instances, Prediction, Target
 from segbench.contract.view import View
+from segbench.copying import upload
 from segbench.errors import SegbenchError
 from segbench.models.bases.pyramid import STRIDE, PyramidNetwork
 from segbench.models.layers.heads import group_norm, initialise, rows
 from segbench.models.layers.mask_prediction import enlarged
 from segbench.models.layers.selection import indices
-from segbench.models.layers.transfer import upload
 from segbench.models.layers.weight_decay import backbone_tables
 from segbench.models.losses.detection import class_focal
 from segbench.models.losses.segments import Segments, segments_of

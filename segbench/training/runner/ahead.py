@@ -11,8 +11,8 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from segbench.copying import upload
 from segbench.data.loading.loader import Batch
-from segbench.models.layers.transfer import upload
 
 SECONDS = 10.0
 """Time that the thread has to end."""

@@ -12,7 +12,8 @@ import torch
 
 from segbench.contract.recipe import Inference
 from segbench.contract.view import Task
-from segbench.data.dataset import ImageRecord, Split
+from segbench.data.dataset import Split
+from segbench.data.spread import spread_evenly
 from segbench.files import scratch
 from segbench.models.saved import Model
 from segbench.training import parallel
@@ -37,12 +38,6 @@ class Measure(Protocol):
     def pictures(self, split: Split, out: Path, task: Task) -> Mapping[str, np.ndarray]: ...
 
     def value(self, paths: Sequence[Path], task: Task) -> tuple[str, float]: ...
-
-
-def spread_evenly(images: Sequence[ImageRecord], most: int) -> list[ImageRecord]:
-    """Return at most `most` images, spread evenly from the first to the last."""
-    places = np.linspace(0, len(images) - 1, min(most, len(images))).round().astype(int)
-    return [images[place] for place in places]
 
 
 class ValidationScore:
