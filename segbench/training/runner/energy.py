@@ -136,3 +136,4 @@ class GpuMeter(Meter):
                 now = time.monotonic()
                 self._joules += watts * (now - told)
                 told, watts, self._known = now, 0.0, True
+        self._known = False  # the program ended, and what follows is not measured

@@ -268,6 +268,8 @@ class Attempt:
             TrainingProgress(training.iteration, iterations) as progress,
             closing(energy_meter(training.precision.device)) as meter,
         ):
+            if self.energy_source not in (None, meter.source):  # an earlier part ran on another device
+                energy_before = None
             self.energy_source = meter.source
             batches = Waiting(copied, workers)
             while self.row or not training.done:
@@ -372,6 +374,7 @@ class Attempt:
                 "precision": self.training.precision.name,
                 "seconds": self.seconds,
                 "energy": self.energy,
+                "energy_source": self.energy_source,
                 "memory": self._peak_memory(),
                 "row": self.row,
                 "metric": self.score.metric if self.score else "",
@@ -389,6 +392,7 @@ class Attempt:
             self.training.load_state({"optimizer": self.training.optimizer.state_dict()} | state)
             self.memory, self.seconds = operator.index(state["memory"]), float(state["seconds"])
             self.energy = None if state["energy"] is None else float(state["energy"])
+            self.energy_source = state["energy_source"]
             self.row = state["row"] and {**state["row"]}
             if self.score:
                 self.score.metric = str(state["metric"])

@@ -66,7 +66,7 @@ def test_power_of_gpus_is_added_over_time(tmp_path: Path, monkeypatch: pytest.Mo
     assert "--id=GPU-1,GPU-2" in (tmp_path / "arguments").read_text()
 
 
-@pytest.mark.parametrize("answer", ["echo '[N/A]'; sleep 5", "exit 9"])
+@pytest.mark.parametrize("answer", ["echo '[N/A]'; sleep 5", "exit 9", "echo 100.00; exit 9"])
 def test_a_gpu_that_does_not_tell(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, answer: str) -> None:
     program = tmp_path / "nvidia-smi"
     program.write_text(f"#!/bin/sh\n{answer}\n")
@@ -83,10 +83,8 @@ def test_a_gpu_that_does_not_tell(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 class Steady(energy.Meter):
     """A watt-hour in each look."""
 
-    source = "processor"
-
-    def __init__(self) -> None:
-        self.looks = 0.0
+    def __init__(self, source: str = "processor") -> None:
+        self.looks, self.source = 0.0, source
 
     def watt_hours(self) -> float | None:
         self.looks += 1
@@ -104,5 +102,6 @@ def test_energy_is_added_over_the_attempts(run, tmp_path: Path, monkeypatch: pyt
         return found["energy_wh"], found["energy_source"]
 
     assert trained("both", [Steady(), Steady()]) == (make_spec().recipe.iterations, "processor")
+    assert trained("moved", [Steady(), Steady("GPU")]) == (None, None)
     assert trained("first", [Steady(), energy.Meter()]) == (None, None)
     assert trained("second", [energy.Meter(), Steady()]) == (None, None)
