@@ -106,10 +106,7 @@ def _add(
     by_seed = []
     for one in opened:
         found = resampled(one, contest.task, weights, contest.metric)
-        if contest.task in ("instance", "semantic"):  # the other kind of shapes, the other families
-            other = "ap" if contest.metric.startswith("box_") else "box_ap"
-            found = resampled(one, contest.task, jack, other if contest.task == "instance" else "") | found
-        by_seed.append(found)
+        by_seed.append(found | resampled(one, contest.task, jack, known=found))
     for metric in by_seed[0]:
         scores = np.array([values[metric] for values in by_seed])
         result.scores.setdefault(metric, {})[model] = scores[:, : len(jack)]

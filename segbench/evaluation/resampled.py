@@ -5,8 +5,8 @@ All resamples are computed at once: the counts of the images are multiplied by a
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Collection, Iterator, Sequence
+from functools import partial
 
 import numpy as np
 
@@ -19,10 +19,14 @@ from segbench.evaluation.panoptic import quality as panoptic
 from segbench.evaluation.semantic import boundary, cases, centreline
 from segbench.evaluation.semantic import confusion as semantic
 from segbench.evaluation.statistics import Statistics, positions
+from segbench.evaluation.weighted import summed
+
+Part = tuple[Sequence[str], Callable[[np.ndarray], dict[str, np.ndarray]]]
+"""Names of metrics that are computed together, some of which may be missing, and their function."""
 
 
 def resampled(
-    statistics: Statistics, task: Task, weights: np.ndarray, only: str = ""
+    statistics: Statistics, task: Task, weights: np.ndarray, only: str = "", known: Collection[str] = ()
 ) -> dict[str, np.ndarray]:
     """Return the scores of a cell on B resamples, as B floats by metric.
 
@@ -34,46 +38,60 @@ def resampled(
         task: a task of the file.
         weights: B x images, how often each image is in each resample.
         only: a metric that is wanted; others may be missing. "": all.
+        known: metrics that are not wanted; others that are computed with them may be missing, too.
     """
-    settings = statistics.metadata.tasks[task]
+    found: dict[str, np.ndarray] = {}
+    for names, compute in _parts(statistics, task):
+        if (not only or only in names) and not any(name in known for name in names):
+            found |= compute(weights)
+    return found
+
+
+def _parts(statistics: Statistics, task: Task) -> Iterator[Part]:
+    settings, families = statistics.metadata.tasks[task], statistics.metadata.options.families
     if task in ("detection", "instance"):
-        result: dict[str, np.ndarray] = {}
         for kind in settings.kinds:
             prefix = "" if kind == "mask" else f"{kind}_"
-            if not only or only.startswith("box_") == bool(prefix):
-                result |= resampled_ap(instance.detections(statistics, task, kind), weights, prefix)
-        return result
-    if task == "panoptic":
-        things = [c.isthing for c in settings.classes]
-        return panoptic_scores(_summed(statistics, task, panoptic.counts, panoptic.COLUMNS, weights), things)
+            names = [f"{prefix}{name}" for name in ("ap", "ap50", "ap75")]
+            yield names, partial(_instance, statistics, task, kind, prefix)
+    elif task == "panoptic":
+        names = [f"{name}{of}" for name in ("pq", "sq", "rq") for of in ("", "_things", "_stuff")]
+        yield names, partial(_panoptic, statistics)
+    else:
+        shares = [f"{name}{of}" for name in ("miou", "dice") for of in ("", "_no_background")]
+        yield [*shares, "pixel_accuracy"], partial(_semantic, statistics)
+        if "boundary" in families:
+            yield ("boundary_iou", "boundary_f1"), partial(_boundary, statistics)
+        if "cldice" in families:
+            yield ("cldice",), lambda weights: {"cldice": mean(centreline.weighted(statistics, weights))}
+        if "cases" in families:
+            yield cases.IN_UNIT_RANGE, partial(cases.weighted, statistics)
+
+
+def _instance(
+    statistics: Statistics, task: Task, kind: str, prefix: str, weights: np.ndarray
+) -> dict[str, np.ndarray]:
+    return resampled_ap(instance.detections(statistics, task, kind), weights, prefix)
+
+
+def _panoptic(statistics: Statistics, weights: np.ndarray) -> dict[str, np.ndarray]:
+    things = [c.isthing for c in statistics.metadata.tasks["panoptic"].classes]
+    total = summed(statistics, "panoptic", panoptic.counts, panoptic.COLUMNS, weights, width=4)
+    return panoptic_scores(total, things)
+
+
+def _semantic(statistics: Statistics, weights: np.ndarray) -> dict[str, np.ndarray]:
+    settings = statistics.metadata.tasks["semantic"]
     objects = [settings.overlapping or c.name != BACKGROUND.name for c in settings.classes]
-    total = _summed(statistics, task, semantic.counts, semantic.COLUMNS, weights)
+    total = summed(statistics, "semantic", semantic.counts, semantic.COLUMNS, weights, width=3)
     scores = semantic_scores(total, objects)
     if settings.overlapping:  # a pixel may have several classes, or none
         del scores["pixel_accuracy"]
-    families = statistics.metadata.options.families
-    if "boundary" in families and only in ("", "boundary_iou", "boundary_f1"):
-        scores |= {metric: mean(values) for metric, values in boundary.weighted(statistics, weights).items()}
-    if "cldice" in families and only in ("", "cldice"):
-        scores["cldice"] = mean(centreline.weighted(statistics, weights))
-    if "cases" in families and only in ("", *cases.IN_UNIT_RANGE):
-        scores |= cases.weighted(statistics, weights)
     return scores
 
 
-def _summed(
-    statistics: Statistics, task: Task, counts: Any, columns: Sequence[str], weights: np.ndarray
-) -> np.ndarray:
-    """Return the weighted sums of the counts of all images, B x K x counts."""
-    ids = [c.id for c in statistics.metadata.tasks[task].classes]
-    total: Any = 0.0
-    for batch in statistics.batches(task, columns):
-        at = positions(batch.image_ids, statistics.metadata.image_ids)
-        total = total + np.tensordot(weights[:, at].astype(float), counts(batch, ids).astype(float), 1)
-    if isinstance(total, float):  # no image has a row
-        width = 4 if task == "panoptic" else 3
-        return np.zeros((len(weights), len(ids), width))
-    return total
+def _boundary(statistics: Statistics, weights: np.ndarray) -> dict[str, np.ndarray]:
+    return {metric: mean(values) for metric, values in boundary.weighted(statistics, weights).items()}
 
 
 def semantic_scores(total: np.ndarray, objects: Sequence[bool]) -> dict[str, np.ndarray]:

@@ -275,6 +275,12 @@ class Batch:
         """Return the values of a column of numbers."""
         return self.rows[name].to_numpy()
 
+    def table(self, values: np.ndarray, ids: Sequence[int], defined: np.ndarray) -> np.ndarray:
+        """Return numbers of rows as images x K, for K category ids; NaN where no row is `defined`."""
+        found = np.full((len(self.image_ids), len(ids)), np.nan)
+        found[self.image[defined], positions(self.class_ids[defined], ids)] = values[defined]
+        return found
+
     def lists(self, name: str) -> tuple[np.ndarray, np.ndarray]:
         """Return a column of lists as (values of all rows, length of each row's list)."""
         column = self.rows[name]

@@ -123,7 +123,7 @@ data.coco.checks data.coco.jsonstream data.coco.masks
 data.dataset data.deep_png data.images data.junk data.levels data.tiff
 evaluation.annotations evaluation.averages evaluation.bootstrap evaluation.conversions evaluation.evaluate
 evaluation.intervals evaluation.jackknife evaluation.resampled evaluation.instance.resampled_ap
-evaluation.pooling evaluation.prediction_folder evaluation.statistics
+evaluation.pooling evaluation.prediction_folder evaluation.statistics evaluation.weighted
 evaluation.instance.ap evaluation.instance.files evaluation.instance.matching evaluation.instance.objects
 evaluation.instance.tide evaluation.panoptic.files evaluation.panoptic.quality
 evaluation.semantic.bits evaluation.semantic.boundary evaluation.semantic.centreline

@@ -15,17 +15,18 @@ Distances are chessboard distances. A class has no contour towards void.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from segbench.contract.evaluation import EvaluationOptions
 from segbench.contract.scores import Contract
-from segbench.evaluation.averages import ratio
+from segbench.evaluation.averages import harmonic, ratio
 from segbench.evaluation.semantic import bits, edges
 from segbench.evaluation.semantic.maps import Regions
-from segbench.evaluation.statistics import NONE, Statistics, positions
+from segbench.evaluation.statistics import NONE, Batch, Statistics, positions
+from segbench.evaluation.weighted import averaged, summed
 
 COLUMNS = (
     "boundary_intersection",
@@ -99,6 +100,26 @@ def measure(
     }
 
 
+def _contours(batch: Batch) -> tuple[np.ndarray, np.ndarray]:
+    """Return boundary F1 of each row, and whether its truth or prediction has a contour."""
+    true, true_hit, guess, guess_hit = (batch.numbers(c) for c in COLUMNS[3:])
+    return harmonic(guess_hit, guess, true_hit, true), true + guess > 0
+
+
+def bands(batch: Batch, ids: Sequence[int]) -> np.ndarray:
+    """Return the pixels of each image and class in both bands and in any of them, images x K x 2."""
+    both, *bands_of = (batch.numbers(c) for c in COLUMNS[:3])
+    known = batch.class_ids >= 0
+    tables = (batch.table(values, ids, known) for values in (both, sum(bands_of) - both))
+    return np.nan_to_num(np.stack([*tables], -1))
+
+
+def contour_scores(batch: Batch, ids: Sequence[int]) -> np.ndarray:
+    """Return boundary F1 of each image and class, images x K; NaN without a contour."""
+    f1, defined = _contours(batch)
+    return batch.table(f1, ids, defined & (batch.class_ids >= 0))
+
+
 def weighted(statistics: Statistics, weights: np.ndarray) -> dict[str, np.ndarray]:
     """Return boundary IoU and boundary F1 of each class on B resamples, B x K each; see `pooled`.
 
@@ -106,21 +127,11 @@ def weighted(statistics: Statistics, weights: np.ndarray) -> dict[str, np.ndarra
         statistics: the file of a cell.
         weights: B x images, how often each image is in each resample.
     """
-    ids = [c.id for c in statistics.metadata.tasks["semantic"].classes]
-    total = np.zeros((4, len(weights), len(ids)))
-    for batch in statistics.batches("semantic", COLUMNS):
-        known = batch.class_ids >= 0  # the row of no class has only zeros
-        place = batch.image[known], positions(batch.class_ids[known], ids)
-        both, *bands_of, true, true_hit, guess, guess_hit = (batch.numbers(c)[known] for c in COLUMNS)
-        precision, recall = ratio(guess_hit, guess), ratio(true_hit, true)
-        f1 = np.nan_to_num(ratio(2 * precision * recall, precision + recall))
-        defined = true + guess > 0
-        own = weights[:, positions(batch.image_ids, statistics.metadata.image_ids)].astype(float)
-        for sums, values in zip(total, (both, sum(bands_of) - both, f1 * defined, defined)):
-            table = np.zeros((len(batch.image_ids), len(ids)))
-            table[place] = values
-            sums += own @ table
-    return {"boundary_iou": ratio(*total[:2]), "boundary_f1": ratio(*total[2:])}
+    shares = summed(statistics, "semantic", bands, COLUMNS, weights, width=2)
+    return {
+        "boundary_iou": ratio(*np.moveaxis(shares, -1, 0)),
+        "boundary_f1": averaged(statistics, "semantic", contour_scores, COLUMNS, weights),
+    }
 
 
 def pooled(statistics: Statistics, ids: list[int]) -> Iterator[tuple[str, np.ndarray, Contract]]:
@@ -131,20 +142,18 @@ def pooled(statistics: Statistics, ids: list[int]) -> Iterator[tuple[str, np.nda
     class; it is NaN without such an image.
     """
     options = statistics.metadata.options
-    bands, f1_sum, f1_count = np.zeros((2, len(ids))), np.zeros(len(ids)), np.zeros(len(ids))
+    total, f1_sum, f1_count = np.zeros((2, len(ids))), np.zeros(len(ids)), np.zeros(len(ids))
     for batch in statistics.batches("semantic", COLUMNS):
         at = positions(batch.class_ids, [*ids, NONE]) % len(ids)  # the row of no class has only zeros
-        both, *bands_of, true, true_hit, guess, guess_hit = (batch.numbers(c) for c in COLUMNS)
-        np.add.at(bands[0], at, both)
-        np.add.at(bands[1], at, sum(bands_of) - both)
-        defined = true + guess > 0
-        precision, recall = ratio(guess_hit, guess), ratio(true_hit, true)
-        f1 = np.nan_to_num(ratio(2 * precision * recall, precision + recall))
+        both, *bands_of = (batch.numbers(c) for c in COLUMNS[:3])
+        np.add.at(total[0], at, both)
+        np.add.at(total[1], at, sum(bands_of) - both)
+        f1, defined = _contours(batch)
         np.add.at(f1_sum, at[defined], f1[defined])
         np.add.at(f1_count, at[defined], 1)
     width = f"band of {options.boundary_width:g} diagonals"
     tolerance = f"within {options.contour_tolerance:g} diagonals"
-    yield "boundary_iou", ratio(*bands), Contract("dataset", "void", "class skipped", match=width)
+    yield "boundary_iou", ratio(*total), Contract("dataset", "void", "class skipped", match=width)
     yield (
         "boundary_f1",
         ratio(f1_sum, f1_count),

@@ -19,8 +19,9 @@ import numpy as np
 from segbench.contract.scores import Contract
 from segbench.contract.view import BACKGROUND, Category
 from segbench.errors import SegbenchError
-from segbench.evaluation.averages import ratio
-from segbench.evaluation.statistics import Batch, Statistics, positions
+from segbench.evaluation.averages import harmonic
+from segbench.evaluation.statistics import Batch, Statistics
+from segbench.evaluation.weighted import averaged
 from segbench.importing import install, missing
 
 NEEDS = {"skimage": "classical"}
@@ -76,13 +77,9 @@ def scores(batch: Batch, ids: Sequence[int]) -> np.ndarray:
     `ids` are the K category ids.
     """
     true, true_hit, guess, guess_hit = (batch.numbers(name) for name in COLUMNS)
-    sensitivity, precision = ratio(true_hit, true), ratio(guess_hit, guess)
     # 0 if one of both has no skeleton, or they do not meet
-    values = np.nan_to_num(ratio(2 * precision * sensitivity, precision + sensitivity))
-    table = np.full((len(batch.image_ids), len(ids)), np.nan)
-    defined = (true + guess > 0) & (batch.class_ids >= 0)
-    table[batch.image[defined], positions(batch.class_ids[defined], ids)] = values[defined]
-    return table
+    values = harmonic(guess_hit, guess, true_hit, true)
+    return batch.table(values, ids, (true + guess > 0) & (batch.class_ids >= 0))
 
 
 def of_split(statistics: Statistics) -> np.ndarray:
@@ -97,10 +94,4 @@ def weighted(statistics: Statistics, weights: np.ndarray) -> np.ndarray:
         statistics: the file of a cell.
         weights: B x images, how often each image is in each resample.
     """
-    ids = [c.id for c in statistics.metadata.tasks["semantic"].classes]
-    total = np.zeros((2, len(weights), len(ids)))
-    for batch in statistics.batches("semantic", COLUMNS):
-        found = scores(batch, ids)
-        own = weights[:, positions(batch.image_ids, statistics.metadata.image_ids)].astype(float)
-        total += own @ np.nan_to_num(found), own @ (~np.isnan(found)).astype(float)
-    return ratio(*total)
+    return averaged(statistics, "semantic", scores, COLUMNS, weights)
