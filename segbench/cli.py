@@ -620,8 +620,9 @@ def bundle(
     with_models: Annotated[bool, typer.Option("--with-models", help="Include the trained weights.")] = False,
     licence: Annotated[str, typer.Option(help="Licence of the archive: a name or an address.")] = "",
     author: Annotated[
-        list[str], typer.Option(help="Who made it: 'Jo Doe', or 'Jo Doe <https://orcid.org/…>'; repeatable.")
-    ] = [],  # noqa: B006
+        list[str] | None,
+        typer.Option(help="Who made it: 'Jo Doe', or 'Jo Doe <https://orcid.org/…>'; may be repeated."),
+    ] = None,
     publisher: Annotated[str, typer.Option(help="Organisation of the authors, like `--author`.")] = "",
     registry: Annotated[Path, typer.Option("--config", help="Folder of the registries.")] = Path("config"),
 ) -> None:
@@ -637,7 +638,7 @@ def bundle(
         registry,
         models=with_models,
         licence=licence,
-        authors=author,
+        authors=author or [],
         publisher=publisher,
     )
     print(f"{out}: {out.stat().st_size / 1e6:.1f} MB")

@@ -13,7 +13,7 @@ from segbench.prediction.controls import Shape, Truth
 class Human(Truth):
     """Predict what a second person has annotated, on the images that they have annotated.
 
-    Their void pixels have no class, and their crowds are left out: nothing is predicted there.
+    Nothing is predicted where their annotation is void or a crowd.
 
     Args:
         dataset, task, seed: see `Control`; the seed changes nothing.
@@ -40,4 +40,4 @@ class Human(Truth):
         table = np.full(self.dataset.info.void + 1, -1)
         for category, index in self.semantic_view.index_of.items():
             table[category] = index
-        return table[found]  # void is -1 and selects the last entry
+        return table[found]  # void (-1) selects the last entry

@@ -52,7 +52,7 @@ class PredictionWriter:
             self._semantic_ids = np.arange(2 ** len(split.dataset.info.categories), dtype=dtype)
         else:
             ids = [c.id for c in (semantic_view or view).classes]
-            self._semantic_ids = np.array([*ids, split.dataset.info.void], dtype)  # -1 is no class
+            self._semantic_ids = np.array([*ids, split.dataset.info.void], dtype)  # -1: void
         self._stack = ExitStack()
         self._parts: tuple[str, ...] | None = None
         self._images: list[dict[str, Any]] = []

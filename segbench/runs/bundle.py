@@ -65,7 +65,7 @@ def bundle(
         What is missing in the archive.
 
     Raises:
-        SegbenchError: `out` is no zip file, or an author or the publisher is in no such form.
+        SegbenchError: `out` is not a zip file, or an author or the publisher is not in this form.
     """
     if out.suffix != ".zip":
         raise SegbenchError("is no name of a zip file", where=out, remedy="end it with .zip")

@@ -42,7 +42,7 @@ class Party:
         """Read `Name` or `Name <https://...>`.
 
         Raises:
-            SegbenchError: there is no name, or what follows is no address.
+            SegbenchError: the name is missing, or what follows is not an address.
         """
         found = re.fullmatch(r"\s*([^<>]*[^<>\s])\s*(?:<(https?://[^<>\s]+)>)?\s*", text)
         if not found:

@@ -35,19 +35,17 @@ class DeviceChanges:
     """
 
     def __init__(self, augment: Augment, mean: Sequence[float], std: Sequence[float]) -> None:
-        self._changes: list[ValueTransform] = []
-        self._probabilities: list[float | None] = []
-        for one in value_changes(augment, len(mean)):
-            sometimes = isinstance(one, v2.RandomApply)
-            self._changes.append(one.transforms[0] if sometimes else one)
-            self._probabilities.append(one.p if sometimes else None)
+        self._changes: list[tuple[ValueTransform, float | None]] = [
+            (one.transforms[0], one.p) if isinstance(one, v2.RandomApply) else (one, None)
+            for one in value_changes(augment, len(mean))
+        ]
         self._pad = PadTo(augment.crop_size) if augment.crop_size else None
         self._mean, self._std = list(mean), [s or 1.0 for s in std]  # a constant channel has std 0
 
     def draw(self, image: Tensor, truth: Any) -> tuple[Tensor, Any, Drawn]:
         """Draw the changes of an image from torch's global generator, and pad it and its truth."""
         steps = []
-        for number, (change, probability) in enumerate(zip(self._changes, self._probabilities)):
+        for number, (change, probability) in enumerate(self._changes):
             if probability is None or torch.rand(1) < probability:
                 steps.append((number, change.make_params([image])))
         drawn: Drawn = (image.shape[-2], image.shape[-1]), steps
@@ -71,7 +69,7 @@ class DeviceChanges:
             (height, width), steps = target["changes"]
             values = image[:, :height, :width]
             for number, params in steps:
-                values = self._changes[number].values(values, params)
+                values = self._changes[number][0].values(values, params)
             values = F.to_dtype(values, torch.float32, scale=True)
             slot[:, :height, :width] = F.normalize(values, mean, std)
         return found

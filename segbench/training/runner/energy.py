@@ -28,8 +28,8 @@ WATT_HOUR = 3600.0
 def energy_meter(device: torch.device) -> Meter:
     """Return a meter of all devices of a training; every process calls it, and process 0 measures."""
     if device.type == "cuda":
-        own = f"GPU-{torch.cuda.get_device_properties(device).uuid}".replace("GPU-GPU-", "GPU-")
-        gpus = parallel.gathered(own)
+        uuid = str(torch.cuda.get_device_properties(device).uuid)  # torch leaves the prefix out
+        gpus = parallel.gathered(f"GPU-{uuid.removeprefix('GPU-')}")
         return GpuMeter(gpus) if gpus else Meter()
     return ProcessorMeter(POWERCAP) if device.type == "cpu" and not parallel.rank() else Meter()
 
